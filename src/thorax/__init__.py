@@ -1,0 +1,1 @@
+"""Segment the lungs, and disease inside them, in 3D chest CT."""

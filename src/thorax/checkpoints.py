@@ -1,0 +1,80 @@
+"""A training in progress, kept so that it can go on after any kind of end.
+
+A checkpoint is one file of plain arrays and one line of JSON; loading it runs no code. Its name
+is the digest of all that the training depends on, so that another training never picks it up.
+DVC removes the outputs of a stage before it runs it; checkpoints lie where it does not reach.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.writing import whole_file
+
+Arrays = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training at the end of an epoch.
+
+    Args:
+        variables: Of the network and its optimizer, in their order.
+        best: Weights of the best epoch so far, in the order of the network.
+        history: One row an epoch.
+    """
+
+    variables: Arrays
+    best: Arrays
+    history: list[dict[str, float]]
+
+
+def run_key(*, settings: Any, records: str, code: Iterable[Path]) -> str:
+    """Digest of all that a training depends on.
+
+    Args:
+        settings: Anything that JSON can hold: parameters, split, precision, backend.
+        records: Digest of the records.
+        code: Source files that take part.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(records.encode())
+    for path in sorted(code):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all."""
+    arrays: dict[str, Any] = {"history": np.array(json.dumps(checkpoint.history))}
+    arrays |= _named("variable", checkpoint.variables) | _named("best", checkpoint.best)
+    with whole_file(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """Read a checkpoint; None if there is none, or it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Checkpoint(
+                _ordered(stored, "variable"),
+                _ordered(stored, "best"),
+                json.loads(str(stored["history"])),
+            )
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _named(kind: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{kind}_{number:05d}": array for number, array in enumerate(arrays)}
+
+
+def _ordered(stored: Any, kind: str) -> Arrays:
+    return [stored[name] for name in sorted(stored.files) if name.startswith(kind)]

@@ -1,0 +1,67 @@
+"""What runs the network of a segmenter."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.errors import InputError
+from thorax.intensity import Window
+from thorax.quiet import import_keras
+
+
+class Engine(Protocol):
+    """Turns planes into probabilities."""
+
+    def probabilities(
+        self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
+    ) -> NDArray[np.float32]:
+        """Probabilities of the planes ``start..stop-1``, shape ``(stop - start, H, W, R)``."""
+
+    def keras_bytes(self) -> bytes:
+        """The network as the bytes of a `.keras` file."""
+
+
+class KerasEngine:
+    """Runs a Keras network on whatever backend Keras has.
+
+    Args:
+        network: From windowed stacks to logits.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def probabilities(
+        self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
+    ) -> NDArray[np.float32]:
+        """See `Engine`."""
+        from thorax.inference import probabilities
+
+        return probabilities(self._network, planes, start, stop, window=window)
+
+    def keras_bytes(self) -> bytes:
+        """See `Engine`."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            self._network.save(path)
+            return path.read_bytes()
+
+
+def load_network(path: Path) -> Any:
+    """Load a `.keras` file in safe mode, for prediction only.
+
+    Raises:
+        InputError: The file is missing, damaged, or holds code.
+    """
+    import_keras()
+    import keras
+
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
+    network.compile(jit_compile=False)
+    return network

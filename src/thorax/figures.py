@@ -1,0 +1,166 @@
+"""Pictures for people: a scan in three planes with the outlines of its regions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from thorax.intensity import HU, Domain, Window
+from thorax.regions import Regions
+from thorax.scans import Scan
+from thorax.writing import whole_file
+
+VIEW = Window(-1350, 150)
+"""The lung window of radiology: centre -600 HU, width 1500 HU."""
+COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#999999")
+"""The colours of Okabe and Ito, which the colour-blind can tell apart; one a region."""
+STYLES: tuple[Literal["solid", "dotted"], ...] = ("solid", "dotted")
+"""One a mask."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to cut a volume.
+
+    Args:
+        name: As radiologists call it.
+        across: Voxel axis that runs across the picture, from right to left.
+        up: Voxel axis that runs up the picture.
+        sides: Letters at the left and at the right edge.
+    """
+
+    name: str
+    across: int
+    up: int
+    sides: tuple[str, str]
+
+
+VIEWS = (
+    View("axial", 0, 1, ("R", "L")),
+    View("coronal", 0, 2, ("R", "L")),
+    View("sagittal", 1, 2, ("A", "P")),
+)
+Extent = tuple[float, float, float, float]
+Cuts = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+def overlay(
+    scan: Scan,
+    masks: Mapping[str, Scan],
+    regions: Regions,
+    *,
+    domain: Domain = HU,
+    title: str = "",
+) -> Figure:
+    """Draw three planes of a scan with the outlines of its regions.
+
+    The planes are those that show most of the last region that the first mask holds (disease,
+    where there is any). The patient is seen from the front, the right and the feet, as
+    radiologists do: what is on the left of the picture is on the patient's right.
+
+    Args:
+        scan: The scan.
+        masks: What to outline, by name: the first with solid lines, the second with dotted ones.
+        regions: Which label values make which region.
+        domain: What the voxel values of the scan mean; HU unless given.
+        title: Stands above the picture.
+    """
+    at = busiest(next(iter(masks.values())), regions)
+    background = [domain.to_hu(cut) for cut in cuts(scan, at)]
+    outlined = [cuts(mask, at) for mask in masks.values()]
+    sizes = [
+        shape * step for shape, step in zip(scan.grid.shape, scan.grid.spacing_mm, strict=True)
+    ]
+    figure = Figure(figsize=(13, 5.2), facecolor="black", layout="constrained")
+    widths = [sizes[view.across] for view in VIEWS]
+    panels = figure.subplots(1, 3, width_ratios=widths)
+    for number, (axes, view) in enumerate(zip(panels, VIEWS, strict=True)):
+        extent = (0.0, sizes[view.across], 0.0, sizes[view.up])
+        _show(axes, background[number], view, extent)
+        for style, mask in zip(STYLES, outlined, strict=False):
+            _outline(axes, regions.split(mask[number]), extent, style)
+    _explain(figure, masks, regions, title)
+    return figure
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all; no display is needed."""
+    with whole_file(path) as temporary:
+        # Without the version of matplotlib in the file, equal pictures are equal bytes.
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+
+
+def busiest(mask: Scan, regions: Regions) -> tuple[int, int, int]:
+    """Indices of the sagittal, coronal and axial planes that show most of the last region there.
+
+    Where the mask is empty, the middle of the volume.
+    """
+    x, y, z = mask.grid.shape
+    counts = [np.zeros((len(regions.names), size), dtype=np.int64) for size in (x, y, z)]
+    for start, planes in mask.slabs():
+        split = regions.split(planes)
+        counts[0] += split.sum(axis=(1, 3))
+        counts[1] += split.sum(axis=(1, 2))
+        counts[2][:, start : start + len(planes)] = split.sum(axis=(2, 3))
+    held = np.flatnonzero(counts[2].sum(axis=1))
+    if not held.size:
+        return x // 2, y // 2, z // 2
+    i, j, k = (int(count[held[-1]].argmax()) for count in counts)
+    return i, j, k
+
+
+def cuts(volume: Scan, at: tuple[int, int, int]) -> Cuts:
+    """Axial, coronal and sagittal plane through a voxel, each ``[across, up]``."""
+    i, j, k = at
+    coronal: dict[int, NDArray[Any]] = {}
+    sagittal: dict[int, NDArray[Any]] = {}
+    axial = volume.planes(k, k + 1)[0]
+    for start, planes in volume.slabs():
+        coronal[start], sagittal[start] = planes[:, :, j], planes[:, i, :]
+    return axial, *(
+        np.concatenate([parts[start] for start in sorted(parts)]).T for parts in (coronal, sagittal)
+    )
+
+
+def _show(axes: Axes, cut: NDArray[Any], view: View, extent: Extent) -> None:
+    axes.imshow(VIEW.apply(cut.T), cmap="gray", origin="lower", extent=extent, vmin=0, vmax=1)
+    axes.invert_xaxis()
+    axes.set_axis_off()
+    axes.set_title(view.name, color="white", fontsize=11)
+    for letter, x, side in zip(view.sides, (0.02, 0.98), ("left", "right"), strict=True):
+        axes.text(x, 0.5, letter, transform=axes.transAxes, color="white", ha=side, va="center")
+
+
+def _outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
+    for mask, colour in zip(masks, COLOURS, strict=False):
+        if mask.any() and not mask.all():
+            axes.contour(
+                mask.T.astype(float),
+                levels=[0.5],
+                extent=extent,
+                colors=[colour],
+                linestyles=[style],
+                linewidths=1.3,
+            )
+
+
+def _explain(figure: Figure, masks: Mapping[str, Scan], regions: Regions, title: str) -> None:
+    lines = [
+        Line2D([], [], color=colour, linestyle=style, label=f"{region}, {name}")
+        for region, colour in zip(regions.names, COLOURS, strict=False)
+        for name, style in zip(masks, STYLES, strict=False)
+    ]
+    figure.legend(
+        handles=lines,
+        loc="outside lower center",
+        ncols=len(lines),
+        frameon=False,
+        labelcolor="white",
+    )
+    figure.suptitle(title, color="white", fontsize=12)

@@ -1,0 +1,69 @@
+"""Overlap of a predicted mask with the truth, as counts that can be added up."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxel counts of two masks of the same scan, or of parts of it.
+
+    Counts of parts add up to the counts of the whole, so a volume may be scored slab by slab and
+    cases may be pooled. Slices are never averaged.
+
+    The rule for empty masks, decided here and nowhere else: when truth and prediction are both
+    empty there is nothing to find and nothing was found, so Dice and IoU are *undefined* (NaN)
+    and means leave such a case out; when just one of them is empty, both are 0. This is what
+    nnU-Net and surface-distance do for Dice.
+
+    Args:
+        both: Voxels in truth and prediction.
+        truth: Voxels in the truth.
+        predicted: Voxels in the prediction.
+
+    Example:
+        >>> Overlap(both=3, truth=4, predicted=6).dice
+        0.6
+        >>> Overlap(both=3, truth=4, predicted=6) + Overlap(0, 0, 2)
+        Overlap(both=3, truth=4, predicted=8)
+    """
+
+    both: int = 0
+    truth: int = 0
+    predicted: int = 0
+
+    def __add__(self, other: "Overlap") -> "Overlap":
+        return Overlap(
+            self.both + other.both, self.truth + other.truth, self.predicted + other.predicted
+        )
+
+    @property
+    def dice(self) -> float:
+        """Dice coefficient, 2·both / (truth + predicted); NaN if both masks are empty."""
+        total = self.truth + self.predicted
+        return 2 * self.both / total if total else float("nan")
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union (Jaccard index); NaN if both masks are empty."""
+        union = self.truth + self.predicted - self.both
+        return self.both / union if union else float("nan")
+
+
+def overlap(truth: NDArray[Any], predicted: NDArray[Any]) -> Overlap:
+    """Count the overlap of two binary masks of one shape.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if truth.shape != predicted.shape:
+        raise ValueError(f"masks must have one shape, got {truth.shape} and {predicted.shape}")
+    truth, predicted = truth.astype(bool, copy=False), predicted.astype(bool, copy=False)
+    return Overlap(
+        both=int(np.count_nonzero(truth & predicted)),
+        truth=int(np.count_nonzero(truth)),
+        predicted=int(np.count_nonzero(predicted)),
+    )

@@ -1,0 +1,217 @@
+"""How the scanner sees the patient: field of view, couch, blur, noise, padding, orientation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from thorax.phantom import tissue
+from thorax.phantom.anatomy import Habitus
+from thorax.phantom.space import Floats, Space, coverage, paint
+
+PIXELS = (144, 224)
+PLANES = (32, 56)
+ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "RSA")
+LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0
+_CODES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one scan is taken.
+
+    Args:
+        shape: Number of voxels along R, A and S.
+        spacing_mm: Distance between voxel centres along R, A and S.
+        shift_mm: How far the middle of the image lies right of and behind the patient's middle.
+        low_mm: Level of the lowest plane, from the lowest pleura.
+        roll_rad: How far the patient is turned about the long axis.
+        couch_gap_mm: Air between the back and the couch.
+        blur_px: Width of the reconstruction kernel within the plane.
+        sharpening: How much a sharp kernel overshoots at edges.
+        noise_hu: Standard deviation of the noise.
+        grain_px: Width of a grain of noise.
+        padding_hu: Value outside the circular field of view, None without one.
+        orientation: Where the stored axes point, such as ``LPS``.
+        tilt_deg: Rotation of the image about each world axis.
+        origin_mm: World position of the middle of the image.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    shift_mm: tuple[float, float]
+    low_mm: float
+    roll_rad: float
+    couch_gap_mm: float
+    blur_px: float
+    sharpening: float
+    noise_hu: float
+    grain_px: float
+    padding_hu: int | None
+    orientation: str
+    tilt_deg: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+
+
+def draw_protocol(habitus: Habitus, rng: Generator) -> Protocol:
+    """Draw a protocol whose field of view holds the patient."""
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    shape, spacing_mm = _field_of_view(habitus, rng)
+    tilted = rng.random() < 0.2
+    return Protocol(
+        shape=shape,
+        spacing_mm=spacing_mm,
+        shift_mm=(between(-6.0, 6.0), between(14.0, 24.0)),
+        low_mm=-between(12.0, 38.0),
+        roll_rad=float(np.radians(rng.normal(0.0, 2.0))),
+        couch_gap_mm=between(9.0, 16.0),
+        blur_px=between(0.45, 0.75),
+        sharpening=float(rng.choice([0.0, 0.0, 0.5, 0.9])),
+        noise_hu=float(rng.choice([8.0, 14.0, 22.0, 32.0])) * between(0.8, 1.2),
+        grain_px=between(0.5, 0.9),
+        padding_hu=(None, -1024, -2000, -3024)[int(rng.choice(4, p=(0.5, 0.15, 0.25, 0.1)))],
+        orientation=ORIENTATIONS[int(rng.choice(5, p=(0.3, 0.3, 0.2, 0.1, 0.1)))],
+        tilt_deg=(between(-6, 6), between(-3, 3), between(-4, 4)) if tilted else (0.0, 0.0, 0.0),
+        origin_mm=(between(-30, 30), between(-200, 60), between(-900, 200)),
+    )
+
+
+def _field_of_view(
+    habitus: Habitus, rng: Generator
+) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    wall = habitus.wall + habitus.fat
+    width = 2.0 * (habitus.cage_half_width + wall) + float(rng.uniform(24.0, 50.0))
+    depth = 2.0 * (habitus.cage_half_depth + wall) + habitus.breast + float(rng.uniform(70.0, 90.0))
+    pixel = float(rng.uniform(max(1.6, width / PIXELS[1]), max(2.1, width / PIXELS[1] + 0.1)))
+    columns = int(np.clip(round(width / pixel), *PIXELS))
+    rows = int(np.clip(round(depth / pixel), *PIXELS)) if rng.random() < 0.3 else columns
+    rows = max(rows, int(np.clip(np.ceil(depth / pixel), *PIXELS)))
+    height = 1.04 * habitus.lung_height + float(rng.uniform(36.0, 60.0))
+    slice_mm = float(rng.uniform(max(5.0, height / PLANES[1]), 8.0))
+    planes = int(np.clip(round(height / slice_mm), *PLANES))
+    return (columns, rows, planes), (pixel, pixel, slice_mm)
+
+
+def scanner_axes(protocol: Protocol) -> tuple[Floats, Floats, Floats]:
+    """Positions of the voxels along R, A and S in body millimetres."""
+    (columns, rows, planes), (pixel, _, slice_mm) = protocol.shape, protocol.spacing_mm
+    x = (np.arange(columns) - 0.5 * (columns - 1)) * pixel + protocol.shift_mm[0]
+    y = (np.arange(rows) - 0.5 * (rows - 1)) * pixel - protocol.shift_mm[1]
+    z = np.arange(planes) * slice_mm + protocol.low_mm
+    return x.astype(np.float32), y.astype(np.float32), z.astype(np.float32)
+
+
+def draw_couch(hu: Floats, space: Space, skin: Floats, gap_mm: float) -> None:
+    """Draw the couch, a curved shell filled with foam, under the patient and apart from him."""
+    x, y = space.axes[0][:, None, None], space.axes[1][None, :, None]
+    bow = 26.0 * (x / 190.0) ** 2
+    back = _back(space, skin, bow)
+    top = back - gap_mm + bow
+    bottom = back - gap_mm - 34.0 + 0.35 * bow
+    inside = np.minimum(np.minimum(top - y, y - bottom), (205.0 - np.abs(x)))
+    slab = np.broadcast_to(inside, hu.shape)
+    paint(hu, coverage(slab, space.pixel_mm), tissue.COUCH_SHELL_HU)
+    paint(hu, coverage(slab - 3.0, space.pixel_mm), tissue.COUCH_FOAM_HU)
+
+
+def _back(space: Space, skin: Floats, bow: Floats) -> float:
+    touched = (skin > -1.0).any(axis=2)
+    height = np.where(touched, space.axes[1][None, :] - bow[:, :, 0], np.inf)
+    return float(height.min())
+
+
+def expose(hu: Floats, protocol: Protocol, rng: Generator) -> NDArray[np.int16]:
+    """Blur, add correlated noise, clip to the scanner's range and pad outside the field of view.
+
+    Args:
+        hu: What is there, shape ``(X, Y, Z)``.
+        protocol: How the scan is taken.
+        rng: Source of the noise.
+    """
+    blur = (protocol.blur_px, protocol.blur_px, 0.4)
+    seen = ndimage.gaussian_filter(hu, blur, truncate=3.0)
+    if protocol.sharpening:
+        softer = ndimage.gaussian_filter(seen, (1.1, 1.1, 0.0), truncate=2.5)
+        seen += protocol.sharpening * (seen - softer)
+    seen += _noise(protocol, rng)
+    scan = np.rint(np.clip(seen, LOWEST_HU, HIGHEST_HU)).astype(np.int16)
+    if protocol.padding_hu is not None:
+        scan[_outside(protocol.shape)] = protocol.padding_hu
+    return scan
+
+
+def _noise(protocol: Protocol, rng: Generator) -> Floats:
+    white = rng.standard_normal(protocol.shape, dtype=np.float32)
+    grain = protocol.grain_px
+    noise: Floats = ndimage.gaussian_filter(white, (grain, grain, 0.0), truncate=2.5)
+    # X-rays through the middle of the body cross most tissue, so that noise is highest there.
+    x, y, _ = np.ogrid[-1 : 1 : protocol.shape[0] * 1j, -1 : 1 : protocol.shape[1] * 1j, 0:1]
+    strength = 0.7 + 0.6 * np.exp(-2.0 * (x**2 + y**2))
+    noise *= (protocol.noise_hu / noise.std() * strength).astype(np.float32)
+    return noise + _shoulder_streaks(white, protocol.noise_hu)
+
+
+def _shoulder_streaks(white: Floats, noise_hu: float) -> Floats:
+    # Few photons come through both shoulders, so that streaks run from one to the other.
+    streaks: Floats = ndimage.uniform_filter1d(white[::-1], 25, axis=0)
+    planes = np.linspace(0.0, 1.0, white.shape[2], dtype=np.float32)
+    return streaks * (3.0 * noise_hu * np.clip((planes - 0.75) / 0.25, 0.0, 1.0))
+
+
+def _outside(shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    x, y = np.ogrid[: shape[0], : shape[1]]
+    radius = 0.5 * max(shape[:2])
+    away = np.hypot(x - 0.5 * (shape[0] - 1), y - 0.5 * (shape[1] - 1))
+    outside: NDArray[np.bool_] = away > radius
+    return outside
+
+
+def canonical_affine(protocol: Protocol) -> NDArray[np.float64]:
+    """Affine of the scan before its axes are stored in the protocol's orientation."""
+    affine = np.eye(4)
+    affine[:3, :3] = _rotation(protocol.tilt_deg) @ np.diag(protocol.spacing_mm)
+    middle = 0.5 * (np.array(protocol.shape) - 1.0)
+    affine[:3, 3] = np.array(protocol.origin_mm) - affine[:3, :3] @ middle
+    return affine
+
+
+def _rotation(degrees: tuple[float, float, float]) -> NDArray[np.float64]:
+    turn = np.eye(3)
+    for axis, angle in enumerate(np.radians(degrees)):
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        one = np.eye(3)
+        one[i, i] = one[j, j] = np.cos(angle)
+        one[i, j], one[j, i] = -np.sin(angle), np.sin(angle)
+        turn = one @ turn
+    return turn
+
+
+def reorient(
+    voxels: NDArray[Any], affine: NDArray[np.float64], orientation: str
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Store RAS voxels with axes that point elsewhere, and keep each voxel where it is.
+
+    Args:
+        voxels: Axes along R, A and S.
+        affine: From these voxel indices to RAS+ millimetres.
+        orientation: Three letters, such as ``LPS``: where the new axes point.
+
+    Returns:
+        The voxels with their axes permuted and flipped, and the affine that goes with them.
+    """
+    back = np.zeros((4, 4))
+    back[3, 3] = 1.0
+    flips = []
+    for new, letter in enumerate(orientation):
+        old, sign = _CODES[letter]
+        back[old, new] = sign
+        back[old, 3] = 0.0 if sign > 0 else voxels.shape[old] - 1.0
+        flips.append(slice(None, None, sign))
+    turned = voxels.transpose([_CODES[letter][0] for letter in orientation])[tuple(flips)]
+    return np.ascontiguousarray(turned), affine @ back

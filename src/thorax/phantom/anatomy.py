@@ -1,0 +1,182 @@
+"""How a patient is built: sizes, levels and outlines, drawn at random once for each case."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from thorax.phantom.space import Floats, Point, Space
+
+SIDES = {"left": -1.0, "right": 1.0}
+"""Which way each side lies along body x."""
+
+_LEVELS = (-0.3, 0.0, 0.3, 0.6, 0.8, 0.92, 1.0, 1.2)
+_CAGE_WIDTH = (0.96, 1.0, 1.0, 0.93, 0.79, 0.63, 0.50, 0.42)
+_CAGE_DEPTH = (0.94, 1.0, 1.0, 0.95, 0.83, 0.70, 0.60, 0.52)
+_BODY_WIDTH = (0.95, 0.98, 1.0, 1.0, 0.99, 0.95, 0.90, 0.72)
+_BODY_FRONT = (1.0, 1.0, 1.0, 0.97, 0.86, 0.74, 0.66, 0.56)
+_BODY_BACK = (0.98, 1.0, 1.0, 1.0, 0.97, 0.92, 0.87, 0.78)
+
+
+@dataclass(frozen=True)
+class Habitus:
+    """The build of one patient; lengths in mm, levels as fractions of the lungs' height.
+
+    Level 0 is the lowest pleura, level 1 the apex of the lungs.
+
+    Args:
+        lung_height: From the lowest pleura to the apex.
+        cage_half_width: Half of the widest inner breadth of the rib cage.
+        cage_half_depth: Half of the deepest inner depth of the rib cage.
+        wall: Thickness of ribs and muscle.
+        fat: Thickness of the fat under the skin.
+        breast: Thickness of the breasts of a patient on the back, 0 for none.
+        dome: Top of the left half of the diaphragm above the lowest pleura.
+        dome_asymmetry: How much higher the right half stands.
+        heart: Half of the length of the heart, nearly.
+        vertebra: Half of the depth of a vertebral body, nearly.
+        vertebra_phase: Where the discs lie, as a fraction of a vertebra.
+        trachea: Radius of the windpipe.
+        aorta: Radius of the aorta.
+        blood_hu: Density of the blood, with or without contrast medium.
+        gas: How much gas is in stomach and bowel, 0 for none.
+        lung_hu: Density of healthy lung in the middle.
+        dependent_hu: How much denser the lung grows from front to back.
+    """
+
+    lung_height: float
+    cage_half_width: float
+    cage_half_depth: float
+    wall: float
+    fat: float
+    breast: float
+    dome: float
+    dome_asymmetry: float
+    heart: float
+    vertebra: float
+    vertebra_phase: float
+    trachea: float
+    aorta: float
+    blood_hu: float
+    gas: float
+    lung_hu: float
+    dependent_hu: float
+
+    def z(self, level: float) -> float:
+        """Body z of a level, in mm."""
+        return level * self.lung_height
+
+    def profile(self, space: Space, values: tuple[float, ...]) -> Floats:
+        """Values given at the reference levels, for each plane, shape ``(1, 1, Z)``."""
+        levels = space.axes[2] / self.lung_height
+        return np.interp(levels, _LEVELS, values).astype(np.float32)[None, None, :]
+
+    def cage_centre_y(self, space: Space) -> Floats:
+        """Body y of the middle of the rib cage in each plane."""
+        return self.profile(space, (-2.0, 0.0, 0.0, -4.0, -9.0, -13.0, -16.0, -18.0))
+
+    def front_of_cage_y(self, space: Space) -> Floats:
+        """Body y of the inner face of the breastbone in each plane."""
+        return self.cage_centre_y(space) + self.cage_half_depth * self.profile(space, _CAGE_DEPTH)
+
+    def spine_y(self, level: float) -> float:
+        """Body y of the middle of the vertebral bodies at a level."""
+        depth = float(np.interp(level, _LEVELS, _CAGE_DEPTH))
+        centre = float(np.interp(level, (0.3, 1.0), (0.0, -16.0)))
+        return centre - depth * self.cage_half_depth + self.vertebra + 10.0
+
+    def dome_z(self, side: str) -> float:
+        """Body z of the top of one half of the diaphragm."""
+        return self.dome + (self.dome_asymmetry if side == "right" else 0.0)
+
+    @property
+    def heart_centre(self) -> Point:
+        """Middle of the heart: left of the midline, on the diaphragm."""
+        return (-22.0, 0.27 * self.cage_half_depth, self.dome + 0.62 * self.heart)
+
+    def hilum(self, side: str) -> Point:
+        """Where vessels and bronchi enter a lung."""
+        level = 0.53 if side == "right" else 0.56
+        return (SIDES[side] * 36.0, -8.0, self.z(level))
+
+
+def draw_habitus(rng: Generator) -> Habitus:
+    """Draw a patient."""
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    width = between(116.0, 138.0)
+    contrast = rng.random() < 0.35
+    return Habitus(
+        lung_height=between(215.0, 270.0),
+        cage_half_width=width,
+        cage_half_depth=width * between(0.64, 0.74),
+        wall=between(20.0, 26.0),
+        fat=float(rng.gamma(3.0, 4.0)) + 5.0,
+        breast=between(8.0, 22.0) if rng.random() < 0.45 else 0.0,
+        dome=between(56.0, 80.0),
+        dome_asymmetry=between(6.0, 20.0),
+        heart=between(50.0, 60.0),
+        vertebra=between(14.5, 17.5),
+        vertebra_phase=between(0.0, 1.0),
+        trachea=between(7.0, 9.5),
+        aorta=between(12.0, 16.5),
+        blood_hu=between(120.0, 280.0) if contrast else between(36.0, 48.0),
+        gas=between(0.6, 1.3) if rng.random() < 0.7 else 0.0,
+        lung_hu=between(-875.0, -815.0),
+        dependent_hu=between(40.0, 110.0),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Depths below the skin and inside the rib cage, and where each voxel lies around it.
+
+    Args:
+        skin: Depth below the skin, shape ``(X, Y, Z)``.
+        cage: Depth inside the inner face of the ribs, shape ``(X, Y, Z)``.
+        front: 0 at the back of the cage, 0.5 at its sides and 1 at its front.
+    """
+
+    skin: Floats
+    cage: Floats
+    front: Floats
+
+
+def outline(space: Space, habitus: Habitus) -> Outline:
+    """Work out the outlines of the body and of the rib cage in every plane."""
+    y = space.y - habitus.cage_centre_y(space)
+    width = habitus.cage_half_width * habitus.profile(space, _CAGE_WIDTH)
+    depth = habitus.cage_half_depth * habitus.profile(space, _CAGE_DEPTH)
+    radius = np.sqrt(space.x**2 + y**2) + np.float32(1e-3)
+    cage = _rounded_box(space.x / radius, y / radius, width, depth) - radius
+    stretch = y / depth
+    front = 0.5 + 0.5 * stretch / np.sqrt(stretch**2 + (space.x / width) ** 2 + 1e-6)
+    return Outline(_skin_depth(space, habitus), cage, front)
+
+
+def _skin_depth(space: Space, habitus: Habitus) -> Floats:
+    wall = habitus.wall + habitus.fat
+    width = (habitus.cage_half_width + wall) * habitus.profile(space, _BODY_WIDTH)
+    front = (habitus.cage_half_depth + 0.85 * wall) * habitus.profile(space, _BODY_FRONT)
+    back = (habitus.cage_half_depth + 1.1 * wall) * habitus.profile(space, _BODY_BACK)
+    x, y = space.x, space.y
+    radius = np.sqrt(x**2 + y**2) + np.float32(1e-3)
+    reach = _rounded_box(x / radius, y / radius, width, np.where(y > 0, front, back))
+    behind = np.clip(-y / radius, 0.0, 1.0) ** 2
+    reach -= 9.0 * behind * np.exp(-((x / 16.0) ** 2))
+    if habitus.breast:
+        level = habitus.profile(space, (0.0, 0.25, 1.0, 0.75, 0.1, 0.0, 0.0, 0.0))
+        before = np.clip(y / radius, 0.0, 1.0)
+        reach += habitus.breast * level * before * np.exp(-(((np.abs(x) - 85.0) / 42.0) ** 2))
+    depth: Floats = reach - radius
+    return depth
+
+
+def _rounded_box(cosine: Floats, sine: Floats, width: Floats, depth: Floats) -> Floats:
+    across, along = (cosine / width) ** 2, (sine / depth) ** 2
+    ellipse = 1.0 / np.sqrt(across + along)
+    box = 1.0 / np.sqrt(np.sqrt(across**2 + along**2))
+    radius: Floats = 0.55 * ellipse + 0.45 * box
+    return radius

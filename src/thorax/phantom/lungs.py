@@ -1,0 +1,114 @@
+"""The shape of the two lungs and what healthy lung looks like."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from thorax.phantom.anatomy import SIDES, Habitus, Outline
+from thorax.phantom.mediastinum import AIRWAY_WALL_MM, airways, aorta, great_vessels, heart_depth
+from thorax.phantom.space import Floats, Space, coverage, paint, smooth_minimum, texture
+from thorax.phantom.wall import spine_depth
+
+LEFT, RIGHT = 1, 2
+PLEURA_MM = 1.5
+DIAPHRAGM_SLOPE = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Lungs:
+    """Both lungs: their depth below the pleura in mm, and 0, `LEFT` or `RIGHT` for each voxel."""
+
+    depth: Floats
+    sides: NDArray[np.uint8]
+
+
+def shape_lungs(space: Space, habitus: Habitus, around: Outline) -> Lungs:
+    """Carve the lungs out of the rib cage."""
+    wall = np.minimum(around.cage - PLEURA_MM, -spine_depth(space, habitus) - PLEURA_MM)
+    _press(wall, space, habitus)
+    left = _one_lung(space, habitus, wall, "left")
+    right = _one_lung(space, habitus, wall, "right")
+    sides = np.where(left > 0, LEFT, np.where(right > 0, RIGHT, 0)).astype(np.uint8)
+    return Lungs(np.maximum(left, right), sides)
+
+
+def _press(wall: Floats, space: Space, habitus: Habitus) -> None:
+    box, inside = heart_depth(space, habitus)
+    wall[box] = smooth_minimum(wall[box], -inside - 2.5, rounding_mm=10.0)
+    solid = [(t, 2.5) for t in aorta(habitus) + great_vessels(habitus)]
+    for tube, gap in solid + [(t, AIRWAY_WALL_MM + 1.5) for t in airways(habitus)]:
+        box, inside = tube.depth(space, margin_mm=16.0)
+        wall[box] = smooth_minimum(wall[box], -inside - gap, rounding_mm=6.0)
+
+
+def _one_lung(space: Space, habitus: Habitus, wall: Floats, side: str) -> Floats:
+    lateral = space.x * SIDES[side]
+    floor = (space.z - diaphragm_z(space, habitus, side)) * DIAPHRAGM_SLOPE
+    depth = smooth_minimum(wall, _medial_depth(space, habitus, lateral, side), rounding_mm=9.0)
+    depth = smooth_minimum(depth, floor, rounding_mm=5.0)
+    bulge = ((lateral - 0.42 * habitus.cage_half_width) / 42.0) ** 2
+    bulge += ((space.y + 26.0) / 44.0) ** 2
+    top = (habitus.z(1.0) - 30.0 * bulge - space.z) * 0.6
+    return smooth_minimum(depth, top, rounding_mm=14.0)
+
+
+def _medial_depth(space: Space, habitus: Habitus, lateral: Floats, side: str) -> Floats:
+    spread = (32.0, 26.0, 20.0, 15.0, 17.0, 22.0, 27.0, 30.0)
+    middle = habitus.profile(space, spread)
+    hilum_y, hilum_z = habitus.hilum(side)[1:]
+    bulge = np.exp(-(((space.y - hilum_y) / 26.0) ** 2)) * np.exp(
+        -(((space.z - hilum_z) / 30.0) ** 2)
+    )
+    # In front of the heart's upper half the lungs nearly meet behind the sternum.
+    meeting = habitus.profile(space, (0.0, 0.0, 0.4, 0.75, 0.55, 0.1, 0.0, 0.0))
+    ahead = coverage(space.y - 0.55 * habitus.cage_half_depth, 40.0)
+    notch = 14.0 if side == "left" else 2.0
+    low = habitus.profile(space, (1.0, 1.0, 0.8, 0.1, 0.0, 0.0, 0.0, 0.0))
+    edge = middle * (1.0 - ahead * meeting) + 16.0 * bulge + notch * low * ahead
+    depth: Floats = lateral - edge
+    return depth
+
+
+def diaphragm_z(space: Space, habitus: Habitus, side: str) -> Floats:
+    """Height of one half of the diaphragm over each voxel, shape ``(X, Y, Z)``."""
+    lateral = space.x * SIDES[side]
+    aside = (lateral - 0.5 * habitus.cage_half_width) / (0.48 * habitus.cage_half_width)
+    # The central tendon, on which the heart rests, stays nearly as high as the domes.
+    away = np.where(aside > 0, aside, 0.35 * aside) ** 2
+    away += ((space.y - 12.0) / (0.95 * habitus.cage_half_depth)) ** 2
+    drop = habitus.dome_z(side) / (1.45 + 0.5 * 1.45**2)
+    height: Floats = habitus.dome_z(side) - drop * (away + 0.5 * away * away)
+    return height
+
+
+def draw_parenchyma(
+    hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, *, rng: Generator
+) -> None:
+    """Fill the lungs with air and fine tissue, denser towards the back, in place."""
+    lower = -space.y / habitus.cage_half_depth
+    clouds = texture(space.axes, rng, scale_mm=24.0)
+    grain = texture(space.axes, rng, scale_mm=4.5)
+    density = habitus.lung_hu + habitus.dependent_hu * 0.5 * (lower + 0.4)
+    density = density + 12.0 * clouds + 20.0 * grain + 14.0 * np.clip(grain, 0.0, None) ** 2
+    density += 0.6 * habitus.dependent_hu * coverage(lower - 0.62, 0.3) * _rim(lungs.depth, 9.0)
+    paint(hu, coverage(lungs.depth, space.pixel_mm), density)
+
+
+def _rim(depth: Floats, width_mm: float) -> Floats:
+    rim: Floats = np.clip(1.0 - depth / width_mm, 0.0, 1.0)
+    return rim
+
+
+def draw_fissures(hu: Floats, space: Space, habitus: Habitus, lungs: Lungs) -> None:
+    """Draw the fissures between the lobes as thin faint sheets, in place."""
+    for side, label in (("left", LEFT), ("right", RIGHT)):
+        slope = 1.05 * (space.y + 0.75 * habitus.cage_half_depth)
+        oblique = (space.z - habitus.z(0.74) + slope + 0.08 * np.abs(space.x)) * 0.69
+        sheet = np.clip(1.0 - np.abs(oblique) / 2.0, 0.0, 1.0) * (lungs.sides == label)
+        hu += 130.0 * sheet
+        if side == "right":
+            flat = np.abs(space.z - habitus.z(0.52) + 0.1 * space.y)
+            above = (oblique > 0) & (lungs.sides == label)
+            hu += 60.0 * np.clip(1.0 - flat / 4.0, 0.0, 1.0) * above

@@ -1,0 +1,129 @@
+"""Vessels and bronchi that branch from the hilum into the lung and taper as they go.
+
+A tree is grown towards points scattered through the lung: each point, the nearest to the hilum
+first, is joined to the twig that makes the shortest way. Murray's law then sets the radii: the
+cube of a vessel's radius is about the sum of the cubes of its branches' radii.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from thorax.phantom import tissue
+from thorax.phantom.anatomy import Habitus
+from thorax.phantom.lungs import LEFT, Lungs
+from thorax.phantom.mediastinum import Tube
+from thorax.phantom.space import Floats, Point, Space, coverage, paint
+
+TWIGS = 320
+TWIG_RADIUS_MM = 0.7
+MURRAY = 2.7
+"""Murray found 3 for the smallest loss of power; lungs are measured a little below it."""
+BRONCHUS_MM = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A branching tree of vessels.
+
+    Args:
+        nodes: Where twigs end, mm, shape ``(N, 3)``; the first is the root.
+        bends: A point half-way along each twig, off the straight line, shape ``(N, 3)``.
+        parents: The node at which each twig starts.
+        radii: Radius of each twig, mm.
+    """
+
+    nodes: NDArray[np.float64]
+    bends: NDArray[np.float64]
+    parents: NDArray[np.intp]
+    radii: NDArray[np.float64]
+
+    def tubes(self) -> list[Tube]:
+        """The twigs, each from its parent over its bend to its node."""
+        tubes = []
+        for n, p in enumerate(self.parents[1:], start=1):
+            start, bend, end = _point(self.nodes[p]), _point(self.bends[n]), _point(self.nodes[n])
+            radius = float(self.radii[n])
+            tubes.append(Tube(start, bend, (1.1 * radius, radius)))
+            tubes.append(Tube(bend, end, (radius, 0.95 * radius)))
+        return tubes
+
+
+def _point(node: NDArray[np.float64]) -> Point:
+    return float(node[0]), float(node[1]), float(node[2])
+
+
+def grow_tree(root: Point, ends: NDArray[np.float64], rng: Generator) -> Tree:
+    """Grow a tree from a root to scattered end points.
+
+    Args:
+        root: Where the tree starts, mm.
+        ends: Points that it must reach, shape ``(N, 3)``.
+        rng: Source of the bends.
+    """
+    order = np.argsort(np.linalg.norm(ends - root, axis=1))
+    nodes = np.vstack([root, ends[order]])
+    parents = np.zeros(len(nodes), dtype=np.intp)
+    path = np.zeros(len(nodes))
+    for n in range(1, len(nodes)):
+        step = np.linalg.norm(nodes[:n] - nodes[n], axis=1)
+        # Joining at a node that is already far along its own branch would fold the tree back.
+        parents[n] = np.argmin(step + 0.55 * path[:n])
+        path[n] = path[parents[n]] + step[parents[n]]
+    middles = 0.5 * (nodes + nodes[parents])
+    lengths = np.linalg.norm(nodes - nodes[parents], axis=1)[:, None]
+    bends = middles + 0.09 * lengths * rng.standard_normal(nodes.shape)
+    return Tree(nodes, bends, parents, _murray_radii(parents))
+
+
+def _murray_radii(parents: NDArray[np.intp]) -> NDArray[np.float64]:
+    load = np.zeros(len(parents))
+    for n in range(len(parents) - 1, 0, -1):
+        load[n] = max(load[n], 1.0)
+        load[parents[n]] += load[n]
+    load[0] = max(load[0], 1.0)
+    return np.asarray(TWIG_RADIUS_MM * load ** (1.0 / MURRAY))
+
+
+def plant(
+    space: Space, habitus: Habitus, lungs: Lungs, label: int, *, rng: Generator
+) -> tuple[Tree, Tree]:
+    """Grow the arteries and the veins of one lung."""
+    side = "left" if label == LEFT else "right"
+    inside = np.argwhere((lungs.sides == label) & (lungs.depth > 3.0))
+    x, y, z = habitus.hilum(side)
+    roots: tuple[Point, Point] = ((0.95 * x, y, z), (0.8 * x, y + 8.0, z - 22.0))
+    arteries, veins = (grow_tree(root, _scatter(space, inside, rng), rng) for root in roots)
+    return arteries, veins
+
+
+def _scatter(space: Space, inside: NDArray[np.intp], rng: Generator) -> NDArray[np.float64]:
+    picked = inside[rng.integers(0, len(inside), TWIGS)]
+    i, j, k = picked.T
+    body = np.stack([space.x[i, j, k], space.y[i, j, k], space.z[0, 0, k]], axis=1)
+    return body.astype(np.float64) + rng.uniform(-0.5, 0.5, body.shape) * space.pixel_mm
+
+
+def draw_vessels(hu: Floats, space: Space, tree: Tree, blood_hu: float) -> None:
+    """Draw a tree of vessels, in place; twigs thinner than a voxel fill a part of it."""
+    for tube in tree.tubes():
+        box, inside = tube.depth(space, margin_mm=space.pixel_mm)
+        filled = min(1.0, 2.2 * tube.radii[0] / space.pixel_mm)
+        paint(hu[box], coverage(inside, space.pixel_mm) * filled, blood_hu)
+
+
+def draw_bronchi(hu: Floats, space: Space, tree: Tree) -> None:
+    """Draw the bronchi that run beside the larger arteries, in place."""
+    for tube in tree.tubes():
+        radius = 0.8 * tube.radii[0]
+        if radius < BRONCHUS_MM:
+            continue
+        aside = 1.0 + 1.9 * radius
+        start = (tube.start[0], tube.start[1] - aside, tube.start[2])
+        end = (tube.end[0], tube.end[1] - aside, tube.end[2])
+        box, inside = Tube(start, end, (radius, radius)).depth(space, margin_mm=3.0)
+        filled = min(1.0, 1.1 * radius / space.pixel_mm)
+        paint(hu[box], 0.5 * coverage(inside + 0.8, space.pixel_mm), tissue.WALL_HU - 150.0)
+        paint(hu[box], filled * coverage(inside, space.pixel_mm), tissue.AIRWAY_HU)

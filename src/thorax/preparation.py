@@ -1,0 +1,162 @@
+"""From a dataset to records: cases in parallel processes, what did not change left as it is."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from thorax.canvases import (
+    Canvases,
+    Crop,
+    find_placement,
+    open_mask,
+    place_regions,
+    place_scan,
+)
+from thorax.cases import Case, Dataset
+from thorax.errors import InputError
+from thorax.index import Index, RecordEntry, file_sha256, load_index, save_index
+from thorax.overlap import Overlap
+from thorax.records import SUFFIX, write_record
+from thorax.regions import Regions
+from thorax.scans import Scan
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How all records of a dataset are made.
+
+    Args:
+        regions: What the masks show.
+        canvas: Pixels a side of the canvas.
+        crop: How the planes are cropped before they are scaled.
+    """
+
+    regions: Regions
+    canvas: int
+    crop: Crop
+
+
+def prepare(
+    dataset: Dataset, folder: Path, *, canvas: int, crop: Crop, workers: int | None = None
+) -> Index:
+    """Write one record a case, and the index last.
+
+    A record is written again only if its scan, its mask, its domain or the settings changed, or
+    if the file is not the one that the index of the last run tells of.
+
+    Args:
+        dataset: The cases.
+        folder: Where records and index go. Records of cases that are gone are removed.
+        canvas: Pixels a side of the canvas.
+        crop: ``body`` or ``none``.
+        workers: Parallel processes; as many as there are cores unless given.
+
+    Raises:
+        InputError: A case is unusable; the message names it.
+    """
+    settings = Settings(dataset.regions, canvas, crop)
+    known = _known(folder, dataset, settings)
+    work = partial(prepare_case, folder=folder, settings=settings, known=known)
+    entries = _in_parallel(work, dataset.cases, workers or os.cpu_count() or 1)
+    index = _index(dataset, settings, sorted(entries, key=lambda entry: entry.case))
+    _forget(folder, index)
+    save_index(folder, index)
+    return index
+
+
+def prepare_case(
+    case: Case, *, folder: Path, settings: Settings, known: dict[str, RecordEntry]
+) -> RecordEntry:
+    """Write the record of one case, unless the one that is there is right.
+
+    Raises:
+        InputError: The scan or the mask is unusable; the message names the case.
+    """
+    path = folder / f"{case.name}{SUFFIX}"
+    digests = file_sha256(case.scan), file_sha256(case.mask)
+    old = known.get(case.name)
+    if old and _unchanged(old, case, digests) and _is_whole(path, old):
+        return old
+    try:
+        planes, ceiling = _place(case, path, settings)
+    except InputError as error:
+        raise InputError(f"case `{case.name}`: {error}") from None
+    return RecordEntry(
+        case=case.name,
+        patient=case.patient,
+        planes=planes,
+        scan_sha256=digests[0],
+        mask_sha256=digests[1],
+        window_hu=case.domain.window_hu,
+        record_sha256=file_sha256(path),
+        ceiling=ceiling,
+    )
+
+
+def _place(case: Case, path: Path, settings: Settings) -> tuple[int, dict[str, Overlap]]:
+    scan = Scan(case.scan)
+    mask = open_mask(Scan(case.mask), scan)
+    placement = find_placement(scan, case.domain, canvas=settings.canvas, crop=settings.crop)
+    planes = place_scan(scan, case.domain, placement)
+    fractions, ceiling = place_regions(mask, settings.regions, placement)
+    write_record(path, Canvases(planes, fractions))
+    return len(planes), ceiling
+
+
+def _is_whole(path: Path, entry: RecordEntry) -> bool:
+    return path.is_file() and file_sha256(path) == entry.record_sha256
+
+
+def _unchanged(old: RecordEntry, case: Case, digests: tuple[str, str]) -> bool:
+    made_from = old.scan_sha256, old.mask_sha256, old.patient, old.window_hu
+    return made_from == (*digests, case.patient, case.domain.window_hu)
+
+
+def _known(folder: Path, dataset: Dataset, settings: Settings) -> dict[str, RecordEntry]:
+    try:
+        old = load_index(folder)
+    except InputError:
+        return {}
+    same = _index(dataset, settings, old.records) == old
+    return {entry.case: entry for entry in old.records} if same else {}
+
+
+def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry]) -> Index:
+    return Index(
+        dataset=dataset.name,
+        canvas=settings.canvas,
+        crop=settings.crop,
+        regions=dict(settings.regions.labels),
+        ignored=settings.regions.ignored,
+        records=tuple(entries),
+    )
+
+
+def _forget(folder: Path, index: Index) -> None:
+    kept = {f"{entry.case}{SUFFIX}" for entry in index.records}
+    for path in folder.glob(f"*{SUFFIX}"):
+        if path.name not in kept:
+            path.unlink()
+
+
+def _in_parallel(
+    work: Callable[[Case], RecordEntry], cases: tuple[Case, ...], workers: int
+) -> list[RecordEntry]:
+    context = multiprocessing.get_context("forkserver")
+    size = min(workers, len(cases))
+    # One BLAS thread a process: two of them on one core spin away ten times what they gain.
+    with ProcessPoolExecutor(size, context, threadpool_limits, (1,)) as pool:
+        running = [pool.submit(work, case) for case in cases]
+        try:
+            done = tqdm(as_completed(running), total=len(running), desc="prepare", unit="case")
+            return [future.result() for future in done]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

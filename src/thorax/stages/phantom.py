@@ -1,0 +1,42 @@
+"""Make the synthetic chests of `data/phantom`."""
+
+import multiprocessing
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from thorax.params import load_params
+from thorax.phantom import chest
+from thorax.scans import write_volume
+from thorax.stages import DATA, run
+
+FOLDER = DATA / "phantom"
+
+
+def make(number: int, *, seed: int, folder: Path) -> None:
+    """Write scan and mask of one synthetic chest."""
+    made = chest(number, seed=seed)
+    affine = made.scan.grid.affine
+    write_volume(folder / "scans" / f"{made.name}.nii.gz", made.scan.voxels, affine)
+    write_volume(folder / "masks" / f"{made.name}.nii.gz", made.mask.voxels, affine)
+
+
+def main() -> None:
+    """Make all cases, in parallel."""
+    params = load_params()
+    for kind in ("scans", "masks"):
+        shutil.rmtree(FOLDER / kind, ignore_errors=True)
+    work = partial(make, seed=params.seed, folder=FOLDER)
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(None, context, threadpool_limits, (1,)) as pool:
+        done = pool.map(work, range(params.phantom.cases))
+        for _ in tqdm(done, total=params.phantom.cases, desc="phantom", unit="case"):
+            pass
+
+
+if __name__ == "__main__":
+    run(main)
