@@ -1,4 +1,4 @@
-"""What the tests share: small NIfTI files, a study of three cases, and real scans where there are."""
+"""What the tests share: small NIfTI files, a study, and real scans where there are any."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -88,10 +88,16 @@ def body() -> np.ndarray:
     return voxels
 
 
+def test_without_a_crop_the_air_around_the_body_is_kept(
+    save_nifti: SaveNifti, body: np.ndarray
+) -> None:
+    placement = find_placement(Scan(save_nifti("scan.nii", body)), HU, canvas=24, crop="none")
+    assert (placement.x.start, placement.x.stop) == (0, 40)
+    assert (placement.y.start, placement.y.stop) == (0, 30)
+
+
 def test_the_body_crop_sees_the_body_and_a_margin(save_nifti: SaveNifti, body: np.ndarray) -> None:
-    placement = find_placement(
-        Scan(save_nifti("scan.nii.gz", body)), HU, canvas=24, crop="body"
-    )
+    placement = find_placement(Scan(save_nifti("scan.nii.gz", body)), HU, canvas=24, crop="body")
     assert (placement.x.start, placement.x.stop) == (8, 32)
     assert (placement.y.start, placement.y.stop) == (6, 24)
 
@@ -140,6 +146,17 @@ def test_the_ceiling_tells_what_the_canvas_loses(save_nifti: SaveNifti) -> None:
     mask = Scan(save_nifti("mask.nii", alone))
     _, ceiling = place_regions(mask, REGIONS, place_whole((4, 4), canvas=1))
     assert ceiling == {"lung": Overlap(16, 17, 16), "infection": Overlap(0, 0, 0)}
+
+
+@pytest.mark.parametrize(("covered", "restored"), [(7, 0), (8, 16), (9, 16)])
+def test_the_ceiling_is_cut_at_half_of_the_area(
+    save_nifti: SaveNifti, covered: int, restored: int
+) -> None:
+    labels = np.zeros(16, np.uint8)
+    labels[:covered] = 1
+    mask = Scan(save_nifti("mask.nii", labels.reshape(4, 4, 1)))
+    _, ceiling = place_regions(mask, REGIONS, place_whole((4, 4), canvas=1))
+    assert ceiling["lung"] == Overlap(min(covered, restored), covered, restored)
 
 
 def test_the_ceiling_of_a_region_outside_the_box_is_0(save_nifti: SaveNifti) -> None:
@@ -244,7 +261,7 @@ def test_the_ceiling_of_real_lungs_on_128_pixels(real_scans: Path) -> None:
 def test_the_body_crop_of_a_real_scan_keeps_all_of_its_lungs(real_scans: Path) -> None:
     scan = Scan(real_scans / "lctsc" / "scans" / "S1-104.nii.gz")
     placement = find_placement(scan, HU, canvas=128, crop="body")
-    lungs = np.asanyarray(Scan(real_scans / "lctsc" / "masks" / "S1-104.nii.gz").planes(0, 148))
+    lungs = Scan(real_scans / "lctsc" / "masks" / "S1-104.nii.gz").planes(0, scan.grid.shape[2])
     x, y = placement.x, placement.y
     assert np.count_nonzero(lungs[:, x.start : x.stop, y.start : y.stop]) == np.count_nonzero(lungs)
     assert (y.stop - y.start) < 0.8 * y.size

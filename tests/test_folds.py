@@ -29,9 +29,7 @@ def test_folds_partition_the_cases_and_never_a_patient(
 ) -> None:
     tested: list[str] = []
     for fold in range(folds):
-        split = split_by_patient(
-            patients, folds=folds, fold=fold, validation=validation, seed=seed
-        )
+        split = split_by_patient(patients, folds=folds, fold=fold, validation=validation, seed=seed)
         sides = sides_of(split)
         assert sorted(case for side in sides for case in side) == sorted(patients)
         people = [owner for side in sides for owner in owners(side, patients)]

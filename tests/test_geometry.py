@@ -158,7 +158,9 @@ def test_placing_leaves_the_planes_as_they_were() -> None:
 @pytest.mark.parametrize("canvas", [12, 6, 4, 5, 7, 1], ids="canvas {}".format)
 def test_placing_agrees_with_the_area_interpolation_of_opencv(canvas: int) -> None:
     planes = noise(2, 12, 12)
-    resized = [cv2.resize(plane, (canvas, canvas), interpolation=cv2.INTER_AREA) for plane in planes]
+    resized = [
+        cv2.resize(plane, (canvas, canvas), interpolation=cv2.INTER_AREA) for plane in planes
+    ]
     placed = place_whole((12, 12), canvas=canvas).place(planes, fill=0.0)
     np.testing.assert_allclose(placed, resized, atol=1e-5)
 

@@ -34,9 +34,9 @@ def test_the_shipped_params_load_with_the_values_that_are_written(content: dict[
     params = load_params(SHIPPED)
     assert params.dataset == content["dataset"]
     assert params.prepare.canvas == content["prepare"]["canvas"]
-    assert params.split.test == []
-    assert params.train.window == (-1000, 400)
-    assert params.predict.threshold == 0.5
+    assert params.split.test == content["split"]["test"]
+    assert params.train.window == tuple(content["train"]["window"])
+    assert params.predict.threshold == content["predict"]["threshold"]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,7 @@ def test_the_shipped_params_load_with_the_values_that_are_written(content: dict[
         ("dataset", "my-study"),
     ],
 )
-def test_the_ends_of_each_range_are_allowed(
-    content: dict[str, Any], key: str, value: Any
-) -> None:
+def test_the_ends_of_each_range_are_allowed(content: dict[str, Any], key: str, value: Any) -> None:
     check_params(change(content, key, value), source="params.yaml")
 
 

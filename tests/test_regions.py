@@ -95,7 +95,7 @@ def test_a_label_that_no_region_names_is_refused_by_its_number(kind: type) -> No
     "labels",
     [
         pytest.param(np.array([0, 0.5, 1], np.float32), id="halves, as after interpolation"),
-        pytest.param(np.array([0, 256], np.int16), id="256, which is 0 in 8 bits"),
+        pytest.param(np.array([0, 1, 256], np.int16), id="256, which is 0 in 8 bits"),
         pytest.param(np.array([-1, 0], np.int16), id="-1, which is 255 in 8 bits"),
         pytest.param(np.array([0, np.nan], np.float32), id="NaN"),
         pytest.param(np.array([0, np.inf], np.float32), id="infinite"),

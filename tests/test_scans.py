@@ -2,7 +2,8 @@
 
 import gzip
 import itertools
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel
@@ -48,6 +49,12 @@ def write_mask(path: Path, scan: Scan, canonical: np.ndarray, *, size: int = 3) 
             writer.write(start, planes[start:stop])
 
 
+def write_half_of_a_mask(path: Path, scan: Scan) -> None:
+    with mask_file(path, scan) as writer:
+        writer.write(0, np.zeros((2, 2, 3)))
+        raise KeyboardInterrupt
+
+
 # Reading
 
 
@@ -71,9 +78,7 @@ def test_slabs_hold_every_plane_once(stored: Path) -> None:
     np.testing.assert_array_equal(planes, np.moveaxis(CANONICAL, 2, 0))
 
 
-@pytest.mark.parametrize(
-    ("order", "spans"), [("LPS", [(0, 3), (3, 4)]), ("RAI", [(1, 4), (0, 1)])]
-)
+@pytest.mark.parametrize(("order", "spans"), [("LPS", [(0, 3), (3, 4)]), ("RAI", [(1, 4), (0, 1)])])
 def test_slabs_come_in_the_order_of_the_file(
     save_nifti: SaveNifti, order: str, spans: list[tuple[int, int]]
 ) -> None:
@@ -247,6 +252,16 @@ def test_voxels_that_are_no_numbers_are_refused_with_their_planes(
         scan.planes(2, 4)
 
 
+@pytest.mark.parametrize("length", [0, -2])
+def test_a_scan_has_voxels(save_nifti: SaveNifti, length: int) -> None:
+    path = save_nifti("scan.nii", CANONICAL)
+    raw = bytearray(path.read_bytes())
+    raw[42:44] = np.int16(length).tobytes()
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=rf"scan\.nii .*shape \({length}, 3, 4\)"):
+        Scan(path)
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_a_scan_says_where_its_voxels_lie(save_nifti: SaveNifti, value: float) -> None:
     path = save_nifti("scan.nii", CANONICAL)
@@ -255,6 +270,27 @@ def test_a_scan_says_where_its_voxels_lie(save_nifti: SaveNifti, value: float) -
     path.write_bytes(raw)
     with pytest.raises(InputError, match=r"scan\.nii does not say where its voxels lie"):
         Scan(path)
+
+
+@pytest.fixture
+def deep(save_nifti: SaveNifti) -> Scan:
+    """Return a scan of 512 planes, 4 MB; 16 planes of it are 128 KB."""
+    return Scan(save_nifti("scan.nii.gz", np.zeros((64, 64, 512), np.int16)))
+
+
+@pytest.fixture
+def peak() -> Iterator[Callable[[], int]]:
+    """Return a function that tells how many bytes were held at once since the test began."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+def test_reading_slabs_holds_a_part_of_the_scan_at_a_time(
+    deep: Scan, peak: Callable[[], int]
+) -> None:
+    assert sum(len(planes) for _, planes in deep.slabs()) == 512
+    assert peak() < 2_000_000
 
 
 # Writing
@@ -320,6 +356,14 @@ def test_a_mask_has_the_forms_and_units_of_its_scan(
             np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_mask_lies_on_a_scan_of_another_format_too(tmp_path: Path) -> None:
+    nibabel.save(nibabel.MGHImage(CANONICAL, AFFINE.astype(np.float32)), tmp_path / "scan.mgz")
+    write_mask(tmp_path / "mask.nii", Scan(tmp_path / "scan.mgz"), CANONICAL)
+    mask = nibabel.load(tmp_path / "mask.nii")
+    np.testing.assert_allclose(mask.affine, AFFINE, atol=1e-5)
+    np.testing.assert_array_equal(np.asanyarray(mask.dataobj), CANONICAL)
+
+
 @pytest.fixture
 def named_patient(save_nifti: SaveNifti) -> Path:
     """Return a scan whose header names the patient wherever a header can."""
@@ -358,6 +402,16 @@ def test_probabilities_are_stored_in_8_bits_and_read_back_as_shares(
     assert stored.ravel() == pytest.approx([0.0, 0.2, 1.0])
 
 
+def test_writing_slabs_holds_a_part_of_the_mask_at_a_time(
+    deep: Scan, tmp_path: Path, peak: Callable[[], int]
+) -> None:
+    with mask_file(tmp_path / "mask.nii", deep) as writer:
+        for start, stop in deep.spans():
+            writer.write(start, np.zeros((stop - start, 64, 64), np.uint8))
+    assert (tmp_path / "mask.nii").stat().st_size == 352 + 64 * 64 * 512
+    assert peak() < 1_000_000
+
+
 @pytest.mark.parametrize("order", ["RAS", "SAR"])
 def test_a_failure_in_the_middle_leaves_no_mask_and_keeps_the_old_one(
     save_nifti: SaveNifti, tmp_path: Path, order: str
@@ -368,9 +422,8 @@ def test_a_failure_in_the_middle_leaves_no_mask_and_keeps_the_old_one(
     (tmp_path / "out").mkdir()
     path = tmp_path / "out" / "mask.nii.gz"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), mask_file(path, scan) as writer:
-        writer.write(0, np.zeros((2, 2, 3)))
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_half_of_a_mask(path, scan)
     assert [each.read_text() for each in path.parent.iterdir()] == ["old"]
 
 

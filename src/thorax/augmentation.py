@@ -1,6 +1,8 @@
 """Random changes to training stacks: one draw for all planes of a stack and for its fractions."""
 
 import os
+import random
+import threading
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ class Augmentation:
 
     def __init__(self, params: AugmentationParams) -> None:
         self._compose = _compose(params)
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, stack: Floats, fractions: Floats, *, seed: int) -> tuple[Floats, Floats]:
         """Change one stack and its fractions.
@@ -38,8 +41,10 @@ class Augmentation:
         """
         if self._compose is None:
             return stack, fractions
-        self._compose.set_random_seed(seed)
-        changed = self._compose(image=stack, mask=fractions)
+        with self._one_at_a_time:
+            # `set_random_seed` would give all steps the same draws: noise only on turned stacks.
+            self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            changed = self._compose(image=stack, mask=fractions)
         return np.clip(changed["image"], 0.0, 1.0), np.clip(changed["mask"], 0.0, 1.0)
 
 

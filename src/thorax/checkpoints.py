@@ -8,6 +8,7 @@ DVC removes the outputs of a stage before it runs it; checkpoints lie where it d
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from thorax.writing import whole_file
 
 Arrays = list[NDArray[Any]]
+_DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy, zipfile and json raise over a file that is cut short or has a flipped bit."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint | None:
     """Read a checkpoint; None if there is none, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # NumPy forgets to close a damaged file that it opened itself.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return Checkpoint(
                 _ordered(stored, "variable"),
                 _ordered(stored, "best"),
                 json.loads(str(stored["history"])),
             )
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+    except _DAMAGE:
         return None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,22 @@ def predict(
     Example:
       thorax predict ct.nii.gz lungs.nii.gz
     """
+    from tqdm import tqdm
+
     from thorax.scans import Scan, check_name
+    from thorax.segmenter import load, load_spec, written_files
 
     check_name(mask)
     opened = Scan(scan)
-    from thorax.segmenter import load, load_spec, written_files
-
     targets = written_files(mask, load_spec(model), probabilities=probabilities)
     _keep_existing(targets, force=force)
-    load(model).segment(opened, mask, threshold=threshold, probabilities=probabilities)
+    load(model).segment(
+        opened,
+        mask,
+        threshold=threshold,
+        probabilities=probabilities,
+        watch=partial(tqdm, desc=scan.name, unit="slab", leave=False, disable=None),
+    )
     for path in targets:
         click.echo(path)
 
@@ -135,7 +143,7 @@ def data() -> None:
 )
 @click.option("--title", default="", help="One line that says what the data are.")
 @click.option("--licence", default="", help="Under which the data may be used.")
-def add(  # noqa: PLR0913
+def add(
     folder: Path,
     name: str,
     regions: tuple[str, ...],

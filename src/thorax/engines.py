@@ -1,6 +1,7 @@
 """What runs the network of a segmenter."""
 
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,9 +60,12 @@ def load_network(path: Path) -> Any:
     import_keras()
     import keras
 
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"model {path} cannot be loaded: it is missing or cut short")
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
-    network.compile(jit_compile=False)
+    except Exception as error:  # over a damaged file, Keras and h5py raise whatever comes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"model {path} cannot be loaded: {reason}") from error
+    network.jit_compile = False
     return network

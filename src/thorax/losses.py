@@ -22,8 +22,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def bce(truth: Tensor, logits: Tensor) -> Tensor:
     """Binary cross-entropy, mean over all pixels and regions.
 
-    ``-t·log p - (1 - t)·log(1 - p)``, written as ``max(z, 0) - z·t + log(1 + exp(-|z|))``, which
-    neither overflows nor loses digits.
+    ``-t·log p - (1 - t)·log(1 - p)``, written as ``t·softplus(-z) + (1 - t)·softplus(z)``, which
+    neither overflows nor loses digits, and has the slope ``p - t`` everywhere.
 
     Args:
         truth: Area fractions, ``(B, H, W, R)``.
@@ -105,7 +105,7 @@ class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
 
 
 def _cross_entropy(truth: Tensor, logits: Tensor) -> Tensor:
-    return ops.maximum(logits, 0.0) - logits * truth + ops.log1p(ops.exp(-ops.abs(logits)))
+    return truth * ops.softplus(-logits) + (1.0 - truth) * ops.softplus(logits)
 
 
 def _float(values: Tensor) -> Tensor:

@@ -155,8 +155,8 @@ def _in_parallel(
     with ProcessPoolExecutor(size, context, threadpool_limits, (1,)) as pool:
         running = [pool.submit(work, case) for case in cases]
         try:
-            done = tqdm(as_completed(running), total=len(running), desc="prepare", unit="case")
-            return [future.result() for future in done]
+            with tqdm(as_completed(running), total=len(cases), desc="prepare", unit="case") as done:
+                return [future.result() for future in done]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -12,7 +12,8 @@ position   int64, which plane of the scan this is, lowest first
 ========== =======================================================
 
 The framing is that of TensorFlow's `record_writer`: length, its masked CRC-32C, the bytes, their
-masked CRC-32C. A file that is cut short or has a flipped bit is refused.
+masked CRC-32C. A file that is cut short within a plane or has a flipped bit is refused; whole
+planes that are missing are noticed by the digest in the index.
 """
 
 import struct

@@ -87,7 +87,7 @@ class Scan:
 
     def voxels(self) -> NDArray[Any]:
         """All canonical voxels, shape ``(X, Y, Z)``, in the type that they are stored in."""
-        return np.moveaxis(np.concatenate([self.planes(0, self.grid.shape[2])]), 0, 2)
+        return np.moveaxis(self.planes(0, self.grid.shape[2]), 0, 2)
 
     @cached_property
     def _whole(self) -> NDArray[Any]:

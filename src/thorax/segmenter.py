@@ -7,6 +7,7 @@ this package; ``spec.json`` says what goes in and what comes out.
 import io
 import json
 import zipfile
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import field
 from pathlib import Path
@@ -28,6 +29,7 @@ from thorax.writing import whole_file, write_text
 
 MODEL, SPEC = "model.keras", "spec.json"
 FORMAT = 1
+Watch = Callable[[Iterable[tuple[int, int]]], Iterable[tuple[int, int]]]
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -60,6 +62,13 @@ class SegmenterSpec:
         return Window(*self.window_hu)
 
 
+@checked(frozen=True)
+class _Form:
+    """All that the specs of every form have in common."""
+
+    format: int
+
+
 class Segmenter:
     """Segments scans.
 
@@ -81,6 +90,7 @@ class Segmenter:
         domain: Domain = HU,
         threshold: float | None = None,
         probabilities: bool = False,
+        watch: Watch = iter,
     ) -> list[Path]:
         """Write the mask of a scan, on its own grid, whole or not at all.
 
@@ -92,6 +102,7 @@ class Segmenter:
             domain: What the voxel values of the scan mean.
             threshold: Instead of the one in the spec.
             probabilities: Also write an 8-bit file a region beside the mask, 0..255 for 0..1.
+            watch: Wraps the slabs that are worked on, for instance in a progress bar.
 
         Returns:
             The files written, the mask first.
@@ -107,7 +118,7 @@ class Segmenter:
                 files.enter_context(mask_file(name, scan, scale=scale))
                 for name, scale in zip(names, (1.0, *[1 / FULL] * len(names)), strict=False)
             )
-            for start, stop in scan.spans():
+            for start, stop in watch(scan.spans()):
                 restored = self._restored(planes, start, stop, placement)
                 masks = restored >= (self.spec.threshold if threshold is None else threshold)
                 writer.write(start, self.regions.merge(masks))
@@ -136,19 +147,20 @@ def load_spec(folder: Path) -> SegmenterSpec:
         InputError: There is no segmenter, or it is damaged or of a newer form.
     """
     try:
-        spec = TypeAdapter(SegmenterSpec).validate_json((folder / SPEC).read_bytes())
+        content = (folder / SPEC).read_bytes()
+        form = TypeAdapter(_Form).validate_json(content).format
+        if form > FORMAT:
+            raise InputError(
+                f"{folder} was written by a newer thorax (form {form}, known: {FORMAT}); "
+                "update thorax"
+            )
+        return TypeAdapter(SegmenterSpec).validate_json(content)
     except OSError:
         raise InputError(
             f"there is no model in {folder}; train one with `dvc repro`, or name one with --model"
         ) from None
     except ValidationError as error:
         raise InputError(f"{folder / SPEC} is damaged: {first_problem(error)}") from None
-    if spec.format != FORMAT:
-        raise InputError(
-            f"{folder} was written by a newer thorax (form {spec.format}, known: {FORMAT}); "
-            "update thorax"
-        )
-    return spec
 
 
 def load(folder: Path) -> Segmenter:

@@ -128,12 +128,16 @@ def _score(row: Row) -> float:
 
 def _go_on(network: Any, job: Job) -> tuple[list[Row], list[np.ndarray]]:
     checkpoint = load_checkpoint(job.checkpoint)
-    variables = _variables(network)
-    if checkpoint is None or len(checkpoint.variables) != len(variables):
+    if checkpoint is None or not _fits(checkpoint, network):
         return [], network.get_weights()
-    for variable, value in zip(variables, checkpoint.variables, strict=True):
+    for variable, value in zip(_variables(network), checkpoint.variables, strict=True):
         variable.assign(value)
     return list(checkpoint.history), checkpoint.best
+
+
+def _fits(checkpoint: Checkpoint, network: Any) -> bool:
+    kept = [array.shape for array in (*checkpoint.variables, *checkpoint.best)]
+    return kept == [tuple(own.shape) for own in (*_variables(network), *network.weights)]
 
 
 def _variables(network: Any) -> list[Any]:

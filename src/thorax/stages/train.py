@@ -2,6 +2,9 @@
 
 import csv
 import io
+import itertools
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -43,7 +46,7 @@ def main() -> None:
     trained = build_for(params, index, precision.policy)
     loss = SegmentationLoss(params.loss, params.losses)
     compile_network(trained, loss, job, scale_loss=precision.scales_loss)
-    history = fit(trained, job, tell=lambda row: tell(one_line(row, params.train.epochs)))
+    history = fit(trained, job, tell=follow(params.train.epochs))
     network = build_for(params, index, "float32")
     network.set_weights(trained.get_weights())
     Segmenter(describe_segmenter(params, index, provenance), KerasEngine(network)).save(SEGMENTER)
@@ -136,10 +139,17 @@ def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any])
     )
 
 
-def one_line(row: Row, epochs: int) -> str:
-    """The figures of an epoch, for people."""
-    figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
-    return f"epoch {row['epoch']:.0f}/{epochs}  {figures}"
+def follow(epochs: int) -> Callable[[Row], None]:
+    """A function that tells the figures of each epoch, and how long the rest will take."""
+    started, told = time.monotonic(), itertools.count(1)
+
+    def tell_epoch(row: Row) -> None:
+        each = (time.monotonic() - started) / next(told)
+        left = round(each * (epochs - row["epoch"]))
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
+        tell(f"epoch {row['epoch']:.0f}/{epochs}  {figures}  {left // 60}:{left % 60:02d} left")
+
+    return tell_epoch
 
 
 def as_csv(history: list[Row]) -> str:

@@ -1,0 +1,44 @@
+# `make` lists the targets. Each sets up what it needs in .venv, on a bare machine with Python
+# 3.11 to 3.13, git and make.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro test lint format bench picture clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"thorax needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: give another with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/installed ## make .venv with the package and its tools
+
+repro: install ## run the whole pipeline: volumes, training, masks, scores
+	dvc repro
+
+test: lint ## format, lint, types, layers, unit tests, doctests and pipeline tests
+	pytest --cov --cov-report=term:skip-covered
+
+lint: install ## format, lint, types and import layers only
+	ruff format --check
+	ruff check
+	mypy
+	lint-imports --no-logo
+
+format: install ## put the source into shape
+	ruff check --fix-only
+	ruff format
+
+bench: install ## measure speed and memory on this machine
+	python tests/benchmarks/run.py
+
+picture: install ## the README's picture, from the last run of the pipeline
+	cp "$$(ls reports/overlays/*.png | head -n 1)" docs/phantom.png
+
+clean: ## remove what the tools leave behind, but no data and no results
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build

@@ -1,0 +1,61 @@
+"""What the tests of the learning layer share: small records, sources and networks set by hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+from thorax.augmentation import Augmentation
+from thorax.batches import StackSource
+from thorax.canvases import Canvases
+from thorax.intensity import Window
+from thorax.params import AugmentationParams
+from thorax.records import write_record
+
+STILL: dict[str, float] = {
+    "rotate_degrees": 0.0,
+    "zoom": 0.0,
+    "shift": 0.0,
+    "contrast": 0.0,
+    "noise": 0.0,
+}
+"""Augmentation that changes nothing."""
+
+
+def augmentation(**changes: float) -> Augmentation:
+    """Return an augmentation that changes nothing but what is named."""
+    return Augmentation(AugmentationParams(**STILL | changes))
+
+
+def save_record(path: Path, planes: ArrayLike, fractions: ArrayLike) -> Path:
+    """Write planes in HU and fractions 0..255 as the record of a case."""
+    canvases = Canvases(np.asarray(planes, np.int16), np.asarray(fractions, np.uint8))
+    write_record(path, canvases)
+    return path
+
+
+def stack_source(
+    paths: Sequence[Path], stacks: int, *, canvas: int, regions: int = 1, **others: Any
+) -> StackSource:
+    """Return a source without context and augmentation whose window is 0..1000 HU, unless given."""
+    plain = {"context": 0, "window": Window(0, 1000), "augmentation": augmentation()}
+    return StackSource(paths, stacks, canvas, regions, **plain | others)
+
+
+def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:
+    """Return a network whose logits are ``stack @ weights + biases`` in each pixel.
+
+    Args:
+        weights: One row a plane of the stack, one column a region.
+        biases: One a region.
+        canvas: Pixels a side.
+    """
+    kernel = np.array(weights, np.float32)[None, None]
+    stack = keras.Input((canvas, canvas, kernel.shape[2]))
+    convolution = keras.layers.Conv2D(kernel.shape[3], 1)
+    network = keras.Model(stack, convolution(stack))
+    convolution.set_weights([kernel, np.array(biases, np.float32)])
+    return network

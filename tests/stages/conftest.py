@@ -1,0 +1,59 @@
+"""A project to run stages in: the study of three cases, and params that suit it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+SetParams = Callable[..., None]
+
+
+@pytest.fixture
+def set_params(tmp_path: Path) -> SetParams:
+    """Return a function that writes `params.yaml` for the study, with values of sections changed."""
+
+    def write(**changes: Any) -> None:
+        params = yaml.safe_load(SHIPPED.read_text())
+        small: dict[str, Any] = {
+            "dataset": "chests",
+            "prepare": {"canvas": 8},
+            "split": {"folds": 2},
+            "train": {"context": 1},
+        }
+        for part in (small, changes):
+            for key, value in part.items():
+                params[key] = params[key] | value if isinstance(value, dict) else value
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+
+    return write
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, study: Path, set_params: SetParams, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return the folder of a project, which is the working folder too."""
+    (tmp_path / "data").mkdir()
+    study.rename(tmp_path / "data" / "chests")
+    set_params()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fails() -> Callable[[Callable[[], None]], str]:
+    """Return a function that runs a stage to its one line of complaint."""
+    from thorax.stages import run
+
+    def line(main: Callable[[], None]) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            run(main)
+        # Python prints a text to stderr and exits with status 1.
+        assert isinstance(stopped.value.code, str)
+        assert "\n" not in stopped.value.code
+        return stopped.value.code.removeprefix("thorax: ")
+
+    return line

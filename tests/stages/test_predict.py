@@ -1,0 +1,84 @@
+"""Predicting: a mask for each case that the segmenter was not trained on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from thorax.engines import KerasEngine
+from thorax.segmenter import Segmenter, SegmenterSpec
+from thorax.stages.predict import main
+
+from ..learning import pointwise
+
+Fails = Callable[[Callable[[], None]], str]
+
+
+@pytest.fixture
+def segmenter(project: Path) -> Path:
+    """Return the folder of a segmenter that calls lung what is brighter than -300 HU."""
+    network = pointwise([[0, 0], [20, 20], [0, 0]], [-10, -30], canvas=8)
+    spec = SegmenterSpec(
+        canvas=8,
+        crop="none",
+        context=1,
+        window_hu=(-1000, 400),
+        regions={"lung": (1, 2), "infection": (2,)},
+        provenance={"split": {"test": ["anna-1", "ben-1"]}},
+    )
+    Segmenter(spec, KerasEngine(network)).save(project / "models/segmenter")
+    return project / "models/segmenter"
+
+
+def predicted(project: Path) -> dict[str, np.ndarray]:
+    paths = sorted((project / "data/predictions").iterdir())
+    return {path.name: np.asarray(nibabel.load(path).dataobj) for path in paths}
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_each_test_case_gets_a_mask(project: Path) -> None:
+    main()
+    masks = predicted(project)
+    assert list(masks) == ["anna-1.nii.gz", "ben-1.nii.gz"]
+    expected = np.zeros((8, 6, 3))
+    expected[2:6, 1:5] = 1
+    for mask in masks.values():
+        np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_the_threshold_is_that_of_the_params(
+    project: Path, set_params: Callable[..., None]
+) -> None:
+    """Soft tissue of 40 HU has the probability 0.992."""
+    set_params(predict={"threshold": 0.995})
+    main()
+    assert not predicted(project)["anna-1.nii.gz"].any()
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_masks_of_another_run_are_gone(project: Path) -> None:
+    (project / "data/predictions").mkdir()
+    (project / "data/predictions/anna-2.nii.gz").touch()
+    main()
+    assert list(predicted(project)) == ["anna-1.nii.gz", "ben-1.nii.gz"]
+
+
+@pytest.mark.usefixtures("project")
+def test_a_missing_segmenter_is_told_of(fails: Fails) -> None:
+    assert fails(main).startswith("there is no model in models/segmenter; train one")
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_a_test_case_that_is_gone_is_named(project: Path, fails: Fails) -> None:
+    for part in ("scans", "masks"):
+        (project / "data/chests" / part / "ben-1.nii.gz").unlink()
+    assert fails(main) == "dataset `chests` has no case `ben-1`"
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_masks_that_cannot_be_written_are_told_of(project: Path, fails: Fails) -> None:
+    (project / "data/predictions").write_text("I am no folder")
+    assert fails(main).startswith("cannot write data/predictions/anna-1.nii.gz")
