@@ -1,6 +1,6 @@
-"""A training in a process of its own, which may be killed: see `test_training`.
+"""Trainings in a process of their own, which may be killed: see `test_training`.
 
-Usage: ``python -m tests.continued_training FOLDER KILLED_AFTER``, from the root of the repo.
+Usage: ``python -m tests.continued_training KILLED_AFTER FOLDER...``, from the root of the repo.
 """
 
 import json
@@ -64,4 +64,5 @@ def main(folder: Path, killed_after: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    for name in sys.argv[2:]:
+        main(Path(name), int(sys.argv[1]))

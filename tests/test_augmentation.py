@@ -65,13 +65,13 @@ def test_intensities_alone_leave_fractions_alone(name: str) -> None:
 def test_one_draw_moves_all_planes_and_all_fractions(name: str, value: float) -> None:
     """Where the planes are the fraction before, they are so after.
 
-    But for 1/64: OpenCV takes another way through one channel than through several.
+    But for 1/32: OpenCV rounds places in one channel otherwise than in several.
     """
     changes, moved = augmentation(**{name: value}), 0
     for seed in SEEDS:
         stack, fractions = changes(np.repeat(CORNER, 5, -1), np.repeat(CORNER, 2, -1), seed=seed)
         for plane in (*np.moveaxis(stack, -1, 0), *np.moveaxis(fractions, -1, 0)):
-            np.testing.assert_allclose(plane, fractions[..., 0], atol=0.02)
+            np.testing.assert_allclose(plane, fractions[..., 0], atol=1 / 32)
         moved += not np.allclose(fractions, CORNER)
     assert moved > len(SEEDS) / 2
 
@@ -119,9 +119,12 @@ def test_shift_goes_all_ways_and_not_too_far() -> None:
 
 def test_what_comes_in_from_beyond_the_border_is_air_and_no_region() -> None:
     full, changes = np.ones((SIDE, SIDE, 1), np.float32), augmentation(shift=0.3)
-    stack, fractions = changes(full, full, seed=0)
-    np.testing.assert_allclose(stack, fractions, atol=1e-6)
-    assert (stack == 0).sum() > SIDE
+    came_in = 0
+    for seed in SEEDS:
+        stack, fractions = changes(full, full, seed=seed)
+        np.testing.assert_allclose(stack, fractions, atol=1e-6)
+        came_in += (stack == 0).sum() > SIDE
+    assert came_in > len(SEEDS) / 2
 
 
 def test_contrast_and_brightness_are_the_same_all_over_the_stack() -> None:

@@ -27,6 +27,7 @@ def entry(case: str, content: bytes = b"") -> RecordEntry:
 @pytest.fixture
 def index() -> Index:
     return Index(
+        form=1,
         dataset="chests",
         canvas=128,
         crop="body",

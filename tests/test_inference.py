@@ -1,5 +1,6 @@
 """From planes to probabilities."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,6 @@ def test_it_does_not_matter_where_slabs_begin(cuts: list[int]) -> None:
     bounds = [0, *cuts, 40]
     parts = [
         probabilities(network, planes, low, high, window=WINDOW)
-        for low, high in zip(bounds, bounds[1:], strict=False)
+        for low, high in itertools.pairwise(bounds)
     ]
     assert np.concatenate(parts) == pytest.approx(whole, abs=1e-6)

@@ -1,5 +1,6 @@
 """Losses: numbers worked out by hand, the law of their minimum, half precision, and Keras' own."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -158,9 +159,7 @@ def test_each_parameter_reaches_its_part(params: LossParams, expected: float) ->
 
 @every_loss
 @given(
-    st.lists(
-        st.tuples(st.integers(5, 95), st.sampled_from([-0.1, 0.1])), min_size=8, max_size=8
-    )
+    st.lists(st.tuples(st.integers(5, 95), st.sampled_from([-0.1, 0.1])), min_size=8, max_size=8)
 )
 def test_soft_truth_costs_least_where_the_prediction_is_the_truth(
     loss: Loss, drawn: list[tuple[int, float]]
@@ -187,7 +186,7 @@ def test_the_slope_of_bce_is_the_prediction_less_the_truth() -> None:
 def test_a_prediction_nearer_to_hard_truth_always_costs_less(loss: Loss, truth: float) -> None:
     towards = np.linspace(-8, 8, 17) * (1 if truth else -1)
     costs = [float(loss(pixels(truth), pixels(found))) for found in towards]
-    assert all(far > near for far, near in zip(costs, costs[1:], strict=False))
+    assert all(far > near for far, near in itertools.pairwise(costs))
 
 
 @given(st.lists(st.integers(0, 100), min_size=6, max_size=6), st.data())

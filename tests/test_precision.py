@@ -1,8 +1,11 @@
 """Precision: what the hardware decides, and what the user does."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -95,6 +98,24 @@ def test_a_gpu_goes_before_the_cpu(
     cpuinfo.write_text("flags\t: avx512_bf16\n")
     gpus(*capabilities)
     assert choose("auto", cpuinfo=cpuinfo) == Chosen(policy, reason)
+
+
+@pytest.mark.parametrize(
+    ("devices", "policy"),
+    [
+        pytest.param([("gpu", "9.0"), ("gpu", "8.6")], "mixed_bfloat16", id="two new GPUs"),
+        pytest.param([("gpu", "7.0")], "mixed_float16", id="an older GPU"),
+        pytest.param([("gpu", "12.0")], "mixed_bfloat16", id="12 is more than 8"),
+        pytest.param([("cpu", None)], "float32", id="no GPU"),
+    ],
+)
+def test_jax_is_asked_where_keras_runs_on_it(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: Path, devices: list[Any], policy: str
+) -> None:
+    made = [SimpleNamespace(platform=kind, compute_capability=text) for kind, text in devices]
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda: made))
+    assert choose("auto", cpuinfo=cpuinfo).policy == policy
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from thorax.cases import Dataset, load_dataset
 from thorax.errors import InputError
 from thorax.index import Index, load_index, verify
 from thorax.overlap import Overlap
-from thorax.preparation import prepare
+from thorax.preparation import FORM, prepare
 from thorax.records import read_record
 
 SaveNifti = Callable[..., Path]
@@ -26,9 +26,7 @@ CASES = ["anna-1", "anna-2", "ben-1"]
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let threads do the work, because starting processes takes a second each time."""
-    monkeypatch.setattr(
-        "thorax.preparation.ProcessPoolExecutor", lambda size, *_: ThreadPoolExecutor(size)
-    )
+    monkeypatch.setattr("thorax.preparation.worker_pool", ThreadPoolExecutor)
 
 
 @pytest.fixture
@@ -314,3 +312,23 @@ def test_masks_stored_in_another_order_are_laid_over_their_scan(
     nibabel.save(image.as_reoriented(order), path)
     run()
     np.testing.assert_array_equal(read_record(records / "ben-1.tfrecord").fractions, expected)
+
+
+def test_records_are_what_they_were_in_this_form(
+    tmp_path: Path, save_nifti: SaveNifti, run: Prepare, study: Path
+) -> None:
+    """If this fails, records of an older program would be kept although they are no longer right.
+
+    Raise `FORM` and write the new digest here. Every average is a whole number of HU, so that no
+    rounding depends on the machine.
+    """
+    shutil.rmtree(study / "scans")
+    shutil.rmtree(study / "masks")
+    blocks = np.kron(np.arange(16 * 16 * 3).reshape(16, 16, 3), np.ones((2, 2, 1)))
+    save_nifti("chests/scans/anna-1.nii.gz", blocks.astype(np.int16))
+    save_nifti("chests/masks/anna-1.nii.gz", (blocks % 3).astype(np.uint8))
+    entry = run(canvas=16).records[0]
+    assert (FORM, entry.record_sha256) == (
+        1,
+        "2ef3140f07a6dd7db04a1c9c3ad24f83acfca6f3854fd37467ee690f2af462c3",
+    )

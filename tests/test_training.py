@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import thorax.training
+from thorax.batches import epoch_batches
 from thorax.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from thorax.errors import InputError
 from thorax.losses import bce
@@ -50,7 +51,7 @@ def plan(tmp_path: Path) -> PlanJob:
             watched=watched,
             regions=["bright"],
             params=TrainParams(**settings | params),
-            seed=0,
+            seed=7,
             checkpoint=tmp_path / "checkpoints" / "run.npz",
         )
 
@@ -195,13 +196,21 @@ def test_the_weights_of_the_best_epoch_are_kept(
     )
 
 
+def test_a_row_tells_the_dice_of_each_region_and_their_mean(plan: PlanJob, scripted: Any) -> None:
+    scripted((0.5, 0.75), (math.nan, 0.25), (math.nan, math.nan))
+    history, _, _ = train(plan(watched=[Path("a")]))
+    told = [(row["dice_bright"], row["dice_other"], row["dice"]) for row in history]
+    expected = [(0.5, 0.75, 0.625), (math.nan, 0.25, 0.25), (math.nan, math.nan, math.nan)]
+    np.testing.assert_equal(told, expected)
+
+
 def test_without_validation_the_last_weights_are_kept(plan: PlanJob) -> None:
     job = plan()
     network = compiled(job)
     weights: list[list[float]] = []
     history = fit(network, job, tell=lambda _: weights.append(numbers(network)))
     assert numbers(network) == weights[-1] != weights[-2]
-    assert [set(row) for row in history] == [{"epoch", "loss"}] * 3
+    assert [list(row) for row in history] == [["epoch", "loss"]] * 3
 
 
 def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
@@ -241,6 +250,28 @@ def test_the_best_so_far_is_kept_over_an_end(
     assert [row["epoch"] for row in told] == [3]
     assert [row["dice_bright"] for row in history] == dice
     assert numbers(network) == weights[best - 1]
+
+
+def test_each_epoch_has_its_own_batches_and_those_that_are_done_do_not_come_again(
+    plan: PlanJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def note(source: Any, **how: int) -> Any:
+        drawn.append(how)
+        return epoch_batches(source, **how)
+
+    monkeypatch.setattr(thorax.training, "epoch_batches", note)
+    job = plan()
+
+    def stop(row: Row) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(compiled(job), job, tell=stop)
+    train(job)
+    assert drawn == [{"batch": 4, "seed": 7, "epoch": epoch} for epoch in (0, 1, 2)]
 
 
 def test_a_training_that_is_done_is_not_done_again(plan: PlanJob) -> None:
@@ -310,28 +341,25 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_was_not(
     assert numbers(continued) == numbers(network)
 
 
-def start(folder: Path, *, killed_after: int = 0) -> subprocess.Popen[str]:
-    """Start a training as a user would, in a process of its own."""
-    folder.mkdir(exist_ok=True)
+def run_apart(killed_after: int, *folders: Path) -> subprocess.CompletedProcess[str]:
+    """Train as a user would, in a process of its own."""
     module = f"{Path(__file__).parent.name}.continued_training"
-    return subprocess.Popen(
-        [sys.executable, "-m", module, str(folder), str(killed_after)],
+    return subprocess.run(
+        [sys.executable, "-m", module, str(killed_after), *map(str, folders)],
         cwd=ROOT,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        check=False,
     )
 
 
 def test_a_training_that_is_killed_goes_on_to_the_very_same_end(tmp_path: Path) -> None:
     """Weights and history are equal to the last bit: order, augmentation, optimizer and all."""
-    whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed", killed_after=1)
-    _, told = killed.communicate()
-    assert killed.returncode == KILLED, told
+    died = run_apart(1, tmp_path / "killed")
+    assert died.returncode == KILLED, died.stderr
     assert not (tmp_path / "killed" / "weights.npz").exists()
-    continued = start(tmp_path / "killed")
-    for process in (whole, continued):
-        _, told = process.communicate()
-        assert process.returncode == 0, told
+    done = run_apart(0, tmp_path / "killed", tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
     history = json.loads((tmp_path / "whole" / "history.json").read_text())
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[0]["loss"] > history[2]["loss"]

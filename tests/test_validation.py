@@ -17,7 +17,7 @@ HIT, MISS = 1000, 0
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    """Return a network that finds 500 HU and more in the first region, less in the second."""
+    """Return a network that finds 500 HU and more in the first region, the rest in the second."""
     return pointwise([[16, -16]], [-8, 8 - 1e-3], canvas=2)
 
 
@@ -27,16 +27,16 @@ def save(path: Path, found: list[Any], *truth: list[Any]) -> Path:
 
 
 def test_dice_by_hand(network: Any, tmp_path: Path) -> None:
-    """2·3 / (4 + 3) of the first case, 2·0 / (1 + 1) of the second; their mean is 3/7.
+    """Lung: 2·3 / (4 + 3) of the first case, 2·0 / (1 + 1) of the second; their mean is 3/7.
 
-    Of the second region, which is what is not found: 2·0 / (0 + 1) and 2·2 / (2 + 3).
+    The rest, which is found where lung is not: 2·0 / (0 + 1) and 2·2 / (2 + 3).
     """
-    empty = [[0, 0], [0, 0]]
-    paths = [
-        save(tmp_path / "a", [[[HIT, HIT], [HIT, MISS]]], [[[255] * 2] * 2], [empty]),
-        save(tmp_path / "b", [[[HIT, MISS]] + [[MISS] * 2]], [[[0, 255], [0, 0]]], [empty[:1] + [[255] * 2]]),
-    ]
-    dice = validate(network, paths, ["lung", "rest"], window=WINDOW)
+    all_, none = [[255, 255], [255, 255]], [[0, 0], [0, 0]]
+    first = save(tmp_path / "a", [[[HIT, HIT], [HIT, MISS]]], [all_], [none])
+    second = save(
+        tmp_path / "b", [[[HIT, MISS], [MISS, MISS]]], [[[0, 255], [0, 0]]], [[[0, 0], [255, 255]]]
+    )
+    dice = validate(network, [first, second], ["lung", "rest"], window=WINDOW)
     assert list(dice) == ["lung", "rest"]
     assert dice["lung"] == pytest.approx(3 / 7)
     assert dice["rest"] == pytest.approx((0 + 4 / 5) / 2)

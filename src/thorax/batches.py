@@ -43,8 +43,9 @@ class StackSource:
 
 
 def epoch_batches(source: StackSource, *, batch: int, seed: int, epoch: int) -> Any:
-    """All stacks once, in an order drawn from ``seed`` and ``epoch`` alone.
+    """All stacks once, in an order drawn from ``seed`` and ``epoch``.
 
+    TensorFlow stirs its global seed in where one is set, as `training.make_repeatable` does.
     Nothing is carried over from epoch to epoch, so that a training which was stopped goes on with
     the very batches that it would have seen. Stacks that do not fill a last batch are left out;
     other ones the next time.

@@ -50,7 +50,7 @@ def run_key(*, settings: Any, records: str, code: Iterable[Path]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(records.encode())
     for path in sorted(code):
-        digest.update(path.read_bytes())
+        digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:32]
 
 

@@ -54,9 +54,10 @@ def main() -> None:
 def predict(
     scan: Path, mask: Path, model: Path, threshold: float | None, probabilities: bool, force: bool
 ) -> None:
-    """Segment SCAN, a CT in HU as NIfTI, and write MASK on the same grid.
+    """Segment SCAN, a chest CT, into MASK.
 
-    The label values in MASK are those of the masks that the model was trained on.
+    SCAN is NIfTI in HU. MASK lies on its grid, with the label values of the masks that the model
+    was trained on.
 
     \b
     Example:
@@ -70,7 +71,7 @@ def predict(
     check_name(mask)
     opened = Scan(scan)
     targets = written_files(mask, load_spec(model), probabilities=probabilities)
-    _keep_existing(targets, force=force)
+    _keep_existing(targets, scan=scan, force=force)
     load(model).segment(
         opened,
         mask,
@@ -93,23 +94,26 @@ def predict(
     help="Label values that make a region, such as lung=1,2,3; may be given again. Unless given, "
     "every label value is a region of its own.",
 )
+@click.option("--ignore", multiple=True, type=int, help="A label value that belongs to no region.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def score(truth: Path, predicted: Path, regions: tuple[str, ...], as_json: bool) -> None:
-    """Score the mask PREDICTED against the mask TRUTH: Dice, IoU and volumes of each region.
+def score(
+    truth: Path, predicted: Path, regions: tuple[str, ...], ignore: tuple[int, ...], as_json: bool
+) -> None:
+    """Score the mask PREDICTED against TRUTH.
 
-    Both lie on one grid; figures are volumetric.
+    Prints Dice, IoU and volumes of each region. Both masks lie on one grid; figures are volumetric.
 
     \b
     Example:
       thorax score truth.nii.gz lungs.nii.gz --region lung=1,2,3 --region infection=3
     """
-    from thorax.regions import parse_regions
+    from thorax.regions import Regions, parse_regions
     from thorax.scans import Scan
     from thorax.scores import Score, found_regions, score_masks
 
     true_mask, found_mask = Scan(truth), Scan(predicted)
     known = parse_regions(regions) if regions else found_regions(true_mask, found_mask)
-    counts = score_masks(true_mask, found_mask, known)
+    counts = score_masks(true_mask, found_mask, Regions(known.labels, ignore))
     scores = [
         Score(truth.name, region, count, true_mask.grid.voxel_ml)
         for region, count in counts.items()
@@ -153,10 +157,11 @@ def add(
     title: str,
     licence: str,
 ) -> None:
-    """Check the scans and masks in FOLDER, copy them to data/NAME and track them with DVC.
+    """Add the study in FOLDER as data/NAME.
 
-    FOLDER holds scans/ and masks/ (or images/ and labels/, or imagesTr/ and labelsTr/); a mask
-    has the name of its scan. Nothing is copied unless every case can be used.
+    Its scans and masks are checked, copied and tracked with DVC; nothing is copied unless every
+    case can be used. FOLDER holds scans/ and masks/ (or images/ and labels/, or imagesTr/ and
+    labelsTr/); a mask has the name of its scan.
 
     \b
     Example:
@@ -190,7 +195,10 @@ def list_() -> None:
     """
     from thorax.studies import list_studies
 
-    for study in list_studies(Path()):
+    studies = list_studies(Path())
+    if not studies:
+        click.echo("no dataset is under data/; run this in the folder of a project", err=True)
+    for study in studies:
         cases = "no data yet" if study.cases is None else f"{study.cases} cases"
         regions = ", ".join(study.regions)
         click.echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
@@ -198,10 +206,13 @@ def list_() -> None:
             click.echo(f"{'':<16} {study.problem}")
 
 
-def _keep_existing(targets: list[Path], *, force: bool) -> None:
-    there = [str(path) for path in targets if path.exists()]
+def _keep_existing(targets: list[Path], *, scan: Path, force: bool) -> None:
+    there = [path for path in targets if path.exists()]
+    if any(path.samefile(scan) for path in there):
+        raise InputError(f"a mask must not take the place of its scan, got {scan} for both")
     if there and not force:
-        raise InputError(f"{', '.join(there)} exists already; give --force to write over it")
+        names = ", ".join(map(str, there))
+        raise InputError(f"{names} exists already; give --force to write over it")
 
 
 def _scores_table(scores: list[Any]) -> str:
@@ -217,7 +228,7 @@ def _scores_table(scores: list[Any]) -> str:
 def _scores_json(scores: list[Any]) -> str:
     keys = ("dice", "iou", "truth_ml", "predicted_ml")
     figures = {
-        row["region"]: {key: None if row[key] != row[key] else row[key] for key in keys}
+        row["region"]: {key: None if row[key] != row[key] else round(row[key], 6) for key in keys}
         for row in (one.row() for one in scores)
     }
     return json.dumps(figures, indent=2)

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.backend import import_keras, worth_compiling
 from thorax.errors import InputError
 from thorax.intensity import Window
-from thorax.quiet import import_keras
 
 
 class Engine(Protocol):
@@ -67,5 +67,5 @@ def load_network(path: Path) -> Any:
     except Exception as error:  # over a damaged file, Keras and h5py raise whatever comes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"model {path} cannot be loaded: {reason}") from error
-    network.jit_compile = False
+    network.jit_compile = worth_compiling()
     return network

@@ -131,6 +131,7 @@ def cuts(volume: Scan, at: tuple[int, int, int]) -> Cuts:
 def _show(axes: Axes, cut: NDArray[Any], view: View, extent: Extent) -> None:
     axes.imshow(VIEW.apply(cut.T), cmap="gray", origin="lower", extent=extent, vmin=0, vmax=1)
     axes.invert_xaxis()
+    axes.autoscale(False)
     axes.set_axis_off()
     axes.set_title(view.name, color="white", fontsize=11)
     for letter, x, side in zip(view.sides, (0.02, 0.98), ("left", "right"), strict=True):
@@ -138,12 +139,16 @@ def _show(axes: Axes, cut: NDArray[Any], view: View, extent: Extent) -> None:
 
 
 def _outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
+    """Draw along the edges of voxels; a rim of nothing closes the lines at the border."""
+    _, width, _, height = extent
+    across, up = width / masks.shape[1], height / masks.shape[2]
     for mask, colour in zip(masks, COLOURS, strict=False):
-        if mask.any() and not mask.all():
+        if mask.any():
             axes.contour(
-                mask.T.astype(float),
+                np.pad(mask.T.astype(float), 1),
                 levels=[0.5],
-                extent=extent,
+                origin="lower",
+                extent=(-across, width + across, -up, height + up),
                 colors=[colour],
                 linestyles=[style],
                 linewidths=1.3,

@@ -47,6 +47,7 @@ class Index:
     """All records of a dataset and the settings that they share.
 
     Args:
+        form: What records hold and how; see `thorax.preparation.FORM`.
         dataset: Name of the dataset.
         canvas: Pixels a side of the canvas.
         crop: How the planes were cropped.
@@ -55,6 +56,7 @@ class Index:
         records: Sorted by case.
     """
 
+    form: int
     dataset: str
     canvas: int
     crop: Crop

@@ -1,5 +1,7 @@
 """Overlap of a predicted mask with the truth, as counts that can be added up."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,3 +69,14 @@ def overlap(truth: NDArray[Any], predicted: NDArray[Any]) -> Overlap:
         truth=int(np.count_nonzero(truth)),
         predicted=int(np.count_nonzero(predicted)),
     )
+
+
+def mean_defined(figures: Iterable[float]) -> float:
+    """Mean of those figures that are defined; NaN if none is.
+
+    Example:
+        >>> mean_defined([0.5, float("nan"), 1.0])
+        0.75
+    """
+    defined = [figure for figure in figures if not math.isnan(figure)]
+    return sum(defined) / len(defined) if defined else math.nan

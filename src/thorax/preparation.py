@@ -1,14 +1,12 @@
 """From a dataset to records: cases in parallel processes, what did not change left as it is."""
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from thorax.canvases import (
@@ -26,6 +24,11 @@ from thorax.overlap import Overlap
 from thorax.records import SUFFIX, write_record
 from thorax.regions import Regions
 from thorax.scans import Scan
+from thorax.workers import worker_pool
+
+FORM = 1
+"""Raise this when the same scan and mask give another record than before, so that records of an
+older program are written again. A test holds the digest of one."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ def _known(folder: Path, dataset: Dataset, settings: Settings) -> dict[str, Reco
 
 def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry]) -> Index:
     return Index(
+        form=FORM,
         dataset=dataset.name,
         canvas=settings.canvas,
         crop=settings.crop,
@@ -149,10 +153,7 @@ def _forget(folder: Path, index: Index) -> None:
 def _in_parallel(
     work: Callable[[Case], RecordEntry], cases: tuple[Case, ...], workers: int
 ) -> list[RecordEntry]:
-    context = multiprocessing.get_context("forkserver")
-    size = min(workers, len(cases))
-    # One BLAS thread a process: two of them on one core spin away ten times what they gain.
-    with ProcessPoolExecutor(size, context, threadpool_limits, (1,)) as pool:
+    with worker_pool(min(workers, len(cases))) as pool:
         running = [pool.submit(work, case) for case in cases]
         try:
             with tqdm(as_completed(running), total=len(cases), desc="prepare", unit="case") as done:

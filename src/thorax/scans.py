@@ -171,18 +171,26 @@ class PlaneWriter:
         self._scan = scan
         self._stream = stream
         self._held: dict[int, NDArray[np.uint8]] = {}
+        self._missing = scan.grid.shape[2]
         _write_header(scan, stream, scale)
 
     def write(self, start: int, planes: NDArray[Any]) -> None:
         """Write the planes from ``start`` on, shape ``(n, X, Y)``."""
         typed = planes.astype(np.uint8, copy=False)
+        self._missing -= len(planes)
         if self._scan._stream:
             self._store(np.moveaxis(typed, 0, 2))
         else:
             self._held[start] = typed
 
     def finish(self) -> None:
-        """Write what could not be written plane by plane."""
+        """Write what could not be written plane by plane.
+
+        Raises:
+            ValueError: Planes are missing, or there were too many.
+        """
+        if self._missing:
+            raise ValueError(f"all planes must be written once, but {self._missing} are missing")
         if self._held:
             parts = [self._held[start] for start in sorted(self._held)]
             self._store(np.moveaxis(np.concatenate(parts), 0, 2))

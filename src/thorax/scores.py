@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from thorax.canvases import open_mask
+from thorax.errors import InputError
 from thorax.overlap import Overlap, overlap
-from thorax.regions import Regions
+from thorax.regions import MOST_REGIONS, Regions
 from thorax.scans import Scan
 
 
@@ -76,8 +77,13 @@ def found_regions(*masks: Scan) -> Regions:
     """
     values = {
         int(value) for mask in masks for _, planes in mask.slabs() for value in np.unique(planes)
-    }
-    return Regions({f"label_{value}": (value,) for value in sorted(values - {0})})
+    } - {0}
+    if not 1 <= len(values) <= MOST_REGIONS:
+        raise InputError(
+            f"masks must show 1 to {MOST_REGIONS} label values unless regions are named, but "
+            f"{' and '.join(str(mask.path) for mask in masks)} show {len(values)}; give --region"
+        )
+    return Regions({f"label_{value}": (value,) for value in sorted(values)})
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, dict[str, Any]]:

@@ -9,9 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from thorax.backend import worth_compiling
 from thorax.batches import StackSource, epoch_batches
 from thorax.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from thorax.errors import InputError
+from thorax.overlap import mean_defined
 from thorax.params import TrainParams
 from thorax.validation import validate
 
@@ -68,16 +70,7 @@ def compile_network(network: Any, loss: Any, job: Job, *, scale_loss: bool) -> N
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    network.compile(optimizer, loss, auto_scale_loss=False, jit_compile=_worth_compiling())
-
-
-def _worth_compiling() -> bool:
-    """XLA halves the speed of convolutions on a CPU under TensorFlow; JAX cannot do without."""
-    if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
+    network.compile(optimizer, loss, auto_scale_loss=False, jit_compile=worth_compiling())
 
 
 def fit(network: Any, job: Job, *, tell: Callable[[Row], None]) -> list[Row]:
@@ -90,7 +83,8 @@ def fit(network: Any, job: Job, *, tell: Callable[[Row], None]) -> list[Row]:
         tell: Called with the figures of each epoch.
 
     Returns:
-        One row an epoch: ``epoch``, ``loss`` and ``dice_<region>``.
+        One row an epoch: ``epoch``, ``loss`` and, where anything is watched, ``dice_<region>``
+        and their mean ``dice``.
     """
     network.optimizer.build(network.trainable_variables)
     history, best = _go_on(network, job)
@@ -116,14 +110,13 @@ def _train_epoch(network: Any, job: Job, epoch: int) -> Row:
     row = {"epoch": epoch + 1, "loss": float(loss)}
     if job.watched:
         dice = validate(network, job.watched, job.regions, window=job.source.window)
+        row["dice"] = mean_defined(dice.values())
         row |= {f"dice_{region}": value for region, value in dice.items()}
     return row
 
 
 def _score(row: Row) -> float:
-    """Mean validation Dice over the regions that were there; 0 if none was."""
-    known = [v for k, v in row.items() if k.startswith("dice_") and not math.isnan(v)]
-    return sum(known) / len(known) if known else 0.0
+    return 0.0 if math.isnan(row["dice"]) else row["dice"]
 
 
 def _go_on(network: Any, job: Job) -> tuple[list[Row], list[np.ndarray]]:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from thorax.canvases import FULL, Canvases
 from thorax.inference import BATCH, probabilities
 from thorax.intensity import Window
-from thorax.overlap import Overlap, overlap
+from thorax.overlap import Overlap, mean_defined, overlap
 from thorax.records import read_record
 
 
@@ -24,9 +22,11 @@ def validate(
     Returns:
         Region name → mean Dice; NaN for a region that no case shows and none was found of.
     """
-    scores = [_case_overlaps(network, read_record(path), window) for path in paths]
-    columns = zip(*([count.dice for count in case] for case in scores), strict=True)
-    return {name: _mean(column) for name, column in zip(regions, columns, strict=True)}
+    cases = [_case_overlaps(network, read_record(path), window) for path in paths]
+    return {
+        region: mean_defined(counts[channel].dice for counts in cases)
+        for channel, region in enumerate(regions)
+    }
 
 
 def _case_overlaps(network: Any, case: Canvases, window: Window) -> list[Overlap]:
@@ -40,8 +40,3 @@ def _case_overlaps(network: Any, case: Canvases, window: Window) -> list[Overlap
             for channel, count in enumerate(total)
         ]
     return total
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

@@ -62,7 +62,8 @@ def test_something_is_learnt(finished: Project) -> None:
     history = read_csv(finished, "reports/history.csv")
     assert [row["epoch"] for row in history] == [str(number) for number in range(1, 11)]
     assert float(history[-1]["loss"]) < float(history[0]["loss"])
-    assert float(history[-1]["dice_lung"]) > 0.5
+    assert float(history[-1]["dice"]) > float(history[0]["dice"])
+    assert float(rows(finished)[0]["dice"]) > 0.5
 
 
 def test_the_scores_have_a_row_for_each_test_case_and_region(finished: Project) -> None:

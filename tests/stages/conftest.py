@@ -1,6 +1,7 @@
 """A project to run stages in: the study of three cases, and params that suit it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ SetParams = Callable[..., None]
 
 @pytest.fixture
 def set_params(tmp_path: Path) -> SetParams:
-    """Return a function that writes `params.yaml` for the study, with values of sections changed."""
+    """Return a function that writes `params.yaml` for the study, with some values changed."""
 
     def write(**changes: Any) -> None:
         params = yaml.safe_load(SHIPPED.read_text())
@@ -40,6 +41,8 @@ def project(
     study.rename(tmp_path / "data" / "chests")
     set_params()
     monkeypatch.chdir(tmp_path)
+    # Threads do the work, because starting processes takes a second each time.
+    monkeypatch.setattr("thorax.preparation.worker_pool", ThreadPoolExecutor)
     return tmp_path
 
 

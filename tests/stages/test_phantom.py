@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
-import pytest
 
 from thorax.stages.phantom import main, make
 

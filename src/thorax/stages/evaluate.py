@@ -6,6 +6,7 @@ import shutil
 from tqdm import tqdm
 
 from thorax.cases import Case, Dataset, load_dataset
+from thorax.errors import InputError
 from thorax.figures import overlay, save_png
 from thorax.index import Index, load_index
 from thorax.params import load_params
@@ -19,7 +20,9 @@ def main() -> None:
     """Write `reports/metrics.json`, `reports/scores.csv` and an overlay a test case."""
     dataset, index = load_dataset(DATA / load_params().dataset), load_index(RECORDS)
     shutil.rmtree(REPORTS / "overlays", ignore_errors=True)
-    names = sorted(filter(None, map(case_name, PREDICTIONS.iterdir())))
+    names = sorted(filter(None, map(case_name, PREDICTIONS.glob("*"))))
+    if not names:
+        raise InputError(f"there is no mask in {PREDICTIONS}; run `dvc repro predict`")
     scores: list[Score] = []
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)

@@ -1,18 +1,16 @@
 """Make the synthetic chests of `data/phantom`."""
 
-import multiprocessing
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from thorax.params import load_params
 from thorax.phantom import chest
 from thorax.scans import write_volume
 from thorax.stages import DATA, run
+from thorax.workers import worker_pool
 
 FOLDER = DATA / "phantom"
 
@@ -31,8 +29,7 @@ def main() -> None:
     for kind in ("scans", "masks"):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
     work = partial(make, seed=params.seed, folder=FOLDER)
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(None, context, threadpool_limits, (1,)) as pool:
+    with worker_pool() as pool:
         done = pool.map(work, range(params.phantom.cases))
         for _ in tqdm(done, total=params.phantom.cases, desc="phantom", unit="case"):
             pass

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import thorax
-from thorax.quiet import import_keras
+from thorax.backend import import_keras
 
 import_keras()
 
@@ -153,11 +154,14 @@ def follow(epochs: int) -> Callable[[Row], None]:
 
 
 def as_csv(history: list[Row]) -> str:
-    """The history as CSV, one row an epoch."""
+    """The history as CSV, one row an epoch; undefined figures are empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
+    names = dict.fromkeys(["epoch", "loss", "dice", *history[0]])
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(history)
+    writer.writerows(
+        {key: "" if math.isnan(value) else value for key, value in row.items()} for row in history
+    )
     return text.getvalue()
 
 

@@ -1,0 +1,419 @@
+"""The command line: what it prints, what it refuses, and what it leaves as it was."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import nibabel
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from numpy.typing import ArrayLike
+
+from thorax.cli import main
+
+SaveNifti = Callable[..., Path]
+
+AIR, SOFT, BONE = -1000, 40, 400
+AFFINE = np.array([[-0.7, 0, 0, 90], [0, -0.7, 0, 80], [0, 0, 2.5, -300], [0, 0, 0, 1]])
+
+# One plane of 8×8 voxels: soft tissue around bone.
+PLANE = [
+    [AIR, AIR, AIR, AIR, AIR, AIR, AIR, AIR],
+    [AIR, AIR, AIR, AIR, AIR, AIR, AIR, AIR],
+    [AIR, AIR, SOFT, SOFT, SOFT, SOFT, AIR, AIR],
+    [AIR, AIR, SOFT, BONE, BONE, SOFT, AIR, AIR],
+    [AIR, AIR, SOFT, BONE, BONE, SOFT, AIR, AIR],
+    [AIR, AIR, SOFT, SOFT, SOFT, SOFT, AIR, AIR],
+    [AIR, AIR, AIR, AIR, AIR, AIR, AIR, AIR],
+    [AIR, AIR, AIR, AIR, AIR, AIR, AIR, AIR],
+]
+LABELS = np.digitize(np.array(PLANE), [SOFT, BONE])
+
+
+def thorax(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)], prog_name="thorax")
+
+
+def refusal(*arguments: object, status: int = 1) -> str:
+    """Return the one line with which a command ends that cannot be done."""
+    result = thorax(*arguments)
+    assert result.exit_code == status
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    *_, last = result.stderr.splitlines()
+    assert status == 2 or result.stderr == f"{last}\n"
+    return last.removeprefix("Error: ")
+
+
+def voxels(path: Path) -> np.ndarray:
+    return np.asarray(nibabel.load(path).dataobj)
+
+
+# Help
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, group
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = [pytest.param(path, it, id=" ".join(path) or "thorax") for path, it in commands(main)]
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS)
+def test_help_tells_of_every_option_and_gives_an_example(
+    path: tuple[str, ...], command: click.Command
+) -> None:
+    result = thorax(*path, "--help")
+    assert result.exit_code == 0
+    assert thorax(*path, "-h").stdout == result.stdout
+    if not isinstance(command, click.Group):
+        assert f"Example:\n    {' '.join(['thorax', *path])}" in result.stdout
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+            assert parameter.opts[-1] in result.stdout
+
+
+@pytest.mark.parametrize("path", [(), ("data",)])
+def test_lists_of_commands_are_not_cut_short(path: tuple[str, ...]) -> None:
+    assert "..." not in thorax(*path, "--help").stdout.split("Commands:")[1]
+
+
+def test_neither_help_nor_scores_wait_for_a_deep_learning_framework(
+    save_nifti: SaveNifti,
+) -> None:
+    mask = save_nifti("mask.nii", np.ones((2, 2, 2), np.uint8))
+    program = f"""
+import sys
+from click.testing import CliRunner
+from thorax.cli import main
+for arguments in ("--help", "predict --help", "data list", "score {mask} {mask}"):
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+print(*sorted({{"keras", "tensorflow", "jax", "dvc", "matplotlib"}} & set(sys.modules)))
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "\n"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = thorax("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("thorax, version 0.")
+
+
+def test_an_unknown_command_is_answered_with_what_was_meant() -> None:
+    assert refusal("prdict", status=2) == "No such command 'prdict'. Did you mean 'predict'?"
+
+
+# predict
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a segmenter that finds what is above -300 HU, and as bone what is above 260 HU."""
+    from thorax.engines import KerasEngine
+    from thorax.segmenter import Segmenter, SegmenterSpec
+
+    from .learning import pointwise
+
+    # The network sees SOFT as 0.743 and BONE as 1: logits 4.86 and 10, -3.14 and 2.
+    network = pointwise([[0, 0], [20, 20], [0, 0]], [-10, -18], canvas=8)
+    spec = SegmenterSpec(
+        canvas=8,
+        crop="none",
+        context=1,
+        window_hu=(-1000, 400),
+        regions={"tissue": (1, 2), "bone": (2,)},
+    )
+    folder = tmp_path_factory.mktemp("models") / "segmenter"
+    Segmenter(spec, KerasEngine(network)).save(folder)
+    return folder
+
+
+@pytest.fixture
+def scan(save_nifti: SaveNifti) -> Path:
+    return save_nifti("ct.nii.gz", stack_of(PLANE, np.int16), AFFINE)
+
+
+def stack_of(plane: ArrayLike, dtype: Any, depth: int = 3) -> np.ndarray:
+    return np.stack([np.asarray(plane, dtype)] * depth, axis=2)
+
+
+def test_a_mask_is_written_on_the_grid_of_the_scan(scan: Path, model: Path, tmp_path: Path) -> None:
+    mask = tmp_path / "new" / "mask.nii.gz"
+    result = thorax("predict", scan, mask, "--model", model)
+    assert (result.exit_code, result.stdout) == (0, f"{mask}\n")
+    np.testing.assert_array_equal(voxels(mask), stack_of(LABELS, np.uint8))
+    np.testing.assert_allclose(nibabel.load(mask).affine, AFFINE, rtol=1e-6)
+    assert [path.name for path in mask.parent.iterdir()] == ["mask.nii.gz"]
+
+
+def test_the_model_of_the_project_is_taken_unless_another_is_named(
+    scan: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/segmenter").symlink_to(model)
+    assert thorax("predict", scan, "mask.nii").stdout == "mask.nii\n"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "found"),
+    [
+        pytest.param(0.03, [0, 2, 2], id="0.03: soft tissue is bone, too"),
+        pytest.param(0.9, [0, 1, 1], id="0.9: bone is sure to be tissue alone"),
+        pytest.param(0.995, [0, 0, 1], id="0.995: soft tissue is none"),
+    ],
+)
+def test_the_threshold_is_taken_from_the_command(
+    scan: Path, model: Path, tmp_path: Path, threshold: float, found: list[int]
+) -> None:
+    mask = tmp_path / "mask.nii"
+    thorax("predict", scan, mask, "--model", model, "--threshold", threshold)
+    np.testing.assert_array_equal(voxels(mask), stack_of(np.array(found)[LABELS], np.uint8))
+
+
+def test_probabilities_are_written_beside_the_mask(scan: Path, model: Path, tmp_path: Path) -> None:
+    mask = tmp_path / "out" / "mask.nii.gz"
+    result = thorax("predict", scan, mask, "--model", model, "--probabilities")
+    names = ["mask.nii.gz", "mask_tissue.nii.gz", "mask_bone.nii.gz"]
+    assert [Path(line).name for line in result.stdout.splitlines()] == names
+    assert sorted(path.name for path in mask.parent.iterdir()) == sorted(names)
+    tissue = nibabel.load(mask.with_name("mask_tissue.nii.gz"))
+    bone = nibabel.load(mask.with_name("mask_bone.nii.gz"))
+    # AIR, SOFT and BONE, in steps of 1/255.
+    np.testing.assert_allclose(
+        tissue.get_fdata()[[0, 2, 3], [0, 2, 3], 1], [0, 0.992, 1], atol=0.003
+    )
+    np.testing.assert_allclose(
+        bone.get_fdata()[[0, 2, 3], [0, 2, 3], 1], [0, 0.041, 0.881], atol=0.003
+    )
+    np.testing.assert_allclose(tissue.affine, AFFINE, rtol=1e-6)
+
+
+def test_an_output_that_exists_is_left_alone_unless_forced(
+    scan: Path, model: Path, tmp_path: Path
+) -> None:
+    mask = tmp_path / "mask.nii.gz"
+    mask.write_text("the work of a week")
+    said = refusal("predict", scan, mask, "--model", model)
+    assert said == f"{mask} exists already; give --force to write over it"
+    assert mask.read_text() == "the work of a week"
+    assert thorax("predict", scan, mask, "--model", model, "--force").exit_code == 0
+    np.testing.assert_array_equal(voxels(mask), stack_of(LABELS, np.uint8))
+
+
+def test_a_probability_file_that_exists_is_left_alone_too(
+    scan: Path, model: Path, tmp_path: Path
+) -> None:
+    there = tmp_path / "mask_bone.nii.gz"
+    there.write_text("the work of a week")
+    mask = tmp_path / "mask.nii.gz"
+    said = refusal("predict", scan, mask, "--model", model, "--probabilities")
+    assert said == f"{there} exists already; give --force to write over it"
+    assert not mask.exists()
+    assert there.read_text() == "the work of a week"
+
+
+def test_a_scan_is_never_written_over(scan: Path, model: Path) -> None:
+    before = scan.read_bytes()
+    said = refusal("predict", scan, scan, "--model", model, "--force")
+    assert said == f"a mask must not take the place of its scan, got {scan} for both"
+    assert scan.read_bytes() == before
+
+
+@pytest.fixture
+def folder(scan: Path, tmp_path: Path) -> Path:
+    """Return a folder with a scan, as scans come, and one that is cut short."""
+    noisy = np.random.default_rng(0).integers(-1000, 400, (8, 8, 60)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(noisy, AFFINE), tmp_path / "noise.nii.gz")
+    whole = (tmp_path / "noise.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "noise.nii.gz").unlink()
+    (tmp_path / "file").write_text("I am no folder")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("scan_name", "mask_name", "line"),
+    [
+        ("nowhere.nii.gz", "mask.nii.gz", "there is no file {0}/nowhere.nii.gz"),
+        (
+            "cut.nii.gz",
+            "mask.nii.gz",
+            "{0}/cut.nii.gz is cut short or damaged; copy it again from its source",
+        ),
+        ("file", "mask.nii.gz", "{0}/file is not a NIfTI image, or its header is damaged"),
+        (
+            "ct.nii.gz",
+            "mask.png",
+            "a mask file must end in .nii or .nii.gz, got {0}/mask.png",
+        ),
+        (
+            "ct.nii.gz",
+            "file/mask.nii.gz",
+            "cannot write {0}/file/mask.nii.gz: File exists; choose a folder that can be written",
+        ),
+    ],
+)
+def test_files_that_will_not_do_are_told_of_and_leave_nothing(
+    folder: Path, model: Path, scan_name: str, mask_name: str, line: str
+) -> None:
+    before = sorted(folder.iterdir())
+    said = refusal("predict", folder / scan_name, folder / mask_name, "--model", model)
+    assert said == line.format(folder)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_model_that_is_not_there_is_told_of(scan: Path, tmp_path: Path) -> None:
+    said = refusal("predict", scan, tmp_path / "mask.nii", "--model", tmp_path / "none")
+    assert said == (
+        f"there is no model in {tmp_path}/none; train one with `dvc repro`, or name one with "
+        "--model"
+    )
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.5, "half"])
+def test_a_threshold_must_lie_between_0_and_1(threshold: object) -> None:
+    said = refusal("predict", "ct.nii", "mask.nii", "--threshold", threshold, status=2)
+    assert said.startswith("Invalid value for '--threshold'")
+
+
+# score
+
+CENTIMETRES = np.diag([10, 10, 10, 1])
+
+
+@pytest.fixture
+def masks(save_nifti: SaveNifti) -> tuple[Path, Path]:
+    """Return two masks of 4×2×1 voxels of 1 mL: labels 1 and 2, and 3 in the truth alone."""
+    truth = [[1, 1], [1, 1], [2, 2], [3, 0]]
+    found = [[1, 1], [0, 0], [2, 0], [2, 2]]
+    return (
+        save_nifti("truth.nii", np.array(truth, np.uint8)[..., None], CENTIMETRES),
+        save_nifti("found.nii", np.array(found, np.uint8)[..., None], CENTIMETRES),
+    )
+
+
+def test_each_label_is_a_region_unless_regions_are_named(masks: tuple[Path, Path]) -> None:
+    # Label 1: 2 of 4 and 2. Label 2: 1 of 2 and 3. Label 3: 0 of 1 and 0.
+    assert thorax("score", *masks).stdout.splitlines() == [
+        "region             Dice      IoU   truth mL  predicted mL",
+        "label_1        0.666667 0.500000        4.0           2.0",
+        "label_2        0.400000 0.250000        2.0           3.0",
+        "label_3        0.000000 0.000000        1.0           0.0",
+    ]
+
+
+def test_regions_are_made_of_the_labels_named(masks: tuple[Path, Path]) -> None:
+    # Lung: 4 of 7 and 5.
+    regions = ("--region", "lung=1,2,3", "--region", "lesion=2")
+    assert json.loads(thorax("score", *masks, *regions, "--json").stdout) == {
+        "lung": {"dice": 0.666667, "iou": 0.5, "truth_ml": 7.0, "predicted_ml": 5.0},
+        "lesion": {"dice": 0.4, "iou": 0.25, "truth_ml": 2.0, "predicted_ml": 3.0},
+    }
+
+
+def test_labels_that_no_region_names_are_refused_unless_ignored(
+    masks: tuple[Path, Path],
+) -> None:
+    said = refusal("score", *masks, "--region", "lesion=2")
+    assert said.startswith("label values [1, 3] belong to no region")
+    ignored = ("--ignore", 1, "--ignore", 3)
+    figures = json.loads(thorax("score", *masks, "--region", "lesion=2", *ignored, "--json").stdout)
+    assert figures["lesion"]["dice"] == pytest.approx(0.4)
+
+
+def test_what_is_undefined_is_null_in_json(save_nifti: SaveNifti) -> None:
+    empty = save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8))
+    figures = json.loads(thorax("score", empty, empty, "--region", "lung=1", "--json").stdout)
+    assert figures == {"lung": {"dice": None, "iou": None, "truth_ml": 0.0, "predicted_ml": 0.0}}
+
+
+def test_masks_on_different_grids_are_refused(
+    masks: tuple[Path, Path], save_nifti: SaveNifti
+) -> None:
+    beside = CENTIMETRES + np.array([[0, 0, 0, 5]] + [[0] * 4] * 3)
+    shorter = save_nifti("shorter.nii", np.zeros((4, 1, 1), np.uint8), CENTIMETRES)
+    moved = save_nifti("moved.nii", np.zeros((4, 2, 1), np.uint8), beside)
+    assert "a mask must have the shape of its scan" in refusal("score", masks[0], shorter)
+    assert "a mask must have the affine of its scan" in refusal("score", masks[0], moved)
+
+
+@pytest.mark.parametrize("region", ["lung", "lung=", "lung=one", "=1", "lung=0", "lung=256"])
+def test_a_region_that_cannot_be_read_is_refused(masks: tuple[Path, Path], region: str) -> None:
+    assert refusal("score", *masks, "--region", region)
+
+
+def test_a_ct_is_no_mask(scan: Path) -> None:
+    assert "label values" in refusal("score", scan, scan)
+
+
+# data
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    for name in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
+        monkeypatch.setenv(f"DVC_{name}_DIR", str(tmp_path / "dvc" / name))
+    root = tmp_path / "here"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    return root
+
+
+def test_a_study_is_added_and_then_listed(study: Path, here: Path) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
+    regions = ("--region", "lung=1,2", "--region", "infection=2")
+    about = ("--title", "Ward 5", "--patient", "([a-z]+)-", "--ignore", 9, "--licence", "CC0")
+    added = thorax("data", "add", study, "--name", "ward", *regions, *about)
+    assert added.exit_code == 0, added.output
+    assert added.stdout == (
+        "data/ward: 3 cases. Next: git add data/ward; dvc exp run -S dataset=ward\n"
+    )
+    assert yaml.safe_load((here / "data/ward/dataset.yaml").read_text()) == {
+        "regions": {"lung": [1, 2], "infection": [2]},
+        "title": "Ward 5",
+        "licence": "CC0",
+        "ignored": [9],
+        "patient": "([a-z]+)-",
+        "intensity": "hu",
+    }
+    assert (here / "data/ward/scans.dvc").exists()
+    listed = thorax("data", "list").stdout
+    assert listed.split() == ["ward", "3", "cases", "tracked", "lung,", "infection", "Ward", "5"]
+
+
+def test_a_study_that_will_not_do_is_refused(study: Path, here: Path) -> None:
+    (here / ".dvc").mkdir()
+    (study / "masks" / "ben-1.nii.gz").unlink()
+    said = thorax("data", "add", study, "--name", "ward", "--region", "lung=1,2")
+    assert said.exit_code == 1
+    assert "`ben-1` has 1 and 0" in said.stderr
+    assert not (here / "data").exists()
+
+
+def test_a_damaged_dataset_is_listed_with_what_is_wrong(here: Path) -> None:
+    (here / "data/ward").mkdir(parents=True)
+    (here / "data/ward/dataset.yaml").write_text("title: Ward 5\n")
+    first, second = thorax("data", "list").stdout.splitlines()
+    assert first.split() == ["ward", "no", "data", "yet", "not", "tracked"]
+    assert second.strip() == "data/ward/dataset.yaml: key `regions` is missing"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_folder_without_datasets_says_so() -> None:
+    result = thorax("data", "list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no dataset is under data/; run this in the folder of a project\n"
