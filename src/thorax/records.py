@@ -17,7 +17,7 @@ planes that are missing are noticed by the digest in the index.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +32,9 @@ from thorax.errors import InputError
 from thorax.writing import whole_file
 
 SUFFIX = ".tfrecord"
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_MANY, _ONE = _FIELD.LABEL_REPEATED, _FIELD.LABEL_OPTIONAL
 
 
 def write_record(path: Path, canvases: Canvases) -> None:
@@ -112,41 +115,42 @@ def _example_type() -> Any:
 
     It lives in a pool of its own and so does not clash with TensorFlow's, should that be imported.
     """
-    file = descriptor_pb2.FileDescriptorProto(
-        name="example.proto", package="thorax", syntax="proto3"
-    )
-    field = descriptor_pb2.FieldDescriptorProto
-    many, one = field.LABEL_REPEATED, field.LABEL_OPTIONAL
-    _message(file, "BytesList", [("value", 1, field.TYPE_BYTES, many, "")])
-    _message(file, "FloatList", [("value", 1, field.TYPE_FLOAT, many, "")])
-    _message(file, "Int64List", [("value", 1, field.TYPE_INT64, many, "")])
-    lists = [
-        ("bytes_list", 1, "BytesList"),
-        ("float_list", 2, "FloatList"),
-        ("int64_list", 3, "Int64List"),
-    ]
-    feature = _message(
-        file, "Feature", [(name, at, field.TYPE_MESSAGE, one, kind) for name, at, kind in lists]
-    )
-    feature.oneof_decl.add(name="kind")
-    for entry in feature.field:
-        entry.oneof_index = 0
-    features = _message(
-        file, "Features", [("feature", 1, field.TYPE_MESSAGE, many, "Features.FeatureEntry")]
-    )
-    pair = features.nested_type.add(name="FeatureEntry")
-    pair.options.map_entry = True
-    pair.field.add(name="key", number=1, type=field.TYPE_STRING, label=one)
-    pair.field.add(
-        name="value", number=2, type=field.TYPE_MESSAGE, label=one, type_name=".thorax.Feature"
-    )
-    _message(file, "Example", [("features", 1, field.TYPE_MESSAGE, one, "Features")])
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.Add(_declare_example())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("thorax.Example"))
 
 
-def _message(file: Any, name: str, fields: list[tuple[str, int, int, int, str]]) -> Any:
+def _declare_example() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="example.proto", package="thorax", syntax="proto3"
+    )
+    _message(file, "BytesList", [("value", 1, _FIELD.TYPE_BYTES, _MANY, "")])
+    _message(file, "FloatList", [("value", 1, _FIELD.TYPE_FLOAT, _MANY, "")])
+    _message(file, "Int64List", [("value", 1, _FIELD.TYPE_INT64, _MANY, "")])
+    lists = enumerate(("bytes", "float", "int64"), start=1)
+    kinds = [
+        (f"{kind}_list", number, _FIELD.TYPE_MESSAGE, _ONE, f"{kind.capitalize()}List")
+        for number, kind in lists
+    ]
+    feature = _message(file, "Feature", kinds)
+    feature.oneof_decl.add(name="kind")
+    for entry in feature.field:
+        entry.oneof_index = 0
+    pairs = [("feature", 1, _FIELD.TYPE_MESSAGE, _MANY, "Features.FeatureEntry")]
+    _declare_map(_message(file, "Features", pairs))
+    _message(file, "Example", [("features", 1, _FIELD.TYPE_MESSAGE, _ONE, "Features")])
+    return file
+
+
+def _declare_map(features: Any) -> None:
+    pair = features.nested_type.add(name="FeatureEntry")
+    pair.options.map_entry = True
+    pair.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_ONE)
+    value = pair.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=_ONE)
+    value.type_name = ".thorax.Feature"
+
+
+def _message(file: Any, name: str, fields: Sequence[tuple[str, int, Any, Any, str]]) -> Any:
     message = file.message_type.add(name=name)
     for title, number, kind, label, of in fields:
         entry = message.field.add(name=title, number=number, type=kind, label=label)
