@@ -20,7 +20,7 @@ def unet(
 
     Activations are divided by their root mean square over each stack, `_calm`, where other
     U-Nets have batch norm: that keeps no running statistics that could lag behind the weights,
-    treats every stack alike whatever else is in the batch, and costs a third as much.
+    treats every stack alike whatever else is in the batch, and is cheap on a CPU.
 
     Args and errors: see `thorax.architectures.build`.
     """
