@@ -8,6 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from thorax.regions import Regions
+
+REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
+"""What the masks of the phantom show."""
+
 
 def gunzip(path: Path) -> None:
     """Decompress a file and throw the bytes away."""

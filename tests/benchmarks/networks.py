@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import gunzip, peak_mib, say, timed
+from measuring import REGIONS, gunzip, peak_mib, say, timed
 
 from thorax.architectures import build
 from thorax.augmentation import Augmentation
@@ -20,12 +20,10 @@ from thorax.intensity import HU, Window
 from thorax.losses import SegmentationLoss
 from thorax.params import Params, load_params
 from thorax.precision import choose
-from thorax.regions import Regions
 from thorax.scans import Scan, mask_file
 from thorax.segmenter import Segmenter, SegmenterSpec
 from thorax.training import Job, compile_network
 
-REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
 STEPS = 60
 
 

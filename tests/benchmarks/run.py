@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measuring import gunzip, say, timed
+from measuring import REGIONS, gunzip, say, timed
 from scipy import ndimage
 
 from thorax.backend import import_keras
@@ -19,11 +19,9 @@ from thorax.index import Index
 from thorax.intensity import HU
 from thorax.phantom import chest
 from thorax.preparation import prepare
-from thorax.regions import Regions
 from thorax.scans import write_volume
 
 SHAPE = (512, 512, 300)
-REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
 CASES = 4
 
 
