@@ -6,16 +6,18 @@ Usage: ``python -m tests.continued_training KILLED_AFTER FOLDER...``, from the r
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thorax.architectures import build
 from thorax.losses import SegmentationLoss
-from thorax.params import LossParams, NetworkParams, TrainParams
-from thorax.training import Job, Row, compile_network, fit, make_repeatable
+from thorax.training import Job, Row, Trainee, compile_trainee, fit, make_repeatable
 
 from .learning import augmentation, save_record, stack_source
+from .settings import loss_params, network_params, train_params
 
 EPOCHS, SIDE = 3, 16
 KILLED = 9
@@ -38,10 +40,35 @@ def plan(folder: Path) -> Job:
         source=stack_source(paths[:2], 12, canvas=SIDE, context=1, augmentation=changes),
         watched=paths[2:],
         regions=["square"],
-        params=TrainParams(1, (0, 1000), EPOCHS, 4, 0.01, 0.01, "float32"),
+        params=train_params(
+            context=1, window=(0, 1000), epochs=EPOCHS, learning_rate=0.01, weight_decay=0.01
+        ),
+        batch=4,
         seed=3,
         checkpoint=folder / "run.npz",
     )
+
+
+class Killer:
+    """Ends the process at once, without a word, after an epoch; 0: never.
+
+    Args:
+        after: The epoch.
+    """
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+
+    def resumed(self, history: Sequence[Row]) -> None:
+        """See `thorax.training.Watcher`."""
+
+    def validated(self, epoch: int, network: Any, cases: Any) -> None:
+        """See `thorax.training.Watcher`."""
+
+    def trained(self, row: Row, *, stacks_per_s: float) -> None:
+        """See `thorax.training.Watcher`."""
+        if row["epoch"] == self._after:
+            os._exit(KILLED)
 
 
 def main(folder: Path, killed_after: int) -> None:
@@ -49,16 +76,17 @@ def main(folder: Path, killed_after: int) -> None:
     job = plan(folder)
     make_repeatable(job.seed)
     network = build(
-        NetworkParams("unet", 2, 1), canvas=SIDE, channels=3, regions=1, seed=3, dtype="float32"
+        network_params(width=2, depth=1, dropout=0.2),
+        canvas=SIDE,
+        channels=3,
+        regions=1,
+        seed=3,
+        dtype="float32",
     )
-    loss = SegmentationLoss("focal_dice", LossParams(2.0, 0.5, 1.0))
-    compile_network(network, loss, job, scale_loss=False)
-
-    def die(row: Row) -> None:
-        if row["epoch"] == killed_after:
-            os._exit(KILLED)
-
-    history = fit(network, job, tell=die)
+    trainee = Trainee(network, network)
+    loss = SegmentationLoss("focal_dice", loss_params(), regions=job.regions)
+    compile_trainee(trainee, loss, job, scale_loss=False)
+    history = fit(trainee, job, watcher=Killer(killed_after))
     np.savez(folder / "weights.npz", *network.get_weights())
     (folder / "history.json").write_text(json.dumps(history))
 

@@ -15,17 +15,28 @@ from thorax.intensity import Window
 from thorax.params import AugmentationParams
 from thorax.records import write_record
 
-STILL: dict[str, float] = {
+STILL: dict[str, Any] = {
+    "level": "medium",
+    "flip": 0.0,
     "rotate_degrees": 0.0,
     "zoom": 0.0,
     "shift": 0.0,
     "contrast": 0.0,
     "noise": 0.0,
+    "blur": 0.0,
+    "sharpen": 0.0,
+    "low_resolution": 0.0,
+    "border": 0.0,
+    "missing_planes": 0.0,
+    "thick_slices": 0.0,
+    "custom": "",
+    "mixup": 0.0,
+    "cutmix": 0.0,
 }
 """Augmentation that changes nothing."""
 
 
-def augmentation(**changes: float) -> Augmentation:
+def augmentation(**changes: Any) -> Augmentation:
     """Return an augmentation that changes nothing but what is named."""
     return Augmentation(AugmentationParams(**STILL | changes))
 
@@ -38,11 +49,25 @@ def save_record(path: Path, planes: ArrayLike, fractions: ArrayLike) -> Path:
 
 
 def stack_source(
-    paths: Sequence[Path], stacks: int, *, canvas: int, regions: int = 1, **others: Any
+    paths: Sequence[Path],
+    planes: int | Sequence[int],
+    *,
+    canvas: int,
+    regions: int = 1,
+    **others: Any,
 ) -> StackSource:
-    """Return a source without context and augmentation whose window is 0..1000 HU, unless given."""
+    """Return a source without context and augmentation whose window is 0..1000 HU, unless given.
+
+    Args:
+        paths: One record a case.
+        planes: Of each case; or of all together where each has as many.
+        canvas: Pixels a side.
+        regions: How many.
+        others: Fields of the source.
+    """
+    each = [planes // len(paths)] * len(paths) if isinstance(planes, int) else planes
     plain = {"context": 0, "window": Window(0, 1000), "augmentation": augmentation()}
-    return StackSource(paths, stacks, canvas, regions, **plain | others)
+    return StackSource(paths, each, canvas, regions, **plain | others)
 
 
 def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from thorax.body import body_box, coarse_step
+from thorax.body import body_box, coarse_step, lung_box
 
-AIR_HU, FOAM_HU, FAT_HU, MUSCLE_HU = -1000, -600, -100, 50
+AIR_HU, LUNG_HU, FOAM_HU, FAT_HU, MUSCLE_HU = -1000, -850, -600, -100, 50
 
 
 @pytest.fixture
@@ -99,3 +99,85 @@ def test_a_coarse_search_gives_the_box_in_full_voxels() -> None:
 def test_a_coarse_search_never_leaves_the_plane() -> None:
     planes = np.full((1, 515, 515), MUSCLE_HU, np.int16)
     assert body_box(planes[:, ::4, ::4], (515, 515)) == ((0, 515), (0, 515))
+
+
+# The lungs
+
+
+@pytest.fixture
+def breathing() -> np.ndarray:
+    """Return three planes of 100×80 voxels: a body at 10..89 × 15..64 with two lungs in it."""
+    planes = np.full((3, 100, 80), AIR_HU, np.int16)
+    planes[:, 10:90, 15:65] = MUSCLE_HU
+    planes[:, 20:40, 25:55] = planes[:, 60:80, 25:55] = LUNG_HU
+    return planes
+
+
+LUNGS_BOX = ((14, 86), (22, 58))
+"""The lungs at 20..79 × 25..54, and a tenth of that on each side."""
+
+
+def test_the_box_is_both_lungs_and_a_margin_of_a_tenth(breathing: np.ndarray) -> None:
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+@pytest.mark.parametrize(
+    ("where", "hu"),
+    [
+        pytest.param(np.s_[:, 0:4], MUSCLE_HU, id="a couch plate beside the body"),
+        pytest.param(np.s_[:, 0:9, 20:60], FOAM_HU, id="foam"),
+        pytest.param(np.s_[0, 45:49, 58:62], AIR_HU, id="bowel gas, 1 % of a lung"),
+        pytest.param(np.s_[:, 10:13, 30:50], AIR_HU, id="a fold of the skin"),
+    ],
+)
+def test_air_outside_the_body_and_gas_in_it_are_no_lung(
+    breathing: np.ndarray, where: tuple[slice, ...], hu: int
+) -> None:
+    breathing[where] = hu
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+@pytest.mark.parametrize("white", [np.s_[:, 20:40], np.s_[:, 60:80]], ids=["right", "left"])
+def test_a_lung_that_is_white_has_its_place_by_the_other(
+    breathing: np.ndarray, white: tuple[slice, ...]
+) -> None:
+    breathing[white] = np.maximum(breathing[white], MUSCLE_HU)
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+def test_vessels_in_the_lungs_change_nothing(breathing: np.ndarray) -> None:
+    breathing[:, 28:31, 38:41] = MUSCLE_HU
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+def test_one_box_holds_the_lungs_of_all_planes(breathing: np.ndarray) -> None:
+    """In the last plane they reach from 15 to 84, 70 voxels."""
+    breathing[2, 15:40, 25:55] = breathing[2, 60:85, 25:55] = LUNG_HU
+    assert lung_box(breathing, (100, 80)) == ((8, 92), (22, 58))
+
+
+@pytest.mark.parametrize(
+    "air",
+    [
+        pytest.param(np.s_[:0], id="no air at all"),
+        pytest.param(np.s_[:, 45:55, 35:45], id="a windpipe alone"),
+        pytest.param(np.s_[:, 20:80, 38:42], id="too flat"),
+    ],
+)
+def test_where_no_pair_of_lungs_is_found_the_box_is_the_body(air: tuple[slice, ...]) -> None:
+    planes = np.full((3, 100, 80), AIR_HU, np.int16)
+    planes[:, 10:90, 15:65] = MUSCLE_HU
+    planes[air] = AIR_HU
+    assert lung_box(planes, (100, 80)) == body_box(planes, (100, 80)) == ((8, 92), (13, 67))
+
+
+def test_a_scan_of_air_has_no_lungs() -> None:
+    assert lung_box(np.full((2, 9, 9), AIR_HU, np.int16), (9, 9)) == ((0, 9), (0, 9))
+
+
+def test_lungs_are_found_in_coarse_steps_too(breathing: np.ndarray) -> None:
+    """Each voxel of the search stands for 4×4; the box is four times as large."""
+    fine = breathing.repeat(6, axis=1).repeat(6, axis=2)
+    (left, right), (front, back) = lung_box(fine[:, ::4, ::4], (600, 480))
+    assert (left, right) == pytest.approx((84, 516), abs=5)
+    assert (front, back) == pytest.approx((132, 348), abs=5)

@@ -265,3 +265,23 @@ def test_the_body_crop_of_a_real_scan_keeps_all_of_its_lungs(real_scans: Path) -
     x, y = placement.x, placement.y
     assert np.count_nonzero(lungs[:, x.start : x.stop, y.start : y.stop]) == np.count_nonzero(lungs)
     assert (y.stop - y.start) < 0.8 * y.size
+
+
+@pytest.mark.parametrize(
+    ("folder", "domain", "least"),
+    [("lctsc", HU, 0.998), ("covid19-slices", Domain((-1250, 250)), 0.9997)],
+)
+def test_the_lung_crop_keeps_all_of_the_lungs_and_loses_less_of_them(
+    real_scans: Path, folder: str, domain: Domain, least: float
+) -> None:
+    """The ceilings without a crop are 0.995 and 0.9994."""
+    paths = sorted((real_scans / folder / "scans").glob("*.nii.gz"))
+    assert len(paths) >= 5
+    for path in paths:
+        mask = Scan(real_scans / folder / "masks" / path.name)
+        placement = find_placement(Scan(path), domain, canvas=128, crop="lungs")
+        lungs = mask.voxels() > 0
+        x, y = placement.x, placement.y
+        assert lungs[x.start : x.stop, y.start : y.stop].sum() == lungs.sum()
+        _, ceiling = place_regions(mask, Regions({"lung": (1, 2)}), placement)
+        assert ceiling["lung"].dice >= least

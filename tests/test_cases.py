@@ -79,10 +79,10 @@ def test_a_dataset_has_its_cases_patients_and_regions(study: Path) -> None:
     dataset = load_dataset(study)
     assert dataset.name == "chests"
     assert dataset.regions == Regions({"lung": (1, 2), "infection": (2,)})
-    assert [(case.name, case.patient) for case in dataset.cases] == [
-        ("anna-1", "anna"),
-        ("anna-2", "anna"),
-        ("ben-1", "ben"),
+    assert [(case.name, case.patient, case.site) for case in dataset.cases] == [
+        ("anna-1", "anna", ""),
+        ("anna-2", "anna", ""),
+        ("ben-1", "ben", ""),
     ]
     assert dataset.cases[0].scan == study / "scans" / "anna-1.nii.gz"
     assert dataset.cases[0].mask == study / "masks" / "anna-1.nii.gz"
@@ -141,6 +141,33 @@ def test_a_pattern_that_finds_no_patient_is_refused(pattern: str, message: str) 
         spec.patient_of("S1-101")
 
 
+# Sites
+
+
+def test_the_site_is_the_first_group_of_its_pattern(study: Path) -> None:
+    with (study / "dataset.yaml").open("a") as spec:
+        spec.write("site: '.*-([0-9])'\n")
+    assert [case.site for case in load_dataset(study).cases] == ["1", "2", "1"]
+
+
+def test_without_a_pattern_all_cases_are_of_one_site() -> None:
+    assert DatasetSpec({"lung": [1]}).site_of("S1-101") == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        pytest.param("S[0-9]", "must have a group that finds the site in every", id="no group"),
+        pytest.param("(S2)", "finds none in `S1-101`", id="no match"),
+        pytest.param("(S1", "is no regular expression: missing \\)", id="no pattern"),
+    ],
+)
+def test_a_pattern_that_finds_no_site_is_refused(pattern: str, message: str) -> None:
+    spec = DatasetSpec({"lung": [1]}, site=pattern)
+    with pytest.raises(InputError, match=f"`site: {re.escape(pattern)}` .*{message}"):
+        spec.site_of("S1-101")
+
+
 # Intensities
 
 
@@ -175,6 +202,7 @@ def test_a_spec_survives_being_saved(tmp_path: Path) -> None:
         title="Köln",
         ignored=[7],
         patient="(.+?)_.*",
+        site="(.)",
         intensity={"c*": "hu", "*": (-1250, 250)},
     )
     save_spec(tmp_path / "dataset.yaml", spec)
@@ -186,6 +214,7 @@ def test_a_saved_spec_says_no_more_than_it_must(tmp_path: Path) -> None:
     written = (tmp_path / "dataset.yaml").read_text(encoding="utf-8")
     assert written.startswith("regions:\n  lung:\n  - 1\ntitle: Köln\n")
     assert "note" not in written
+    assert "site" not in written
     assert "ignored" not in written
 
 
@@ -196,7 +225,11 @@ def test_a_saved_spec_says_no_more_than_it_must(tmp_path: Path) -> None:
         pytest.param("regions: {lung: [1]}\nregion: 1", "unknown key `region`", id="typo"),
         pytest.param("regions: {lung: 1}", "`regions.lung`: .*valid list, got 1", id="no list"),
         pytest.param("regions: {lung: [x]}", "`regions.lung.0`: .*got 'x'", id="no number"),
-        pytest.param("regions: {lung: [1]}\nintensity: HU", "`intensity`: .*'hu', got", id="HU"),
+        pytest.param(
+            "regions: {lung: [1]}\nintensity: HU",
+            "`intensity`: .*'hu' or a valid tuple .*, got",
+            id="HU",
+        ),
         pytest.param("", "got None", id="empty"),
         pytest.param("regions: [", "is not valid YAML", id="cut short"),
     ],

@@ -377,7 +377,8 @@ def test_a_study_is_added_and_then_listed(study: Path, here: Path) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
     regions = ("--region", "lung=1,2", "--region", "infection=2")
     about = ("--title", "Ward 5", "--patient", "([a-z]+)-", "--ignore", 9, "--licence", "CC0")
-    added = thorax("data", "add", study, "--name", "ward", *regions, *about)
+    site = ("--site", ".*-([0-9])")
+    added = thorax("data", "add", study, "--name", "ward", *regions, *about, *site)
     assert added.exit_code == 0, added.output
     assert added.stdout == (
         "data/ward: 3 cases. Next: git add data/ward; dvc exp run -S dataset=ward\n"
@@ -388,6 +389,7 @@ def test_a_study_is_added_and_then_listed(study: Path, here: Path) -> None:
         "licence": "CC0",
         "ignored": [9],
         "patient": "([a-z]+)-",
+        "site": ".*-([0-9])",
         "intensity": "hu",
     }
     assert (here / "data/ward/scans.dvc").exists()

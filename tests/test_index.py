@@ -15,6 +15,7 @@ def entry(case: str, content: bytes = b"") -> RecordEntry:
     return RecordEntry(
         case=case,
         patient=case[0],
+        site="north" if case == "b1" else "",
         planes=3,
         scan_sha256="5" * 64,
         mask_sha256="a" * 64,
@@ -56,6 +57,7 @@ def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: Index
     text = (tmp_path / "index.json").read_text()
     content = json.loads(text)
     assert content["regions"] == {"lung": [1, 2], "infection": [2]}
+    assert [record["site"] for record in content["records"]] == ["", "north"]
     assert content["records"][1]["window_hu"] == [-1250, 250]
     assert content["records"][0]["ceiling"]["lung"] == {"both": 1, "truth": 2, "predicted": 3}
     assert ' "canvas": 128,\n' in text
@@ -110,6 +112,15 @@ def test_an_index_of_another_form_is_refused(
     content = json.loads((tmp_path / "index.json").read_text())
     (tmp_path / "index.json").write_text(json.dumps({**content, key: value}))
     with pytest.raises(InputError, match=r"index\.json is damaged"):
+        load_index(tmp_path)
+
+
+def test_an_index_from_before_there_were_sites_is_refused(tmp_path: Path, index: Index) -> None:
+    save_index(tmp_path, index)
+    content = json.loads((tmp_path / "index.json").read_text())
+    del content["records"][0]["site"]
+    (tmp_path / "index.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro --force prepare"):
         load_index(tmp_path)
 
 

@@ -60,8 +60,8 @@ def test_the_ends_of_each_range_are_allowed(content: dict[str, Any], key: str, v
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("loss", "x", "'focal', 'dice', 'bce', 'focal_dice' or 'bce_dice', got 'x'"),
-        ("network.name", "vnet", "'unet', got 'vnet'"),
+        ("loss", "x", "'lovasz' or 'generalised_dice', got 'x'"),
+        ("network.name", "vnet", "'resunet18' or 'resunet34', got 'vnet'"),
         ("prepare.crop", "lung", "'body' or 'none', got 'lung'"),
         ("train.precision", "half", "'auto', 'float32', 'bfloat16' or 'float16', got 'half'"),
         ("seed", "5", "valid integer, got '5'"),
@@ -86,6 +86,9 @@ def test_the_ends_of_each_range_are_allowed(content: dict[str, Any], key: str, v
         ("predict.threshold", 0, "greater than 0, got 0"),
         ("predict.threshold", 1, "less than 1, got 1"),
         ("augmentation.zoom", 1, "less than 1, got 1"),
+        ("train.batch", 0, "greater than or equal to 1 or 'auto', got 0"),
+        ("train.batch", "big", "a valid integer or 'auto', got 'big'"),
+        ("split.fold", -1, "greater than or equal to 0 or 'none', got -1"),
         ("dataset", 5, "valid string, got 5"),
         ("prepare", None, "got None"),
     ],

@@ -1,5 +1,6 @@
 """From a dataset to records: what changed is made again, and nothing else."""
 
+import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,7 @@ def test_a_record_a_case_and_an_index_are_written(run: Prepare, records: Path) -
     assert names == [*(f"{case}.tfrecord" for case in CASES), "index.json"]
     assert [entry.case for entry in index.records] == CASES
     assert [entry.patient for entry in index.records] == ["anna", "anna", "ben"]
+    assert [entry.site for entry in index.records] == ["", "", ""]
     assert (index.dataset, index.canvas, index.crop) == ("chests", 8, "none")
     assert index.regions == {"lung": (1, 2), "infection": (2,)}
     assert load_index(records) == index
@@ -174,7 +176,6 @@ def test_other_settings_write_all_again(
         pytest.param(
             "patient:", "intensity: {ben*: [-1250, 250], '*': hu}\npatient:", ["ben-1"], id="domain"
         ),
-        pytest.param("([a-z]+)-", "(ann|ben)", ["anna-1", "anna-2"], id="patients"),
     ],
 )
 def test_what_the_dataset_says_anew_is_made_anew(
@@ -187,6 +188,29 @@ def test_what_the_dataset_says_anew_is_made_anew(
     (study / "dataset.yaml").write_text(spec.replace(old, new))
     run()
     assert written_again(before, snapshot()) == cases
+
+
+@pytest.mark.parametrize(
+    ("new", "patients", "sites"),
+    [
+        pytest.param("'(ann|ben)'", ["ann", "ann", "ben"], ["", "", ""], id="patients"),
+        pytest.param(
+            "'([a-z]+)-'\nsite: .*-(.)", ["anna", "anna", "ben"], ["1", "2", "1"], id="sites"
+        ),
+    ],
+)
+def test_new_patients_and_sites_are_told_and_no_record_is_written_again(
+    run: Prepare, snapshot: Snapshot, study: Path, new: str, patients: list[str], sites: list[str]
+) -> None:
+    run()
+    before = snapshot()
+    spec = (study / "dataset.yaml").read_text()
+    assert "'([a-z]+)-'" in spec
+    (study / "dataset.yaml").write_text(spec.replace("'([a-z]+)-'", new))
+    index = run()
+    assert [entry.patient for entry in index.records] == patients
+    assert [entry.site for entry in index.records] == sites
+    assert snapshot() == before
 
 
 def test_the_record_of_a_case_that_is_gone_goes(
@@ -209,12 +233,15 @@ def test_what_is_no_record_is_left_alone(run: Prepare, records: Path) -> None:
     assert (records / "split.json").read_text() == "{}"
 
 
-def test_without_a_readable_index_all_is_written_again(
+def test_without_an_index_of_this_form_all_is_written_again(
     run: Prepare, snapshot: Snapshot, records: Path
 ) -> None:
     index = run()
     before = snapshot()
-    (records / "index.json").write_text("{}")
+    content = json.loads((records / "index.json").read_text())
+    for entry in content["records"]:
+        del entry["site"]
+    (records / "index.json").write_text(json.dumps(content))
     assert run() == index
     assert written_again(before, snapshot()) == CASES
 

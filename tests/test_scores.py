@@ -11,7 +11,7 @@ from thorax.errors import InputError
 from thorax.overlap import Overlap
 from thorax.regions import Regions
 from thorax.scans import Scan
-from thorax.scores import Score, as_csv, found_regions, score_masks, summarise
+from thorax.scores import Score, found_regions, score_masks, scores_csv, summarise
 
 SaveNifti = Callable[..., Path]
 
@@ -186,9 +186,9 @@ def test_figures_without_any_case_are_none_and_not_nan() -> None:
 
 
 def test_scores_as_csv() -> None:
-    assert as_csv([*CASES[:1], CASES[3], Score('e, "f"', "lung", Overlap(0, 0, 5), 0.1)]) == (
+    assert scores_csv([*CASES[:1], CASES[3], Score('e, "f"', "lung", Overlap(0, 0, 5), 0.1)]) == (
         "case,region,dice,iou,truth_ml,predicted_ml,ceiling_dice\n"
-        "a,lung,0.600000,0.428571,0.004000,0.006000,1.000000\n"
-        "d,lung,,,0.000000,0.000000,\n"
-        '"e, ""f""",lung,0.000000,0.000000,0.000000,0.500000,\n'
+        "a,lung,0.6,0.428571,0.004,0.006,1\n"
+        "d,lung,,,0,0,\n"
+        '"e, ""f""",lung,0,0,0,0.5,\n'
     )

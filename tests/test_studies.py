@@ -263,6 +263,13 @@ def test_a_pattern_that_is_none_is_told_once(study: Path, project: Path) -> None
     assert message.count("`patient: (` is no regular expression") == 1
 
 
+def test_a_site_that_a_case_lacks_is_told(study: Path, project: Path) -> None:
+    message = refusal(study, project, spec=DatasetSpec(regions=SPEC.regions, site="(ann)"))
+    assert message.startswith("1 of 3 cases")
+    assert message.count("`site: (ann)` must have a group that finds the site in every") == 1
+    assert "finds none in `bob`" in message
+
+
 @pytest.mark.parametrize("name", ["", "5ward", "../ward", "ward 5", ".ward", "records", "null"])
 def test_names_that_are_none(study: Path, project: Path, name: str) -> None:
     assert f", got `{name}`" in refusal(study, project, name=name)

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from thorax.batches import epoch_batches
 from thorax.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from thorax.errors import InputError
 from thorax.losses import bce
-from thorax.params import TrainParams
-from thorax.training import Job, Row, compile_network, fit
+from thorax.training import Job, Row, Trainee, check_watched, compile_trainee, fit
+from thorax.validation import CaseDice
 
 from .continued_training import KILLED
 from .learning import pointwise, save_record, stack_source
+from .settings import train_params
 
 ROOT = Path(__file__).parents[1]
 SIDE = 4
@@ -44,13 +46,15 @@ def plan(tmp_path: Path) -> PlanJob:
             "batch": 4,
             "learning_rate": 0.5,
             "weight_decay": 0.0,
-            "precision": "float32",
+            "average": 0.0,
         }
+        chosen = train_params(**settings | params)
         return Job(
             source=stack_source(paths, 8, canvas=SIDE),
             watched=watched,
             regions=["bright"],
-            params=TrainParams(**settings | params),
+            params=chosen,
+            batch=chosen.batch,
             seed=7,
             checkpoint=tmp_path / "checkpoints" / "run.npz",
         )
@@ -58,18 +62,57 @@ def plan(tmp_path: Path) -> PlanJob:
     return plan_job
 
 
-def compiled(job: Job, *, weight: float = 0.0, bias: float = 0.0, scale_loss: bool = False) -> Any:
+def compiled(
+    job: Job, *, weight: float = 0.0, bias: float = 0.0, scale_loss: bool = False
+) -> Trainee:
     """Return a network of two weights, compiled."""
     network = pointwise([[weight]], [bias], canvas=SIDE)
-    compile_network(network, bce, job, scale_loss=scale_loss)
-    return network
+    trainee = Trainee(network, network)
+    compile_trainee(trainee, bce, job, scale_loss=scale_loss)
+    return trainee
 
 
-def train(job: Job, network: Any | None = None) -> tuple[list[Row], Any, list[Row]]:
+class Listener:
+    """Notes what a training tells.
+
+    Args:
+        stop_after: Epoch after which it is stopped, as with Ctrl-C.
+    """
+
+    def __init__(self, *, stop_after: int = 0) -> None:
+        self.past: list[Row] = []
+        self.rows: list[Row] = []
+        self.speeds: list[float] = []
+        self.seen: list[tuple[int, list[float], list[CaseDice]]] = []
+        self._stop_after = stop_after
+
+    def resumed(self, history: Sequence[Row]) -> None:
+        self.past = list(history)
+
+    def trained(self, row: Row, *, stacks_per_s: float) -> None:
+        self.rows.append(row)
+        self.speeds.append(stacks_per_s)
+        self.heard()
+        if row["epoch"] == self._stop_after:
+            raise KeyboardInterrupt
+
+    def heard(self) -> None:
+        """For those who want to look at something else then."""
+
+    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice]) -> None:
+        self.seen.append((epoch, numbers(network), list(cases)))
+
+
+def train(job: Job, trainee: Trainee | None = None) -> tuple[list[Row], Any, list[Row]]:
     """Train; return the history, the network, and what was told."""
-    network = network or compiled(job)
-    told: list[Row] = []
-    return fit(network, job, tell=told.append), network, told
+    trainee, listener = trainee or compiled(job), Listener()
+    return fit(trainee, job, watcher=listener), trainee.network, listener.rows
+
+
+def stop_training(trainee: Trainee, job: Job, *, after: int) -> None:
+    """Train and stop after an epoch."""
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainee, job, watcher=Listener(stop_after=after))
 
 
 def numbers(network: Any) -> list[float]:
@@ -91,17 +134,16 @@ def test_it_learns(plan: PlanJob) -> None:
     assert [row["epoch"] for row in history] == list(range(1, 13))
 
 
-def test_a_batch_larger_than_the_data_is_all_of_the_data(plan: PlanJob) -> None:
-    job = plan(batch=64, epochs=1)
-    assert (job.batch, job.steps) == (8, 1)
+def test_a_batch_of_all_of_the_data_is_one_step(plan: PlanJob) -> None:
+    job = plan(batch=8, epochs=1)
+    assert job.steps == 1
     history, network, _ = train(job)
     assert history[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert numbers(network) != [0, 0]
 
 
 def test_stacks_that_fill_no_batch_make_no_step(plan: PlanJob) -> None:
-    job = plan(batch=3)
-    assert (job.batch, job.steps) == (3, 2)
+    assert plan(batch=3).steps == 2
 
 
 def test_a_loss_that_is_no_number_is_told(plan: PlanJob) -> None:
@@ -109,8 +151,8 @@ def test_a_loss_that_is_no_number_is_told(plan: PlanJob) -> None:
     network = compiled(job, weight=math.nan)
     with pytest.raises(
         InputError,
-        match=r"the loss is nan in epoch 1; lower `train.learning_rate` or set "
-        r"`train.precision: float32`",
+        match=r"the loss is nan in epoch 1; lower `train.learning_rate`, set "
+        r"`train.clip_norm: 1` or `train.precision: float32`",
     ):
         train(job, network)
     assert not job.checkpoint.exists(), "training would go on with what cannot be mended"
@@ -119,15 +161,16 @@ def test_a_loss_that_is_no_number_is_told(plan: PlanJob) -> None:
 # The optimizer
 
 
-def rate(network: Any, step: int) -> float:
-    network.optimizer.iterations.assign(step)
-    return float(network.optimizer.learning_rate)
+def rate(trainee: Trainee, step: int) -> float:
+    optimizer = trainee.model.optimizer
+    optimizer.iterations.assign(step)
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing(plan: PlanJob) -> None:
     """20 epochs of 2 steps: 2 steps of warm-up, then half a cosine over 38."""
     network = compiled(plan(epochs=20, learning_rate=0.01))
-    assert 0 < rate(network, 0) < rate(network, 1) < rate(network, 2)
+    assert [rate(network, step) for step in (0, 1)] == pytest.approx([0.005, 0.01])
     assert rate(network, 2) == pytest.approx(0.01)
     assert rate(network, 21) == pytest.approx(0.005)
     assert rate(network, 40) == pytest.approx(0, abs=1e-9)
@@ -142,11 +185,61 @@ def test_even_the_only_step_of_a_training_learns(plan: PlanJob) -> None:
 def test_weights_decay_and_biases_do_not(plan: PlanJob, scale_loss: bool) -> None:
     """Without a slope, the first step of rate 0.5/2 takes 1/4 · 0.2 of the weight."""
     job = plan(epochs=20, weight_decay=0.2)
-    network = compiled(job, weight=1.0, bias=1.0, scale_loss=scale_loss)
-    network.optimizer.build(network.trainable_variables)
-    first = rate(network, 0)
-    network.optimizer.apply([keras.ops.zeros_like(v) for v in network.trainable_variables])
-    assert numbers(network) == pytest.approx([1 - first * 0.2, 1.0])
+    trainee = compiled(job, weight=1.0, bias=1.0, scale_loss=scale_loss)
+    first, model = rate(trainee, 0), trainee.model
+    model.optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables])
+    assert numbers(trainee.network) == pytest.approx([1 - first * 0.2, 1.0])
+
+
+def test_a_row_tells_the_rate_that_is_left_and_the_mean_length_of_the_gradient(
+    plan: PlanJob,
+) -> None:
+    """Without a step of any size, each of two steps an epoch has the gradient of the first.
+
+    Weight and bias at 0 give p = 1/2. The slope of the bias is the mean of p - t, 1/2 - 1/4; that
+    of the weight the mean of (p - t)·x: (0.5·0.25·3 - 0.5·0.75)/4 = 0.
+    """
+    history, _, _ = train(plan(learning_rate=1e-9, epochs=1, schedule="constant"))
+    assert history[0]["rate"] == pytest.approx(1e-9)
+    assert history[0]["gradient_norm"] == pytest.approx(0.25, abs=1e-3)
+
+
+def test_the_speed_is_told(plan: PlanJob) -> None:
+    job, listener = plan(epochs=2), Listener()
+    fit(compiled(job), job, watcher=listener)
+    assert len(listener.speeds) == 2
+    assert min(listener.speeds) > 0
+
+
+def test_batches_whose_gradients_are_averaged_are_one_step(plan: PlanJob) -> None:
+    """Two batches of four are alike here; each would have made a step of its own."""
+    once, _, _ = train(plan(epochs=1, batch=4, accumulate=2, schedule="constant"))
+    assert once[0]["gradient_norm"] == pytest.approx(0.25, abs=1e-2)
+
+
+def test_spent_memory_is_told_by_the_batch(plan: PlanJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spend(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    job = plan()
+    trainee = compiled(job)
+    monkeypatch.setattr(trainee.model, "fit", spend)
+    with pytest.raises(InputError, match="a batch of 4 stacks does not fit into memory"):
+        train(job, trainee)
+
+
+# What asks the validation
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({"patience": 3}, "patience"), ({"schedule": "plateau"}, "schedule")]
+)
+def test_who_asks_the_validation_needs_cases_that_watch(changes: dict[str, Any], name: str) -> None:
+    params = train_params(**changes)
+    with pytest.raises(InputError, match=f"`train.{name}.*` needs cases that watch the training"):
+        check_watched(params, watched=0)
+    check_watched(params, watched=1)
+    check_watched(train_params(), watched=0)
 
 
 # Which weights are kept
@@ -159,11 +252,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
     def script(*dice: float | tuple[float, float]) -> list[list[float]]:
         coming, weights = iter(dice), []
 
-        def validate(network: Any, *_: Any, **__: Any) -> dict[str, float]:
+        def validate(network: Any, *_: Any, **__: Any) -> list[CaseDice]:
             weights.append(numbers(network))
             value = next(coming)
-            pair = value if isinstance(value, tuple) else (value,)
-            return dict(zip(("bright", "other"), pair, strict=False))
+            return [CaseDice(Path("a"), value if isinstance(value, tuple) else (value,))]
 
         monkeypatch.setattr(thorax.training, "validate", validate)
         return weights
@@ -188,7 +280,8 @@ def test_the_weights_of_the_best_epoch_are_kept(
     plan: PlanJob, scripted: Any, dice: list[Any], best: int
 ) -> None:
     weights = scripted(*dice)
-    history, network, _ = train(plan(watched=[Path("a")]))
+    regions = ["bright", "other"] if isinstance(dice[0], tuple) else ["bright"]
+    history, network, _ = train(replace(plan(watched=[Path("a")]), regions=regions))
     assert len({tuple(epoch) for epoch in weights}) == 3, "each epoch moves the weights"
     assert numbers(network) == weights[best - 1]
     assert [row["dice_bright"] for row in history] == pytest.approx(
@@ -198,7 +291,7 @@ def test_the_weights_of_the_best_epoch_are_kept(
 
 def test_a_row_tells_the_dice_of_each_region_and_their_mean(plan: PlanJob, scripted: Any) -> None:
     scripted((0.5, 0.75), (math.nan, 0.25), (math.nan, math.nan))
-    history, _, _ = train(plan(watched=[Path("a")]))
+    history, _, _ = train(replace(plan(watched=[Path("a")]), regions=["bright", "other"]))
     told = [(row["dice_bright"], row["dice_other"], row["dice"]) for row in history]
     expected = [(0.5, 0.75, 0.625), (math.nan, 0.25, 0.25), (math.nan, math.nan, math.nan)]
     np.testing.assert_equal(told, expected)
@@ -206,11 +299,13 @@ def test_a_row_tells_the_dice_of_each_region_and_their_mean(plan: PlanJob, scrip
 
 def test_without_validation_the_last_weights_are_kept(plan: PlanJob) -> None:
     job = plan()
-    network = compiled(job)
+    trainee, listener = compiled(job), Listener()
     weights: list[list[float]] = []
-    history = fit(network, job, tell=lambda _: weights.append(numbers(network)))
-    assert numbers(network) == weights[-1] != weights[-2]
-    assert [list(row) for row in history] == [["epoch", "loss"]] * 3
+    listener.heard = lambda: weights.append(numbers(trainee.network))  # type: ignore[method-assign]
+    history = fit(trainee, job, watcher=listener)
+    assert numbers(trainee.network) == weights[-1] != weights[-2]
+    assert [list(row) for row in history] == [["epoch", "loss", "rate", "gradient_norm"]] * 3
+    assert listener.seen == []
 
 
 def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
@@ -221,6 +316,84 @@ def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
     assert history[0]["dice_bright"] == 1.0
 
 
+# What the validation steers
+
+
+def test_training_ends_where_patience_does(plan: PlanJob, scripted: Any) -> None:
+    """Epochs 3 and 4 are no better than 2; the weights of 2 are kept."""
+    weights = scripted(0.2, 0.9, 0.5, 0.9 - 1e-9, 0.95)
+    history, network, _ = train(plan(watched=[Path("a")], epochs=5, patience=2))
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert numbers(network) == weights[1]
+
+
+def test_a_training_that_lost_patience_does_not_go_on(plan: PlanJob, scripted: Any) -> None:
+    scripted(0.9, 0.5, 0.2)
+    job = plan(watched=[Path("a")], epochs=9, patience=2)
+    done, _, _ = train(job)
+    again, _, told = train(job)
+    assert (again, told) == (done, [])
+
+
+def test_a_plateau_halves_the_rate(plan: PlanJob, scripted: Any) -> None:
+    scripted(0.5, 0.4, 0.3, 0.6, 0.5)
+    job = plan(
+        watched=[Path("a")],
+        epochs=5,
+        schedule="plateau",
+        plateau=2,
+        warm_up=0.0,
+        learning_rate=0.25,
+    )
+    history, _, _ = train(job)
+    assert [row["rate"] for row in history] == [0.25, 0.25, 0.25, 0.125, 0.125]
+
+
+# The moving average
+
+
+def test_the_average_is_watched_and_kept_and_training_goes_on_without_it(plan: PlanJob) -> None:
+    """Momentum 0.1: after steps to w1, w2 it is w1, then 0.1·w1 + 0.9·w2, and so on."""
+    steps = plan(epochs=3, batch=8, schedule="constant", warm_up=0.0)
+    walked: list[list[float]] = []
+    trainee, listener = compiled(steps), Listener()
+    listener.heard = lambda: walked.append(numbers(trainee.network))  # type: ignore[method-assign]
+    fit(trainee, steps, watcher=listener)
+    steps.checkpoint.unlink()
+
+    job = plan(
+        epochs=3, batch=8, schedule="constant", warm_up=0.0, average=0.1, watched=steps.source.paths
+    )
+    averaged, watcher = compiled(job), Listener()
+    averaged_history = fit(averaged, job, watcher=watcher)
+    (_, first, _), (_, second, _), (_, third, _) = watcher.seen
+    assert first == pytest.approx(walked[0])
+    blended = [0.1 * a + 0.9 * b for a, b, _ in zip(*walked, strict=True)]
+    assert second == pytest.approx(blended)
+    assert third == pytest.approx(
+        [0.1 * a + 0.9 * b for a, b in zip(blended, walked[2], strict=True)]
+    )
+    dice = [row["dice"] for row in averaged_history]
+    best = max(range(3), key=lambda epoch: (dice[epoch], epoch))
+    assert numbers(averaged.network) == pytest.approx([first, second, third][best])
+
+
+# Deep supervision
+
+
+def test_coarser_levels_are_trained_and_the_network_is_what_is_kept(plan: PlanJob) -> None:
+    """Two heads on the same weight; the loss is that of one plus 0.5 of the other's."""
+    job = replace(plan(epochs=1, batch=8), supervision=0.5)
+    network = pointwise([[0.0]], [0.0], canvas=SIDE)
+    pooled = keras.layers.AveragePooling2D(2)(network.output)
+    trainee = Trainee(network, keras.Model(network.input, [network.output, pooled]))
+    compile_trainee(trainee, bce, job, scale_loss=False)
+    assert trainee.levels == 1
+    history = fit(trainee, job, watcher=Listener())
+    assert history[0]["loss"] == pytest.approx(1.5 * math.log(2), abs=1e-6)
+    assert numbers(network) != [0, 0]
+
+
 # Going on
 
 
@@ -228,7 +401,9 @@ def test_each_epoch_is_kept_before_it_is_told(plan: PlanJob) -> None:
     """Else whoever stops at what is told would lose the epoch."""
     job = plan()
     kept: list[Any] = []
-    history = fit(compiled(job), job, tell=lambda _: kept.append(load_checkpoint(job.checkpoint)))
+    listener = Listener()
+    listener.heard = lambda: kept.append(load_checkpoint(job.checkpoint))  # type: ignore[method-assign]
+    history = fit(compiled(job), job, watcher=listener)
     assert [checkpoint.history for checkpoint in kept] == [history[:1], history[:2], history]
 
 
@@ -239,13 +414,7 @@ def test_the_best_so_far_is_kept_over_an_end(
     plan: PlanJob, scripted: Any, dice: list[float], best: int
 ) -> None:
     weights, job = scripted(*dice), plan(watched=[Path("a")])
-
-    def stop(row: Row) -> None:
-        if row["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(compiled(job), job, tell=stop)
+    stop_training(compiled(job), job, after=2)
     history, network, told = train(job, compiled(job, weight=99.0))
     assert [row["epoch"] for row in told] == [3]
     assert [row["dice_bright"] for row in history] == dice
@@ -257,21 +426,15 @@ def test_each_epoch_has_its_own_batches_and_those_that_are_done_do_not_come_agai
 ) -> None:
     drawn = []
 
-    def note(source: Any, **how: int) -> Any:
+    def note(source: Any, **how: Any) -> Any:
         drawn.append(how)
         return epoch_batches(source, **how)
 
     monkeypatch.setattr(thorax.training, "epoch_batches", note)
     job = plan()
-
-    def stop(row: Row) -> None:
-        if row["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(compiled(job), job, tell=stop)
+    stop_training(compiled(job), job, after=2)
     train(job)
-    assert drawn == [{"batch": 4, "seed": 7, "epoch": epoch} for epoch in (0, 1, 2)]
+    assert drawn == [{"batch": 4, "seed": 7, "epoch": epoch, "levels": 0} for epoch in (0, 1, 2)]
 
 
 def test_a_training_that_is_done_is_not_done_again(plan: PlanJob) -> None:
@@ -328,13 +491,7 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_was_not(
     job = plan(epochs=4, weight_decay=0.1)
     whole, network, _ = train(job, compiled(job, scale_loss=scale_loss))
     job.checkpoint.unlink()
-
-    def stop(row: Row) -> None:
-        if row["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(compiled(job, scale_loss=scale_loss), job, tell=stop)
+    stop_training(compiled(job, scale_loss=scale_loss), job, after=2)
     history, continued, told = train(job, compiled(job, weight=99.0, scale_loss=scale_loss))
     assert [row["epoch"] for row in told] == [3, 4]
     assert history == whole

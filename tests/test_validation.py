@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from thorax.intensity import Window
-from thorax.validation import validate
+from thorax.overlap import mean_defined
+from thorax.validation import CaseDice, validate
 
 from .learning import pointwise, save_record
 
@@ -19,6 +20,16 @@ HIT, MISS = 1000, 0
 def network() -> Any:
     """Return a network that finds 500 HU and more in the first region, the rest in the second."""
     return pointwise([[16, -16]], [-8, 8 - 1e-3], canvas=2)
+
+
+def mean_dice(network: Any, paths: list[Path]) -> dict[str, float]:
+    """Return the mean over cases of each region's Dice."""
+    cases = validate(network, paths, window=WINDOW)
+    assert [case.path for case in cases] == paths
+    return {
+        region: mean_defined(case.dice[channel] for case in cases)
+        for channel, region in enumerate(("lung", "rest"))
+    }
 
 
 def save(path: Path, found: list[Any], *truth: list[Any]) -> Path:
@@ -36,8 +47,7 @@ def test_dice_by_hand(network: Any, tmp_path: Path) -> None:
     second = save(
         tmp_path / "b", [[[HIT, MISS], [MISS, MISS]]], [[[0, 255], [0, 0]]], [[[0, 0], [255, 255]]]
     )
-    dice = validate(network, [first, second], ["lung", "rest"], window=WINDOW)
-    assert list(dice) == ["lung", "rest"]
+    dice = mean_dice(network, [first, second])
     assert dice["lung"] == pytest.approx(3 / 7)
     assert dice["rest"] == pytest.approx((0 + 4 / 5) / 2)
 
@@ -55,7 +65,7 @@ def test_truth_and_prediction_are_cut_at_one_half(
 ) -> None:
     full = [[[fraction] * 2] * 2]
     path = save(tmp_path / "case", [[[hu] * 2] * 2], full, full)
-    assert validate(network, [path], ["lung", "rest"], window=WINDOW)["lung"] == expected
+    assert mean_dice(network, [path])["lung"] == expected
 
 
 def test_a_case_is_one_volume_however_many_planes_it_has(network: Any, tmp_path: Path) -> None:
@@ -66,7 +76,7 @@ def test_a_case_is_one_volume_however_many_planes_it_has(network: Any, tmp_path:
     planes, truth = np.full((40, 2, 2), MISS), np.zeros((40, 2, 2))
     planes[0], truth[0], truth[39, 1, 1] = HIT, 255, 255
     path = save(tmp_path / "case", planes.tolist(), truth.tolist(), truth.tolist())
-    dice = validate(network, [path], ["lung", "rest"], window=WINDOW)
+    dice = mean_dice(network, [path])
     assert dice["lung"] == pytest.approx(8 / 9)
 
 
@@ -79,13 +89,17 @@ def test_a_case_without_a_region_that_is_not_found_either_is_left_out(
         save(tmp_path / "a", [[[MISS] * 2] * 2], none, none),
         save(tmp_path / "b", [[[HIT] * 2] * 2], half, none),
     ]
-    dice = validate(network, paths, ["lung", "rest"], window=WINDOW)
+    dice = mean_dice(network, paths)
     assert dice["lung"] == pytest.approx(4 / 6)
 
 
 def test_a_region_that_no_case_shows_is_undefined(network: Any, tmp_path: Path) -> None:
     none = [[[0, 0], [0, 0]]]
     path = save(tmp_path / "case", [[[MISS] * 2] * 2], none, [[[255] * 2] * 2])
-    dice = validate(network, [path], ["lung", "rest"], window=WINDOW)
+    dice = mean_dice(network, [path])
     assert np.isnan(dice["lung"])
     assert dice["rest"] == 1.0
+
+
+def test_the_mean_of_a_case_leaves_out_what_is_undefined() -> None:
+    assert CaseDice(Path("a"), (0.5, float("nan"), 1.0)).mean == 0.75

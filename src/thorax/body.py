@@ -1,5 +1,6 @@
-"""Where in the planes the body lies, without the couch."""
+"""Where in the planes the body lies, without the couch, and where in the body the lungs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,12 @@ BODY_HU = -400
 """Fat, the lightest tissue of the body wall, lies near -100 HU; couch foam lies lower than this."""
 SHARE = 0.05
 """Parts smaller than this share of the largest are not body; arms and a halved scan are larger."""
+LUNG_SHARE = 0.1
+"""Parts of the air inside smaller than this share of the largest, bowel gas, are no lung."""
+MARGIN = 0.1
+"""Share of the lungs' extent that is added on each side."""
+LEAST = 0.4
+"""A box smaller than this share of the body does not hold a pair of lungs."""
 COARSE = 128
 """The box is looked for on planes of about this many pixels: 4 mm of a chest are fine enough."""
 
@@ -47,6 +54,58 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         _grow(across, step, plane_shape[0]),
         _grow(along, step, plane_shape[1]),
     )
+
+
+def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
+    """Box around the lungs in a scan, one box for all its planes.
+
+    It holds the air inside the body, its mirror image about the middle of the body, because one
+    lung may be white with disease, and a margin for what is white in both. Where too little is
+    found for a pair of lungs, the box is that of the body.
+
+    Args:
+        coarse: As for `body_box`.
+        plane_shape: ``(X, Y)`` of the full planes.
+    """
+    step = coarse_step(plane_shape)
+    body = body_box(coarse, plane_shape)
+    air = _air_inside(coarse)
+    if not air.any():
+        return body
+    _, across, along = ndimage.find_objects(air.astype(np.uint8))[0]
+    left, right = body[0][0] / step, body[0][1] / step
+    low = min(across.start, left + right - across.stop)
+    high = max(across.stop, left + right - across.start)
+    box = (
+        _pad(low, high, step, plane_shape[0]),
+        _pad(along.start, along.stop, step, plane_shape[1]),
+    )
+    if any(_length(found) < LEAST * _length(whole) for found, whole in zip(box, body, strict=True)):
+        return body
+    return box
+
+
+def _air_inside(coarse: NDArray[Any]) -> NDArray[np.bool_]:
+    """Air that tissue encloses in its plane, as far as it hangs together in large parts."""
+    tissue = coarse > BODY_HU
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in tissue])
+    opened = ndimage.binary_opening(filled & ~tissue, np.ones((1, 3, 3), dtype=bool))
+    parts, found = ndimage.label(opened)
+    if not found:
+        return opened
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return (sizes >= LUNG_SHARE * sizes.max())[parts]
+
+
+def _pad(start: float, stop: float, step: int, size: int) -> tuple[int, int]:
+    margin = MARGIN * (stop - start)
+    first, last = math.floor((start - margin) * step), math.ceil((stop + margin) * step)
+    return max(0, first), min(size, last)
+
+
+def _length(span: tuple[int, int]) -> int:
+    return span[1] - span[0]
 
 
 def _grow(coarse: slice, step: int, size: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.body import body_box, coarse_step
+from thorax.body import body_box, coarse_step, lung_box
 from thorax.errors import InputError
 from thorax.geometry import Placement, place_box, place_whole
 from thorax.intensity import LOWEST_HU, Domain, whole_hu
@@ -16,7 +16,7 @@ from thorax.scans import Scan
 
 FULL = 255
 """A pixel that lies in a region entirely."""
-Crop = Literal["body", "none"]
+Crop = Literal["lungs", "body", "none"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,8 @@ def find_placement(scan: Scan, domain: Domain, *, canvas: int, crop: Crop) -> Pl
         scan: The scan.
         domain: What its voxel values mean.
         canvas: Pixels a side.
-        crop: ``body`` looks for the box around the body; ``none`` takes the planes whole.
+        crop: ``lungs`` and ``body`` look for the box around them; ``none`` takes the planes
+            whole.
     """
     x, y, _ = scan.grid.shape
     in_plane_mm = scan.grid.spacing_mm[:2]
@@ -49,7 +50,8 @@ def find_placement(scan: Scan, domain: Domain, *, canvas: int, crop: Crop) -> Pl
     coarse = np.concatenate(
         [whole_hu(domain.to_hu(planes[:, ::step, ::step])) for _, planes in scan.slabs()]
     )
-    return place_box((x, y), body_box(coarse, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
+    find = lung_box if crop == "lungs" else body_box
+    return place_box((x, y), find(coarse, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
 
 
 def place_scan(scan: Scan, domain: Domain, placement: Placement) -> NDArray[np.int16]:

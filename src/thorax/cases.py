@@ -32,6 +32,7 @@ class DatasetSpec:
         note: Anything else that a user should know.
         ignored: Label values that belong to no region.
         patient: Regular expression whose first group is the patient in a case name.
+        site: The same for where a case comes from: scanner, hospital, source. Empty: all from one.
         intensity: ``hu``, or the range of HU that 0..255 stand for, or such a value for each
             pattern of case names, of which the first that matches holds.
     """
@@ -43,6 +44,7 @@ class DatasetSpec:
     note: str = ""
     ignored: list[int] = Field(default_factory=list)
     patient: str = "(.+)"
+    site: str = ""
     intensity: DomainName | dict[str, Annotated[DomainName, Field()]] = "hu"
 
     def as_regions(self) -> Regions:
@@ -56,18 +58,15 @@ class DatasetSpec:
         Raises:
             InputError: The `patient` pattern does not match the name, or is no pattern.
         """
-        try:
-            found = re.fullmatch(self.patient, case) or re.match(self.patient, case)
-        except re.error as error:
-            raise InputError(
-                f"`patient: {self.patient}` is no regular expression: {error}"
-            ) from None
-        if not found or not found.groups() or not found.group(1):
-            raise InputError(
-                f"`patient: {self.patient}` must have a group that finds the patient in every case "
-                f"name, but finds none in `{case}`"
-            )
-        return found.group(1)
+        return _found("patient", self.patient, case)
+
+    def site_of(self, case: str) -> str:
+        """Site that a case comes from; empty if all come from one.
+
+        Raises:
+            InputError: The `site` pattern does not match the name, or is no pattern.
+        """
+        return _found("site", self.site, case) if self.site else ""
 
     def domain_of(self, case: str) -> Domain:
         """What the voxel values of a case mean.
@@ -92,6 +91,7 @@ class Case:
         scan: Path of the CT.
         mask: Path of the mask.
         domain: What the voxel values of the scan mean.
+        site: Where it comes from; empty if all cases come from one site.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Case:
     scan: Path
     mask: Path
     domain: Domain
+    site: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def load_dataset(folder: Path) -> Dataset:
     spec = load_spec(folder / SPEC)
     pairs = pair_up(folder / "scans", folder / "masks")
     cases = (
-        Case(name, spec.patient_of(name), scan, mask, spec.domain_of(name))
+        Case(name, spec.patient_of(name), scan, mask, spec.domain_of(name), spec.site_of(name))
         for name, (scan, mask) in pairs.items()
     )
     return Dataset(folder.name, spec.as_regions(), tuple(cases))
@@ -181,6 +182,19 @@ def pair_up(scans: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
                 f"{'has' if len(alone) == 1 else 'have'} no {kind}"
             )
     return {name: (found[0][name], found[1][name]) for name in sorted(found[0])}
+
+
+def _found(key: str, pattern: str, case: str) -> str:
+    try:
+        found = re.fullmatch(pattern, case) or re.match(pattern, case)
+    except re.error as error:
+        raise InputError(f"`{key}: {pattern}` is no regular expression: {error}") from None
+    if not found or not found.groups() or not found.group(1):
+        raise InputError(
+            f"`{key}: {pattern}` must have a group that finds the {key} in every case name, but "
+            f"finds none in `{case}`"
+        )
+    return found.group(1)
 
 
 def _images(folder: Path) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Pictures for people: a scan in three planes with the outlines of its regions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +85,7 @@ def overlay(
         _show(axes, background[number], view, extent)
         for style, mask in zip(STYLES, outlined, strict=False):
             _outline(axes, regions.split(mask[number]), extent, style)
-    _explain(figure, masks, regions, title)
+    explain(figure, regions.names, masks, title=title)
     return figure
 
 
@@ -134,8 +134,13 @@ def _show(axes: Axes, cut: NDArray[Any], view: View, extent: Extent) -> None:
     axes.autoscale(False)
     axes.set_axis_off()
     axes.set_title(view.name, color="white", fontsize=11)
-    for letter, x, side in zip(view.sides, (0.02, 0.98), ("left", "right"), strict=True):
-        axes.text(x, 0.5, letter, transform=axes.transAxes, color="white", ha=side, va="center")
+    name_sides(axes, view.sides)
+
+
+def name_sides(axes: Axes, sides: tuple[str, str]) -> None:
+    """Write at the left and at the right edge of a picture which side of the patient is there."""
+    for letter, x, edge in zip(sides, (0.02, 0.98), ("left", "right"), strict=True):
+        axes.text(x, 0.5, letter, transform=axes.transAxes, color="white", ha=edge, va="center")
 
 
 def _outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
@@ -155,10 +160,18 @@ def _outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -
             )
 
 
-def _explain(figure: Figure, masks: Mapping[str, Scan], regions: Regions, title: str) -> None:
+def explain(figure: Figure, regions: Iterable[str], masks: Collection[str], *, title: str) -> None:
+    """Put a title above a figure, and below it a legend of its outlines.
+
+    Args:
+        figure: The figure.
+        regions: Their names, in the order of `COLOURS`.
+        masks: Their names, in the order of `STYLES`.
+        title: Stands above the picture.
+    """
     lines = [
         Line2D([], [], color=colour, linestyle=style, label=f"{region}, {name}")
-        for region, colour in zip(regions.names, COLOURS, strict=False)
+        for region, colour in zip(regions, COLOURS, strict=False)
         for name, style in zip(masks, STYLES, strict=False)
     ]
     figure.legend(

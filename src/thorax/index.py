@@ -24,6 +24,7 @@ class RecordEntry:
     Args:
         case: Name of the case; the record is ``<case>.tfrecord``.
         patient: Whose scan it is.
+        site: Where it comes from; empty if all cases come from one site.
         planes: How many planes it holds.
         scan_sha256: Digest of the scan file.
         mask_sha256: Digest of the mask file.
@@ -34,6 +35,7 @@ class RecordEntry:
 
     case: str
     patient: str
+    site: str
     planes: int
     scan_sha256: str
     mask_sha256: str

@@ -10,11 +10,23 @@ from pydantic.dataclasses import dataclass
 
 from thorax.errors import InputError, first_problem
 
-LossName = Literal["focal", "dice", "bce", "focal_dice", "bce_dice"]
-NetworkName = Literal["unet"]
+LossName = Literal[
+    "bce",
+    "dice",
+    "focal",
+    "bce_dice",
+    "focal_dice",
+    "tversky",
+    "focal_tversky",
+    "lovasz",
+    "generalised_dice",
+]
+NetworkName = Literal["unet", "lean", "attention_unet", "resunet18", "resunet34"]
+Normalisation = Literal["rms", "group", "instance", "batch", "none"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -42,16 +54,19 @@ class PrepareParams:
     """How planes are put on the canvas."""
 
     canvas: Annotated[int, Field(ge=8, le=1024)]
-    crop: Literal["body", "none"]
+    crop: Literal["lungs", "body", "none"]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class SplitParams:
     """Which cases train and which test."""
 
+    method: Literal["random", "stratified", "sites", "covid19"]
     folds: Annotated[int, Field(ge=2)]
-    fold: Annotated[int, Field(ge=0)]
+    fold: Annotated[int, Field(ge=0)] | Literal["none"]
     validation: Share
+    train: list[str]
+    watch: list[str]
     test: list[str]
 
 
@@ -62,26 +77,50 @@ class NetworkParams:
     name: NetworkName
     width: Count
     depth: Annotated[int, Field(ge=1, le=7)]
+    blocks: Count
+    residual: bool
+    normalisation: Normalisation
+    dropout: Share
+    drop_path: Share
+    start: str
 
 
 @dataclass(frozen=True, config=_STRICT)
 class LossParams:
     """The settings of the losses."""
 
+    part_weights: list[NotNegative]
+    region_weights: dict[str, NotNegative]
+    bce_alpha: OpenShare
+    focal_alpha: OpenShare
     focal_gamma: NotNegative
-    focal_alpha: Annotated[float, Field(gt=0, lt=1)]
+    dice_over: Literal["batch", "stack"]
     dice_smoothing: Annotated[float, Field(gt=0)]
+    tversky_beta: OpenShare
+    tversky_gamma: Annotated[float, Field(gt=0)]
+    deep_supervision: Share
 
 
 @dataclass(frozen=True, config=_STRICT)
 class AugmentationParams:
     """How far stacks are changed at random; 0 everywhere leaves them as they are."""
 
+    level: Literal["none", "soft", "medium", "hard"]
+    flip: Share
     rotate_degrees: Annotated[float, Field(ge=0, le=180)]
     zoom: Share
     shift: Share
     contrast: Share
     noise: Share
+    blur: NotNegative
+    sharpen: Share
+    low_resolution: Share
+    border: Share
+    missing_planes: Share
+    thick_slices: Share
+    custom: str
+    mixup: NotNegative
+    cutmix: NotNegative
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -91,10 +130,25 @@ class TrainParams:
     context: Annotated[int, Field(ge=0)]
     window: HuRange
     epochs: Count
-    batch: Count
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    rare_share: Share
+    batch: Count | Literal["auto"]
+    accumulate: Count
+    optimizer: Literal["adamw", "adam", "sgd", "lion"]
     learning_rate: Annotated[float, Field(gt=0)]
+    encoder_rate: Annotated[float, Field(ge=0, le=1)]
+    momentum: Share
+    schedule: Literal["cosine", "polynomial", "one_cycle", "constant", "plateau"]
+    warm_up: Share
+    plateau: Count
     weight_decay: NotNegative
+    clip_norm: NotNegative
+    clip_value: NotNegative
+    average: Share
+    patience: Annotated[int, Field(ge=0)]
     precision: Precision
+    devices: Count | Literal["auto"]
+    pictures: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)

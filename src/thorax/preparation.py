@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +52,8 @@ def prepare(
     """Write one record a case, and the index last.
 
     A record is written again only if its scan, its mask, its domain or the settings changed, or
-    if the file is not the one that the index of the last run tells of.
+    if the file is not the one that the index of the last run tells of. Patients and sites stand
+    in the index alone.
 
     Args:
         dataset: The cases.
@@ -86,7 +87,7 @@ def prepare_case(
     digests = file_sha256(case.scan), file_sha256(case.mask)
     old = known.get(case.name)
     if old and _unchanged(old, case, digests) and _is_whole(path, old):
-        return old
+        return replace(old, patient=case.patient, site=case.site)
     try:
         planes, ceiling = _place(case, path, settings)
     except InputError as error:
@@ -94,6 +95,7 @@ def prepare_case(
     return RecordEntry(
         case=case.name,
         patient=case.patient,
+        site=case.site,
         planes=planes,
         scan_sha256=digests[0],
         mask_sha256=digests[1],
@@ -118,8 +120,8 @@ def _is_whole(path: Path, entry: RecordEntry) -> bool:
 
 
 def _unchanged(old: RecordEntry, case: Case, digests: tuple[str, str]) -> bool:
-    made_from = old.scan_sha256, old.mask_sha256, old.patient, old.window_hu
-    return made_from == (*digests, case.patient, case.domain.window_hu)
+    made_from = old.scan_sha256, old.mask_sha256, old.window_hu
+    return made_from == (*digests, case.domain.window_hu)
 
 
 def _known(folder: Path, dataset: Dataset, settings: Settings) -> dict[str, RecordEntry]:

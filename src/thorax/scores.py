@@ -1,7 +1,5 @@
 """Scores of predicted masks: volumetric, on the native grid, one case at a time."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Sequence
@@ -15,6 +13,9 @@ from thorax.errors import InputError
 from thorax.overlap import Overlap, overlap
 from thorax.regions import MOST_REGIONS, Regions
 from thorax.scans import Scan
+from thorax.tables import as_csv
+
+COLUMNS = ("case", "region", "dice", "iou", "truth_ml", "predicted_ml", "ceiling_dice")
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,9 @@ def summarise(scores: Sequence[Score]) -> dict[str, dict[str, Any]]:
     return {region: _summary(group) for region, group in by_region.items()}
 
 
-def as_csv(scores: Sequence[Score]) -> str:
+def scores_csv(scores: Sequence[Score]) -> str:
     """The scores as CSV, one row a case and region; undefined figures are empty."""
-    text = io.StringIO()
-    rows = [score.row() for score in scores]
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return as_csv((score.row() for score in scores), COLUMNS)
 
 
 def _summary(group: Sequence[Score]) -> dict[str, Any]:
@@ -141,9 +137,3 @@ def _figures(values: Sequence[float], pooled: float) -> dict[str, float | None]:
 
 def _rounded(value: float) -> float:
     return round(value, 6)
-
-
-def _cell(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return "" if math.isnan(value) else f"{value:.6f}"

@@ -79,7 +79,7 @@ def add_study(
     Nothing is copied unless every file can be read to its last plane, every mask lies on the grid
     of its scan, and every label value is named. Then ``data/<name>`` is there whole or not at all.
     A case is named by its files without ``_0000``, ``_ct``, ``_seg`` and the like where only that
-    makes scan and mask match; the pattern of the patient is applied to this name.
+    makes scan and mask match; the patterns of patient and site are applied to this name.
 
     Args:
         source: Holds ``scans/`` and ``masks/``, ``images/`` and ``labels/``, or ``imagesTr/`` and
@@ -269,6 +269,8 @@ def _problems_of(found: _Found, *, spec: DatasetSpec, regions: Regions) -> list[
     scan, mask = found.scans[0], found.masks[0]
     with _noting(problems):
         spec.patient_of(found.name)
+    with _noting(problems):
+        spec.site_of(found.name)
     with _noting(problems):
         _check_scan(scan, spec.domain_of(found.name))
     with _noting(problems):

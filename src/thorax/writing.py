@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,18 +44,36 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def empty_folder(path: Path) -> None:
+    """Make a folder, or empty the one that is there.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    with _refusing(path):
+        path.mkdir(parents=True)
+
+
 def _reserve(path: Path) -> Path:
     if path.is_dir():
         raise InputError(f"cannot write {path}: a folder has that name")
-    try:
+    with _refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".part-", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
+    return Path(name)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say in one line what cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"
         ) from error
-    return Path(name)

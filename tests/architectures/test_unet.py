@@ -1,147 +1,223 @@
-"""The U-Net: what it gives, what its weights depend on, and that its file stands alone."""
+"""The U-Net: what each of its parameters changes, counted and worked out by hand."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from thorax.architectures import build
 from thorax.errors import InputError
-from thorax.params import NetworkParams
 
-ALONE = """
-import sys
-
-sys.modules["thorax"] = None  # importing it would fail
-
-import keras
-import numpy as np
-
-network = keras.saving.load_model(sys.argv[1], safe_mode=True)
-stacks = np.load(sys.argv[2])
-np.save(sys.argv[3], np.asarray(network.predict_on_batch(stacks)))
-print(keras.backend.backend())
-"""
+Small = Callable[..., Any]
 
 
-def small(*, seed: int = 0, dtype: str = "float32", canvas: int = 16, depth: int = 2) -> Any:
-    """Return a network from stacks of 3 planes to 2 regions."""
-    params = NetworkParams("unet", width=2, depth=depth)
-    return build(params, canvas=canvas, channels=3, regions=2, seed=seed, dtype=dtype)
+def copy_by_name(source: Any, target: Any) -> None:
+    for layer in source.layers:
+        if layer.weights:
+            target.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-def draw_stacks(count: int, *, canvas: int = 16) -> np.ndarray:
-    return np.random.default_rng(1).random((count, canvas, canvas, 3), np.float32)
+def layers_of(network: Any, kind: type) -> list[Any]:
+    return [layer for layer in network.layers if isinstance(layer, kind)]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_logits_are_float32_maps_of_the_canvas(dtype: str) -> None:
-    logits = small(dtype=dtype)(draw_stacks(4))
-    assert tuple(logits.shape) == (4, 16, 16, 2)
-    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
-    assert np.isfinite(logits).all()
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        # 3 planes; encoder 56 + 38 and 76 + 148; up 34; decoder 74 + 38; logits 6
+        ({}, 470),
+        # the second convolutions 38 + 148 + 38 less, or once more
+        ({"blocks": 1}, 470 - 224),
+        ({"blocks": 3}, 470 + 224),
+        # shortcuts 3·2 + 2, 2·4 + 4 and 4·2 + 2, where widths change
+        ({"blocks": 1, "residual": True}, 470 + 8 + 12 + 10),
+        # pairs whose widths stay: 2·38 + 2·148 + 2·38
+        ({"blocks": 2, "residual": True}, 500 + 448),
+        # in place of a bias each of the channels 2 + 2 + 4 + 4 + 2 + 2 has scale and offset
+        ({"normalisation": "group"}, 470 + 16),
+        ({"normalisation": "instance"}, 470 + 16),
+        # and mean and variance
+        ({"normalisation": "batch"}, 470 + 16 + 32),
+        ({"normalisation": "none"}, 470),
+        # one channel of attention: 2·2·2 + (4 + 1) + (1 + 1)
+        ({"name": "attention_unet"}, 470 + 15),
+        # 4 channels: encoder 112 + 148 and 296 + 584; up 132; decoder 292 + 148; logits 10
+        ({"width": 4}, 1722),
+        # 8 channels more deeply: 296 + 584; up 132; decoder 292 + 148
+        ({"depth": 2}, 470 + 1452),
+    ],
+)
+def test_weights_are_as_many_as_counted_by_hand(
+    small: Small, changes: dict[str, Any], count: int
+) -> None:
+    assert small(**({"depth": 1} | changes)).count_params() == count
 
 
-def test_half_precision_gives_nearly_the_same() -> None:
-    stacks = draw_stacks(2)
-    exact, half = (
-        np.asarray(small(dtype=dtype)(stacks)) for dtype in ("float32", "mixed_bfloat16")
-    )
-    assert half == pytest.approx(exact, abs=0.05 * float(np.abs(exact).max()))
-    assert not np.array_equal(half, exact), "it was not computed in bfloat16"
+def test_layers_are_named_by_where_they_stand(small: Small) -> None:
+    named = {layer.name for layer in small(depth=1, normalisation="group").layers if layer.weights}
+    convolutions = {
+        f"{side}_conv_{number}"
+        for side in ("encoder_0", "encoder_1", "decoder_0")
+        for number in (0, 1)
+    }
+    norms = {f"{name}_norm" for name in convolutions}
+    assert named == convolutions | norms | {"up_0", "logits"}
 
 
-def test_weights_are_kept_in_float32_in_half_precision() -> None:
-    assert {weight.dtype for weight in small(dtype="mixed_float16").weights} == {"float32"}
+def test_channels_double_from_level_to_level_and_stop_at_256(small: Small) -> None:
+    network = small(width=100, canvas=4)
+    widths = [layer.filters for layer in layers_of(network, keras.layers.Conv2D)]
+    # Pairs of each level, then the logits; Conv2DTranspose is a class of its own.
+    assert widths == [100, 100, 200, 200, 256, 256, 200, 200, 100, 100, 2]
 
 
-def test_the_seed_alone_draws_the_weights() -> None:
-    keras.utils.set_random_seed(1)
-    first = small(seed=5).get_weights()
-    keras.utils.set_random_seed(2)
-    for one, other in zip(first, small(seed=5).get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_another_seed_draws_other_weights_and_no_two_layers_alike() -> None:
-    drawn = [
-        weights.ravel()[:8].tolist()
-        for seed in (0, 1)
-        for weights in small(seed=seed).get_weights()
-        if weights.ndim == 4
-    ]
-    starts = {tuple(weights) for weights in drawn}
-    assert len(starts) == len(drawn) > 10
-
-
-def test_a_stack_is_seen_alike_whatever_else_is_in_the_batch() -> None:
-    network, stacks = small(), draw_stacks(3)
+def test_a_stack_is_seen_alike_whatever_else_is_in_the_batch(
+    small: Small, stacks: np.ndarray
+) -> None:
+    network = small()
     alone = np.asarray(network(stacks[:1]))
     loud = np.concatenate([stacks[:1], 100 * stacks[1:]])
     assert np.asarray(network(loud))[:1] == pytest.approx(alone, abs=1e-5)
 
 
-def test_training_changes_nothing_but_weights() -> None:
-    """No statistics that run along, no dropout: training mode is what prediction mode is."""
-    network, stacks = small(), draw_stacks(1)
-    np.testing.assert_array_equal(network(stacks, training=True), network(stacks, training=False))
-    assert not network.non_trainable_variables
-
-
-def test_any_plane_and_any_pixel_of_a_stack_matters_to_the_middle() -> None:
-    """Depth 2 on 16 pixels: the coarsest level sees all of the canvas."""
-    network, stack = small(), draw_stacks(1)
-    before = np.asarray(network(stack))[0, 8, 8]
-    for at in ((0, 0, 0), (15, 15, 1), (8, 8, 2)):
-        changed = stack.copy()
-        changed[(0, *at)] += 5.0
-        assert not np.allclose(np.asarray(network(changed))[0, 8, 8], before, atol=1e-6)
-
-
-def test_channels_double_from_level_to_level_and_stop_at_256() -> None:
-    params = NetworkParams("unet", width=100, depth=2)
-    network = build(params, canvas=4, channels=1, regions=1, seed=0, dtype="float32")
-    widths = [layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
-    # Conv2DTranspose is a class of its own and stands in none of the pairs.
-    assert widths == [100, 100, 200, 200, 256, 256, 200, 200, 100, 100, 1]
-
-
-def test_a_plane_without_any_contrast_is_no_trouble() -> None:
+def test_a_plane_without_any_contrast_is_no_trouble(small: Small) -> None:
     assert np.isfinite(small()(np.zeros((1, 16, 16, 3), np.float32))).all()
 
 
-def test_the_canvas_must_be_halved_as_often_as_the_depth_asks() -> None:
+def test_normalisations_give_different_logits(small: Small, stacks: np.ndarray) -> None:
+    """From the same kernels: biases are 0 and scales 1 at first."""
+    logits = [
+        np.asarray(small(normalisation=name)(stacks, training=True))
+        for name in ("rms", "group", "instance", "batch", "none")
+    ]
+    for number, one in enumerate(logits):
+        assert all(not np.allclose(one, other, atol=1e-3) for other in logits[:number])
+
+
+def test_a_pair_whose_convolutions_are_silent_passes_on_what_it_was_given(
+    small: Small, stacks: np.ndarray
+) -> None:
+    network = small(depth=1, blocks=2, residual=True)
+    silence = network.get_layer("encoder_0_pair_1_conv2")
+    silence.set_weights([np.zeros_like(weights) for weights in silence.get_weights()])
+    given = network.get_layer("encoder_0_pair_1_conv1").input
+    passed = network.get_layer("encoded_0").output
+    before, after = keras.Model(network.input, [given, passed])(stacks)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_dropout_acts_in_training_alone_and_drops_whole_maps(
+    small: Small, stacks: np.ndarray
+) -> None:
+    network = small(dropout=0.5)
+    first = layers_of(network, keras.layers.SpatialDropout2D)[0]
+    through = keras.Model(network.input, [first.input, first.output])
+    given, kept = map(np.asarray, through(stacks, training=False))
+    np.testing.assert_array_equal(kept, given)
+    given, kept = map(np.asarray, through(stacks, training=True))
+    dropped = (kept == 0).all(axis=(1, 2))
+    assert 0 < dropped.sum() < dropped.size
+    # what is left makes up for what is lost: 1 / (1 - 0.5)
+    np.testing.assert_array_equal(kept, np.where(dropped[:, None, None], 0, 2 * given))
+
+
+def test_dropout_stands_behind_the_two_deepest_levels(small: Small) -> None:
+    network = small(depth=3, dropout=0.25)
+    dropped = layers_of(network, keras.layers.SpatialDropout2D)
+    assert [layer.input.shape[1] for layer in dropped] == [4, 2]
+    assert [layer.rate for layer in dropped] == [0.25, 0.25]
+
+
+def test_what_is_dropped_is_drawn_from_the_seed(small: Small, stacks: np.ndarray) -> None:
+    def train(seed: int) -> np.ndarray:
+        network = small(dropout=0.5, seed=seed)
+        copy_by_name(small(), network)
+        return np.asarray(network(stacks, training=True))
+
+    np.testing.assert_array_equal(train(3), train(3))
+    assert not np.allclose(train(3), train(4))
+
+
+def test_dropping_leaves_the_weights_that_are_drawn_as_they_are(small: Small) -> None:
+    plain = small(residual=True)
+    dropping = small(residual=True, dropout=0.5, drop_path=0.5)
+    # Layers in between change the order of the weights, not their names.
+    found = {weight.path: np.asarray(weight) for weight in dropping.weights}
+    assert len(found) == len(plain.weights)
+    for weight in plain.weights:
+        np.testing.assert_array_equal(found[weight.path], weight)
+
+
+def test_drop_path_near_1_leaves_the_shortcut_of_the_deepest_level(
+    small: Small, stacks: np.ndarray
+) -> None:
+    skipping = small(depth=1, blocks=1, residual=True, drop_path=1 - 1e-9)
+    silent = small(depth=1, blocks=1, residual=True)
+    whole = np.asarray(silent(stacks))
+    conv = silent.get_layer("encoder_1_pair_0_conv2")
+    conv.set_weights([np.zeros_like(weights) for weights in conv.get_weights()])
+    np.testing.assert_array_equal(skipping(stacks, training=True), silent(stacks))
+    np.testing.assert_array_equal(skipping(stacks, training=False), whole)
+    assert not np.allclose(whole, silent(stacks))
+
+
+def test_drop_path_skips_a_pair_of_a_stack_or_none_of_it(small: Small) -> None:
+    network = small(depth=1, blocks=1, residual=True, drop_path=0.5)
+    (skip,) = layers_of(network, keras.layers.Dropout)
+    found = np.ones((64, 8, 8, 4), np.float32)
+    values = [set(np.ravel(stack)) for stack in np.asarray(skip(found, training=True))]
+    assert {frozenset(value) for value in values} == {frozenset({0.0}), frozenset({2.0})}
+
+
+def test_drop_path_grows_with_the_level(small: Small) -> None:
+    network = small(depth=4, blocks=1, residual=True, drop_path=0.4)
+    rates = [layer.rate for layer in layers_of(network, keras.layers.Dropout)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_drop_path_needs_pairs_to_skip(small: Small) -> None:
     with pytest.raises(
         InputError,
-        match=r"`prepare.canvas` must be divisible by 2\*\*network.depth = 4, got 18",
+        match=r"^`network.drop_path` skips residual pairs; set `network.residual: true` or "
+        r"drop_path 0$",
     ):
-        small(canvas=18)
+        small(drop_path=0.1)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_its_file_loads_without_this_package(tmp_path: Path, backend: str) -> None:
-    """In a fresh and isolated interpreter, in Keras' safe mode, on either backend."""
-    if not importlib.util.find_spec(backend):
-        pytest.skip(f"{backend} is not installed")
-    network, stacks = small(depth=1), draw_stacks(2)
-    network.save(tmp_path / "model.keras")
-    np.save(tmp_path / "stacks.npy", stacks)
-    names = ("model.keras", "stacks.npy", "logits.npy")
-    # XLA need not optimise what runs once.
-    hasty = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, *(str(tmp_path / name) for name in names)],
-        env=os.environ | hasty | {"KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.split() == [backend], done.stderr
-    logits = np.load(tmp_path / "logits.npy")
-    assert logits == pytest.approx(np.asarray(network(stacks)), abs=1e-4)
+def test_gates_that_are_open_make_a_plain_unet(small: Small, stacks: np.ndarray) -> None:
+    plain, gated = small(), small(name="attention_unet")
+    copy_by_name(plain, gated)
+    assert not np.allclose(gated(stacks), plain(stacks))
+    set_gates(gated, 100.0)
+    assert np.asarray(gated(stacks)) == pytest.approx(np.asarray(plain(stacks)), abs=1e-6)
+
+
+def test_gates_that_are_shut_make_a_unet_that_reads_no_skips(
+    small: Small, stacks: np.ndarray
+) -> None:
+    plain, gated = small(), small(name="attention_unet")
+    copy_by_name(plain, gated)
+    set_gates(gated, -100.0)
+    for level, width in enumerate((2, 4)):
+        reader = plain.get_layer(f"decoder_{level}_conv_0")
+        kernel, bias = reader.get_weights()
+        kernel[:, :, width:] = 0  # behind the channels that come from below
+        reader.set_weights([kernel, bias])
+    assert np.asarray(gated(stacks)) == pytest.approx(np.asarray(plain(stacks)), abs=1e-6)
+
+
+def set_gates(network: Any, bias: float) -> None:
+    for level in (0, 1):
+        gate = network.get_layer(f"gate_{level}_weights")
+        kernel, old = gate.get_weights()
+        gate.set_weights([0 * kernel, 0 * old + bias])
+
+
+def test_instance_normalisation_needs_more_than_one_pixel(small: Small) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"^`network.normalisation: instance` needs maps of more than one pixel, got 1 at "
+        r"`network.depth` 4; lower the depth or choose another normalisation$",
+    ):
+        small(normalisation="instance", depth=4)

@@ -22,7 +22,7 @@ from thorax.params import Params, load_params
 from thorax.precision import choose
 from thorax.scans import Scan, mask_file
 from thorax.segmenter import Segmenter, SegmenterSpec
-from thorax.training import Job, compile_network
+from thorax.training import Job, Trainee, compile_trainee
 
 STEPS = 60
 
@@ -33,14 +33,14 @@ def bench_training(index: Index, folder: Path) -> None:
     names = [folder / "records" / f"{e.case}.tfrecord" for e in index.records]
     source = StackSource(
         paths=names,
-        stacks=sum(entry.planes for entry in index.records),
+        planes=[entry.planes for entry in index.records],
         canvas=128,
         regions=2,
         context=params.train.context,
         window=Window(*params.train.window),
         augmentation=Augmentation(params.augmentation),
     )
-    job = Job(source, [], ["lung", "infection"], params.train, 0, Path())
+    job = Job(source, [], ["lung", "infection"], params.train, params.train.batch, 0, Path())
     network = compiled(params, job)
     batches = epoch_batches(source, batch=job.batch, seed=0, epoch=0).take(STEPS)
     cached = batches.take(1).cache().repeat(STEPS)
@@ -74,8 +74,8 @@ def compiled(params: Params, job: Job) -> Any:
         seed=0,
         dtype=precision.policy,
     )
-    loss = SegmentationLoss(params.loss, params.losses)
-    compile_network(network, loss, job, scale_loss=precision.scales_loss)
+    loss = SegmentationLoss(params.loss, params.losses, regions=job.regions)
+    compile_trainee(Trainee(network, network), loss, job, scale_loss=precision.scales_loss)
     return network
 
 

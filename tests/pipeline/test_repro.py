@@ -112,7 +112,8 @@ def test_scoring_by_hand_gives_the_digits_of_the_stage(finished: Project) -> Non
         regions = ("--region", "lung=1,2,3", "--region", "infection=3")
         said = CliRunner().invoke(main, ["score", *map(str, masks), *regions]).stdout
         figures = {line.split()[0]: line.split()[1:] for line in said.splitlines()}
-        assert figures[row["region"]][:2] == [row["dice"], row["iou"]]
+        by_hand = [float(figure) for figure in figures[row["region"]][:2]]
+        assert by_hand == pytest.approx([float(row["dice"]), float(row["iou"])], abs=1e-6)
 
 
 # What dvc says of it

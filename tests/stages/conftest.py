@@ -20,7 +20,7 @@ def set_params(tmp_path: Path) -> SetParams:
         params = yaml.safe_load(SHIPPED.read_text())
         small: dict[str, Any] = {
             "dataset": "chests",
-            "prepare": {"canvas": 8},
+            "prepare": {"canvas": 8, "crop": "none"},
             "split": {"folds": 2},
             "train": {"context": 1},
         }

@@ -51,8 +51,8 @@ def test_half_a_lung_too_little_is_counted_by_eye(
     # Lung: 8 found of 24 + 4 true ones. Dice 2·8 / (8 + 28), IoU 8 / 28.
     assert (prepared / "reports/scores.csv").read_text() == (
         "case,region,dice,iou,truth_ml,predicted_ml,ceiling_dice\n"
-        "ben-1,lung,0.444444,0.285714,0.044800,0.012800,1.000000\n"
-        "ben-1,infection,0.000000,0.000000,0.006400,0.000000,1.000000\n"
+        "ben-1,lung,0.444444,0.285714,0.0448,0.0128,1\n"
+        "ben-1,infection,0,0,0.0064,0,1\n"
     )
 
 
@@ -65,9 +65,20 @@ def test_pictures_of_another_run_are_gone(prepared: Path) -> None:
 
 
 def test_predictions_that_are_not_there_are_told_of(prepared: Path, fails: Fails) -> None:
-    assert fails(main) == "there is no mask in data/predictions; run `dvc repro predict`"
     (prepared / "data/predictions").rmdir()
-    assert fails(main) == "there is no mask in data/predictions; run `dvc repro predict`"
+    assert fails(main) == "there is no data/predictions; run `dvc repro predict`"
+
+
+def test_a_final_model_has_nothing_to_score(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was trained on everything; what DVC waits for is written all the same."""
+    main()
+    assert "nothing to score" in capsys.readouterr().err
+    reports = prepared / "reports"
+    assert json.loads((reports / "metrics.json").read_text()) == {}
+    assert len((reports / "scores.csv").read_text().splitlines()) == 1
+    assert (reports / "overlays").is_dir()
 
 
 def test_a_mask_of_no_case_is_named(prepared: Path, fails: Fails) -> None:
@@ -78,7 +89,7 @@ def test_a_mask_of_no_case_is_named(prepared: Path, fails: Fails) -> None:
 def test_reports_that_cannot_be_written_are_told_of(prepared: Path, fails: Fails) -> None:
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
     (prepared / "reports").write_text("I am no folder")
-    assert fails(main).startswith("cannot write reports/overlays/ben-1.png")
+    assert fails(main).startswith("cannot write reports/overlays: ")
 
 
 def test_the_table_lines_up() -> None:

@@ -1,5 +1,6 @@
 """Predicting: a mask for each case that the segmenter was not trained on."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,4 +82,15 @@ def test_a_test_case_that_is_gone_is_named(project: Path, fails: Fails) -> None:
 @pytest.mark.usefixtures("segmenter")
 def test_masks_that_cannot_be_written_are_told_of(project: Path, fails: Fails) -> None:
     (project / "data/predictions").write_text("I am no folder")
-    assert fails(main).startswith("cannot write data/predictions/anna-1.nii.gz")
+    assert fails(main).startswith("cannot write data/predictions: ")
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_a_final_model_has_nothing_to_predict(project: Path) -> None:
+    """It was trained on everything; the folder is there for DVC all the same."""
+    spec = project / "models/segmenter/spec.json"
+    content = json.loads(spec.read_text())
+    content["provenance"]["split"]["test"] = []
+    spec.write_text(json.dumps(content))
+    main()
+    assert list((project / "data/predictions").iterdir()) == []

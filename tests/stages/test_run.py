@@ -56,8 +56,9 @@ def test_words_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
         ({"seed": "one"}, "params.yaml: `seed`: Input should be a valid integer, got 'one'"),
         (
             {"loss": "nonsense"},
-            "params.yaml: `loss`: Input should be 'focal', 'dice', 'bce', 'focal_dice' or "
-            "'bce_dice', got 'nonsense'",
+            "params.yaml: `loss`: Input should be 'bce', 'dice', 'focal', 'bce_dice', "
+            "'focal_dice', 'tversky', 'focal_tversky', 'lovasz' or 'generalised_dice', "
+            "got 'nonsense'",
         ),
         (
             {"dataset": "nowhere"},

@@ -2,8 +2,18 @@
 
 from typing import Any
 
+from thorax.architectures.lean import lean
+from thorax.architectures.resunet import resunet
 from thorax.architectures.unet import unet
 from thorax.params import NetworkParams
+
+_BUILDERS = {
+    "unet": unet,
+    "lean": lean,
+    "attention_unet": unet,
+    "resunet18": resunet,
+    "resunet34": resunet,
+}
 
 
 def build(
@@ -12,20 +22,34 @@ def build(
     """Build the network that the parameters name, with fresh weights.
 
     Args:
-        params: Name, width and depth.
+        params: Name and shape.
         canvas: Pixels a side of the canvas.
         channels: Planes in a stack.
         regions: Maps to predict.
-        seed: Draws the weights.
+        seed: Draws the weights, and what dropout drops.
         dtype: Keras dtype policy of all layers but the last, which gives float32.
 
     Returns:
         A `keras.Model` of built-in layers and operations alone, so that it loads without this
-        package.
+        package. Layers with weights are named by where they stand; the levels of the decoder end
+        in layers ``decoded_0`` (the finest), ``decoded_1`` and so on.
 
     Raises:
-        InputError: The canvas cannot be halved as often as ``depth`` asks.
+        InputError: The canvas cannot be halved as often as ``depth`` asks, or a parameter is set
+            that means nothing to this network.
     """
-    return {"unet": unet}[params.name](
+    return _BUILDERS[params.name](
         params, canvas=canvas, channels=channels, regions=regions, seed=seed, dtype=dtype
     )
+
+
+def is_encoder(layer_name: str) -> bool:
+    """Whether a layer of that name belongs to the encoder, which may come trained already.
+
+    Example:
+        >>> is_encoder("encoder_0_conv_1"), is_encoder("stage2_block0_shortcut_norm")
+        (True, True)
+        >>> is_encoder("decoder_0_conv_1"), is_encoder("logits")
+        (False, False)
+    """
+    return layer_name.startswith(("encoder_", "stem_", "stage"))

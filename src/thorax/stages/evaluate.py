@@ -1,7 +1,6 @@
 """Score the predictions against the original masks, on the original grid."""
 
 import json
-import shutil
 
 from tqdm import tqdm
 
@@ -11,27 +10,32 @@ from thorax.figures import overlay, save_png
 from thorax.index import Index, load_index
 from thorax.params import load_params
 from thorax.scans import Scan, case_name
-from thorax.scores import Score, as_csv, score_masks, summarise
+from thorax.scores import Score, score_masks, scores_csv, summarise
 from thorax.stages import DATA, PREDICTIONS, RECORDS, REPORTS, run, tell
-from thorax.writing import write_text
+from thorax.writing import empty_folder, write_text
 
 
 def main() -> None:
-    """Write `reports/metrics.json`, `reports/scores.csv` and an overlay a test case."""
+    """Write `reports/metrics.json`, `reports/scores.csv` and an overlay a test case.
+
+    A final model, which was trained on everything, leaves nothing to score: a table of no rows.
+    """
     dataset, index = load_dataset(DATA / load_params().dataset), load_index(RECORDS)
-    shutil.rmtree(REPORTS / "overlays", ignore_errors=True)
+    if not PREDICTIONS.is_dir():
+        raise InputError(f"there is no {PREDICTIONS}; run `dvc repro predict`")
+    empty_folder(REPORTS / "overlays")
     names = sorted(filter(None, map(case_name, PREDICTIONS.glob("*"))))
-    if not names:
-        raise InputError(f"there is no mask in {PREDICTIONS}; run `dvc repro predict`")
     scores: list[Score] = []
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
         scores += score_case(case, dataset, index)
         draw(case, dataset, scores[-len(dataset.regions.names) :])
-    write_text(REPORTS / "scores.csv", as_csv(scores))
+    write_text(REPORTS / "scores.csv", scores_csv(scores))
     summary = summarise(scores)
     write_text(REPORTS / "metrics.json", json.dumps(summary, indent=2) + "\n")
-    tell(table(scores))
+    tell(
+        table(scores) if scores else "no case was set aside for testing: there is nothing to score"
+    )
 
 
 def score_case(case: Case, dataset: Dataset, index: Index) -> list[Score]:

@@ -1,13 +1,12 @@
 """Segment the test cases with the segmenter."""
 
-import shutil
-
 from tqdm import tqdm
 
 from thorax.cases import load_dataset
 from thorax.params import load_params
 from thorax.scans import Scan
 from thorax.stages import DATA, PREDICTIONS, SEGMENTER, run
+from thorax.writing import empty_folder
 
 
 def main() -> None:
@@ -17,7 +16,7 @@ def main() -> None:
     params = load_params()
     dataset = load_dataset(DATA / params.dataset)
     segmenter = load(SEGMENTER)
-    shutil.rmtree(PREDICTIONS, ignore_errors=True)
+    empty_folder(PREDICTIONS)
     names = segmenter.spec.provenance["split"]["test"]
     for name in tqdm(names, desc="predict", unit="case"):
         case = dataset.case(name)

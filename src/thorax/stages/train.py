@@ -1,12 +1,7 @@
 """Train a segmenter on the records."""
 
-import csv
-import io
-import itertools
-import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,55 +13,85 @@ import_keras()
 
 import keras
 
-from thorax.architectures import build
+from thorax.architectures import build, is_encoder
+from thorax.architectures.supervision import supervise
 from thorax.augmentation import Augmentation
 from thorax.batches import StackSource
 from thorax.checkpoints import run_key
-from thorax.engines import KerasEngine
-from thorax.folds import Split, split_by_name, split_by_patient
-from thorax.index import Index, load_index, verify
+from thorax.devices import share_batches
+from thorax.engines import KerasEngine, load_network
+from thorax.folds import Split, members_of, split_cases
+from thorax.index import Index, file_sha256, load_index, verify
 from thorax.intensity import Window
 from thorax.losses import SegmentationLoss
-from thorax.params import Params, SplitParams, load_params
+from thorax.memory import BatchTooLargeError, largest_batch
+from thorax.params import Params, load_params
 from thorax.precision import Chosen, choose
-from thorax.segmenter import Segmenter, SegmenterSpec
-from thorax.stages import CHECKPOINTS, RECORDS, REPORTS, SEGMENTER, run, tell
-from thorax.training import Job, Row, compile_network, fit, make_repeatable
+from thorax.presets import load_preset, pour_preset
+from thorax.segmenter import MODEL, SPEC, Segmenter, SegmenterSpec, load_spec
+from thorax.stages import RECORDS, REPORTS, SEGMENTER, START, checkpoints, run, tell
+from thorax.tables import as_csv
+from thorax.training import (
+    Job,
+    Row,
+    Trainee,
+    check_watched,
+    compile_trainee,
+    fit,
+    make_repeatable,
+)
+from thorax.transfer import pour
+from thorax.watching import Places, TrainingWatch
 from thorax.writing import write_text
+
+PLACES = Places(REPORTS / "live", REPORTS / "watched")
 
 
 def main() -> None:
     """Train on one side of the split, keep the best weights, write `models/segmenter`."""
     params, index = load_params(), load_index(RECORDS)
-    split = choose_split(index, params.split, params.seed)
+    split = split_cases(members_of(index), params.split, seed=params.seed)
+    check_watched(params.train, watched=len(split.validation))
     precision = choose(params.train.precision)
     tell(f"precision {precision.policy}: {precision.reason}")
+    if split.note:
+        tell(split.note)
     provenance = describe(params, index, split, precision)
     job = plan(params, index, split, provenance)
     make_repeatable(params.seed)
-    trained = build_for(params, index, precision.policy)
-    loss = SegmentationLoss(params.loss, params.losses)
-    compile_network(trained, loss, job, scale_loss=precision.scales_loss)
-    history = fit(trained, job, tell=follow(params.train.epochs))
-    network = build_for(params, index, "float32")
-    network.set_weights(trained.get_weights())
+    network, history = train(params, index, job, precision)
     Segmenter(describe_segmenter(params, index, provenance), KerasEngine(network)).save(SEGMENTER)
-    write_text(REPORTS / "history.csv", as_csv(history))
+    write_text(REPORTS / "history.csv", history_csv(history, job.regions))
     job.checkpoint.unlink(missing_ok=True)
 
 
-def choose_split(index: Index, params: SplitParams, seed: int) -> Split:
-    """The split that the parameters ask for: cases by name, or a fold by patient."""
-    patients = {entry.case: entry.patient for entry in index.records}
-    if params.test:
-        return split_by_name(patients, test=params.test, validation=params.validation, seed=seed)
-    return split_by_patient(
-        patients,
-        folds=params.folds,
-        fold=params.fold,
-        validation=params.validation,
-        seed=seed,
+def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[Any, list[Row]]:
+    """Train, with ever smaller batches where ``auto`` was too bold; the float32 network."""
+    watcher = TrainingWatch(
+        epochs=params.train.epochs,
+        every=params.train.pictures,
+        regions=job.regions,
+        window=job.source.window,
+        places=PLACES,
+        tell=tell,
     )
+    if params.train.batch == "auto":
+        untrained = build_for(params, index, precision.policy)
+        job = replace(job, batch=largest_batch(untrained, stacks=job.source.stacks))
+        tell(f"batch {job.batch}")
+    while True:
+        trainee = ready(params, index, job, precision)
+        try:
+            history = fit(trainee, job, watcher=watcher)
+            break
+        except BatchTooLargeError:
+            if params.train.batch != "auto" or job.batch == 1:
+                raise
+            job = replace(job, batch=job.batch // 2)
+            tell(f"memory ran out; beginning again with batch {job.batch}")
+    network = build_for(params, index, "float32")
+    network.set_weights(trainee.network.get_weights())
+    return network, history
 
 
 def plan(params: Params, index: Index, split: Split, provenance: dict[str, Any]) -> Job:
@@ -74,12 +99,15 @@ def plan(params: Params, index: Index, split: Split, provenance: dict[str, Any])
     learnt = [index.entry(case) for case in split.train]
     source = StackSource(
         paths=verify(RECORDS, learnt),
-        stacks=sum(entry.planes for entry in learnt),
+        planes=[entry.planes for entry in learnt],
         canvas=index.canvas,
         regions=len(index.regions),
         context=params.train.context,
         window=Window(*params.train.window),
         augmentation=Augmentation(params.augmentation),
+        fraction=params.train.fraction,
+        rare_share=params.train.rare_share,
+        rare=rarest(index),
     )
     key = run_key(
         settings=provenance,
@@ -91,13 +119,39 @@ def plan(params: Params, index: Index, split: Split, provenance: dict[str, Any])
         watched=verify(RECORDS, [index.entry(case) for case in split.validation]),
         regions=list(index.regions),
         params=params.train,
+        batch=source.stacks
+        if params.train.batch == "auto"
+        else min(params.train.batch, source.stacks),
         seed=params.seed,
-        checkpoint=CHECKPOINTS / f"{key}.npz",
+        checkpoint=checkpoints(Path.cwd()) / f"{key}.npz",
+        supervision=params.losses.deep_supervision,
     )
 
 
+def rarest(index: Index) -> int:
+    """Channel of the region with the fewest voxels in all cases together."""
+    voxels = [
+        sum(entry.ceiling[region].truth for entry in index.records) for region in index.regions
+    ]
+    return voxels.index(min(voxels))
+
+
+def ready(params: Params, index: Index, job: Job, precision: Chosen) -> Trainee:
+    """A network with its first weights, its loss and its optimizer."""
+    with share_batches(params.train.devices):
+        network = build_for(params, index, precision.policy)
+        start(network, params.network.start, list(index.regions))
+        model = network
+        if job.supervision:
+            model = supervise(network, regions=len(index.regions), seed=params.seed)
+        trainee = Trainee(network, model)
+        loss = SegmentationLoss(params.loss, params.losses, regions=job.regions)
+        compile_trainee(trainee, loss, job, scale_loss=precision.scales_loss, encoder=is_encoder)
+    return trainee
+
+
 def build_for(params: Params, index: Index, dtype: str) -> keras.Model:
-    """The network for these records."""
+    """The network for these records, with fresh weights."""
     return build(
         params.network,
         canvas=index.canvas,
@@ -106,6 +160,19 @@ def build_for(params: Params, index: Index, dtype: str) -> keras.Model:
         seed=params.seed,
         dtype=dtype,
     )
+
+
+def start(network: Any, origin: str, regions: Sequence[str]) -> None:
+    """Pour weights that were trained already into a fresh network, where that is asked for."""
+    if origin == "fresh":
+        return
+    if origin == "segmenter":
+        known = list(load_spec(START).regions)
+        earlier = load_network(START / MODEL)
+        poured = pour(network, earlier, regions=regions, earlier_regions=known)
+    else:
+        poured = pour_preset(network, load_preset(origin))
+    tell(str(poured))
 
 
 def describe(params: Params, index: Index, split: Split, precision: Chosen) -> dict[str, Any]:
@@ -117,6 +184,7 @@ def describe(params: Params, index: Index, split: Split, precision: Chosen) -> d
         "loss": params.loss,
         "seed": params.seed,
         "network": asdict(params.network),
+        "files_sha256": digests(params),
         "losses": asdict(params.losses),
         "augmentation": asdict(params.augmentation),
         "train": asdict(params.train),
@@ -126,6 +194,14 @@ def describe(params: Params, index: Index, split: Split, precision: Chosen) -> d
             name: metadata.version(name) for name in ("thorax", "keras", keras.backend.backend())
         },
     }
+
+
+def digests(params: Params) -> dict[str, str]:
+    """Digests of the files that the training depends on besides its records, by path."""
+    paths = [START / MODEL, START / SPEC] if params.network.start == "segmenter" else []
+    if params.augmentation.custom:
+        paths.append(Path(params.augmentation.custom))
+    return {path.as_posix(): file_sha256(path) for path in paths}
 
 
 def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any]) -> SegmenterSpec:
@@ -140,29 +216,10 @@ def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any])
     )
 
 
-def follow(epochs: int) -> Callable[[Row], None]:
-    """A function that tells the figures of each epoch, and how long the rest will take."""
-    started, told = time.monotonic(), itertools.count(1)
-
-    def tell_epoch(row: Row) -> None:
-        each = (time.monotonic() - started) / next(told)
-        left = round(each * (epochs - row["epoch"]))
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
-        tell(f"epoch {row['epoch']:.0f}/{epochs}  {figures}  {left // 60}:{left % 60:02d} left")
-
-    return tell_epoch
-
-
-def as_csv(history: list[Row]) -> str:
-    """The history as CSV, one row an epoch; undefined figures are empty."""
-    text = io.StringIO()
-    names = dict.fromkeys(["epoch", "loss", "dice", *history[0]])
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: "" if math.isnan(value) else value for key, value in row.items()} for row in history
-    )
-    return text.getvalue()
+def history_csv(history: Sequence[Row], regions: Sequence[str]) -> str:
+    """The history as CSV, one row an epoch."""
+    names = ["epoch", "loss", "dice", *(f"dice_{region}" for region in regions)]
+    return as_csv(history, [*names, "rate", "gradient_norm"])
 
 
 if __name__ == "__main__":

@@ -2,13 +2,27 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .learning import STILL, augmentation
+from ..learning import augmentation
 
 SIDE = 32
+EACH = {
+    "rotate_degrees": 10.0,
+    "zoom": 0.2,
+    "shift": 0.2,
+    "contrast": 0.2,
+    "noise": 0.2,
+    "blur": 2.0,
+    "sharpen": 0.8,
+    "low_resolution": 0.6,
+    "border": 0.2,
+    "missing_planes": 0.4,
+}
+ALL = EACH | {"thick_slices": 0.2, "mixup": 0.2, "cutmix": 0.2}
 SEEDS = range(60)
 
 
@@ -44,19 +58,117 @@ def test_zeros_change_nothing() -> None:
     assert changed[1] is fractions
 
 
-@pytest.mark.parametrize("name", sorted(STILL))
+def test_level_none_changes_nothing_however_strong_the_rest(tmp_path: Path) -> None:
+    changes = augmentation(**ALL, level="none", custom=str(tmp_path / "missing.json"))
+    stack, fractions = CORNER, SQUARE
+    for seed in SEEDS:
+        changed = changes(stack, fractions, seed=seed)
+        assert changed[0] is stack
+        assert changed[1] is fractions
+    assert not changes.mixing
+    assert changes.thick_slices == 0
+
+
+@pytest.mark.parametrize("name", sorted(EACH))
 def test_each_parameter_alone_changes_the_stack(name: str) -> None:
-    changes = augmentation(**{name: 0.2 if name != "rotate_degrees" else 10.0})
-    stack = 0.3 + 0.4 * CORNER
+    changes = augmentation(**{name: EACH[name]})
+    # Three planes that differ, so that a missing one shows.
+    stack = np.concatenate([0.2 + 0.3 * CORNER, 0.3 + 0.4 * CORNER, 0.4 + 0.5 * CORNER], axis=-1)
     changed = [changes(stack, CORNER, seed=seed)[0] for seed in SEEDS]
     assert sum(not np.array_equal(one, stack) for one in changed) > 10
 
 
-@pytest.mark.parametrize("name", ["contrast", "noise"])
-def test_intensities_alone_leave_fractions_alone(name: str) -> None:
-    changes, fractions = augmentation(**{name: 0.2}), CORNER / 3
+@pytest.mark.parametrize(
+    "name", ["contrast", "noise", "blur", "sharpen", "low_resolution", "missing_planes"]
+)
+def test_what_changes_planes_alone_leaves_fractions_alone(name: str) -> None:
+    changes, fractions = augmentation(**{name: EACH[name]}), CORNER / 3
+    stack = 0.5 * np.repeat(CORNER, 3, -1)
     for seed in SEEDS:
-        np.testing.assert_array_equal(changes(0.5 * CORNER, fractions, seed=seed)[1], fractions)
+        np.testing.assert_array_equal(changes(stack, fractions, seed=seed)[1], fractions)
+
+
+@pytest.mark.parametrize("name", ["blur", "sharpen", "low_resolution", "missing_planes"])
+@pytest.mark.parametrize("planes", [1, 5, 9])
+def test_flat_planes_stay_flat(name: str, planes: int) -> None:
+    changes, flat = augmentation(**{name: 0.9}), np.full((SIDE, SIDE, planes), 0.3, np.float32)
+    for seed in SEEDS:
+        np.testing.assert_allclose(changes(flat, CORNER, seed=seed)[0], flat, atol=1e-6)
+
+
+def test_blur_spreads_each_plane_within_itself_and_keeps_its_sum() -> None:
+    changes, stack = augmentation(blur=1.5), np.zeros((SIDE, SIDE, 3), np.float32)
+    stack[16, 16] = 0, 1, 0.5
+    widths = []
+    for seed in range(200):
+        blurred = changes(stack, CORNER, seed=seed)[0]
+        assert blurred.sum(axis=(0, 1)) == pytest.approx([0, 1, 0.5], abs=1e-5)
+        rows = np.arange(SIDE) - 16
+        widths.append(float(np.sqrt((rows**2 * blurred[..., 1].sum(axis=1)).sum())))
+    assert 1.4 < max(widths) <= 1.5
+    assert min(widths) == 0
+
+
+def test_sharpening_widens_steps_by_no_more_than_asked_for() -> None:
+    """An overshoot on both sides of an edge: dark gets darker, bright gets brighter."""
+    step = np.full((SIDE, SIDE, 5), 0.4, np.float32)
+    step[:, 16:] = 0.6
+    changes, overshoots = augmentation(sharpen=0.8), []
+    for seed in SEEDS:
+        sharp = changes(step, CORNER, seed=seed)[0]
+        assert sharp[:, :8] == pytest.approx(0.4)
+        assert sharp[:, -8:] == pytest.approx(0.6)
+        overshoots.append(float(sharp.max()) - 0.6)
+        assert 0.4 - sharp.min() == pytest.approx(overshoots[-1], abs=1e-5)
+    # Half of the step of 0.2 is the most that a blur takes off, and 0.8 of that is added.
+    assert 0.03 < max(overshoots) < 0.8 * 0.1
+
+
+def test_low_resolution_takes_fine_lines_away_and_leaves_coarse_shapes() -> None:
+    lines = np.zeros((SIDE, SIDE, 5), np.float32)
+    lines[::2, :16] = 1
+    lines[8:24, 20:28] = 1
+    changes, contrasts = augmentation(low_resolution=0.5), []
+    for seed in SEEDS:
+        coarse = changes(lines, CORNER, seed=seed)[0]
+        contrasts.append(float(np.ptp(coarse[8:24, 4:12, 0])))
+        assert coarse[12:20, 23:25].min() > 0.9
+    assert max(contrasts) == 1
+    assert min(contrasts) < 0.3
+
+
+def test_a_stack_without_its_neighbours_shows_the_middle_plane_everywhere() -> None:
+    stack = np.broadcast_to(np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32), (SIDE, SIDE, 5))
+    missing = augmentation(missing_planes=0.999)(stack, CORNER, seed=0)[0]
+    np.testing.assert_array_equal(missing, np.full((SIDE, SIDE, 5), 0.3, np.float32))
+
+
+def test_each_neighbour_is_missing_with_its_own_chance_and_the_inner_one_stands_in() -> None:
+    stack = np.broadcast_to(np.array([1, 2, 3, 4, 5], np.float32) / 10, (SIDE, SIDE, 5))
+    changes = augmentation(missing_planes=0.3)
+    seen = [
+        tuple(np.rint(10 * changes(stack, CORNER, seed=seed)[0][0, 0]).astype(int).tolist())
+        for seed in range(200)
+    ]
+    below = {(1, 2), (2, 2), (1, 3), (3, 3)}
+    above = {(4, 5), (4, 4), (3, 5), (3, 3)}
+    assert set(seen) == {(*low, 3, *high) for low in below for high in above}
+    assert 0.2 < np.mean([shown[1] == 3 for shown in seen]) < 0.4
+
+
+def test_a_cut_field_of_view_is_air_and_no_region_at_the_sides_alone() -> None:
+    grey, full = np.full((SIDE, SIDE, 3), 0.4, np.float32), np.ones((SIDE, SIDE, 2), np.float32)
+    changes, cuts = augmentation(border=0.25), []
+    for seed in SEEDS:
+        stack, fractions = changes(grey, full, seed=seed)
+        seen = fractions[..., 0] == 1
+        assert set(np.unique(fractions)) <= {0, 1}
+        np.testing.assert_array_equal(stack, grey * seen[..., None])
+        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        assert seen.sum() == len(rows) * len(columns)
+        cuts.append((rows[0], SIDE - 1 - rows[-1], columns[0], SIDE - 1 - columns[-1]))
+    assert all(5 <= highest <= 8 for highest in np.max(cuts, axis=0))
+    assert any(len(set(cut)) > 2 for cut in cuts)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +212,23 @@ def test_rotation_turns_about_the_middle_both_ways_and_not_too_far() -> None:
     for bar in turned:
         assert centre(bar) == pytest.approx([0, 0], abs=0.1)
         assert bar.sum() == pytest.approx(BAR.sum(), rel=0.02)
+
+
+def test_a_flip_mirrors_left_and_right_and_nothing_else() -> None:
+    """Planes are ``[x, y]``: the first axis runs from right to left."""
+    stack = np.arange(4 * 4 * 3, dtype=np.float32).reshape(4, 4, 3) / 100
+    fractions = stack[..., :1]
+    seen = {
+        (changed.tobytes(), shares.tobytes())
+        for changed, shares in (
+            augmentation(flip=0.5)(stack, fractions, seed=seed) for seed in range(20)
+        )
+    }
+    mirrored = np.ascontiguousarray(stack[::-1])
+    assert seen == {
+        (stack.tobytes(), np.ascontiguousarray(fractions).tobytes()),
+        (mirrored.tobytes(), np.ascontiguousarray(mirrored[..., :1]).tobytes()),
+    }
 
 
 def test_zoom_goes_both_ways_and_not_too_far() -> None:
@@ -162,10 +291,32 @@ def test_each_step_has_draws_of_its_own() -> None:
     assert len(occurred) == 4
 
 
+# Levels
+
+
+@pytest.mark.parametrize(
+    ("level", "degrees"),
+    [
+        pytest.param("soft", 10, id="half"),
+        pytest.param("medium", 20, id="as it stands"),
+        pytest.param("hard", 40, id="twice"),
+    ],
+)
+def test_the_level_makes_all_strengths_weaker_or_stronger(level: str, degrees: float) -> None:
+    changes = augmentation(rotate_degrees=20.0, level=level)
+    angles = [tilt_degrees(changes(BAR, BAR, seed=seed)[1]) for seed in SEEDS]
+    assert 0.85 * degrees < max(np.abs(angles)) < degrees + 0.5
+
+
+@pytest.mark.parametrize(("level", "farthest"), [("soft", 1), ("medium", 3), ("hard", 7)])
+def test_the_level_makes_shifts_shorter_or_longer(level: str, farthest: int) -> None:
+    """Whole pixels below 2, 4 and 8."""
+    changes = augmentation(shift=0.125, level=level)
+    moves = [abs(centre(changes(SQUARE, SQUARE, seed=seed)[1])).max() for seed in SEEDS]
+    assert max(moves) == pytest.approx(farthest, abs=0.1)
+
+
 # Seeds
-
-
-ALL = {"rotate_degrees": 10.0, "zoom": 0.1, "shift": 0.1, "contrast": 0.1, "noise": 0.05}
 
 
 def test_the_seed_alone_decides() -> None:

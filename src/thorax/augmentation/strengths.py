@@ -1,0 +1,42 @@
+"""How strong each change is at each level."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from thorax.params import AugmentationParams
+
+FACTORS = {"none": 0.0, "soft": 0.5, "medium": 1.0, "hard": 2.0}
+"""Share of each strength that a level uses."""
+HIGHEST_SHARE = 0.99
+"""How far twice a chance or a share goes: it must lie below 1."""
+HIGHEST_DEGREES = 180.0
+NO_SHARES = ("blur", "mixup", "cutmix")
+"""Strengths without an upper limit."""
+
+
+def at_level(params: AugmentationParams) -> AugmentationParams:
+    """The strengths as the level makes them; at ``none`` all are 0 and no file is read.
+
+    Example:
+        >>> from thorax.params import load_params
+        >>> params = replace(load_params().augmentation, level="hard", shift=0.05, noise=0.6)
+        >>> stronger = at_level(params)
+        >>> stronger.shift, stronger.noise, stronger.level
+        (0.1, 0.99, 'medium')
+    """
+    factor = FACTORS[params.level]
+    strengths: dict[str, Any] = {
+        name: _scaled(name, value, factor)
+        for name, value in asdict(params).items()
+        if isinstance(value, float)
+    }
+    custom = params.custom if factor else ""
+    return replace(params, **strengths, custom=custom, level="medium")
+
+
+def _scaled(name: str, strength: float, factor: float) -> float:
+    if name in NO_SHARES:
+        return factor * strength
+    highest = HIGHEST_DEGREES if name == "rotate_degrees" else HIGHEST_SHARE
+    # What was asked for as it stands is never lowered.
+    return min(factor * strength, max(highest, strength))

@@ -1,0 +1,34 @@
+"""The `thorax` command: one module a kind of work.
+
+Heavy imports stand inside the callbacks, so that help comes at once.
+"""
+
+from typing import Any
+
+import click
+
+from thorax.cli.data import data
+from thorax.cli.experiments import cross_validate, sweep
+from thorax.cli.predict import predict
+from thorax.cli.score import score
+from thorax.errors import InputError
+
+
+class _Group(click.Group):
+    """Prints what the user can mend as one line, with exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="thorax")
+def main() -> None:
+    """Segment the lungs, and disease inside them, in 3D chest CT."""
+
+
+for command in (predict, score, cross_validate, sweep, data):
+    main.add_command(command)

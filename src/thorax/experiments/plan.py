@@ -1,0 +1,179 @@
+"""What is to run: overrides of `params.yaml` become runs whose names say what they are.
+
+The name of a run ends a question before it is asked: it holds a digest of all parameters and of the
+state of the project, so an experiment of that name has the result, and there is none of that name
+once anything was changed.
+"""
+
+import copy
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from dvc.exceptions import InvalidArgumentError
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from hydra.errors import HydraException
+
+from thorax.errors import InputError
+from thorax.params import Params, check_params
+from thorax.published import COVID19_FOLDS
+
+_FOLD, _SEED = "split.fold", "seed"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment.
+
+    Args:
+        name: Of the experiment; the same parameters in the same state of the project have the same.
+        overrides: As for `dvc exp run -S`.
+        varied: What tells the run from the others of its command, by name.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    varied: dict[str, Any]
+
+
+def plan_folds(
+    params: str, overrides: Sequence[str], *, seeds: Sequence[int], state: str
+) -> list[Run]:
+    """The runs of a cross-validation: every fold with every seed.
+
+    Args:
+        params: Content of `params.yaml`.
+        overrides: For all runs alike.
+        seeds: Empty: the one of the parameters.
+        state: Digest of all else that results depend on.
+
+    Raises:
+        InputError: An override cannot be read, is unknown or out of range, gives several values, or
+            gives what the cross-validation itself goes over.
+    """
+    given = dict(map(_choices, overrides))
+    for key, values in given.items():
+        if len(values) > 1:
+            raise InputError(f"-S {key} must have one value here, got {len(values)}; use a sweep")
+    if _FOLD in given:
+        raise InputError(f"a cross-validation goes over all folds; leave out -S {_FOLD}")
+    if seeds and _SEED in given:
+        raise InputError("a seed must be given once; leave out -S seed or --seeds")
+    common = [values[0] for values in given.values()]
+    content, checked = _overridden(params, common)
+    if checked.split.test:
+        raise InputError("`split.test` names the test cases, so there are no folds; empty it")
+    digest = _digest(_without_fold_and_seed(content), state)
+    return [
+        Run(
+            name=f"cv-{digest}-fold{fold}-seed{seed}",
+            overrides=(*common, f"{_FOLD}={fold}", f"{_SEED}={seed}"),
+            varied={"seed": seed, "fold": fold},
+        )
+        for seed in dict.fromkeys(seeds or [checked.seed])
+        for fold in range(_folds(checked))
+    ]
+
+
+def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[Run]:
+    """The runs of a sweep: the product of all values that the overrides give.
+
+    Args:
+        params: Content of `params.yaml`.
+        overrides: ``key=value`` or ``key=value,value``, in the syntax of Hydra: lists stand in
+            brackets, ``range(0,5)`` gives 0 to 4.
+        state: Digest of all else that results depend on.
+
+    Raises:
+        InputError: No key has several values, or an override cannot be read, is unknown or out of
+            range.
+    """
+    given = dict(map(_choices, overrides))
+    varied = [key for key, values in given.items() if len(values) > 1]
+    if not varied:
+        raise InputError(
+            "a sweep needs a key with several values, such as -S loss=bce,dice, "
+            f"got {', '.join(overrides) or 'none'}"
+        )
+    runs = [_combination(params, chosen, varied, state) for chosen in _product(given)]
+    return list({run.name: run for run in runs}.values())
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds out of a list with commas; none out of nothing.
+
+    Raises:
+        InputError: One is no whole number from 0.
+
+    Example:
+        >>> parse_seeds("0,1")
+        (0, 1)
+    """
+    parts = text.split(",") if text else []
+    if not all(re.fullmatch("[0-9]+", part.strip(), re.ASCII) for part in parts):
+        raise InputError(f"--seeds must be whole numbers from 0 with commas between, got {text}")
+    return tuple(map(int, parts))
+
+
+def _product(given: dict[str, list[str]]) -> list[dict[str, str]]:
+    return [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
+
+
+def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], state: str) -> Run:
+    content, checked = _overridden(params, list(chosen.values()))
+    if checked.split.fold == "none" and not checked.split.test:
+        raise InputError("a sweep compares test scores, but `split.fold: none` tests on nothing")
+    values = {key: chosen[key].partition("=")[2] for key in varied}
+    words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
+    return Run(f"sweep-{_digest(content, state)}-{words[:60]}", tuple(chosen.values()), values)
+
+
+def _choices(override: str) -> tuple[str, list[str]]:
+    """The key of an override, and one override for each of its values."""
+    key, equals, _ = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"-S must be key=value, got {override}")
+    try:
+        batches = get_hydra_sweeps({"": [override]})
+    except (HydraException, InvalidArgumentError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"-S {override} cannot be read: {reason}") from None
+    singles = [batch[""][0] for batch in batches]
+    return singles[0].partition("=")[0], singles
+
+
+def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], Params]:
+    """The parameters as they will be in the run: as DVC writes them, and checked."""
+    given = " ".join(f"-S {override}" for override in overrides)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_text(params, encoding="utf-8")
+        try:
+            apply_overrides(path, list(overrides))
+        except InvalidArgumentError as error:
+            reason = " ".join(str(error.__cause__ or error).split("\n")[:2])
+            raise InputError(f"{given}: {reason}") from None
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content, check_params(content, source=f"params.yaml with {given}")
+
+
+def _folds(params: Params) -> int:
+    return len(COVID19_FOLDS) if params.split.method == "covid19" else params.split.folds
+
+
+def _without_fold_and_seed(content: dict[str, Any]) -> dict[str, Any]:
+    rest = copy.deepcopy(content)
+    del rest["seed"], rest["split"]["fold"]
+    return rest
+
+
+def _digest(content: dict[str, Any], state: str) -> str:
+    text = json.dumps([content, state], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

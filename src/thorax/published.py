@@ -1,0 +1,40 @@
+"""Folds that others published, so that their figures can be compared with ours."""
+
+COVID19_FOLDS = (
+    (
+        "coronacases_007",
+        "coronacases_008",
+        "radiopaedia_36_86526_0",
+        "radiopaedia_4_85506_1",
+    ),
+    (
+        "coronacases_004",
+        "coronacases_009",
+        "radiopaedia_14_85914_0",
+        "radiopaedia_7_85703_0",
+    ),
+    (
+        "coronacases_001",
+        "coronacases_010",
+        "radiopaedia_10_85902_1",
+        "radiopaedia_29_86491_1",
+    ),
+    (
+        "coronacases_003",
+        "coronacases_005",
+        "radiopaedia_27_86410_0",
+        "radiopaedia_40_86625_0",
+    ),
+    (
+        "coronacases_002",
+        "coronacases_006",
+        "radiopaedia_10_85902_3",
+        "radiopaedia_29_86490_1",
+    ),
+)
+"""The five folds of the COVID-19 CT Lung and Infection Segmentation Dataset (Ma et al. 2020,
+https://doi.org/10.5281/zenodo.3757476), each the cases that test.
+
+They are by scan: 10_85902_1 and 10_85902_3, and 29_86490_1 and 29_86491_1, look like the same two
+patients and stand in folds 2 and 4, so that figures of these folds may flatter.
+"""

@@ -1,0 +1,134 @@
+"""Dice of trained segmenters on scans that are degraded on purpose.
+
+    python tests/benchmarks/robustness.py STUDY CASE NAME=MODEL [NAME=MODEL ...]
+
+STUDY holds scans/ and masks/, CASE is a file name there, and each MODEL a segmenter that has not
+seen the case. One row a degradation, one column a segmenter; Dice is volumetric, on the grid of
+the degraded file, all regions that the mask shows taken for themselves.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from measuring import say
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from thorax.scans import Scan, write_volume
+from thorax.scores import score_masks
+from thorax.segmenter import Segmenter, load
+
+AIR = -1000.0
+Volume = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]
+"""HU, labels and affine."""
+
+
+def noise(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+    """Gaussian noise of 60 HU, as in a low-dose scan."""
+    return hu + np.random.default_rng(0).normal(0, 60, hu.shape), labels, affine
+
+
+def thick(mm: float) -> Callable[..., Volume]:
+    """Slices of so many mm, each the mean of what it spans."""
+
+    def degrade(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+        step = mm / np.linalg.norm(affine[:3, 2])
+        edges = np.arange(0, hu.shape[2] - step, step)
+        wider = affine @ np.diag([1, 1, step, 1])
+        wider[:3, 3] += affine[:3, 2] * (step - 1) / 2
+        shares = mean_between(labels > 0, edges, step)
+        return mean_between(hu, edges, step), (shares >= 0.5).astype(np.uint8), wider
+
+    return degrade
+
+
+def mean_between(volume: NDArray, edges: NDArray, step: float) -> NDArray:
+    """Mean along z over ``edge..edge + step``, parts of slices counted as parts."""
+    sums = np.concatenate([np.zeros((*volume.shape[:2], 1)), np.cumsum(volume, axis=2)], axis=2)
+
+    def until(z: NDArray) -> NDArray:
+        low = np.minimum(z.astype(int), volume.shape[2] - 1)
+        return sums[..., low] + (z - low) * (sums[..., low + 1] - sums[..., low])
+
+    return (until(edges + step) - until(edges)) / step
+
+
+def soft(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+    """A soft kernel: Gaussian blur of 1.5 pixels within slices."""
+    return ndimage.gaussian_filter(hu, (1.5, 1.5, 0)), labels, affine
+
+
+def sharp(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+    """A sharp kernel: twice what a blur of 1.5 pixels takes away is added."""
+    return hu + 2 * (hu - ndimage.gaussian_filter(hu, (1.5, 1.5, 0))), labels, affine
+
+
+def rotated(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+    """The patient rotated by 10° within slices."""
+    turned = ndimage.rotate(hu, 10, reshape=False, order=1, cval=AIR)
+    return turned, ndimage.rotate(labels, 10, reshape=False, order=0), affine
+
+
+def padded(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+    """A field of view a third wider, filled with air."""
+    rim = [(size // 6, size // 6) for size in hu.shape[:2]] + [(0, 0)]
+    moved = affine.copy()
+    moved[:3, 3] -= affine[:3, :2] @ [rim[0][0], rim[1][0]]
+    return np.pad(hu, rim, constant_values=AIR), np.pad(labels, rim), moved
+
+
+def flipped(axis: int) -> Callable[..., Volume]:
+    """The file stored the other way round along an axis, with the affine that says so."""
+
+    def degrade(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
+        turn = np.eye(4)
+        turn[axis, axis], turn[axis, 3] = -1, hu.shape[axis] - 1
+        return np.flip(hu, axis), np.flip(labels, axis), affine @ turn
+
+    return degrade
+
+
+DEGRADATIONS: dict[str, Callable[..., Volume]] = {
+    "as it is": lambda *volume: volume,
+    "noise of 60 HU": noise,
+    "slices of 5 mm": thick(5),
+    "slices of 8 mm": thick(8),
+    "soft kernel": soft,
+    "sharp kernel": sharp,
+    "rotated by 10°": rotated,
+    "field of view padded by a third": padded,
+    "stored right to left": flipped(0),
+    "stored head to foot": flipped(2),
+}
+
+
+def main() -> None:
+    """Print the table."""
+    study, case, *named = sys.argv[1:]
+    models = {name: load(Path(folder)) for name, _, folder in (one.partition("=") for one in named)}
+    scan, mask = (Scan(Path(study) / kind / case) for kind in ("scans", "masks"))
+    hu, labels = scan.voxels().astype(np.float32), mask.voxels()
+    say(f"{'':<34}" + "".join(f"{name:>16}" for name in models))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, degrade in DEGRADATIONS.items():
+            degraded = degrade(hu, labels, scan.grid.affine)
+            dice = [dice_of(model, degraded, Path(folder)) for model in models.values()]
+            say(f"{name:<34}" + "".join(f"{value:>16}" for value in dice))
+
+
+def dice_of(model: Segmenter, degraded: Volume, folder: Path) -> str:
+    """Dice of each region, from file to file."""
+    hu, labels, affine = degraded
+    scan, truth, found = (folder / f"{name}.nii.gz" for name in ("scan", "truth", "found"))
+    write_volume(scan, np.rint(hu).astype(np.int16), affine)
+    write_volume(truth, labels.astype(np.uint8), affine)
+    model.segment(Scan(scan), found)
+    counts = score_masks(Scan(truth), Scan(found), model.regions)
+    return " ".join(f"{count.dice:.4f}" for count in counts.values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The commands that queue runs: what they refuse before anything is queued."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from thorax.cli import main
+
+
+def thorax(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="thorax")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("cross-validate",), ("sweep", "-S", "loss=bce,dice")],
+    ids=["cross-validate", "sweep"],
+)
+def test_outside_a_project_nothing_is_queued(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = thorax(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: runs are queued in the top folder of a project")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_seeds_that_are_no_numbers_are_refused_in_one_line() -> None:
+    result = thorax("cross-validate", "--seeds", "0,one")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: --seeds must be whole numbers from 0 with commas between, got 0,one\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("sweep",), ("cross-validate", "--jobs", "0")])
+def test_a_command_that_is_not_whole_is_refused(arguments: tuple[str, ...]) -> None:
+    assert thorax(*arguments).exit_code == 2
