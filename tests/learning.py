@@ -22,6 +22,7 @@ STILL: dict[str, Any] = {
     "zoom": 0.0,
     "shift": 0.0,
     "contrast": 0.0,
+    "gamma": 0.0,
     "noise": 0.0,
     "blur": 0.0,
     "sharpen": 0.0,

@@ -104,6 +104,19 @@ def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) ->
     )
 
 
+def check_fold_count(params: SplitParams) -> None:
+    """See whether the method has so many folds.
+
+    Raises:
+        InputError: Published folds are asked for, but not as many as were published.
+    """
+    if params.method == "covid19" and params.folds != len(COVID19_FOLDS):
+        raise InputError(
+            f"`method: covid19` needs `folds: {len(COVID19_FOLDS)}`, as published, got "
+            f"{params.folds}"
+        )
+
+
 def _load(regions: list[Overlap]) -> float:
     voxels = [region.truth for region in regions]
     return min(voxels) / max(voxels) if len(voxels) > 1 and any(voxels) else 0.0
@@ -118,7 +131,8 @@ def _tested(members: Sequence[Member], fold: int, params: SplitParams, seed: int
     if fold >= params.folds:
         raise InputError(f"`fold` must lie in 0..{params.folds - 1}, got {fold}")
     if params.method == "covid19":
-        return _published_folds(members, params.folds)[fold]
+        check_fold_count(params)
+        return _published_folds(members)[fold]
     free = [member for member in members if member.case not in params.watch]
     return _METHODS[params.method](free, params.folds, seed)[fold]
 
@@ -177,9 +191,7 @@ def _site_folds(members: Sequence[Member], folds: int, seed: int) -> Folds:
     return dealt
 
 
-def _published_folds(members: Sequence[Member], folds: int) -> Folds:
-    if folds != len(COVID19_FOLDS):
-        raise InputError(f"`method: covid19` needs `folds: 5`, as published, got {folds}")
+def _published_folds(members: Sequence[Member]) -> Folds:
     there = {member.case for member in members}
     published = {case for fold in COVID19_FOLDS for case in fold}
     for cases, problem in ((published - there, "lacks"), (there - published, "has also")):

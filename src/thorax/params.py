@@ -111,9 +111,10 @@ class AugmentationParams:
     zoom: Share
     shift: Share
     contrast: Share
+    gamma: NotNegative
     noise: Share
     blur: NotNegative
-    sharpen: Share
+    sharpen: NotNegative
     low_resolution: Share
     border: Share
     missing_planes: Share

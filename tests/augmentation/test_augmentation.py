@@ -15,6 +15,7 @@ EACH = {
     "zoom": 0.2,
     "shift": 0.2,
     "contrast": 0.2,
+    "gamma": 1.0,
     "noise": 0.2,
     "blur": 2.0,
     "sharpen": 0.8,
@@ -79,7 +80,7 @@ def test_each_parameter_alone_changes_the_stack(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["contrast", "noise", "blur", "sharpen", "low_resolution", "missing_planes"]
+    "name", ["contrast", "gamma", "noise", "blur", "sharpen", "low_resolution", "missing_planes"]
 )
 def test_what_changes_planes_alone_leaves_fractions_alone(name: str) -> None:
     changes, fractions = augmentation(**{name: EACH[name]}), CORNER / 3
@@ -263,6 +264,18 @@ def test_contrast_and_brightness_are_the_same_all_over_the_stack() -> None:
     # 20% more or less of 0.5, and up to 0.1 brighter or darker.
     assert 0.3 <= min(levels)[0] < 0.45
     assert 0.55 < max(levels)[0] <= 0.7
+
+
+def test_gamma_raises_intensities_to_a_power_between_the_inverse_and_itself() -> None:
+    """0.25 to the power of 1/2 is 1/2, to the power of 2 it is 1/16; 0 and 1 stay."""
+    ramp = np.full((SIDE, SIDE, 3), 0.25, np.float32)
+    ramp[:, :8], ramp[:, -8:] = 0.0, 1.0
+    changed = [augmentation(gamma=1.0)(ramp, CORNER, seed=seed)[0] for seed in SEEDS]
+    middles = [float(one[0, 16, 0]) for one in changed]
+    assert 0.0625 <= min(middles) < 0.125
+    assert 0.4 < max(middles) <= 0.5
+    assert all((one[:, :8] == 0).all() and (one[:, -8:] == 1).all() for one in changed)
+    assert all(len(np.unique(one)) == 3 for one in changed)
 
 
 def test_noise_has_no_mean_and_at_most_the_deviation_asked_for() -> None:

@@ -57,7 +57,9 @@ def test_a_seed_given_twice_runs_once() -> None:
 
 
 def test_the_published_folds_of_the_covid_19_set_are_five() -> None:
-    assert len(folds("split.method=covid19", "split.folds=3")) == 5
+    assert len(folds("split.method=covid19", "split.folds=5")) == 5
+    with pytest.raises(InputError, match="needs `folds: 5`, as published, got 3"):
+        folds("split.method=covid19", "split.folds=3")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from thorax.engines import load_network
 from thorax.folds import Split
 from thorax.index import Index, load_index
 from thorax.memory import BatchTooLargeError
+from thorax.overlap import Overlap
 from thorax.params import Params, load_params
 from thorax.precision import Chosen
 from thorax.stages import prepare
@@ -129,7 +131,21 @@ def test_a_training_without_records_says_how_to_make_them(project: Path, fails: 
 
 def test_the_rarest_region_has_the_fewest_voxels(index: Index) -> None:
     """Infection is part of the lung."""
-    assert list(index.regions)[rarest(index)] == "infection"
+    assert (
+        list(index.regions)[rarest(index, [record.case for record in index.records])] == "infection"
+    )
+
+
+def test_the_rarest_region_is_that_of_the_given_cases_alone(index: Index) -> None:
+    few, many = Overlap(both=1, truth=1, predicted=1), Overlap(both=9, truth=9, predicted=9)
+    first, second, *_ = index.records
+    sides = {"lung": few, "infection": many}, {"lung": many, "infection": few}
+    records = [
+        replace(record, ceiling=ceiling)
+        for record, ceiling in zip((first, second), sides, strict=True)
+    ]
+    turned = replace(index, records=records)
+    assert [rarest(turned, [record.case]) for record in records] == [0, 1]
 
 
 def test_files_that_training_depends_on_are_part_of_its_name(

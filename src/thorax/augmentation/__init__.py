@@ -27,8 +27,8 @@ class Augmentation:
     """Changes stacks at random, as far as the parameters let it.
 
     In this order: the body is mirrored and moved; planes go missing, are resolved more coarsely,
-    blurred or sharpened; contrast and noise change; the field of view is cut; then comes what the
-    user's own file asks for.
+    blurred or sharpened; contrast, gamma and noise change; the field of view is cut; then comes
+    what the user's own file asks for.
 
     Interpolation is linear for the planes and for the fractions, so that fractions stay
     fractions; what comes in from beyond the border is air and no region. Flips are off unless
@@ -129,6 +129,9 @@ def _intensities(strengths: AugmentationParams) -> list[Any]:
                 brightness_limit=strengths.contrast / 2, contrast_limit=strengths.contrast, p=0.5
             )
         )
+    if strengths.gamma:
+        percent = 100 / (1 + strengths.gamma), 100 * (1 + strengths.gamma)
+        steps.append(A.RandomGamma(gamma_limit=percent, p=0.3))
     if strengths.noise:
         steps.append(A.GaussNoise(std_range=(0.0, strengths.noise), p=0.3))
     return steps

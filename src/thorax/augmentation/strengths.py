@@ -10,7 +10,7 @@ FACTORS = {"none": 0.0, "soft": 0.5, "medium": 1.0, "hard": 2.0}
 HIGHEST_SHARE = 0.99
 """How far twice a chance or a share goes: it must lie below 1."""
 HIGHEST_DEGREES = 180.0
-NO_SHARES = ("blur", "mixup", "cutmix")
+NO_SHARES = ("gamma", "blur", "sharpen", "mixup", "cutmix")
 """Strengths without an upper limit."""
 
 

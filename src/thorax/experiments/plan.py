@@ -22,8 +22,8 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from hydra.errors import HydraException
 
 from thorax.errors import InputError
+from thorax.folds import check_fold_count
 from thorax.params import Params, check_params
-from thorax.published import COVID19_FOLDS
 
 _FOLD, _SEED = "split.fold", "seed"
 
@@ -70,6 +70,7 @@ def plan_folds(
     content, checked = _overridden(params, common)
     if checked.split.test:
         raise InputError("`split.test` names the test cases, so there are no folds; empty it")
+    check_fold_count(checked.split)
     digest = _digest(_without_fold_and_seed(content), state)
     return [
         Run(
@@ -78,7 +79,7 @@ def plan_folds(
             varied={"seed": seed, "fold": fold},
         )
         for seed in dict.fromkeys(seeds or [checked.seed])
-        for fold in range(_folds(checked))
+        for fold in range(checked.split.folds)
     ]
 
 
@@ -162,10 +163,6 @@ def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], 
             raise InputError(f"{given}: {reason}") from None
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content, check_params(content, source=f"params.yaml with {given}")
-
-
-def _folds(params: Params) -> int:
-    return len(COVID19_FOLDS) if params.split.method == "covid19" else params.split.folds
 
 
 def _without_fold_and_seed(content: dict[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def plan(params: Params, index: Index, split: Split, provenance: dict[str, Any])
         augmentation=Augmentation(params.augmentation),
         fraction=params.train.fraction,
         rare_share=params.train.rare_share,
-        rare=rarest(index),
+        rare=rarest(index, split.train),
     )
     key = run_key(
         settings=provenance,
@@ -128,11 +128,10 @@ def plan(params: Params, index: Index, split: Split, provenance: dict[str, Any])
     )
 
 
-def rarest(index: Index) -> int:
-    """Channel of the region with the fewest voxels in all cases together."""
-    voxels = [
-        sum(entry.ceiling[region].truth for entry in index.records) for region in index.regions
-    ]
+def rarest(index: Index, cases: Sequence[str]) -> int:
+    """Channel of the region with the fewest voxels in these cases together."""
+    ceilings = [index.entry(case).ceiling for case in cases]
+    voxels = [sum(ceiling[region].truth for ceiling in ceilings) for region in index.regions]
     return voxels.index(min(voxels))
 
 
