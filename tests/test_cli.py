@@ -33,6 +33,8 @@ PLANE = [
     [AIR, AIR, AIR, AIR, AIR, AIR, AIR, AIR],
     [AIR, AIR, AIR, AIR, AIR, AIR, AIR, AIR],
 ]
+# So few values could be those of a mask, too.
+PREDICT = ("predict", "--intensity", "hu")
 LABELS = np.digitize(np.array(PLANE), [SOFT, BONE])
 
 
@@ -120,9 +122,10 @@ def test_an_unknown_command_is_answered_with_what_was_meant() -> None:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a segmenter that finds what is above -300 HU, and as bone what is above 260 HU."""
-    from thorax.engines import KerasEngine
-    from thorax.segmenter import Segmenter, SegmenterSpec
+    """Return a model that finds what is above -300 HU, and as bone what is above 260 HU."""
+    from thorax.engines.keras_engine import KerasEngine
+    from thorax.specs import SegmenterSpec
+    from thorax.trained import save_trained
 
     from .learning import pointwise
 
@@ -136,7 +139,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         regions={"tissue": (1, 2), "bone": (2,)},
     )
     folder = tmp_path_factory.mktemp("models") / "segmenter"
-    Segmenter(spec, KerasEngine(network)).save(folder)
+    save_trained(folder, KerasEngine(network), spec)
     return folder
 
 
@@ -151,7 +154,7 @@ def stack_of(plane: ArrayLike, dtype: Any, depth: int = 3) -> np.ndarray:
 
 def test_a_mask_is_written_on_the_grid_of_the_scan(scan: Path, model: Path, tmp_path: Path) -> None:
     mask = tmp_path / "new" / "mask.nii.gz"
-    result = thorax("predict", scan, mask, "--model", model)
+    result = thorax(*PREDICT, scan, mask, "--model", model)
     assert (result.exit_code, result.stdout) == (0, f"{mask}\n")
     np.testing.assert_array_equal(voxels(mask), stack_of(LABELS, np.uint8))
     np.testing.assert_allclose(nibabel.load(mask).affine, AFFINE, rtol=1e-6)
@@ -161,10 +164,11 @@ def test_a_mask_is_written_on_the_grid_of_the_scan(scan: Path, model: Path, tmp_
 def test_the_model_of_the_project_is_taken_unless_another_is_named(
     scan: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from thorax.exporting import export
+
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/segmenter").symlink_to(model)
-    assert thorax("predict", scan, "mask.nii").stdout == "mask.nii\n"
+    export(model, tmp_path / "models/segmenter.onnx")
+    assert thorax(*PREDICT, scan, "mask.nii").stdout == "mask.nii\n"
 
 
 @pytest.mark.parametrize(
@@ -179,13 +183,13 @@ def test_the_threshold_is_taken_from_the_command(
     scan: Path, model: Path, tmp_path: Path, threshold: float, found: list[int]
 ) -> None:
     mask = tmp_path / "mask.nii"
-    thorax("predict", scan, mask, "--model", model, "--threshold", threshold)
+    thorax(*PREDICT, scan, mask, "--model", model, "--threshold", threshold)
     np.testing.assert_array_equal(voxels(mask), stack_of(np.array(found)[LABELS], np.uint8))
 
 
 def test_probabilities_are_written_beside_the_mask(scan: Path, model: Path, tmp_path: Path) -> None:
     mask = tmp_path / "out" / "mask.nii.gz"
-    result = thorax("predict", scan, mask, "--model", model, "--probabilities")
+    result = thorax(*PREDICT, scan, mask, "--model", model, "--probabilities")
     names = ["mask.nii.gz", "mask_tissue.nii.gz", "mask_bone.nii.gz"]
     assert [Path(line).name for line in result.stdout.splitlines()] == names
     assert sorted(path.name for path in mask.parent.iterdir()) == sorted(names)
@@ -206,10 +210,10 @@ def test_an_output_that_exists_is_left_alone_unless_forced(
 ) -> None:
     mask = tmp_path / "mask.nii.gz"
     mask.write_text("the work of a week")
-    said = refusal("predict", scan, mask, "--model", model)
+    said = refusal(*PREDICT, scan, mask, "--model", model)
     assert said == f"{mask} exists already; give --force to write over it"
     assert mask.read_text() == "the work of a week"
-    assert thorax("predict", scan, mask, "--model", model, "--force").exit_code == 0
+    assert thorax(*PREDICT, scan, mask, "--model", model, "--force").exit_code == 0
     np.testing.assert_array_equal(voxels(mask), stack_of(LABELS, np.uint8))
 
 
@@ -219,7 +223,7 @@ def test_a_probability_file_that_exists_is_left_alone_too(
     there = tmp_path / "mask_bone.nii.gz"
     there.write_text("the work of a week")
     mask = tmp_path / "mask.nii.gz"
-    said = refusal("predict", scan, mask, "--model", model, "--probabilities")
+    said = refusal(*PREDICT, scan, mask, "--model", model, "--probabilities")
     assert said == f"{there} exists already; give --force to write over it"
     assert not mask.exists()
     assert there.read_text() == "the work of a week"
@@ -227,7 +231,7 @@ def test_a_probability_file_that_exists_is_left_alone_too(
 
 def test_a_scan_is_never_written_over(scan: Path, model: Path) -> None:
     before = scan.read_bytes()
-    said = refusal("predict", scan, scan, "--model", model, "--force")
+    said = refusal(*PREDICT, scan, scan, "--model", model, "--force")
     assert said == f"a mask must not take the place of its scan, got {scan} for both"
     assert scan.read_bytes() == before
 
@@ -257,7 +261,7 @@ def folder(scan: Path, tmp_path: Path) -> Path:
         (
             "ct.nii.gz",
             "mask.png",
-            "a mask file must end in .nii or .nii.gz, got {0}/mask.png",
+            "a mask file must end in .nii.gz, .nii, .nrrd, .mha or .dcm, got {0}/mask.png",
         ),
         (
             "ct.nii.gz",
@@ -270,16 +274,15 @@ def test_files_that_will_not_do_are_told_of_and_leave_nothing(
     folder: Path, model: Path, scan_name: str, mask_name: str, line: str
 ) -> None:
     before = sorted(folder.iterdir())
-    said = refusal("predict", folder / scan_name, folder / mask_name, "--model", model)
+    said = refusal(*PREDICT, folder / scan_name, folder / mask_name, "--model", model)
     assert said == line.format(folder)
     assert sorted(folder.iterdir()) == before
 
 
 def test_a_model_that_is_not_there_is_told_of(scan: Path, tmp_path: Path) -> None:
-    said = refusal("predict", scan, tmp_path / "mask.nii", "--model", tmp_path / "none")
+    said = refusal(*PREDICT, scan, tmp_path / "mask.nii", "--model", tmp_path / "none")
     assert said == (
-        f"there is no model in {tmp_path}/none; train one with `dvc repro`, or name one with "
-        "--model"
+        f"there is no model {tmp_path}/none; train one with `dvc repro`, or name one with --model"
     )
 
 

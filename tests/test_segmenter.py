@@ -1,21 +1,20 @@
 """Segmenters: saved, loaded, and run on scans whose masks are known by eye."""
 
-import datetime
-import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
-from thorax.engines import KerasEngine
+from thorax.engines.keras_engine import KerasEngine
 from thorax.errors import InputError
-from thorax.intensity import Domain
+from thorax.intensity import HU, Domain
+from thorax.outputs import Bits, Watch, outputs_of, write_outputs
 from thorax.scans import Scan
-from thorax.segmenter import Segmenter, SegmenterSpec, load, load_spec, written_files
+from thorax.segmenter import Model, Segmenter
+from thorax.specs import SegmenterSpec
 
 from .learning import pointwise
 
@@ -30,10 +29,26 @@ def make_segmenter(weights: Any, biases: Any, **spec: Any) -> Segmenter:
     """Return a segmenter whose logits are ``stack @ weights + biases``; the window is 0..1000."""
     context = (len(weights) - 1) // 2
     known = {"canvas": SIDE, "crop": "none", "window_hu": (0, 1000), "regions": REGIONS}
-    return Segmenter(
-        SegmenterSpec(context=context, **known | spec),
-        KerasEngine(pointwise(weights, biases, canvas=spec.get("canvas", SIDE))),
-    )
+    engine = KerasEngine(pointwise(weights, biases, canvas=spec.get("canvas", SIDE)))
+    return Segmenter([Model(SegmenterSpec(context=context, **known | spec), engine, "0" * 64)])
+
+
+def segment(
+    segmenter: Segmenter,
+    scan: Scan,
+    mask: Path,
+    *,
+    domain: Domain | None = HU,
+    threshold: float | None = None,
+    bits: Bits = 0,
+    watch: Watch = iter,
+) -> list[Path]:
+    """Segment a scan as `thorax predict` does, and return the files written."""
+    found = segmenter.find(segmenter.open(scan, domain=domain), threshold=threshold)
+    outputs = outputs_of(mask, segmenter.regions.names, bits=bits)
+    limit = segmenter.spec.threshold if threshold is None else threshold
+    write_outputs(found, outputs, regions=segmenter.regions, threshold=limit, watch=watch)
+    return list(outputs.files)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +86,7 @@ def read(path: Path) -> np.ndarray:
 def test_a_mask_by_eye(segmenter: Segmenter, save_nifti: SaveNifti, tmp_path: Path) -> None:
     voxels, expected = chest()
     scan = Scan(save_nifti("ct.nii.gz", voxels, AFFINE))
-    written = segmenter.segment(scan, tmp_path / "mask.nii.gz")
+    written = segment(segmenter, scan, tmp_path / "mask.nii.gz")
     assert written == [tmp_path / "mask.nii.gz"]
     image = nibabel.load(tmp_path / "mask.nii.gz")
     assert image.shape == voxels.shape
@@ -101,7 +116,7 @@ def test_the_patient_has_one_mask_however_the_file_is_laid_out(
     turned = lay_out(voxels, order)
     scan = save_nifti(f"ct{suffix}", np.asarray(turned.dataobj), turned.affine)
     mask = tmp_path / f"mask{suffix}"
-    segmenter.segment(Scan(scan), mask)
+    segment(segmenter, Scan(scan), mask)
     written = nibabel.load(mask)
     assert nibabel.aff2axcodes(written.affine) == tuple(order)
     assert written.shape == turned.shape
@@ -120,7 +135,7 @@ def test_a_stack_runs_from_the_feet_to_the_head_in_every_layout(
     expected[1:5, 2:8, 2:5] = 1
     turned = lay_out(voxels, order)
     scan = save_nifti("ct.nii.gz", np.asarray(turned.dataobj), turned.affine)
-    lower.segment(Scan(scan), tmp_path / "mask.nii.gz")
+    segment(lower, Scan(scan), tmp_path / "mask.nii.gz")
     np.testing.assert_array_equal(read(tmp_path / "mask.nii.gz"), expected)
 
 
@@ -139,7 +154,7 @@ def test_planes_of_any_size_come_back_in_their_size(
     """The canvas has 8 pixels a side. The front half of the plane is body."""
     voxels = np.full((*size, 1), -1000, np.int16)
     voxels[:, size[1] // 2 :] = 500
-    segmenter.segment(Scan(save_nifti("ct.nii", voxels)), tmp_path / "mask.nii")
+    segment(segmenter, Scan(save_nifti("ct.nii", voxels)), tmp_path / "mask.nii")
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), voxels > 0)
 
 
@@ -149,7 +164,7 @@ def test_nothing_is_found_outside_the_body_crop(save_nifti: SaveNifti, tmp_path:
     voxels[8:32, 8:28] = 500
     voxels[:, 37] = 1000
     cropped = make_segmenter([[80, 80]], [-20, -60], canvas=28, crop="body")
-    cropped.segment(Scan(save_nifti("ct.nii", voxels)), tmp_path / "mask.nii")
+    segment(cropped, Scan(save_nifti("ct.nii", voxels)), tmp_path / "mask.nii")
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), voxels == 500)
 
 
@@ -160,7 +175,7 @@ def test_the_scan_may_be_an_8_bit_export(
     _, expected = chest()
     exported = np.choose(expected, [64, 128, 192]).astype(np.uint8)
     scan = Scan(save_nifti("ct.nii", exported))
-    segmenter.segment(scan, tmp_path / "mask.nii", domain=Domain((-500, 1500)))
+    segment(segmenter, scan, tmp_path / "mask.nii", domain=Domain((-500, 1500)))
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), expected)
 
 
@@ -201,7 +216,7 @@ def test_the_threshold_acts(
     """Whether it is the segmenter's own, or goes before that."""
     spec = {"regions": {"body": (1,)}, "threshold": threshold if own else 0.99}
     graded = make_segmenter([[8]], [-4], **spec)
-    graded.segment(steps, tmp_path / "mask.nii", threshold=None if own else threshold)
+    segment(graded, steps, tmp_path / "mask.nii", threshold=None if own else threshold)
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), np.isin(steps.voxels(), list(found)))
 
 
@@ -213,7 +228,7 @@ def test_probabilities_are_written_beside_the_mask(
     graded: Segmenter, steps: Scan, tmp_path: Path
 ) -> None:
     """8 bits for 0..1: read by anyone, they are right to half of 1/255."""
-    written = graded.segment(steps, tmp_path / "mask.nii.gz", probabilities=True)
+    written = segment(graded, steps, tmp_path / "mask.nii.gz", bits=8)
     assert written == [tmp_path / "mask.nii.gz", tmp_path / "mask_body.nii.gz"]
     image = nibabel.load(written[1])
     assert image.get_data_dtype() == np.uint8
@@ -233,7 +248,7 @@ def test_each_region_has_its_own_probabilities(
     voxels[2:18, 2:18] = 500
     voxels[6:14, 6:14] = 1000
     scan = Scan(save_nifti("ct.nii", voxels))
-    written = segmenter.segment(scan, tmp_path / "out" / "mask.nii", probabilities=True)
+    written = segment(segmenter, scan, tmp_path / "out" / "mask.nii", bits=8)
     assert [path.name for path in written] == ["mask.nii", "mask_body.nii", "mask_bone.nii"]
     body, bone = (nibabel.load(path).get_fdata() for path in written[1:])
     assert body[4:16, 4:16].min() > 0.95
@@ -248,8 +263,8 @@ def test_a_name_that_is_no_nifti_is_refused_before_anything_is_written(
     segmenter: Segmenter, save_nifti: SaveNifti, tmp_path: Path
 ) -> None:
     scan = Scan(save_nifti("ct.nii", chest()[0]))
-    with pytest.raises(InputError, match=r"must end in \.nii or \.nii\.gz, got .*mask\.png"):
-        segmenter.segment(scan, tmp_path / "out" / "mask.png")
+    with pytest.raises(InputError, match=r"must end in .*, got .*mask\.png"):
+        segment(segmenter, scan, tmp_path / "out" / "mask.png")
     assert not (tmp_path / "out").exists()
 
 
@@ -259,7 +274,7 @@ def test_a_scan_that_is_cut_short_leaves_no_mask(
     path = save_nifti("ct.nii", chest()[0])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError):
-        segmenter.segment(Scan(path), tmp_path / "out" / "mask.nii", probabilities=True)
+        segment(segmenter, Scan(path), tmp_path / "out" / "mask.nii", bits=8)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -273,176 +288,5 @@ def test_a_failure_in_the_middle_leaves_neither_mask_nor_probabilities(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        segmenter.segment(
-            scan, tmp_path / "out" / "mask.nii.gz", probabilities=True, watch=stop_after_one
-        )
+        segment(segmenter, scan, tmp_path / "out" / "mask.nii.gz", bits=8, watch=stop_after_one)
     assert not list((tmp_path / "out").iterdir())
-
-
-# Saving and loading
-
-
-def test_a_loaded_segmenter_gives_the_same_masks(
-    segmenter: Segmenter, save_nifti: SaveNifti, tmp_path: Path
-) -> None:
-    segmenter.save(tmp_path / "model")
-    loaded = load(tmp_path / "model")
-    assert loaded.spec == segmenter.spec
-    voxels, expected = chest()
-    loaded.segment(Scan(save_nifti("ct.nii", voxels)), tmp_path / "mask.nii")
-    np.testing.assert_array_equal(read(tmp_path / "mask.nii"), expected)
-
-
-def test_all_of_a_spec_comes_back(tmp_path: Path) -> None:
-    spec = {
-        "crop": "body",
-        "window_hu": (-1000.5, 400),
-        # Not in the order of the alphabet: it is the order of the network's maps.
-        "regions": {"nodule": (7,), "lung": (1, 2, 7), "airway": (5,)},
-        "threshold": 0.35,
-        "provenance": {"split": {"test": ["a", "b"]}, "loss": "dice", "versions": {"keras": "3"}},
-    }
-    made = make_segmenter([[1, 2, 3]] * 5, [0, 0, 0], **spec)
-    made.save(tmp_path)
-    loaded = load_spec(tmp_path)
-    assert loaded == made.spec
-    assert (loaded.canvas, loaded.context, loaded.crop) == (SIDE, 2, "body")
-    assert (loaded.window.low_hu, loaded.window.high_hu) == (-1000.5, 400)
-    assert list(loaded.regions) == ["nodule", "lung", "airway"]
-    assert loaded.threshold == 0.35
-    assert loaded.provenance == spec["provenance"]
-    assert load(tmp_path).regions.names == ("nodule", "lung", "airway")
-
-
-def test_saving_again_gives_equal_bytes(
-    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the clock says, which Keras and zipfile ask: DVC compares bytes."""
-    segmenter.save(tmp_path / "one")
-    later = datetime.datetime(2033, 5, 18, 3, 33, 20)
-    clock = SimpleNamespace(now=lambda: later)
-    monkeypatch.setattr("keras.src.saving.saving_lib.datetime.datetime", clock)
-    monkeypatch.setattr("time.time", later.timestamp)
-    monkeypatch.setattr("time.localtime", lambda *_: later.timetuple())
-    segmenter.save(tmp_path / "two")
-    for name in ("model.keras", "spec.json"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
-        "model.keras",
-        "spec.json",
-    ]
-
-
-def test_saving_what_was_loaded_gives_equal_bytes(segmenter: Segmenter, tmp_path: Path) -> None:
-    segmenter.save(tmp_path / "one")
-    load(tmp_path / "one").save(tmp_path / "two")
-    for name in ("model.keras", "spec.json"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-
-
-def test_the_spec_is_for_people_too(segmenter: Segmenter, tmp_path: Path) -> None:
-    segmenter.save(tmp_path)
-    assert json.loads((tmp_path / "spec.json").read_text()) == {
-        "canvas": 8,
-        "crop": "none",
-        "context": 0,
-        "window_hu": [0, 1000],
-        "regions": {"body": [1, 2], "bone": [2]},
-        "threshold": 0.5,
-        "provenance": {},
-        "format": 1,
-    }
-
-
-def test_files_are_named_after_the_mask_and_the_regions(segmenter: Segmenter) -> None:
-    spec = segmenter.spec
-    mask = Path("out/p1.v2.nii")
-    assert written_files(mask, spec, probabilities=False) == [mask]
-    assert written_files(mask, spec, probabilities=True) == [
-        mask,
-        Path("out/p1.v2_body.nii"),
-        Path("out/p1.v2_bone.nii"),
-    ]
-
-
-# Damage
-
-
-@pytest.fixture
-def saved(segmenter: Segmenter, tmp_path: Path) -> Path:
-    """Return the folder of a segmenter."""
-    segmenter.save(tmp_path / "model")
-    return tmp_path / "model"
-
-
-def change_spec(folder: Path, **changes: Any) -> None:
-    """Set keys of a spec; None takes a key away."""
-    content = json.loads((folder / "spec.json").read_text()) | changes
-    left = {key: value for key, value in content.items() if value is not None}
-    (folder / "spec.json").write_text(json.dumps(left))
-
-
-def test_a_missing_model_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError,
-        match=f"there is no model in {tmp_path}; train one with `dvc repro`, or name one with "
-        "--model",
-    ):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        pytest.param({"canvas": None}, "key `canvas` is missing", id="a missing key"),
-        pytest.param({"canvas": "big"}, "`canvas`: .* got 'big'", id="a wrong type"),
-        pytest.param({"threshold": 1.5}, "`threshold`: .* less than 1, got 1.5", id="out of range"),
-        pytest.param({"crop": "hands"}, "`crop`: .* got 'hands'", id="an unknown word"),
-        pytest.param({"colour": 1}, "unknown key `colour`", id="an unknown key"),
-    ],
-)
-def test_a_damaged_spec_is_told(saved: Path, changes: dict[str, Any], problem: str) -> None:
-    change_spec(saved, **changes)
-    with pytest.raises(InputError, match=rf"spec\.json is damaged: {problem}"):
-        load(saved)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '"spec"'])
-def test_a_spec_that_is_none_is_damaged(saved: Path, content: str) -> None:
-    (saved / "spec.json").write_text(content)
-    with pytest.raises(InputError, match=r"spec\.json is damaged: \S"):
-        load(saved)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"format": 2}, id="the number alone"),
-        pytest.param({"format": 2, "resample_mm": 1.0, "crop": None}, id="with what it brings"),
-    ],
-)
-def test_a_newer_form_is_told(saved: Path, changes: dict[str, Any]) -> None:
-    change_spec(saved, **changes)
-    with pytest.raises(
-        InputError,
-        match=rf"{saved} was written by a newer thorax \(form 2, known: 1\); update thorax",
-    ):
-        load(saved)
-
-
-def test_a_missing_network_is_told(saved: Path) -> None:
-    (saved / "model.keras").unlink()
-    with pytest.raises(InputError, match=r"model .*model\.keras cannot be loaded: \S"):
-        load(saved)
-
-
-def test_a_damaged_network_is_told(saved: Path) -> None:
-    network = saved / "model.keras"
-    network.write_bytes(network.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"model .*model\.keras cannot be loaded: \S"):
-        load(saved)
-
-
-def test_the_spec_is_read_without_the_network(saved: Path) -> None:
-    (saved / "model.keras").unlink()
-    assert list(load_spec(saved).regions) == ["body", "bone"]

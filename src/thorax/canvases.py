@@ -1,18 +1,21 @@
 """A scan on the canvas: its planes, the area fractions of its regions, and how it was placed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.body import body_box, coarse_step, lung_box
 from thorax.errors import InputError
-from thorax.geometry import Placement, place_box, place_whole
+from thorax.geometry import Grid, Placement, place_box, place_whole
 from thorax.intensity import LOWEST_HU, Domain, whole_hu
 from thorax.overlap import Overlap, overlap
 from thorax.regions import Regions
-from thorax.scans import Scan
+
+if TYPE_CHECKING:
+    from thorax.scans import Scan
 
 FULL = 255
 """A pixel that lies in a region entirely."""
@@ -32,7 +35,16 @@ class Canvases:
     fractions: NDArray[np.uint8]
 
 
-def find_placement(scan: Scan, domain: Domain, *, canvas: int, crop: Crop) -> Placement:
+class Slabs(Protocol):
+    """What is read slab by slab: a scan, or one that is held in memory."""
+
+    grid: Grid
+
+    def slabs(self) -> Iterable[tuple[int, NDArray[Any]]]:
+        """All canonical planes, slab by slab, with the first plane of each."""
+
+
+def find_placement(scan: Slabs, domain: Domain, *, canvas: int, crop: Crop) -> Placement:
     """Work out how a scan is put on the canvas; with a crop, this reads the scan once.
 
     Args:
@@ -42,19 +54,29 @@ def find_placement(scan: Scan, domain: Domain, *, canvas: int, crop: Crop) -> Pl
         crop: ``lungs`` and ``body`` look for the box around them; ``none`` takes the planes
             whole.
     """
-    x, y, _ = scan.grid.shape
-    in_plane_mm = scan.grid.spacing_mm[:2]
+    # What is not looked at is not read.
+    coarse = np.empty(0) if crop == "none" else domain.to_hu(coarse_planes(scan))
+    return placement_of(whole_hu(coarse), scan.grid, canvas=canvas, crop=crop)
+
+
+def coarse_planes(scan: Slabs) -> NDArray[Any]:
+    """Every plane, lowest first, with few of its voxels: see `thorax.body.coarse_step`."""
+    step = coarse_step(scan.grid.shape[:2])
+    parts = [(start, planes[:, ::step, ::step].copy()) for start, planes in scan.slabs()]
+    return np.concatenate([planes for _, planes in sorted(parts, key=lambda part: part[0])])
+
+
+def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop: Crop) -> Placement:
+    """Work out how a scan is put on the canvas, from its coarse planes in HU."""
+    x, y, _ = grid.shape
+    in_plane_mm = grid.spacing_mm[:2]
     if crop == "none":
         return place_whole((x, y), canvas=canvas, spacing_mm=in_plane_mm)
-    step = coarse_step((x, y))
-    coarse = np.concatenate(
-        [whole_hu(domain.to_hu(planes[:, ::step, ::step])) for _, planes in scan.slabs()]
-    )
     find = lung_box if crop == "lungs" else body_box
-    return place_box((x, y), find(coarse, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
+    return place_box((x, y), find(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
 
 
-def place_scan(scan: Scan, domain: Domain, placement: Placement) -> NDArray[np.int16]:
+def place_scan(scan: Slabs, domain: Domain, placement: Placement) -> NDArray[np.int16]:
     """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``."""
     side = placement.x.canvas
     placed = np.empty((scan.grid.shape[2], side, side), dtype=np.int16)
@@ -65,7 +87,7 @@ def place_scan(scan: Scan, domain: Domain, placement: Placement) -> NDArray[np.i
 
 
 def place_regions(
-    mask: Scan, regions: Regions, placement: Placement
+    mask: "Scan", regions: Regions, placement: Placement
 ) -> tuple[NDArray[np.uint8], dict[str, Overlap]]:
     """Put the regions of a mask on the canvas, and take them off again to see what is lost.
 
@@ -88,7 +110,7 @@ def place_regions(
     return fractions, ceiling
 
 
-def open_mask(mask: Scan, scan: Scan) -> Scan:
+def open_mask(mask: "Scan", scan: "Scan") -> "Scan":
     """Return the mask if it lies on the grid of the scan.
 
     Raises:

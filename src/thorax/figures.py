@@ -1,9 +1,9 @@
 """Pictures for people: a scan in three planes with the outlines of its regions."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from thorax.intensity import HU, Domain, Window
 from thorax.regions import Regions
-from thorax.scans import Scan
 from thorax.writing import whole_file
+
+if TYPE_CHECKING:
+    from thorax.scans import Scan
 
 VIEW = Window(-1350, 150)
 """The lung window of radiology: centre -600 HU, width 1500 HU."""
@@ -51,8 +53,8 @@ Cuts = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def overlay(
-    scan: Scan,
-    masks: Mapping[str, Scan],
+    scan: "Scan",
+    masks: Mapping[str, "Scan"],
     regions: Regions,
     *,
     domain: Domain = HU,
@@ -84,7 +86,7 @@ def overlay(
         extent = (0.0, sizes[view.across], 0.0, sizes[view.up])
         _show(axes, background[number], view, extent)
         for style, mask in zip(STYLES, outlined, strict=False):
-            _outline(axes, regions.split(mask[number]), extent, style)
+            outline(axes, regions.split(mask[number]), extent, style)
     explain(figure, regions.names, masks, title=title)
     return figure
 
@@ -96,7 +98,7 @@ def save_png(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
 
 
-def busiest(mask: Scan, regions: Regions) -> tuple[int, int, int]:
+def busiest(mask: "Scan", regions: Regions) -> tuple[int, int, int]:
     """Indices of the sagittal, coronal and axial planes that show most of the last region there.
 
     Where the mask is empty, the middle of the volume.
@@ -108,14 +110,24 @@ def busiest(mask: Scan, regions: Regions) -> tuple[int, int, int]:
         counts[0] += split.sum(axis=(1, 3))
         counts[1] += split.sum(axis=(1, 2))
         counts[2][:, start : start + len(planes)] = split.sum(axis=(2, 3))
-    held = np.flatnonzero(counts[2].sum(axis=1))
-    if not held.size:
-        return x // 2, y // 2, z // 2
-    i, j, k = (int(count[held[-1]].argmax()) for count in counts)
+    return peaks(counts)
+
+
+def peaks(counts: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:
+    """Where along x, y and z there is most of the last region that is there at all.
+
+    Args:
+        counts: For each of the three axes, voxels of each region in each plane across it, shape
+            ``(R, size)``. Without any, the middle is returned.
+    """
+    held = np.flatnonzero(counts[0].sum(axis=1))
+    i, j, k = (
+        int(count[held[-1]].argmax()) if held.size else count.shape[1] // 2 for count in counts
+    )
     return i, j, k
 
 
-def cuts(volume: Scan, at: tuple[int, int, int]) -> Cuts:
+def cuts(volume: "Scan", at: tuple[int, int, int]) -> Cuts:
     """Axial, coronal and sagittal plane through a voxel, each ``[across, up]``."""
     i, j, k = at
     coronal: dict[int, NDArray[Any]] = {}
@@ -143,17 +155,24 @@ def name_sides(axes: Axes, sides: tuple[str, str]) -> None:
         axes.text(x, 0.5, letter, transform=axes.transAxes, color="white", ha=edge, va="center")
 
 
-def _outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
-    """Draw along the edges of voxels; a rim of nothing closes the lines at the border."""
-    _, width, _, height = extent
-    across, up = width / masks.shape[1], height / masks.shape[2]
+def outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
+    """Draw along the edges of voxels; a rim of nothing closes the lines at the border.
+
+    Args:
+        axes: The picture.
+        masks: One a region, each ``[across, up]``, shape ``(R, …)``.
+        extent: Where the outer edges of the first and the last voxel lie, across and up.
+        style: Of the lines.
+    """
+    left, right, low, high = extent
+    across, up = (right - left) / masks.shape[1], (high - low) / masks.shape[2]
     for mask, colour in zip(masks, COLOURS, strict=False):
         if mask.any():
             axes.contour(
                 np.pad(mask.T.astype(float), 1),
                 levels=[0.5],
                 origin="lower",
-                extent=(-across, width + across, -up, height + up),
+                extent=(left - across, right + across, low - up, high + up),
                 colors=[colour],
                 linestyles=[style],
                 linewidths=1.3,

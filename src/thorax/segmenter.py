@@ -1,210 +1,200 @@
-"""A segmenter: a network and all that makes it usable, saved and loaded as one folder.
+"""A segmenter: one model or several, and what finds the regions of a scan with them."""
 
-``model.keras`` holds the network in float32, made of Keras' own layers, so that it loads without
-this package; ``spec.json`` says what goes in and what comes out.
-"""
-
-import io
-import json
-import zipfile
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked
 
-from thorax.canvases import FULL, Crop, find_placement, place_scan
-from thorax.engines import Engine, KerasEngine, load_network
-from thorax.errors import InputError, first_problem
+from thorax.doubt import Doubt, doubts
+from thorax.engines import Device, Engine, EngineName, Precision
+from thorax.engines.graphs import open_graph
+from thorax.errors import InputError
 from thorax.geometry import Placement
-from thorax.intensity import HU, Domain, Window
+from thorax.index import file_sha256
+from thorax.intensity import Domain
+from thorax.opened import Opened, open_scan
+from thorax.postprocess import clean
 from thorax.regions import Regions
-from thorax.scans import PlaneWriter, Scan, mask_file
-from thorax.writing import whole_file, write_text
+from thorax.scans import Scan
+from thorax.sides import lung_sides, read_sides, side_map
+from thorax.specs import SPEC, SegmenterSpec
+from thorax.variants import AS_IT_IS, Variant, variants_of
 
-MODEL, SPEC = "model.keras", "spec.json"
-FORMAT = 1
-Watch = Callable[[Iterable[tuple[int, int]]], Iterable[tuple[int, int]]]
+LUNG = "lung"
+"""The region whose sides are told apart."""
+Floats = NDArray[np.float32]
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
-class SegmenterSpec:
-    """What a network was trained for.
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network, what it was trained for, and which it is.
 
     Args:
-        canvas: Pixels a side of the canvas.
-        crop: How planes are cropped before they are scaled.
-        context: Neighbouring planes on each side.
-        window_hu: The HU that the network sees as 0 and 1.
-        regions: Region name → label values, in the order of the output maps.
-        threshold: Restored probability from which on a voxel belongs to a region.
-        provenance: What the network was trained on and how, for people and for `predict`.
-        format: Version of this form.
+        spec: What it was trained for.
+        engine: What runs it.
+        digest: SHA-256 of its file.
     """
 
-    canvas: int
-    crop: Crop
-    context: int
-    window_hu: tuple[float, float]
-    regions: dict[str, tuple[int, ...]]
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    provenance: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
+    spec: SegmenterSpec
+    engine: Engine
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a segmenter found in a scan, still on the canvas.
+
+    Args:
+        opened: The scan.
+        probabilities: After cleaning, shape ``(N, H, W, R)``.
+        sides: 1 right and 2 left in and around the lung, shape ``(N, H, W)``; None where there is
+            no region of that name.
+        doubts: One a region.
+        notes: What cleaning took away.
+    """
+
+    opened: Opened
+    probabilities: Floats
+    sides: NDArray[np.uint8] | None
+    doubts: list[Doubt]
+    notes: tuple[str, ...]
 
     @property
-    def window(self) -> Window:
-        """The intensity window."""
-        return Window(*self.window_hu)
-
-
-@checked(frozen=True)
-class _Form:
-    """All that the specs of every form have in common."""
-
-    format: int
+    def placement(self) -> Placement:
+        """How planes lie on the canvas."""
+        return self.opened.placement
 
 
 class Segmenter:
-    """Segments scans.
+    """Segments scans with one model, or with the mean of several.
 
     Args:
-        spec: What the network was trained for.
-        engine: What runs the network.
+        models: Alike in canvas, crop and regions; the first tells threshold and cleaning.
+        variants: Whether each model sees variants of the scan, too.
+        cleans: Whether what hangs apart is taken away, as the model's spec says.
+
+    Raises:
+        InputError: The models do not go together.
     """
 
-    def __init__(self, spec: SegmenterSpec, engine: Engine) -> None:
-        self.spec = spec
-        self.regions = Regions(spec.regions)
-        self._engine = engine
+    def __init__(
+        self, models: Sequence[Model], *, variants: bool = False, cleans: bool = True
+    ) -> None:
+        self.models = tuple(models)
+        self.spec = self.models[0].spec
+        self.regions = Regions(self.spec.regions)
+        self._variants = variants_of(self.regions.names) if variants else (AS_IT_IS,)
+        self._cleaning = self.spec.cleaning if cleans else {}
+        for model in self.models[1:]:
+            _check_alike(self.spec, model.spec)
 
-    def segment(
-        self,
-        scan: Scan,
-        mask: Path,
-        *,
-        domain: Domain = HU,
-        threshold: float | None = None,
-        probabilities: bool = False,
-        watch: Watch = iter,
-    ) -> list[Path]:
-        """Write the mask of a scan, on its own grid, whole or not at all.
+    @cached_property
+    def digest(self) -> str:
+        """Tells the models from others."""
+        return "+".join(model.digest[:12] for model in self.models)
 
-        Planes are worked on slab by slab; only the small canvases are held for the whole scan.
+    @cached_property
+    def settings(self) -> str:
+        """Tells apart ways to use the same models."""
+        variants = "+".join(variant.name for variant in self._variants)
+        return variants + (" cleaned" if self._cleaning else "")
+
+    def open(self, scan: Scan, *, domain: Domain | None = None) -> Opened:
+        """Read a scan and put it on the canvas; see `thorax.opened.open_scan`."""
+        return open_scan(scan, canvas=self.spec.canvas, crop=self.spec.crop, domain=domain)
+
+    def find(self, opened: Opened, *, threshold: float | None = None) -> Found:
+        """Find the regions of a scan on the canvas.
 
         Args:
-            scan: The scan.
-            mask: Where the mask goes; ends in ``.nii`` or ``.nii.gz``.
-            domain: What the voxel values of the scan mean.
+            opened: The scan.
             threshold: Instead of the one in the spec.
-            probabilities: Also write an 8-bit file a region beside the mask, 0..255 for 0..1.
-            watch: Wraps the slabs that are worked on, for instance in a progress bar.
-
-        Returns:
-            The files written, the mask first.
-
-        Raises:
-            InputError: The scan is unusable or the mask cannot be written.
         """
-        placement = find_placement(scan, domain, canvas=self.spec.canvas, crop=self.spec.crop)
-        planes = place_scan(scan, domain, placement)
-        names = written_files(mask, self.spec, probabilities=probabilities)
-        with ExitStack() as files:
-            writer, *maps = (
-                files.enter_context(mask_file(name, scan, scale=scale))
-                for name, scale in zip(names, (1.0, *[1 / FULL] * len(names)), strict=False)
-            )
-            for start, stop in watch(scan.spans()):
-                restored = self._restored(planes, start, stop, placement)
-                masks = restored >= (self.spec.threshold if threshold is None else threshold)
-                writer.write(start, self.regions.merge(masks))
-                _write_maps(maps, start, restored)
-        return names
+        limit = self.spec.threshold if threshold is None else threshold
+        each = [
+            self._seen(model, variant, opened.planes)
+            for model in self.models
+            for variant in self._variants
+        ]
+        mean: Floats = each[0] if len(each) == 1 else np.asarray(np.mean(each, axis=0))
+        cleaned = clean(
+            mean,
+            self._cleaning,
+            names=self.regions.names,
+            pixel_ml=opened.pixel_ml,
+            threshold=limit,
+        )
+        clear = cleaned.probabilities
+        doubt = doubts(clear, [one >= limit for one in each], threshold=limit)
+        return Found(opened, clear, self._sides(clear >= limit), doubt, cleaned.notes)
 
-    def save(self, folder: Path) -> None:
-        """Write ``model.keras`` and ``spec.json``; equal segmenters give equal bytes."""
-        with whole_file(folder / MODEL) as temporary:
-            temporary.write_bytes(_without_dates(self._engine.keras_bytes()))
-        content = TypeAdapter(SegmenterSpec).dump_python(self.spec, mode="json")
-        write_text(folder / SPEC, json.dumps(content, indent=1) + "\n")
+    def _seen(self, model: Model, variant: Variant, planes: NDArray[np.int16]) -> Floats:
+        changed = np.ascontiguousarray(variant.there(planes))
+        found = model.engine.probabilities(changed, 0, len(planes), window=model.spec.window)
+        return variant.back(found)
 
-    def _restored(
-        self, planes: NDArray[np.int16], start: int, stop: int, placement: Placement
-    ) -> NDArray[np.float32]:
-        """Probabilities on the native grid, shape ``(R, n, X, Y)``."""
-        found = self._engine.probabilities(planes, start, stop, window=self.spec.window)
-        return np.stack([placement.restore(found[..., r]) for r in range(found.shape[-1])])
-
-
-def load_spec(folder: Path) -> SegmenterSpec:
-    """Read the spec alone, without the network and whatever runs it.
-
-    Raises:
-        InputError: There is no segmenter, or it is damaged or of a newer form.
-    """
-    try:
-        content = (folder / SPEC).read_bytes()
-        form = TypeAdapter(_Form).validate_json(content).format
-        if form > FORMAT:
-            raise InputError(
-                f"{folder} was written by a newer thorax (form {form}, known: {FORMAT}); "
-                "update thorax"
-            )
-        return TypeAdapter(SegmenterSpec).validate_json(content)
-    except OSError:
-        raise InputError(
-            f"there is no model in {folder}; train one with `dvc repro`, or name one with --model"
-        ) from None
-    except ValidationError as error:
-        raise InputError(f"{folder / SPEC} is damaged: {first_problem(error)}") from None
+    def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+        if LUNG not in self.regions.names:
+            return None
+        sides = lung_sides(masks[..., self.regions.names.index(LUNG)])
+        return read_sides(side_map(sides))
 
 
-def load(folder: Path) -> Segmenter:
-    """Load a segmenter; nothing in it is run as code and nothing is fetched.
+def load(
+    path: Path,
+    *,
+    engine: EngineName | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> Model:
+    """Load a model; nothing in it is run as code and nothing is fetched.
 
     Args:
-        folder: As written by `Segmenter.save`.
+        path: An exported ``.onnx`` file, or the folder that training leaves.
+        engine: What runs it. Unless given: OpenVINO for a file, Keras for a folder.
+        device: ``auto`` is the CPU, but for Keras, which takes a GPU if there is one.
+        precision: ``float32`` forbids half precision.
 
     Raises:
-        InputError: There is no segmenter, or it is damaged or of a newer form.
+        InputError: There is no model, it is damaged or of a newer form, or the engine cannot run
+            it.
     """
+    if path.is_dir():
+        if engine not in (None, "keras"):
+            raise InputError(
+                f"--engine {engine} needs an exported model, but {path} is the folder that "
+                "training leaves; run `thorax export`"
+            )
+        return _load_folder(path)
+    if engine == "keras":
+        raise InputError(
+            f"--engine keras needs the folder that training leaves, but {path} is a file"
+        )
+    from thorax.model_file import read_model
+
+    spec, graph = read_model(path)
+    running = open_graph(graph, engine or "openvino", device=device, precision=precision)
+    return Model(spec, running, file_sha256(path))
+
+
+def _load_folder(folder: Path) -> Model:
+    from thorax.engines.keras_engine import KerasEngine, load_network
+    from thorax.specs import load_spec
+    from thorax.trained import MODEL
+
     spec = load_spec(folder)
-    return Segmenter(spec, KerasEngine(load_network(folder / MODEL)))
+    network = load_network(folder / MODEL)
+    return Model(spec, KerasEngine(network), file_sha256(folder / MODEL))
 
 
-def written_files(mask: Path, spec: SegmenterSpec, *, probabilities: bool) -> list[Path]:
-    """The files that `Segmenter.segment` writes, the mask first.
-
-    Example:
-        >>> spec = SegmenterSpec(128, "none", 2, (-1000, 400), {"lung": (1,)})
-        >>> [path.name for path in written_files(Path("out/a.nii.gz"), spec, probabilities=True)]
-        ['a.nii.gz', 'a_lung.nii.gz']
-    """
-    stem, dot, suffix = mask.name.rpartition(".nii")
-    maps = [mask.with_name(f"{stem}_{region}{dot}{suffix}") for region in spec.regions]
-    return [mask, *maps] if probabilities else [mask]
-
-
-def _write_maps(maps: list[PlaneWriter], start: int, restored: NDArray[np.float32]) -> None:
-    for writer, region in zip(maps, restored, strict=False):
-        writer.write(start, np.rint(np.clip(region, 0.0, 1.0) * FULL))
-
-
-def _without_dates(keras_file: bytes) -> bytes:
-    """Rewrite a `.keras` archive without the time of writing, which Keras notes in two places."""
-    rewritten = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(keras_file)) as old,
-        zipfile.ZipFile(rewritten, "w") as new,
-    ):
-        for name in sorted(old.namelist()):
-            content = old.read(name)
-            if name == "metadata.json":
-                metadata = json.loads(content) | {"date_saved": ""}
-                content = json.dumps(metadata).encode()
-            new.writestr(zipfile.ZipInfo(name), content)
-    return rewritten.getvalue()
+def _check_alike(first: SegmenterSpec, other: SegmenterSpec) -> None:
+    for key in ("canvas", "crop", "regions"):
+        one, two = getattr(first, key), getattr(other, key)
+        if one != two:
+            raise InputError(
+                f"models of an ensemble must be alike, but their `{key}` are {one} and {two} "
+                f"(in {SPEC})"
+            )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from thorax.canvases import FULL, Canvases
-from thorax.figures import COLOURS, STYLES, VIEW, VIEWS, explain, name_sides
+from thorax.figures import STYLES, VIEW, VIEWS, explain, name_sides, outline
 
 AXIAL = VIEWS[0]
 PANELS = 3
@@ -30,12 +30,14 @@ def snapshot(
         A figure with the planes from feet to head; truth solid, prediction dotted.
     """
     masks = case.fractions >= FULL / 2, found >= 0.5
+    _, width, height = case.planes.shape
+    edges = (-0.5, width - 0.5, -0.5, height - 0.5)
     figure = Figure(figsize=(12, 4.6), facecolor="black", layout="constrained")
     panels = figure.subplots(1, PANELS, squeeze=False)[0]
     for axes, plane in zip(panels, telling_planes(*masks), strict=False):
         _show(axes, case.planes[plane], plane)
         for style, mask in zip(STYLES, masks, strict=True):
-            _outline(axes, mask[plane], style)
+            outline(axes, np.moveaxis(mask[plane], -1, 0), edges, style)
     for axes in panels:
         axes.set_axis_off()
     explain(figure, regions, ("truth", "prediction"), title=title)
@@ -66,11 +68,3 @@ def _show(axes: Axes, plane: NDArray[np.int16], number: int) -> None:
     axes.autoscale(False)
     axes.set_title(f"plane {number}", color="white", fontsize=11)
     name_sides(axes, AXIAL.sides)
-
-
-def _outline(axes: Axes, masks: NDArray[np.bool_], style: str) -> None:
-    for mask, colour in zip(np.moveaxis(masks, -1, 0), COLOURS, strict=False):
-        if mask.any():
-            padded = np.pad(mask.T.astype(float), 1)
-            side = np.arange(-1, len(mask) + 1)
-            axes.contour(side, side, padded, levels=[0.5], colors=[colour], linestyles=[style])

@@ -8,10 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy import ndimage
+
+from thorax.phantom import chest
 from thorax.regions import Regions
+from thorax.scans import write_volume
 
 REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
 """What the masks of the phantom show."""
+
+
+def make_scan(number: int, shape: tuple[int, int, int], scan: Path, mask: Path) -> None:
+    """Blow a phantom up to a shape, with noise so that it compresses like a real scan."""
+    made = chest(number, seed=0)
+    zoom = np.divide(shape, made.scan.voxels.shape)
+    noise = np.random.default_rng(number).normal(0, 12, shape).astype(np.float32)
+    hu = ndimage.zoom(made.scan.voxels.astype(np.float32), zoom, order=1) + noise
+    affine = made.scan.grid.affine @ np.diag([*(1 / zoom), 1.0])
+    write_volume(scan, np.rint(hu).astype(np.int16), affine)
+    write_volume(mask, ndimage.zoom(made.mask.voxels, zoom, order=0), affine)
 
 
 def gunzip(path: Path) -> None:

@@ -17,6 +17,8 @@ from measuring import say
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from thorax.intensity import HU
+from thorax.outputs import Outputs, write_outputs
 from thorax.scans import Scan, write_volume
 from thorax.scores import score_masks
 from thorax.segmenter import Segmenter, load
@@ -108,7 +110,10 @@ DEGRADATIONS: dict[str, Callable[..., Volume]] = {
 def main() -> None:
     """Print the table."""
     study, case, *named = sys.argv[1:]
-    models = {name: load(Path(folder)) for name, _, folder in (one.partition("=") for one in named)}
+    models = {
+        name: Segmenter([load(Path(path))])
+        for name, _, path in (one.partition("=") for one in named)
+    }
     scan, mask = (Scan(Path(study) / kind / case) for kind in ("scans", "masks"))
     hu, labels = scan.voxels().astype(np.float32), mask.voxels()
     say(f"{'':<34}" + "".join(f"{name:>16}" for name in models))
@@ -125,7 +130,10 @@ def dice_of(model: Segmenter, degraded: Volume, folder: Path) -> str:
     scan, truth, found = (folder / f"{name}.nii.gz" for name in ("scan", "truth", "found"))
     write_volume(scan, np.rint(hu).astype(np.int16), affine)
     write_volume(truth, labels.astype(np.uint8), affine)
-    model.segment(Scan(scan), found)
+    opened = model.open(Scan(scan), domain=HU)
+    write_outputs(
+        model.find(opened), Outputs(found), regions=model.regions, threshold=model.spec.threshold
+    )
     counts = score_masks(Scan(truth), Scan(found), model.regions)
     return " ".join(f"{count.dice:.4f}" for count in counts.values())
 

@@ -9,17 +9,13 @@ import platform
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from measuring import REGIONS, gunzip, say, timed
-from scipy import ndimage
+from measuring import REGIONS, gunzip, make_scan, say, timed
 
 from thorax.backend import import_keras
 from thorax.cases import Case, Dataset
 from thorax.index import Index
 from thorax.intensity import HU
-from thorax.phantom import chest
 from thorax.preparation import prepare
-from thorax.scans import write_volume
 
 SHAPE = (512, 512, 300)
 CASES = 4
@@ -36,28 +32,20 @@ def main() -> None:
         index = bench_prepare(cases, Path(folder))
         import_keras()
         # Not above: the processes that prepare import this file too, and need no TensorFlow.
-        from networks import bench_prediction, bench_training
+        from networks import bench_training
+        from prediction import bench_prediction
 
         bench_training(index, Path(folder))
-        bench_prediction(cases[0], Path(folder))
+        bench_prediction(cases[0].scan, Path(folder))
 
 
 def make_cases(folder: Path) -> list[Case]:
-    """Blow phantoms up to 512×512×300, with noise so that they compress like real scans."""
+    """Make scans of clinical size."""
     cases = []
     for number in range(CASES):
-        made = chest(number, seed=0)
-        zoom = np.divide(SHAPE, made.scan.voxels.shape)
-        noise = np.random.default_rng(number).normal(0, 12, SHAPE).astype(np.float32)
-        hu = ndimage.zoom(made.scan.voxels.astype(np.float32), zoom, order=1) + noise
-        labels = ndimage.zoom(made.mask.voxels, zoom, order=0)
-        affine = made.scan.grid.affine @ np.diag([*(1 / zoom), 1.0])
-        case = Case(
-            made.name, made.name, folder / f"{number}.nii.gz", folder / f"{number}_mask.nii.gz", HU
-        )
-        write_volume(case.scan, np.rint(hu).astype(np.int16), affine)
-        write_volume(case.mask, labels, affine)
-        cases.append(case)
+        scan, mask = folder / f"{number}.nii.gz", folder / f"{number}_mask.nii.gz"
+        make_scan(number, SHAPE, scan, mask)
+        cases.append(Case(f"bench_{number}", f"bench_{number}", scan, mask, HU))
     return cases
 
 

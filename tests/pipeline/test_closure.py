@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 def closure(module: str, source: Path) -> list[str]:
     """Return the files of the package that a module needs, worked out without running it.
 
-    Imports inside functions count, and so do the packages around a module, which Python runs too.
+    Imports inside functions count, and so do the packages around a module, which Python runs too;
+    what is imported for type checkers alone does not.
 
     Args:
         module: Such as ``thorax.stages.train``.
@@ -35,7 +36,7 @@ def closure(module: str, source: Path) -> list[str]:
 
 def _imports(path: Path, source: Path) -> Iterator[str]:
     around = path.relative_to(source).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _run(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -43,6 +44,15 @@ def _imports(path: Path, source: Path) -> Iterator[str]:
             base = ".".join([*above, *filter(None, [node.module])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module, but those that stand under ``if TYPE_CHECKING``."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    yield node
+    for below in ast.iter_child_nodes(node):
+        yield from _run(below)
 
 
 def _file(name: str, source: Path) -> Path | None:

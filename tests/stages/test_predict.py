@@ -1,16 +1,19 @@
 """Predicting: a mask for each case that the segmenter was not trained on."""
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from thorax.engines import KerasEngine
-from thorax.segmenter import Segmenter, SegmenterSpec
+from thorax.engines.keras_engine import KerasEngine
+from thorax.exporting import export
+from thorax.model_file import read_model, write_model
+from thorax.specs import SegmenterSpec
 from thorax.stages.predict import main
+from thorax.trained import save_trained
 
 from ..learning import pointwise
 
@@ -19,7 +22,7 @@ Fails = Callable[[Callable[[], None]], str]
 
 @pytest.fixture
 def segmenter(project: Path) -> Path:
-    """Return the folder of a segmenter that calls lung what is brighter than -300 HU."""
+    """Return the file of a model that calls lung what is brighter than -300 HU."""
     network = pointwise([[0, 0], [20, 20], [0, 0]], [-10, -30], canvas=8)
     spec = SegmenterSpec(
         canvas=8,
@@ -29,8 +32,9 @@ def segmenter(project: Path) -> Path:
         regions={"lung": (1, 2), "infection": (2,)},
         provenance={"split": {"test": ["anna-1", "ben-1"]}},
     )
-    Segmenter(spec, KerasEngine(network)).save(project / "models/segmenter")
-    return project / "models/segmenter"
+    save_trained(project / "models/segmenter", KerasEngine(network), spec)
+    export(project / "models/segmenter", project / "models/segmenter.onnx")
+    return project / "models/segmenter.onnx"
 
 
 def predicted(project: Path) -> dict[str, np.ndarray]:
@@ -69,7 +73,7 @@ def test_masks_of_another_run_are_gone(project: Path) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_a_missing_segmenter_is_told_of(fails: Fails) -> None:
-    assert fails(main).startswith("there is no model in models/segmenter; train one")
+    assert fails(main).startswith("there is no model models/segmenter.onnx; train one")
 
 
 @pytest.mark.usefixtures("segmenter")
@@ -85,12 +89,10 @@ def test_masks_that_cannot_be_written_are_told_of(project: Path, fails: Fails) -
     assert fails(main).startswith("cannot write data/predictions: ")
 
 
-@pytest.mark.usefixtures("segmenter")
-def test_a_final_model_has_nothing_to_predict(project: Path) -> None:
+def test_a_final_model_has_nothing_to_predict(project: Path, segmenter: Path) -> None:
     """It was trained on everything; the folder is there for DVC all the same."""
-    spec = project / "models/segmenter/spec.json"
-    content = json.loads(spec.read_text())
-    content["provenance"]["split"]["test"] = []
-    spec.write_text(json.dumps(content))
+    spec, graph = read_model(segmenter)
+    provenance = spec.provenance | {"split": {"test": []}}
+    write_model(segmenter, graph, replace(spec, provenance=provenance))
     main()
     assert list((project / "data/predictions").iterdir()) == []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thorax.engines import load_network
+from thorax.engines.keras_engine import load_network
 from thorax.folds import Split
 from thorax.index import Index, load_index
 from thorax.memory import BatchTooLargeError

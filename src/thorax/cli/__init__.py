@@ -9,6 +9,7 @@ import click
 
 from thorax.cli.data import data
 from thorax.cli.experiments import cross_validate, sweep
+from thorax.cli.model import export, model
 from thorax.cli.predict import predict
 from thorax.cli.score import score
 from thorax.errors import InputError
@@ -30,5 +31,5 @@ def main() -> None:
     """Segment the lungs, and disease inside them, in 3D chest CT."""
 
 
-for command in (predict, score, cross_validate, sweep, data):
+for command in (predict, score, export, model, cross_validate, sweep, data):
     main.add_command(command)

@@ -10,6 +10,7 @@ DATA = Path("data")
 RECORDS = DATA / "records"
 PREDICTIONS = DATA / "predictions"
 SEGMENTER = Path("models/segmenter")
+MODEL_FILE = Path("models/segmenter.onnx")
 START = Path("models/start")
 REPORTS = Path("reports")
 

@@ -19,18 +19,20 @@ from thorax.augmentation import Augmentation
 from thorax.batches import StackSource
 from thorax.checkpoints import run_key
 from thorax.devices import share_batches
-from thorax.engines import KerasEngine, load_network
+from thorax.engines.keras_engine import KerasEngine, load_network
 from thorax.folds import Split, members_of, split_cases
 from thorax.index import Index, file_sha256, load_index, verify
 from thorax.intensity import Window
 from thorax.losses import SegmentationLoss
 from thorax.memory import BatchTooLargeError, largest_batch
 from thorax.params import Params, load_params
+from thorax.postprocess import default_cleaning
 from thorax.precision import Chosen, choose
 from thorax.presets import load_preset, pour_preset
-from thorax.segmenter import MODEL, SPEC, Segmenter, SegmenterSpec, load_spec
+from thorax.specs import SPEC, SegmenterSpec, load_spec
 from thorax.stages import RECORDS, REPORTS, SEGMENTER, START, checkpoints, run, tell
 from thorax.tables import as_csv
+from thorax.trained import MODEL, save_trained
 from thorax.training import (
     Job,
     Row,
@@ -60,7 +62,8 @@ def main() -> None:
     job = plan(params, index, split, provenance)
     make_repeatable(params.seed)
     network, history = train(params, index, job, precision)
-    Segmenter(describe_segmenter(params, index, provenance), KerasEngine(network)).save(SEGMENTER)
+    spec = describe_segmenter(params, index, provenance)
+    save_trained(SEGMENTER, KerasEngine(network), spec)
     write_text(REPORTS / "history.csv", history_csv(history, job.regions))
     job.checkpoint.unlink(missing_ok=True)
 
@@ -211,6 +214,7 @@ def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any])
         context=params.train.context,
         window_hu=params.train.window,
         regions=index.regions,
+        cleaning=default_cleaning(index.regions),
         provenance=provenance,
     )
 

@@ -1,28 +1,17 @@
-"""What runs the network of a segmenter."""
+"""Keras: what a network is trained with, on whatever backend Keras has."""
 
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.backend import import_keras, worth_compiling
 from thorax.errors import InputError
+from thorax.inference import probabilities
 from thorax.intensity import Window
-
-
-class Engine(Protocol):
-    """Turns planes into probabilities."""
-
-    def probabilities(
-        self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
-    ) -> NDArray[np.float32]:
-        """Probabilities of the planes ``start..stop-1``, shape ``(stop - start, H, W, R)``."""
-
-    def keras_bytes(self) -> bytes:
-        """The network as the bytes of a `.keras` file."""
 
 
 class KerasEngine:
@@ -38,13 +27,11 @@ class KerasEngine:
     def probabilities(
         self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
     ) -> NDArray[np.float32]:
-        """See `Engine`."""
-        from thorax.inference import probabilities
-
+        """See `thorax.engines.Engine`."""
         return probabilities(self._network, planes, start, stop, window=window)
 
     def keras_bytes(self) -> bytes:
-        """See `Engine`."""
+        """The network as the bytes of a `.keras` file."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             self._network.save(path)

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from thorax.engines import KerasEngine, load_network
+from thorax.engines.keras_engine import KerasEngine, load_network
 from thorax.errors import InputError
 from thorax.intensity import Window
 
-from .learning import pointwise
+from ..learning import pointwise
 
 
 @pytest.fixture(scope="module")

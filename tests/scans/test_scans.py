@@ -145,12 +145,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Scan(tmp_path / "scan.nii.gz")
 
 
-def test_a_folder_is_no_scan(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{tmp_path} is not a NIfTI image"):
-        Scan(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz", "scan.dcm"])
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz", "scan"])
 @pytest.mark.parametrize("content", [b"", b"not an image" * 200], ids=["empty", "text"])
 def test_what_is_not_nifti_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
@@ -250,6 +245,37 @@ def test_voxels_that_are_no_numbers_are_refused_with_their_planes(
     assert np.isfinite(scan.planes(0, 3)).all()
     with pytest.raises(InputError, match=r"NaN or infinite voxels in planes 2\.\.3; replace them"):
         scan.planes(2, 4)
+
+
+@pytest.mark.parametrize("order", ["RAS", "LPI", "SAR"])
+def test_voxels_that_are_no_numbers_are_replaced_and_told_of_where_that_is_asked_for(
+    save_nifti: SaveNifti, order: str
+) -> None:
+    voxels = CANONICAL.astype(np.float32)
+    voxels[1, 2, 3], voxels[0, 0, 3], voxels[0, 1, 1] = np.nan, np.inf, -np.inf
+    image = nibabel.Nifti1Image(voxels, AFFINE).as_reoriented(orientations.axcodes2ornt(order))
+    scan = Scan(save_nifti("scan.nii", image.dataobj, image.affine), nan=-1024.0)
+    assert scan.notes == ()
+    expected = CANONICAL.astype(np.float32)
+    expected[1, 2, 3] = expected[0, 0, 3] = expected[0, 1, 1] = -1024
+    for _ in range(2):
+        np.testing.assert_array_equal(scan.voxels(), expected)
+    assert scan.notes == ("NaN or infinite voxels in 2 of 4 planes were read as -1024",)
+
+
+def test_planes_that_were_not_read_are_not_told_of(save_nifti: SaveNifti) -> None:
+    voxels = CANONICAL.astype(np.float32)
+    voxels[1, 2, 3] = np.nan
+    scan = Scan(save_nifti("scan.nii", voxels), nan=0.0)
+    scan.planes(0, 3)
+    assert scan.notes == ()
+
+
+def test_a_series_is_chosen_of_dicom_alone(save_nifti: SaveNifti) -> None:
+    with pytest.raises(
+        InputError, match=r"`series` chooses among DICOM series, but .*scan\.nii is"
+    ):
+        Scan(save_nifti("scan.nii", CANONICAL), series=3)
 
 
 @pytest.mark.parametrize("length", [0, -2])
@@ -436,13 +462,17 @@ def test_a_mask_can_only_be_written_to_a_folder(save_nifti: SaveNifti, tmp_path:
         pytest.fail("nothing must be predicted for a file that cannot be written")
 
 
-@pytest.mark.parametrize("name", ["mask", "mask.nrrd", "mask.gz", "mask.nii.zip"])
-def test_a_mask_is_nifti(save_nifti: SaveNifti, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["mask", "mask.mhd", "mask.gz", "mask.nii.zip"])
+def test_a_mask_file_is_named_for_its_format(
+    save_nifti: SaveNifti, tmp_path: Path, name: str
+) -> None:
     scan = Scan(save_nifti("scan.nii", CANONICAL))
-    message = rf"a mask file must end in \.nii or \.nii\.gz, got .*{name}"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"a mask file must end in .*, got .*{name}"):
         check_name(tmp_path / name)
-    with pytest.raises(InputError, match=message), mask_file(tmp_path / name, scan):
+    with (
+        pytest.raises(InputError, match=rf"must end in .* \.nrrd or \.mha, got .*{name}"),
+        mask_file(tmp_path / name, scan),
+    ):
         pytest.fail("nothing must be predicted for a file that cannot be written")
 
 

@@ -1,0 +1,167 @@
+"""Segmenting from Python: a file, a nibabel image, or an array with its affine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from thorax.engines import Device, EngineName, Precision
+from thorax.errors import InputError
+from thorax.intensity import parse_intensity
+from thorax.outputs import outputs_of, restored_slabs, write_outputs
+from thorax.predicting import NAN_HU
+from thorax.scans import Scan, check_name
+from thorax.segmenter import Found, Segmenter
+from thorax.segmenter import load as load_model
+from thorax.volumes import Volumes
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What was found in a scan.
+
+    Args:
+        mask: Label values in the axis order of the scan as it was given, uint8.
+        affine: From the indices of the mask to RAS+ millimetres; that of the scan.
+        statistics: Volumes and the like, as in the JSON of ``thorax predict --statistics``.
+        notes: What to know of the scan, and why to look at the mask.
+    """
+
+    mask: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+    statistics: dict[str, Any]
+    notes: tuple[str, ...]
+    _segmenter: Segmenter
+    _found: Found
+    _threshold: float
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """Volume of each region in millilitres."""
+        regions = self.statistics["regions"]
+        return {name: figures["whole"]["volume_ml"] for name, figures in regions.items()}
+
+    @property
+    def image(self) -> Any:
+        """The mask as a nibabel image."""
+        return nibabel.Nifti1Image(self.mask, self.affine)
+
+    def save(self, path: str | Path, *, preview: bool = False) -> list[Path]:
+        """Write the mask, whole or not at all.
+
+        Args:
+            path: Ends in ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``, or ``.dcm`` for DICOM scans.
+            preview: Also draw a picture beside it.
+
+        Returns:
+            The files written.
+
+        Raises:
+            InputError: The name ends otherwise, or the folder cannot be written.
+        """
+        check_name(Path(path))
+        regions = self._segmenter.regions
+        outputs = outputs_of(Path(path), regions.names, preview=preview)
+        write_outputs(self._found, outputs, regions=regions, threshold=self._threshold)
+        return list(outputs.files)
+
+
+class Predictor:
+    """A model that is loaded once and segments many scans.
+
+    Args:
+        segmenter: One model, or several.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self.spec = segmenter.spec
+
+    def segment(
+        self,
+        scan: str | Path | Any,
+        affine: ArrayLike | None = None,
+        *,
+        intensity: str = "auto",
+        threshold: float | None = None,
+    ) -> Segmentation:
+        """Segment a chest CT.
+
+        Args:
+            scan: A file or folder as for ``thorax predict``, a nibabel image, or an array of shape
+                ``(I, J, K)`` beside its affine.
+            affine: Of an array: 4×4 matrix from indices to RAS+ millimetres.
+            intensity: What voxel values mean: ``auto``, ``hu``, ``hu+1024`` or ``LOW,HIGH``.
+            threshold: Instead of the model's own.
+
+        Raises:
+            InputError: The scan cannot be read, or is none that can be segmented.
+        """
+        segmenter = self._segmenter
+        opened = segmenter.open(_scan(scan, affine), domain=parse_intensity(intensity))
+        found = segmenter.find(opened, threshold=threshold)
+        limit = segmenter.spec.threshold if threshold is None else threshold
+        shown = opened.held.scan
+        labels = np.empty((*shown.grid.shape[:2], shown.grid.shape[2]), dtype=np.uint8)
+        volumes = Volumes(segmenter.regions.names, shown.grid)
+        for slab in restored_slabs(found, limit):
+            planes = segmenter.regions.merge(slab.masks)
+            labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
+            volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
+        doubts = zip(segmenter.regions.names, found.doubts, strict=True)
+        reasons = [reason for name, doubt in doubts for reason in doubt.reasons(name)]
+        return Segmentation(
+            np.ascontiguousarray(shown.to_stored(labels)),
+            np.array(shown.stored.affine, dtype=np.float64),
+            volumes.result(),
+            (*opened.notes, *found.notes, *reasons),
+            segmenter,
+            found,
+            limit,
+        )
+
+
+def load(
+    *models: str | Path,
+    engine: EngineName | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    variants: bool = False,
+) -> Predictor:
+    """Load a model, or several that make an ensemble.
+
+    Args:
+        models: Files that ``thorax export`` wrote, or folders that training left.
+        engine: What runs them; the fastest that can unless given.
+        device: What it runs on.
+        precision: ``float32`` forbids half precision.
+        variants: Also segment mirrored and shifted variants, and take the mean.
+
+    Raises:
+        InputError: A model cannot be loaded, or they do not go together.
+    """
+    if not models:
+        raise InputError("there must be a model to load, such as models/segmenter.onnx")
+    loaded: Sequence[Any] = [
+        load_model(Path(path), engine=engine, device=device, precision=precision) for path in models
+    ]
+    return Predictor(Segmenter(loaded, variants=variants))
+
+
+def _scan(scan: Any, affine: ArrayLike | None) -> Scan:
+    if isinstance(scan, str | Path):
+        return Scan(Path(scan), nan=NAN_HU)
+    if isinstance(scan, nibabel.spatialimages.SpatialImage):
+        return Scan.in_memory(
+            np.asanyarray(scan.dataobj), scan.affine, name="the image", nan=NAN_HU
+        )
+    if affine is None:
+        raise InputError("an array needs its affine: segment(voxels, affine)")
+    matrix = np.asarray(affine, dtype=np.float64)
+    if matrix.shape != (4, 4):
+        raise InputError(f"an affine must have shape (4, 4), got {matrix.shape}")
+    return Scan.in_memory(np.asanyarray(scan), matrix, name="the array", nan=NAN_HU)

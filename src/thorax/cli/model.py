@@ -1,0 +1,123 @@
+"""The model as one file: made, and looked at."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from thorax.cli.options import ANY, FILE, FOLDER, MODEL
+from thorax.errors import InputError
+
+if TYPE_CHECKING:
+    from thorax.specs import SegmenterSpec
+
+TRAINED = Path("models/segmenter")
+METRICS = Path("reports/metrics.json")
+
+
+@click.command()
+@click.argument("target", type=FILE)
+@click.option(
+    "--trained",
+    type=FOLDER,
+    default=TRAINED,
+    show_default=True,
+    help="Folder that training leaves.",
+)
+@click.option(
+    "--metrics",
+    type=FILE,
+    help=f"Scores to put in. [default: {METRICS} if it is there and no folder is given]",
+)
+@click.option("--licence", default="", help="Under which the model may be used.")
+def export(target: Path, trained: Path, metrics: Path | None, licence: str) -> None:
+    """Export a trained model as one file.
+
+    TARGET is ONNX and needs neither Keras nor a network connection; its metadata tell all that
+    `thorax predict` needs, what the model was trained on, its scores and its licence. Both models
+    are tried on the same planes before it is written.
+
+    \b
+    Example:
+      thorax export lungs.onnx --licence "CC BY 4.0"
+    """
+    from thorax.exporting import export as export_model
+
+    if metrics is None and trained == TRAINED and METRICS.exists():
+        metrics = METRICS
+    compared = export_model(trained, target, metrics=_scores(metrics), licence=licence)
+    click.echo(str(compared), err=True)
+    click.echo(target)
+
+
+@click.group()
+def model() -> None:
+    """Look at models."""
+
+
+@model.command()
+@click.argument("path", type=ANY, default=MODEL)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+def show(path: Path, as_json: bool) -> None:
+    """Print what a model is: regions, window, training, scores, licence.
+
+    \b
+    Example:
+      thorax model show lungs.onnx
+    """
+    from thorax.model_file import read_model
+    from thorax.specs import load_spec, spec_json
+
+    spec = load_spec(path) if path.is_dir() else read_model(path)[0]
+    click.echo(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
+
+
+def _scores(path: Path | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the scores in {path} cannot be read: {error}") from None
+    if not isinstance(scores, dict):
+        raise InputError(f"the scores in {path} must be a mapping, as reports/metrics.json is")
+    return scores
+
+
+def _described(path: Path, spec: "SegmenterSpec") -> str:
+    trained = spec.provenance
+    split = trained.get("split", {})
+    low_hu, high_hu = spec.window_hu
+    lines = {
+        "model": str(path),
+        "regions": ", ".join(
+            f"{name} (labels {', '.join(map(str, labels))})"
+            for name, labels in spec.regions.items()
+        ),
+        "threshold": f"{spec.threshold:g}",
+        "sees": f"{2 * spec.context + 1} planes of {spec.canvas}×{spec.canvas}, "
+        f"{low_hu:g}..{high_hu:g} HU, cropped to the {spec.crop}"
+        if spec.crop != "none"
+        else f"{2 * spec.context + 1} whole planes of {spec.canvas}×{spec.canvas}, "
+        f"{low_hu:g}..{high_hu:g} HU",
+        "network": str(trained.get("network", {}).get("name", "unknown")),
+        "loss": str(trained.get("loss", "unknown")),
+        "trained on": f"{len(split.get('train', ()))} cases of {trained.get('dataset', 'unknown')}",
+        "records": str(trained.get("records_sha256", "unknown")),
+        "tested on": ", ".join(split.get("test", ())) or "nothing",
+        **_figures(spec),
+        "licence": spec.licence or "not said",
+    }
+    return "\n".join(f"{name:<12} {text}" for name, text in lines.items())
+
+
+def _figures(spec: "SegmenterSpec") -> dict[str, str]:
+    """Mean Dice of each region, as `reports/metrics.json` tells them."""
+    found = {}
+    for region in spec.regions:
+        scores = spec.metrics.get(region)
+        if isinstance(scores, dict) and isinstance(scores.get("dice"), dict):
+            found[region] = f"{scores['dice'].get('mean'):.4f}"
+    text = ", ".join(f"{region} {dice}" for region, dice in found.items())
+    return {"mean Dice": text or "not measured"}

@@ -1,0 +1,239 @@
+"""Segmenting one scan after the other: reading, network and writing of different scans overlap."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from thorax.doubt import Doubt
+from thorax.errors import InputError
+from thorax.held import ahead
+from thorax.intensity import Domain
+from thorax.jobs import Job
+from thorax.manifest import DONE, FAILED, STARTED, Manifest, Row
+from thorax.opened import Opened
+from thorax.outputs import Bits, Outputs, Watch, outputs_of, write_outputs
+from thorax.scans import Scan
+from thorax.segmenter import Segmenter
+
+NAN_HU = -1024.0
+"""What voxels without a number are taken for: air."""
+Note = Callable[[Row], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of every scan.
+
+    Args:
+        domain: What voxel values mean; None: find out.
+        threshold: Instead of the model's own.
+        bits: Of the probabilities; 0: none are written.
+        statistics: Whether to write them.
+        preview: Whether to draw one.
+        force: Whether to write over files that are there.
+    """
+
+    domain: Domain | None = None
+    threshold: float | None = None
+    bits: Bits = 0
+    statistics: bool = False
+    preview: bool = False
+    force: bool = False
+
+
+def predict_folder(
+    segmenter: Segmenter,
+    jobs: Sequence[Job],
+    wish: Wish,
+    *,
+    folder: Path,
+    tell: Callable[[Row], None],
+) -> list[Row]:
+    """Segment scans into a folder; what is done is not done again.
+
+    Args:
+        segmenter: What finds the regions.
+        jobs: What is to be done.
+        wish: What is wanted of every scan.
+        folder: Where the manifest goes.
+        tell: Is told what became of each scan.
+
+    Returns:
+        One row a scan, also of those that were done before.
+
+    Raises:
+        InputError: The manifest that is there cannot be read, or none can be written.
+    """
+    manifest = Manifest(folder)
+    asked = {job.case: blank_row(segmenter, job, wish) for job in jobs}
+    left = []
+    for job in jobs:
+        known = manifest.rows.get(job.case)
+        files = wanted_outputs(segmenter, job.mask, wish).files
+        if not wish.force and is_done(known, asked[job.case], files):
+            tell(manifest.rows[job.case])
+            continue
+        try:
+            # What this very batch had begun, it may write over.
+            check_free(job, files, force=wish.force or known is not None)
+            left.append(job)
+        except InputError as error:
+            manifest.add(replace(asked[job.case], status=FAILED, error=str(error)))
+            tell(manifest.rows[job.case])
+
+    def note(row: Row) -> None:
+        manifest.add(row)
+        if row.status != STARTED:
+            tell(row)
+
+    try:
+        predict_all(segmenter, left, wish, note=note)
+    finally:
+        manifest.write()
+    return [manifest.rows[job.case] for job in jobs]
+
+
+def check_free(job: Job, files: Sequence[Path], *, force: bool) -> None:
+    """See whether the files of a scan may be written.
+
+    Raises:
+        InputError: One is the scan itself, or is there already.
+    """
+    there = [path for path in files if path.exists()]
+    if any(job.scan.exists() and path.samefile(job.scan) for path in there):
+        raise InputError(f"a mask must not take the place of its scan, got {job.scan} for both")
+    if there and not force:
+        names = ", ".join(map(str, there))
+        raise InputError(f"{names} exists already; give --force to write over it")
+
+
+def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: Note) -> list[Row]:
+    """Segment all scans; one that fails is noted, and the others go on.
+
+    The next scan is read while the network works on one.
+
+    Args:
+        segmenter: What finds the regions.
+        jobs: What is to be done.
+        wish: What is wanted of every scan.
+        note: Is told what became of each scan, and that it was begun.
+
+    Returns:
+        One row a scan.
+    """
+    rows = []
+    begun = time.monotonic()
+    for job, opened in ahead(_opened(segmenter, jobs, wish)):
+        row = blank_row(segmenter, job, wish)
+        note(row)
+        try:
+            if not isinstance(opened, Opened):
+                raise opened
+            row = _segment(segmenter, opened, row, wish)
+        except InputError as error:
+            row = replace(row, status=FAILED, error=str(error))
+        except Exception as error:  # a defect in one scan must not take the others along
+            row = replace(row, status=FAILED, error=f"{type(error).__name__}: {error}")
+        ended = time.monotonic()
+        rows.append(replace(row, seconds=round(ended - begun, 2)))
+        begun = ended
+        note(rows[-1])
+    return rows
+
+
+def predict_one(segmenter: Segmenter, job: Job, wish: Wish, *, watch: Watch = iter) -> Row:
+    """Segment one scan.
+
+    Raises:
+        InputError: The scan cannot be read or segmented, or a file cannot be written.
+    """
+    opened = segmenter.open(Scan(job.scan, nan=NAN_HU), domain=wish.domain)
+    return _segment(segmenter, opened, blank_row(segmenter, job, wish), wish, watch)
+
+
+def wanted_outputs(segmenter: Segmenter, mask: Path, wish: Wish) -> Outputs:
+    """The files that a scan will have."""
+    return outputs_of(
+        mask,
+        segmenter.regions.names,
+        bits=wish.bits,
+        statistics=wish.statistics,
+        preview=wish.preview,
+    )
+
+
+def is_done(known: Row | None, asked: Row, files: Iterable[Path]) -> bool:
+    """Whether a scan has all that is asked for, from the same model with the same settings."""
+    return (
+        known is not None
+        and known.status == DONE
+        and (known.model, known.settings) == (asked.model, asked.settings)
+        and (known.scan, known.mask) == (asked.scan, asked.mask)
+        and all(path.exists() for path in files)
+    )
+
+
+def blank_row(segmenter: Segmenter, job: Job, wish: Wish) -> Row:
+    """What is known of a scan before it is read."""
+    asked = (wish.domain or "auto", segmenter.settings, wish.threshold or "", _stamp(job.scan))
+    settings = " ".join(str(each) for each in asked if each)
+    return Row(job.case, STARTED, str(job.scan), str(job.mask), segmenter.digest, settings)
+
+
+def _stamp(scan: Path) -> str:
+    """Sizes and times of the files of a scan, so that another one under its name is another."""
+    files = [path for path in scan.rglob("*") if path.is_file()] if scan.is_dir() else [scan]
+    known = [path.stat() for path in files if path.exists()]
+    size = sum(one.st_size for one in known)
+    newest = max((one.st_mtime_ns for one in known), default=0)
+    return f"{len(known)} files of {size} bytes, {newest}"
+
+
+def _opened(
+    segmenter: Segmenter, jobs: Iterable[Job], wish: Wish
+) -> Iterator[tuple[Job, Opened | Exception]]:
+    for job in jobs:
+        try:
+            scan = Scan(job.scan, nan=NAN_HU)
+            yield job, segmenter.open(scan, domain=wish.domain)
+        except Exception as error:  # it is told where its row is
+            yield job, error
+
+
+def _segment(
+    segmenter: Segmenter, opened: Opened, row: Row, wish: Wish, watch: Watch = iter
+) -> Row:
+    found = segmenter.find(opened, threshold=wish.threshold)
+    statistics = write_outputs(
+        found,
+        wanted_outputs(segmenter, Path(row.mask), wish),
+        regions=segmenter.regions,
+        threshold=segmenter.spec.threshold if wish.threshold is None else wish.threshold,
+        watch=watch,
+    )
+    doubts = dict(zip(segmenter.regions.names, found.doubts, strict=True))
+    return replace(
+        row,
+        status=DONE,
+        intensity=opened.recognised.kind,
+        volumes_ml=_volumes(statistics),
+        certainty={name: _rounded(doubt.certainty) for name, doubt in doubts.items()},
+        doubts=tuple(_reasons(doubts)),
+        warnings=(*opened.notes, *found.notes),
+    )
+
+
+def _volumes(statistics: dict[str, Any]) -> dict[str, float]:
+    regions = statistics["regions"].items()
+    return {name: round(figures["whole"]["volume_ml"], 3) for name, figures in regions}
+
+
+def _reasons(doubts: dict[str, Doubt]) -> Iterator[str]:
+    for name, doubt in doubts.items():
+        yield from doubt.reasons(name)
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)

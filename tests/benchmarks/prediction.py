@@ -1,0 +1,157 @@
+"""`thorax predict`, measured: `make bench`, or in more detail
+
+    python tests/benchmarks/prediction.py [--engines] [--growth] [--batch] [--scan CT --model MODEL]
+
+Without a model, the default network with fresh weights is exported: speed does not depend on what
+was learnt. Wall and CPU time and peak memory are those of a whole process from the shell.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from measuring import REGIONS, make_scan, peak_mib, say, timed
+
+from thorax.architectures import build
+from thorax.engines.graphs import open_graph
+from thorax.engines.keras_engine import KerasEngine, load_network
+from thorax.exporting import export
+from thorax.model_file import read_model
+from thorax.outputs import Outputs, write_outputs
+from thorax.params import load_params
+from thorax.postprocess import default_cleaning
+from thorax.scans import Scan
+from thorax.segmenter import Segmenter, load
+from thorax.specs import SegmenterSpec
+from thorax.trained import MODEL, save_trained
+
+SHAPE = (512, 512, 300)
+GROWTH = [(512, 512, 50), (512, 512, 150), SHAPE, (512, 512, 600), (512, 512, 1200)]
+GROWTH += [(256, 256, 300), (1024, 1024, 300)]
+STACKS = 128
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    asked = parse()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        trained, model = fresh_model(folder)
+        scan = asked.scan or folder / "scan.nii.gz"
+        if not asked.scan:
+            make_scan(0, SHAPE, scan, folder / "truth.nii.gz")
+        bench_prediction(scan, folder, model=asked.model or model)
+        if asked.engines:
+            compare_engines(trained, model)
+        if asked.growth:
+            for shape in GROWTH:
+                grown = folder / "grown.nii.gz"
+                make_scan(0, shape, grown, folder / "truth.nii.gz")
+                say(f"{shape!s:<18} {told(grown, folder, model)}")
+        if asked.batch:
+            bench_batch(scan, folder, asked.model or model)
+
+
+def parse() -> argparse.Namespace:
+    """Read what to measure."""
+    parser = argparse.ArgumentParser()
+    for name in ("engines", "growth", "batch"):
+        parser.add_argument(f"--{name}", action="store_true")
+    for name in ("scan", "model"):
+        parser.add_argument(f"--{name}", type=Path)
+    return parser.parse_args()
+
+
+def fresh_model(folder: Path) -> tuple[Path, Path]:
+    """The default network with fresh weights: as training leaves it, and exported."""
+    params = load_params()
+    network = build(params.network, canvas=128, channels=5, regions=2, seed=0, dtype="float32")
+    spec = SegmenterSpec(
+        128,
+        "lungs",
+        2,
+        params.train.window,
+        dict(REGIONS.labels),
+        cleaning=default_cleaning(REGIONS.names),
+    )
+    save_trained(folder / "trained", KerasEngine(network), spec)
+    export(folder / "trained", folder / "model.onnx")
+    return folder / "trained", folder / "model.onnx"
+
+
+def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> None:
+    """One scan: the whole process from the shell, then its parts in a warm process."""
+    used = model or fresh_model(folder)[1]
+    told(scan, folder, used)
+    say(f"predict     {Scan(scan).grid.shape}: {told(scan, folder, used)}")
+    started = time.perf_counter()
+    segmenter = Segmenter([load(used)])
+    parts = {"model": time.perf_counter() - started}
+    opened, found = [], []
+    parts["read and place"] = timed(lambda: opened.append(segmenter.open(Scan(scan), domain=None)))
+    parts["network and cleaning"] = timed(lambda: found.append(segmenter.find(opened[0])))
+    parts["restore and write"] = timed(
+        lambda: write_outputs(
+            found[0], Outputs(folder / "parts.nii.gz"), regions=segmenter.regions, threshold=0.5
+        )
+    )
+    say("  of which  " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
+
+
+def told(scan: Path, folder: Path, model: Path) -> str:
+    """Wall and CPU time and peak memory of a prediction from the shell."""
+    command = [sys.executable, "-m", "thorax.cli", "predict", str(scan)]
+    command += [str(folder / "mask.nii.gz"), "--model", str(model), "--force"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{wall:.2f} s wall, {cpu:.2f} s CPU, peak {peak_mib(command):.0f} MiB"
+
+
+def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> None:
+    """Several scans in one call."""
+    many = folder / "many"
+    many.mkdir()
+    for number in range(scans):
+        (many / f"{number}.nii.gz").symlink_to(scan)
+    command = [sys.executable, "-m", "thorax.cli", "predict", str(many), str(folder / "masks")]
+    command += ["--model", str(model)]
+    wall = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    say(f"batch       {scans} scans in one call: {wall / scans:.2f} s a scan")
+
+
+def compare_engines(trained: Path, path: Path) -> None:
+    """Speed, start and agreement of the engines, on noise that fills the window."""
+    spec, graph = read_model(path)
+    planes = np.random.default_rng(0).integers(-1000, 400, (STACKS, 128, 128)).astype(np.int16)
+    keras = KerasEngine(load_network(trained / MODEL))
+    reference = keras.probabilities(planes, 0, STACKS, window=spec.window)
+    say(f"{'engine':<24} {'start s':>8} {'stacks/s':>9} {'largest difference':>19} {'pixels':>7}")
+    makers = {
+        "keras float32": lambda: KerasEngine(load_network(trained / MODEL)),
+        "onnxruntime float32": lambda: open_graph(graph, "onnxruntime"),
+        "openvino float32": lambda: open_graph(graph, "openvino", precision="float32"),
+        "openvino auto": lambda: open_graph(graph, "openvino"),
+    }
+    for name, make in makers.items():
+        started = time.perf_counter()
+        engine = make()
+        start = time.perf_counter() - started
+        seconds = min(
+            timed(lambda e=engine: e.probabilities(planes, 0, STACKS, window=spec.window))
+            for _ in range(4)
+        )
+        found = engine.probabilities(planes, 0, STACKS, window=spec.window)
+        differing = np.count_nonzero((found >= 0.5) != (reference >= 0.5))
+        largest = np.abs(found - reference).max()
+        say(f"{name:<24} {start:8.2f} {STACKS / seconds:9.1f} {largest:19.1e} {differing:7}")
+
+
+if __name__ == "__main__":
+    main()
