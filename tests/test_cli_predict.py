@@ -34,6 +34,7 @@ SPEC = SegmenterSpec(
     provenance={
         "dataset": "phantom",
         "loss": "focal_dice",
+        "augmentation": {"flip": 0.5},
         "network": {"name": "lean"},
         "records_sha256": "0123",
         "split": SPLIT,

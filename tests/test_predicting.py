@@ -263,6 +263,20 @@ def test_a_model_must_go_with_the_others_of_an_ensemble() -> None:
         Segmenter([Model(SPEC, engine, "a"), Model(other, engine, "b")])
 
 
+@pytest.mark.parametrize(
+    ("flip", "names"),
+    [
+        (0.0, "as it is+shifted+shifted back"),
+        (0.5, "as it is+mirrored+shifted+shifted back"),
+    ],
+)
+def test_variants_are_mirrored_only_for_models_trained_so(flip: float, names: str) -> None:
+    """The heart lies on one side: others would be led astray."""
+    spec = replace(SPEC, provenance={"augmentation": {"flip": flip}})
+    engine = KerasEngine(pointwise([[80]], [-20], canvas=8))
+    assert Segmenter([Model(spec, engine, "a")], variants=True).settings == names
+
+
 def test_an_ensemble_is_the_mean_of_its_models(save_nifti: SaveNifti) -> None:
     """One model is sure of lung where the other is sure of none: the mean is a half."""
     sure, never = (

@@ -21,7 +21,7 @@ from thorax.regions import Regions
 from thorax.scans import Scan
 from thorax.sides import lung_sides, read_sides, side_map
 from thorax.specs import SPEC, SegmenterSpec
-from thorax.variants import AS_IT_IS, Variant, variants_of
+from thorax.variants import AS_IT_IS, MIRRORED, Variant, variants_of
 
 LUNG = "lung"
 """The region whose sides are told apart."""
@@ -86,7 +86,7 @@ class Segmenter:
         self.models = tuple(models)
         self.spec = self.models[0].spec
         self.regions = Regions(self.spec.regions)
-        self._variants = variants_of(self.regions.names) if variants else (AS_IT_IS,)
+        self._variants = _variants(self.spec) if variants else (AS_IT_IS,)
         self._cleaning = self.spec.cleaning if cleans else {}
         for model in self.models[1:]:
             _check_alike(self.spec, model.spec)
@@ -188,6 +188,13 @@ def _load_folder(folder: Path) -> Model:
     spec = load_spec(folder)
     network = load_network(folder / MODEL)
     return Model(spec, KerasEngine(network), file_sha256(folder / MODEL))
+
+
+def _variants(spec: SegmenterSpec) -> tuple[Variant, ...]:
+    """Those that the model can be expected to segment: mirrored only if it was trained so."""
+    flips = bool(spec.provenance.get("augmentation", {}).get("flip"))
+    found = variants_of(list(spec.regions))
+    return tuple(variant for variant in found if flips or variant.name != MIRRORED)
 
 
 def _check_alike(first: SegmenterSpec, other: SegmenterSpec) -> None:

@@ -19,6 +19,8 @@ SHIFT = 3
 _SIDED = frozenset(["l", "r", "rul", "rml", "rll", "lul", "lll", "lingula"])
 """Words that tell sides, besides left and right: letters, and the lobes of the lungs."""
 
+MIRRORED = "mirrored"
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -47,7 +49,7 @@ def variants_of(regions: Sequence[str]) -> tuple[Variant, ...]:
         >>> [variant.name for variant in variants_of(["left_lung", "right_lung"])]
         ['as it is', 'shifted', 'shifted back']
     """
-    mirrored = [] if any(map(_is_sided, regions)) else [Variant("mirrored", _mirrored, _mirrored)]
+    mirrored = [] if any(map(_is_sided, regions)) else [Variant(MIRRORED, _mirrored, _mirrored)]
     return (
         AS_IT_IS,
         *mirrored,

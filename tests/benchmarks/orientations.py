@@ -28,9 +28,8 @@ def main() -> None:
         for flips in itertools.product((1, -1), repeat=3):
             turn = np.array([axes, flips], dtype=float).T
             found = predictor.segment(image.as_reoriented(turn)).mask
-            back = orientations.apply_orientation(
-                found, orientations.ornt_transform(turn, np.array([[0, 1], [1, 1], [2, 1]]))
-            )
+            inverse = np.array([[axes.index(axis), flips[axes.index(axis)]] for axis in range(3)])
+            back = orientations.apply_orientation(found, inverse)
             least["".join(nibabel.aff2axcodes(image.as_reoriented(turn).affine))] = overlap(
                 expected, back
             ).dice

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tta",
     is_flag=True,
-    help="Segment mirrored and shifted variants, too, and take the mean: slower, a little better, "
-    "and tells where variants disagree.",
+    help="Segment shifted variants, too, and mirrored ones if the model was trained so, and take "
+    "the mean: slower, and tells where they disagree.",
 )
 @click.option("--raw", is_flag=True, help="Keep pieces that hang apart and holes as they are.")
 @click.option("--suffix", default="", help="Of masks in a folder, such as .nrrd.")
