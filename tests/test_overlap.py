@@ -27,6 +27,17 @@ def test_dice_and_iou_of_two_masks() -> None:
     assert counts.iou == pytest.approx(1 / 8)
 
 
+def test_sensitivity_and_precision_of_two_masks() -> None:
+    counts = overlap(TRUTH, PREDICTED)
+    assert counts.sensitivity == pytest.approx(1 / 4)
+    assert counts.precision == pytest.approx(1 / 5)
+
+
+def test_sensitivity_needs_a_truth_and_precision_something_found() -> None:
+    assert math.isnan(Overlap(0, 0, 5).sensitivity)
+    assert math.isnan(Overlap(0, 4, 0).precision)
+
+
 @given(pairs)
 def test_dice_and_iou_agree_with_the_distances_of_scipy(masks: np.ndarray) -> None:
     truth, predicted = masks

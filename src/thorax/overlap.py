@@ -54,6 +54,16 @@ class Overlap:
         union = self.truth + self.predicted - self.both
         return self.both / union if union else float("nan")
 
+    @property
+    def sensitivity(self) -> float:
+        """Share of the truth that was found (recall); NaN if there is no truth."""
+        return self.both / self.truth if self.truth else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """Share of what was found that is true (positive predictive value); NaN if nothing was."""
+        return self.both / self.predicted if self.predicted else float("nan")
+
 
 def overlap(truth: NDArray[Any], predicted: NDArray[Any]) -> Overlap:
     """Count the overlap of two binary masks of one shape.

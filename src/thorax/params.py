@@ -24,6 +24,7 @@ LossName = Literal[
 NetworkName = Literal["unet", "lean", "attention_unet", "resunet18", "resunet34"]
 Normalisation = Literal["rms", "group", "instance", "batch", "none"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Convention = Literal["thorax", "nnunet", "surface-distance", "metrics-reloaded"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -157,6 +158,21 @@ class PredictParams:
     """How probabilities become masks."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
+    bits: Literal[0, 8, 16]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EvaluateParams:
+    """How masks are scored."""
+
+    convention: Convention
+    tolerance_mm: dict[str, NotNegative]
+    lesions: list[str]
+    lesion_overlap: Share
+    smallest_lesion_ml: NotNegative
+    interval: Literal["bca", "percentile"]
+    confidence: OpenShare
+    resamples: Annotated[int, Field(ge=100)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -174,6 +190,7 @@ class Params:
     augmentation: AugmentationParams
     train: TrainParams
     predict: PredictParams
+    evaluate: EvaluateParams
 
 
 def load_params(path: Path = PATH) -> Params:

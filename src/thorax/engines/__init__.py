@@ -1,6 +1,6 @@
 """What runs the network of a segmenter: one module an engine, so that only one is imported."""
 
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,6 @@ from thorax.intensity import Window
 EngineName = Literal["openvino", "onnxruntime", "keras"]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "float32"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-"""Fastest first, on CPUs."""
 
 
 class Engine(Protocol):

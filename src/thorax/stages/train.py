@@ -1,8 +1,9 @@
 """Train a segmenter on the records."""
 
+import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from thorax.checkpoints import run_key
 from thorax.devices import share_batches
 from thorax.engines.keras_engine import KerasEngine, load_network
 from thorax.folds import Split, members_of, split_cases
+from thorax.hardware import describe_machine, versions
 from thorax.index import Index, file_sha256, load_index, verify
 from thorax.intensity import Window
 from thorax.losses import SegmentationLoss
@@ -46,11 +48,13 @@ from thorax.transfer import pour
 from thorax.watching import Places, TrainingWatch
 from thorax.writing import write_text
 
+RAN_ON = ("thorax", "keras", keras.backend.backend(), "numpy", "albumentations")
 PLACES = Places(REPORTS / "live", REPORTS / "watched")
 
 
 def main() -> None:
     """Train on one side of the split, keep the best weights, write `models/segmenter`."""
+    begun = time.monotonic()
     params, index = load_params(), load_index(RECORDS)
     split = split_cases(members_of(index), params.split, seed=params.seed)
     check_watched(params.train, watched=len(split.validation))
@@ -65,6 +69,7 @@ def main() -> None:
     spec = describe_segmenter(params, index, provenance)
     save_trained(SEGMENTER, KerasEngine(network), spec)
     write_text(REPORTS / "history.csv", history_csv(history, job.regions))
+    write_text(REPORTS / "training.json", effort_json(history, time.monotonic() - begun))
     job.checkpoint.unlink(missing_ok=True)
 
 
@@ -192,9 +197,7 @@ def describe(params: Params, index: Index, split: Split, precision: Chosen) -> d
         "train": asdict(params.train),
         "precision": precision.policy,
         "backend": keras.backend.backend(),
-        "versions": {
-            name: metadata.version(name) for name in ("thorax", "keras", keras.backend.backend())
-        },
+        "versions": versions(RAN_ON),
     }
 
 
@@ -223,6 +226,15 @@ def history_csv(history: Sequence[Row], regions: Sequence[str]) -> str:
     """The history as CSV, one row an epoch."""
     names = ["epoch", "loss", "dice", *(f"dice_{region}" for region in regions)]
     return as_csv(history, [*names, "rate", "gradient_norm"])
+
+
+def effort_json(history: Sequence[Row], seconds: float) -> str:
+    """What the training took, and where: unlike all else, no two runs agree in it.
+
+    A training that went on after an interruption counts its seconds from there.
+    """
+    effort = {"epochs": len(history), "seconds": round(seconds, 1), "machine": describe_machine()}
+    return json.dumps(effort, indent=1) + "\n"
 
 
 if __name__ == "__main__":
