@@ -97,6 +97,11 @@ def test_a_table_may_be_an_experiment(project: Path) -> None:
     }
 
 
+def test_what_dvc_keeps_beside_experiments_is_none(project: Path) -> None:
+    git(project, "update-ref", "refs/exps/exec/EXEC_BRANCH", "HEAD")
+    assert refusal(project, "EXEC_BRANCH").endswith("or a git revision, got EXEC_BRANCH")
+
+
 def test_a_project_may_be_a_folder_of_a_repository_and_be_asked_from_below(project: Path) -> None:
     inner = project / "inner"
     commit(inner, 0.8)
