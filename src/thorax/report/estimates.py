@@ -1,0 +1,113 @@
+"""Figures over cases: means with their intervals, and which case to look at first."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from thorax.intervals import Interval, bootstrap_mean
+from thorax.params import EvaluateParams
+from thorax.report.results import Figures, Results, Row, number
+
+FEW = 5
+"""Cases from which on an interval says something."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over cases; NaN where it is undefined.
+
+    Args:
+        mean: Over the cases where it is defined.
+        median: The same.
+        low: Lower end of the interval of the mean.
+        high: Upper end.
+        cases: Where it is defined.
+        infinite: How many of these are infinite.
+    """
+
+    mean: float = math.nan
+    median: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    cases: int = 0
+    infinite: int = 0
+
+
+def estimate(results: Results, region: str, figure: str) -> Estimate:
+    """A figure of a region over all test cases, as `metrics.json` gives it, else as `over`."""
+    rows = results.of(region)
+    known = results.metrics.get(region, {}).get(figure)
+    worked_out = over([row[figure] for row in rows], results.params.evaluate)
+    if not isinstance(known, Mapping) or known.get("mean") is None:
+        return worked_out
+    return Estimate(
+        *(number(known.get(name)) for name in ("mean", "median", "low", "high")),
+        cases=worked_out.cases,
+        infinite=worked_out.infinite,
+    )
+
+
+def over(values: Iterable[float], params: EvaluateParams) -> Estimate:
+    """Mean, median and interval of figures; those that are undefined are left out."""
+    defined = [value for value in values if not math.isnan(value)]
+    infinite = sum(map(math.isinf, defined))
+    if not defined:
+        return Estimate()
+    interval = None if infinite else _interval(defined, params)
+    return Estimate(
+        mean=statistics.fmean(defined),
+        median=statistics.median(defined),
+        low=interval.low if interval else math.nan,
+        high=interval.high if interval else math.nan,
+        cases=len(defined),
+        infinite=infinite,
+    )
+
+
+def worst_first(results: Results) -> list[str]:
+    """The cases in the order in which to look at them.
+
+    First comes the one with the lowest Dice of any region, each taken relative to its ceiling;
+    cases where no Dice is defined come last.
+    """
+    return sorted(results.cases, key=lambda case: (_relative(results, case), case))
+
+
+def expected_error(bins: Sequence[Figures]) -> float:
+    """Expected calibration error of a reliability curve; NaN where it counts no voxel.
+
+    Example:
+        >>> expected_error([{"mean_probability": 0.25, "observed": 0.5, "voxels": 10},
+        ...                 {"mean_probability": 0.75, "observed": 0.75, "voxels": 30}])
+        0.0625
+    """
+    filled = [row for row in bins if row.get("voxels", 0) > 0]
+    voxels = sum(row["voxels"] for row in filled)
+    gaps = (row["voxels"] * abs(row["observed"] - row["mean_probability"]) for row in filled)
+    return sum(gaps) / voxels if voxels else math.nan
+
+
+def pairs(rows: Iterable[Row], truth: str, predicted: str) -> list[tuple[Row, float, float]]:
+    """Rows where two figures are finite, with both."""
+    both = ((row, row[truth], row[predicted]) for row in rows)
+    return [(row, a, b) for row, a, b in both if math.isfinite(a) and math.isfinite(b)]
+
+
+def _interval(values: Sequence[float], params: EvaluateParams) -> Interval | None:
+    return bootstrap_mean(
+        values,
+        method=params.interval,
+        confidence=params.confidence,
+        resamples=params.resamples,
+    )
+
+
+def _relative(results: Results, case: str) -> float:
+    shares = [_share(row) for row in results.rows if row.case == case]
+    return min((share for share in shares if not math.isnan(share)), default=math.inf)
+
+
+def _share(row: Row) -> float:
+    ceiling = row["ceiling_dice"]
+    return row["dice"] / ceiling if ceiling > 0 else row["dice"]
