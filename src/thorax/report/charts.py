@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from thorax.agreement import bland_altman
 from thorax.figures import COLOURS
@@ -37,11 +38,13 @@ class Chart:
 
     Args:
         svg: The picture.
-        caption: For everybody.
+        title: What it shows.
+        words: The same, at more length.
     """
 
     svg: Markup
-    caption: str
+    title: str
+    words: str
 
 
 def chart(
@@ -58,7 +61,7 @@ def chart(
         drawing = Drawing(figsize=size, layout="constrained")
         paint(drawing)
         svg = inline_svg(drawing, key=key, title=title, words=words, hints=hints or {})
-    return Chart(svg, f"{title}. {words}")
+    return Chart(svg, title, words)
 
 
 def short(name: str) -> str:
@@ -120,14 +123,20 @@ def _strips(axes: Axes, results: Results, regions: Sequence[str], name: str) -> 
         points = [(row, min(row[name], edge), y) for row, y in zip(rows, heights, strict=True)]
         _points(axes, results, points, colour)
     if any(math.isinf(row[name]) for row in results.rows):
-        axes.axvline((high + edge) / 2, color=RULE, linewidth=0.8, linestyle="dotted")
-        axes.text(edge, len(regions) - 0.5, "∞", ha="center", va="bottom")
+        _add_infinity(axes, high, edge)
     axes.set_yticks(range(len(regions)), [short(region) for region in reversed(regions)])
     axes.set_ylim(-0.5, len(regions) - 0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_xlabel(FIGURES[name].heading)
     _explain_sites(axes, results)
+
+
+def _add_infinity(axes: Axes, high: float, edge: float) -> None:
+    """Put infinity on the axis, beyond a line at which the scale ends."""
+    axes.axvline((high + edge) / 2, color=INK, linewidth=0.6, linestyle="dotted")
+    ticks = [tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= high]
+    axes.set_xticks([*ticks, edge], [*(f"{tick:g}" for tick in ticks), "∞"])
 
 
 def _box(axes: Axes, values: Sequence[float], level: float) -> None:
@@ -268,6 +277,7 @@ def _curve(drawing: Drawing, bins: Sequence[Figures], colour: str) -> None:
     edge = {"edgecolor": INK, "linewidth": 0.6}
     below.bar([row["low"] for row in bins], counts, widths, align="edge", color=colour, **edge)
     below.set(yscale="log", xlabel="probability", ylabel="voxels", ylim=(0.8, max(counts) * 3))
+    below.yaxis.set_major_formatter(EngFormatter(sep=""))
     below.minorticks_off()
 
 
@@ -329,5 +339,8 @@ def _lines(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]], log:
     axes.grid(axis="y")
     if log and all(y > 0 for curve in curves.values() for _, y in curve):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     if len(curves) > 1:
         axes.legend(fontsize=8, ncols=3)

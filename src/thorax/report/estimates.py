@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from thorax.conventions import rules
 from thorax.intervals import Interval, bootstrap_mean
 from thorax.params import EvaluateParams
 from thorax.report.results import Figures, Results, Row, number
@@ -23,7 +24,8 @@ class Estimate:
         low: Lower end of the interval of the mean.
         high: Upper end.
         cases: Where it is defined.
-        infinite: How many of these are infinite.
+        infinite: How many of these are infinite; whether they go into the mean, the convention
+            for empty masks says.
     """
 
     mean: float = math.nan
@@ -38,7 +40,7 @@ def estimate(results: Results, region: str, figure: str) -> Estimate:
     """A figure of a region over all test cases, as `metrics.json` gives it, else as `over`."""
     rows = results.of(region)
     known = results.metrics.get(region, {}).get(figure)
-    worked_out = over([row[figure] for row in rows], results.params.evaluate)
+    worked_out = over(rows, figure, results.params.evaluate)
     if not isinstance(known, Mapping) or known.get("mean") is None:
         return worked_out
     return Estimate(
@@ -48,21 +50,38 @@ def estimate(results: Results, region: str, figure: str) -> Estimate:
     )
 
 
-def over(values: Iterable[float], params: EvaluateParams) -> Estimate:
-    """Mean, median and interval of figures; those that are undefined are left out."""
-    defined = [value for value in values if not math.isnan(value)]
-    infinite = sum(map(math.isinf, defined))
-    if not defined:
-        return Estimate()
-    interval = None if infinite else _interval(defined, params)
+def over(rows: Sequence[Row], figure: str, params: EvaluateParams) -> Estimate:
+    """Mean, median and interval of a figure, as the convention for empty masks counts it.
+
+    The scores do not tell the diagonal of a scan; where it would stand in for a distance that
+    cannot be had, the case is left out.
+    """
+    values = [counted(row, figure, params.convention) for row in rows]
+    values = [value for value in values if not math.isnan(value)]
+    infinite = sum(math.isinf(row[figure]) for row in rows)
+    cases = sum(not math.isnan(row[figure]) for row in rows)
+    if not values:
+        return Estimate(cases=cases, infinite=infinite)
+    interval = None if any(map(math.isinf, values)) else _interval(values, params)
     return Estimate(
-        mean=statistics.fmean(defined),
-        median=statistics.median(defined),
+        mean=statistics.fmean(values),
+        median=statistics.median(values),
         low=interval.low if interval else math.nan,
         high=interval.high if interval else math.nan,
-        cases=len(defined),
+        cases=cases,
         infinite=infinite,
     )
+
+
+def counted(row: Row, figure: str, convention: str) -> float:
+    """What a figure counts as in means."""
+    applied = rules(convention).apply(
+        {figure: row[figure]},
+        truth_empty=row["truth_ml"] == 0,
+        predicted_empty=row["predicted_ml"] == 0,
+        diagonal_mm=math.nan,
+    )
+    return applied.counted[figure]
 
 
 def worst_first(results: Results) -> list[str]:

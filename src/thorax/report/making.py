@@ -4,17 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from thorax import conventions
 from thorax.report.protocol import EXPECTED_ERROR, FIGURES, limits, tolerance_mm
 from thorax.report.results import Results, plain
 from thorax.report.tables import Table, table
-from thorax.report.wording import counted, duration, listed, percent
+from thorax.report.wording import counted, duration, listed, percent, shown
 
 KNOBS = ("loss", "seed", "network", "losses", "augmentation", "train")
 """What both a model and `params.yaml` tell of."""
-MASKS = {
-    "thorax": "Dice and the like are undefined where both are empty, and left out of means; 0 "
-    "where one is",
-}
 
 
 def making_tables(results: Results) -> list[Table]:
@@ -26,6 +23,7 @@ def making_tables(results: Results) -> list[Table]:
         table("Data and digests", ["What", "Value"], digest_rows(results), words=2),
         table("Software and machine", ["What", "Value"], machine_rows(results), words=2),
         protocol_table(results),
+        empty_table(results),
     ]
     return [one for one in made if one.groups]
 
@@ -40,7 +38,7 @@ def model_rows(results: Results) -> list[list[str]]:
     return [
         ["network", str(made.get("network", {}).get("name", "unknown"))],
         ["sees", f"stacks of {2 * model.context + 1} planes of {model.canvas}×{model.canvas}"],
-        ["window", f"{low:g} to {high:g} HU"],
+        ["window", f"{shown(low, 0)} to {shown(high, 0)} HU"],
         ["cropped to", model.crop],
         ["regions", "; ".join(f"{name}: labels {_items(labels)}" for name, labels in regions)],
         ["threshold", f"{results.params.predict.threshold:g}"],
@@ -161,6 +159,31 @@ def protocol_table(results: Results) -> Table:
     return table("What each figure means", ["Figure", "Meaning"], rows, words=2)
 
 
+def empty_table(results: Results) -> Table:
+    """What the convention makes of empty masks."""
+    convention = conventions.rules(results.params.evaluate.convention)
+    rows = [
+        [FIGURES[name].title, *map(_entry, (entries.truth, entries.predicted, entries.both))]
+        for name, entries in convention.entries.items()
+        if name in results.columns
+    ]
+    return table(
+        f"What empty masks count as, by the convention “{convention.name}”",
+        ["Figure", "Only the truth is empty", "Only the prediction is", "Both are"],
+        rows,
+        notes=("–: undefined, and left out of means. Behind an arrow: what means take instead.",),
+    )
+
+
+def _entry(entry: conventions.Entry) -> str:
+    """What a case shows, and what means take where that is something else."""
+    told = shown(entry.shown, 0)
+    if entry.counted == "diagonal":
+        return f"{told} → diagonal of the scan"
+    counted_as = shown(float(entry.counted), 0)
+    return told if counted_as == told else f"{told} → {counted_as}"
+
+
 def rules(results: Results) -> dict[str, str]:
     """The settings under which the figures were worked out."""
     params = results.params.evaluate
@@ -170,8 +193,7 @@ def rules(results: Results) -> dict[str, str]:
         "Grid": "every figure is worked out in 3D on the scan's own grid, in mm and mL; none is "
         "averaged over slices",
         "Tolerance of the NSD": ", ".join(tolerances) or "none",
-        "Empty masks": f"as {params.convention} has it: {MASKS.get(params.convention, '')}",
-        "Means": "over cases, each counting alike; the median where a mean is infinite",
+        "Means": "over cases, each counting alike; what is undefined is left out",
         "Intervals": f"{percent(params.confidence)} of the mean, by bootstrap over patients "
         f"({params.interval}, {params.resamples:,} resamples)",
         "Lesions": f"counted for {listed(params.lesions, nothing='no region')}; found when "

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from thorax.report.making import limit_words, making_tables
 from thorax.report.parts import figure_parts
 from thorax.report.results import Results
-from thorax.report.tables import Table, anchors, figures_table, worst_first
+from thorax.report.tables import Table, anchors, figures_table, more_figures_table, worst_first
 from thorax.report.wording import headline
 
 
@@ -39,7 +39,7 @@ class CaseView:
         key: Names its section in links.
         name: Of the case.
         site: Where it comes from; may be empty.
-        figures: All of them.
+        figures: Tables of them.
         picture: Its overlay as a data URI; empty where there is none.
         viewer: Place of its viewer; empty where there is none.
     """
@@ -47,7 +47,7 @@ class CaseView:
     key: str
     name: str
     site: str
-    figures: Table
+    figures: tuple[Table, ...]
     picture: str
     viewer: Markup
 
@@ -98,7 +98,7 @@ def case_views(results: Results, viewer: Fragment | None) -> list[CaseView]:
             place[case],
             case,
             sites[case],
-            figures_table(results, case),
+            (figures_table(results, case), more_figures_table(results, case)),
             data_uri(results.overlays.get(case, b"")),
             Markup(places.get(case, "")),  # noqa: S704
         )

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from thorax.report.estimates import Estimate, estimate, expected_error, over, worst_first
 from thorax.report.protocol import FIGURES, Figure, tolerance_mm
 from thorax.report.results import Results, Row
-from thorax.report.wording import interval, percent, shown
+from thorax.report.wording import aside, listed, percent, shown
 
 HEADLINE = ("dice", "nsd", "hd95_mm", "difference_ml")
 BY_CASE = (
@@ -18,6 +20,7 @@ LESIONS = (
     "lesions", "lesions_found", "lesion_sensitivity", "lesions_predicted", "lesions_true",
     "lesion_precision", "lesion_f1",
 )  # fmt: skip
+COUNTS = ("lesions", "lesions_found", "lesions_predicted", "lesions_true")
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,19 @@ def anchors(results: Results) -> dict[str, str]:
 
 
 def measured(results: Results, names: Iterable[str]) -> list[Figure]:
-    """Those of the figures that the scores have."""
-    return [FIGURES[name] for name in names if name in results.columns]
+    """Those of the figures that are defined for any case."""
+    return [FIGURES[name] for name in names if _is_measured(results, name)]
 
 
 def missing_note(results: Results, names: Iterable[str]) -> tuple[str, ...]:
-    """Which of the figures the scores do not have."""
-    titles = [FIGURES[name].title for name in names if name not in results.columns]
-    return (f"Not in the scores: {', '.join(dict.fromkeys(titles))}.",) if titles else ()
+    """Which of the figures no case has."""
+    absent = [name for name in names if not _is_measured(results, name)]
+    titles = list(dict.fromkeys(FIGURES[name].title for name in absent))
+    return (f"Not measured, or undefined in every case: {listed(titles)}.",) if titles else ()
+
+
+def _is_measured(results: Results, name: str) -> bool:
+    return any(not math.isnan(row[name]) for row in results.rows)
 
 
 def headline_table(results: Results) -> Table:
@@ -130,16 +138,16 @@ def _ceiling(results: Results, region: str) -> float:
     known = results.metrics.get(region, {}).get("ceiling_dice")
     if isinstance(known, int | float):
         return float(known)
-    return over((row["ceiling_dice"] for row in results.of(region)), results.params.evaluate).mean
+    return over(results.of(region), "ceiling_dice", results.params.evaluate).mean
 
 
 def estimated(found: Estimate, figure: Figure) -> Cell:
     """A mean with its interval."""
-    return Cell(shown(found.mean, figure.digits), interval(found, figure.digits))
+    return Cell(shown(found.mean, figure.digits), aside(found, figure.digits))
 
 
 def _nsd_note(results: Results) -> tuple[str, ...]:
-    if "nsd" not in results.columns:
+    if not _is_measured(results, "nsd"):
         return ()
     parts = (f"{tolerance_mm(results, region):g} mm for {region}" for region in results.regions)
     return (f"Tolerance of the NSD: {', '.join(parts)}.",)
@@ -153,9 +161,11 @@ def _infinite_note(results: Results, figures: Iterable[Figure]) -> tuple[str, ..
     ]
     if not titles:
         return ()
+    counts = results.params.evaluate.convention == "surface-distance"
+    means = "makes the mean infinite too" if counts else "is left out of the mean"
     return (
-        f"∞: a case where only one of truth and prediction is empty makes the {titles[0]} "
-        "infinite, and so its mean.",
+        f"∞: {listed(titles)} is infinite where only one of truth and prediction is empty; such a "
+        f"case {means}.",
     )
 
 
@@ -190,7 +200,7 @@ def side_table(results: Results) -> Table:
                 if found
             )
         )
-    headings = ("Region", "Side of the patient", "Cases", *(figure.heading for figure in figures))
+    headings = ("Region", "Side", "Cases", *(figure.heading for figure in figures))
     share = percent(results.params.evaluate.confidence)
     return Table(
         f"Means by side of the patient, with {share} intervals",
@@ -202,20 +212,14 @@ def side_table(results: Results) -> Table:
 
 def _over(results: Results, rows: Sequence[Row], figures: Iterable[Figure]) -> list[Cell]:
     params = results.params.evaluate
-    cells = [
-        estimated(over((row[figure.name] for row in rows), params), figure) for figure in figures
-    ]
+    cells = [estimated(over(rows, figure.name, params), figure) for figure in figures]
     defined = sum(not math.isnan(row["dice"]) for row in rows)
     return [Cell(str(defined)), *cells]
 
 
 def case_table(results: Results) -> Table:
     """The figures of each case, those to look at first at the top."""
-    figures = [
-        figure
-        for figure in measured(results, BY_CASE)
-        if any(not math.isnan(row[figure.name]) for row in results.rows)
-    ]
+    figures = measured(results, BY_CASE)
     place = anchors(results)
     groups = []
     for case in worst_first(results):
@@ -245,17 +249,33 @@ def _case_cells(
 
 
 def figures_table(results: Results, case: str) -> Table:
-    """All figures of one case: regions and sides across, figures down."""
-    rows = [row for row in results.rows if row.case == case]
-    sides = [row for row in results.sides if row.case == case]
-    columns = [*rows, *sides]
-    lines = [
-        [figure.heading, *(shown(row[figure.name], figure.digits) for row in columns)]
-        for figure in FIGURES.values()
-        if any(not math.isnan(row[figure.name]) for row in columns)
+    """The main figures of one case, by region and side."""
+    return _of_case(results, case, BY_CASE, caption=f"Figures of {case}")
+
+
+def more_figures_table(results: Results, case: str) -> Table:
+    """All other figures of one case."""
+    names = [name for name in FIGURES if name not in BY_CASE]
+    found = _of_case(results, case, names, caption=f"More figures of {case}")
+    return replace(found, folded=True)
+
+
+def _of_case(results: Results, case: str, names: Sequence[str], *, caption: str) -> Table:
+    rows = [row for row in (*results.rows, *results.sides) if row.case == case]
+    rows.sort(key=lambda row: results.regions.index(row.region))
+    figures = [
+        FIGURES[name] for name in names if any(not math.isnan(row[name]) for row in rows)
     ]
-    names = [f"{row.region}, {row.side}" if row.side else row.region for row in columns]
-    return table(f"Figures of {case}", ["Figure", *names], lines)
+    lines = [
+        [_place(row), *(shown(row[figure.name], figure.digits) for figure in figures)]
+        for row in rows
+    ]
+    lines = lines if figures else []
+    return table(caption, ["Region", *(figure.heading for figure in figures)], lines)
+
+
+def _place(row: Row) -> str:
+    return f"{row.region}, {row.side}" if row.side else row.region
 
 
 def lesion_table(results: Results) -> Table | None:
@@ -263,7 +283,7 @@ def lesion_table(results: Results) -> Table | None:
     rows = []
     for region in results.regions:
         held = [row for row in results.of(region) if not math.isnan(row["lesions"])]
-        total = {name: sum(row[name] for row in held) for name in LESIONS[:2] + LESIONS[3:5]}
+        total = {name: float(np.nansum([row[name] for row in held])) for name in COUNTS}
         if held:
             rows.append([region, str(len(held)), *_lesion_cells(total)])
     columns = ["Region", "Cases", *(FIGURES[name].title for name in LESIONS)]

@@ -27,17 +27,26 @@ def shown(value: float, digits: int = 3) -> str:
 
 
 def interval(found: Estimate, digits: int) -> str:
-    """The interval of a mean; what stands in its place where there is none.
+    """The interval of a mean; empty where there is none.
 
     Example:
         >>> interval(Estimate(mean=0.5, low=0.25, high=0.75, cases=9), 2)
         '0.25 to 0.75'
     """
-    if found.infinite:
-        return f"{INFINITE} in {found.infinite} of {found.cases}"
     if math.isnan(found.low) or math.isnan(found.high):
         return ""
     return f"{shown(found.low, digits)} to {shown(found.high, digits)}"
+
+
+def aside(found: Estimate, digits: int) -> str:
+    """The interval of a mean, and how many cases are infinite.
+
+    Example:
+        >>> aside(Estimate(mean=0.5, low=0.25, high=0.75, cases=9, infinite=1), 2)
+        '0.25 to 0.75; ∞ in 1 of 9'
+    """
+    infinite = f"{INFINITE} in {found.infinite} of {found.cases}" if found.infinite else ""
+    return "; ".join(filter(None, [interval(found, digits), infinite]))
 
 
 def listed(names: Sequence[str], *, nothing: str = "none") -> str:
@@ -94,22 +103,19 @@ def headline(results: Results) -> list[str]:
             "that learns from everything."
         ]
     found = [_found(results, region) for region in results.regions]
-    sentence = (
-        f"On {counted(len(results.cases), 'test case')} of {results.params.dataset} "
-        f"{listed(found)}."
-    )
-    return [sentence, *_cautions(results)]
+    cases = counted(len(results.cases), "test case")
+    return [f"On {cases} of {results.params.dataset}, {listed(found)}.", *_cautions(results)]
 
 
 def _found(results: Results, region: str) -> str:
     dice = estimate(results, region, "dice")
     if math.isnan(dice.mean):
-        return f"{region} has no defined Dice"
+        return f"the {region} has no defined Dice"
     if dice.cases == 1:
-        return f"{region} is found with a Dice of {shown(dice.mean)}"
+        return f"the {region} is found with a Dice of {shown(dice.mean)}"
     reach = interval(dice, FIGURES["dice"].digits)
     share = percent(results.params.evaluate.confidence)
-    return f"{region} is found with a mean Dice of {shown(dice.mean)}" + (
+    return f"the {region} is found with a mean Dice of {shown(dice.mean)}" + (
         f" ({share} interval {reach})" if reach else ""
     )
 
