@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from thorax.cli.compare import compare
 from thorax.cli.data import data
 from thorax.cli.experiments import cross_validate, sweep
 from thorax.cli.model import export, model
@@ -31,5 +32,5 @@ def main() -> None:
     """Segment the lungs, and disease inside them, in 3D chest CT."""
 
 
-for command in (predict, score, export, model, cross_validate, sweep, data):
+for command in (predict, score, compare, export, model, cross_validate, sweep, data):
     main.add_command(command)
