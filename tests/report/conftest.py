@@ -14,15 +14,12 @@ from matplotlib.image import imsave
 
 from thorax.cases import DatasetSpec
 from thorax.params import Params, check_params
+from thorax.report.protocol import FIGURES
 from thorax.report.results import Results, Row
 from thorax.specs import SegmenterSpec
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
-COLUMNS = (
-    "dice,iou,sensitivity,precision,nsd,hd95_mm,mean_distance_mm,truth_ml,predicted_ml,"
-    "difference_ml,difference_percent,truth_share,predicted_share,lesions,lesions_predicted,"
-    "lesions_found,lesions_true,lesion_sensitivity,lesion_precision,lesion_f1,brier,ceiling_dice"
-).split(",")
+COLUMNS = tuple(FIGURES)
 ResultsOf = Callable[..., Results]
 
 
@@ -131,8 +128,8 @@ def many(few: Results) -> Results:
             rows.append(_made_up(draw, row(case, region, site), true=true, dice=dice, top=ceiling))
             sides += [replace(rows[-1], side=side) for side in ("right", "left")]
     empty = {"truth_ml": 0.0, "difference_percent": math.nan, "truth_share": 0.0, "lesions": 0.0}
-    rows[7] = replace(rows[7], figures={**rows[7].figures, **empty, "dice": 0.0, "nsd": 0.0,
-                                        "hd95_mm": math.inf, "mean_distance_mm": math.inf})  # fmt: skip
+    far = {"dice": 0.0, "nsd": 0.0, "hd95_mm": math.inf, "mean_distance_mm": math.inf}
+    rows[7] = replace(rows[7], figures={**rows[7].figures, **empty, **far})
     rows[15] = row("case_07", "infection", "south", truth_ml=0.0, predicted_ml=0.0, lesions=0.0)
     return replace(
         few,

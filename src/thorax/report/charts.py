@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from thorax.agreement import bland_altman
 from thorax.figures import COLOURS
@@ -146,9 +146,11 @@ def _box(axes: Axes, values: Sequence[float], level: float) -> None:
     low, middle, high = np.percentile(values, (25, 50, 75))
     if len(values) >= FEW:
         corner = (low, level - SPREAD)
-        look = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.8}
+        look: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Rectangle(corner, high - low, 2 * SPREAD, **look))
-    axes.plot([middle] * 2, [level - SPREAD - 0.08, level + SPREAD + 0.08], color=INK, linewidth=1.6)
+    axes.plot(
+        [middle] * 2, [level - SPREAD - 0.08, level + SPREAD + 0.08], color=INK, linewidth=1.6
+    )
 
 
 def _spread(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -173,7 +175,12 @@ def _points(axes: Axes, results: Results, points: Iterable[Point], colour: str) 
     place = anchors(results)
     for row, x, y in points:
         marker = MARKERS[results.sites.index(row.site) % len(MARKERS)] if results.sites else "o"
-        look = {"facecolor": colour, "edgecolor": INK, "linewidth": 0.6, "zorder": 3}
+        look: dict[str, Any] = {
+            "facecolor": colour,
+            "edgecolor": INK,
+            "linewidth": 0.6,
+            "zorder": 3,
+        }
         drawn = axes.scatter([x], [y], s=26, marker=marker, clip_on=False, **look)
         drawn.set_urls([f"#{place[row.case]}"])
 
@@ -335,7 +342,7 @@ def _lines(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]], log:
         label = short(name.removeprefix("dice_"))
         axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=3, label=label)
     axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
     if log and all(y > 0 for curve in curves.values() for _, y in curve):
         axes.set_yscale("log")

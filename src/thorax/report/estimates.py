@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thorax.conventions import rules
 from thorax.intervals import Interval, bootstrap_mean
@@ -43,11 +43,8 @@ def estimate(results: Results, region: str, figure: str) -> Estimate:
     worked_out = over(rows, figure, results.params.evaluate)
     if not isinstance(known, Mapping) or known.get("mean") is None:
         return worked_out
-    return Estimate(
-        *(number(known.get(name)) for name in ("mean", "median", "low", "high")),
-        cases=worked_out.cases,
-        infinite=worked_out.infinite,
-    )
+    told = {name: number(known.get(name)) for name in ("mean", "median", "low", "high")}
+    return replace(worked_out, **told)  # type: ignore[arg-type]
 
 
 def over(rows: Sequence[Row], figure: str, params: EvaluateParams) -> Estimate:

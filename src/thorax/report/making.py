@@ -86,11 +86,13 @@ def _flat(value: Any) -> str:
         return ", ".join(f"{key} {_flat(one)}" for key, one in value.items()) or "none"
     if isinstance(value, list | tuple):
         return _items(value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _items(values: Any) -> str:
-    return ", ".join(map(str, values)) or "none"
+    return ", ".join(map(_flat, values)) or "none"
 
 
 def split_table(results: Results) -> Table:

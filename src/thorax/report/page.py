@@ -2,17 +2,16 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from thorax.report.estimates import worst_first
 from thorax.report.making import limit_words, making_tables
 from thorax.report.parts import figure_parts
 from thorax.report.results import Results
-from thorax.report.tables import Table, anchors, figures_table, more_figures_table, worst_first
+from thorax.report.tables import Table, anchors, figures_table, more_figures_table
 from thorax.report.wording import headline
 
 
@@ -71,8 +70,8 @@ def render(results: Results, viewer: Fragment | None = None) -> str:
             making=making_tables(results),
             limits=limit_words(results),
             policy=policy(viewer),
-            viewer_style=Markup(viewer.style) if viewer else "",  # noqa: S704
-            viewer_script=Markup(viewer.script) if viewer else "",  # noqa: S704
+            viewer_style=Markup(viewer.style) if viewer else "",
+            viewer_script=Markup(viewer.script) if viewer else "",
         )
     )
 
@@ -100,7 +99,7 @@ def case_views(results: Results, viewer: Fragment | None) -> list[CaseView]:
             sites[case],
             (figures_table(results, case), more_figures_table(results, case)),
             data_uri(results.overlays.get(case, b"")),
-            Markup(places.get(case, "")),  # noqa: S704
+            Markup(places.get(case, "")),
         )
         for case in worst_first(results)
     ]
@@ -123,5 +122,3 @@ def policy(viewer: Fragment | None) -> str:
         digest = base64.b64encode(hashlib.sha256(viewer.script.encode()).digest()).decode()
         rules += [f"script-src 'sha256-{digest}'", "connect-src data: blob:", "worker-src blob:"]
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
-
-

@@ -93,7 +93,7 @@ def _is_measured(results: Results, name: str) -> bool:
 def headline_table(results: Results) -> Table:
     """The figures of each region over all test cases."""
     figures = measured(results, HEADLINE)
-    rows = [
+    rows: list[list[Cell | str]] = [
         [
             region,
             str(estimate(results, region, "dice").cases),
@@ -188,7 +188,9 @@ def site_table(results: Results) -> Table:
 
 def side_table(results: Results) -> Table:
     """The figures of each region, side by side."""
-    figures = [FIGURES[name] for name in HEADLINE if any(name in row.figures for row in results.sides)]
+    figures = [
+        FIGURES[name] for name in HEADLINE if any(name in row.figures for row in results.sides)
+    ]
     groups = []
     for region in results.regions:
         rows = [row for row in results.sides if row.region == region]
@@ -263,9 +265,7 @@ def more_figures_table(results: Results, case: str) -> Table:
 def _of_case(results: Results, case: str, names: Sequence[str], *, caption: str) -> Table:
     rows = [row for row in (*results.rows, *results.sides) if row.case == case]
     rows.sort(key=lambda row: results.regions.index(row.region))
-    figures = [
-        FIGURES[name] for name in names if any(not math.isnan(row[name]) for row in rows)
-    ]
+    figures = [FIGURES[name] for name in names if any(not math.isnan(row[name]) for row in rows)]
     lines = [
         [_place(row), *(shown(row[figure.name], figure.digits) for figure in figures)]
         for row in rows
@@ -304,11 +304,11 @@ def _lesion_cells(total: Mapping[str, float]) -> list[str]:
 
 def calibration_table(results: Results) -> Table:
     """Brier score and expected calibration error of each region."""
-    rows = []
+    rows: list[list[Cell | str]] = []
     for region, bins in results.calibration.items():
         brier = estimate(results, region, "brier")
         voxels = sum(row.get("voxels", 0) for row in bins)
-        cells = [f"{voxels:,.0f}", estimated(brier, FIGURES["brier"])]
-        rows.append([region, *cells, shown(expected_error(bins), 4)])
+        brier_cell = estimated(brier, FIGURES["brier"])
+        rows.append([region, f"{voxels:,.0f}", brier_cell, shown(expected_error(bins), 4)])
     columns = ["Region", "Voxels", "Brier, mean over cases", "ECE"]
     return table("How far the probabilities are to be trusted", columns, rows)

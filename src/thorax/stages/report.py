@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from thorax.cases import load_dataset, load_spec
 from thorax.cases import SPEC as DATASET
+from thorax.cases import load_dataset, load_spec
 from thorax.params import load_params
 from thorax.report.page import render
 from thorax.report.results import Places, gather
