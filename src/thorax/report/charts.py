@@ -28,7 +28,9 @@ MARKERS = "os^DvPX*"
 LONGEST = 22
 """Letters of a name in a chart; pages and tables show all of it."""
 WIDE, SMALL = (4.7, 3.0), (4.7, 2.4)
+POINT: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.6, "zorder": 3, "clip_on": False}
 SPREAD = 0.28
+"""How far points of nearly one value are moved apart, up and down."""
 Point = tuple[Row, float, float]
 
 
@@ -89,13 +91,12 @@ def distribution(results: Results, name: str) -> Chart | None:
     ]
     if not regions:
         return None
-    height = 0.95 + 0.55 * len(regions) + 0.25 * bool(results.sites)
     return chart(
-        lambda drawing: _strips(drawing.subplots(), results, regions, name),
+        lambda drawing: _strips(drawing, results, regions, name),
         key=f"strip-{name}",
         title=f"{figure.heading} of each test case",
         words=_strip_words(results, regions, name),
-        size=(WIDE[0], height),
+        size=(WIDE[0], 0.5 + 0.85 * len(regions)),
         hints=hints(results),
     )
 
@@ -111,25 +112,32 @@ def _strip_words(results: Results, regions: Sequence[str], name: str) -> str:
     return f"{'; '.join(told)}."
 
 
-def _strips(axes: Axes, results: Results, regions: Sequence[str], name: str) -> None:
-    finite = [row[name] for row in results.rows if math.isfinite(row[name])]
+def _strips(drawing: Drawing, results: Results, regions: Sequence[str], name: str) -> None:
+    """One strip a region, each with its own scale: lungs are found far better than lesions."""
+    rows_of_axes = drawing.subplots(len(regions), 1, squeeze=False)
+    for (axes,), region in zip(rows_of_axes, regions, strict=True):
+        _strip(axes, results, region, name)
+    rows_of_axes[-1][0].set_xlabel(FIGURES[name].heading)
+    _explain_sites(drawing, results)
+
+
+def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
+    rows = [row for row in results.of(region) if not math.isnan(row[name])]
+    finite = [row[name] for row in rows if math.isfinite(row[name])]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     edge = high + 0.12 * ((high - low) or 1.0)
-    for level, region in enumerate(reversed(regions)):
-        colour = COLOURS[results.regions.index(region) % len(COLOURS)]
-        rows = [row for row in results.of(region) if not math.isnan(row[name])]
-        _box(axes, [row[name] for row in rows if math.isfinite(row[name])], level)
-        heights = level + _spread([row[name] for row in rows], (edge - low) or 1.0)
-        points = [(row, min(row[name], edge), y) for row, y in zip(rows, heights, strict=True)]
-        _points(axes, results, points, colour)
-    if any(math.isinf(row[name]) for row in results.rows):
-        _add_infinity(axes, high, edge)
-    axes.set_yticks(range(len(regions)), [short(region) for region in reversed(regions)])
-    axes.set_ylim(-0.5, len(regions) - 0.5)
+    heights = _spread([row[name] for row in rows], (edge - low) or 1.0)
+    _box(axes, finite)
+    colour = COLOURS[results.regions.index(region) % len(COLOURS)]
+    points = [(row, min(row[name], edge), y) for row, y in zip(rows, heights, strict=True)]
+    _points(axes, results, points, colour)
+    axes.set_ylim(-0.5, 0.5)
+    axes.set_yticks([0], [short(region)])
     axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.grid(axis="x")
-    axes.set_xlabel(FIGURES[name].heading)
-    _explain_sites(axes, results)
+    if len(finite) < len(rows):
+        _add_infinity(axes, high, edge)
 
 
 def _add_infinity(axes: Axes, high: float, edge: float) -> None:
@@ -139,18 +147,16 @@ def _add_infinity(axes: Axes, high: float, edge: float) -> None:
     axes.set_xticks([*ticks, edge], [*(f"{tick:g}" for tick in ticks), "∞"])
 
 
-def _box(axes: Axes, values: Sequence[float], level: float) -> None:
+def _box(axes: Axes, values: Sequence[float]) -> None:
     """The middle half of the cases and their median; of few cases the median alone."""
     if not values:
         return
     low, middle, high = np.percentile(values, (25, 50, 75))
     if len(values) >= FEW:
-        corner = (low, level - SPREAD)
+        corner = (low, -SPREAD)
         look: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.8}
         axes.add_patch(Rectangle(corner, high - low, 2 * SPREAD, **look))
-    axes.plot(
-        [middle] * 2, [level - SPREAD - 0.08, level + SPREAD + 0.08], color=INK, linewidth=1.6
-    )
+    axes.plot([middle] * 2, [-SPREAD - 0.08, SPREAD + 0.08], color=INK, linewidth=1.6)
 
 
 def _spread(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -185,13 +191,13 @@ def _points(axes: Axes, results: Results, points: Iterable[Point], colour: str) 
         drawn.set_urls([f"#{place[row.case]}"])
 
 
-def _explain_sites(axes: Axes, results: Results) -> None:
+def _explain_sites(drawing: Drawing, results: Results) -> None:
     handles = [
         Line2D([], [], marker=marker, linestyle="", color=INK, markersize=4, label=short(site))
         for site, marker in zip(results.sites, MARKERS, strict=False)
     ]
     if handles:
-        axes.get_figure().legend(  # type: ignore[union-attr]
+        drawing.legend(
             handles=handles, loc="outside upper left", ncols=3, fontsize=8, handletextpad=0.2
         )
 
@@ -221,7 +227,7 @@ def agreement(results: Results, region: str, truth: str, predicted: str) -> Char
         _levels(axes, lines, digits)
         axes.set_xlabel(f"mean of true and found {what}")
         axes.set_ylabel("found − true")
-        _explain_sites(axes, results)
+        _explain_sites(drawing, results)
 
     return chart(
         paint,
@@ -275,8 +281,7 @@ def _curve(drawing: Drawing, bins: Sequence[Figures], colour: str) -> None:
     above.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="dashed")
     x = [row["mean_probability"] for row in bins]
     above.plot(x, [row["observed"] for row in bins], color=INK, linewidth=0.8)
-    look: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.6, "zorder": 3, "clip_on": False}
-    above.scatter(x, [row["observed"] for row in bins], s=28, facecolor=colour, **look)
+    above.scatter(x, [row["observed"] for row in bins], s=28, facecolor=colour, **POINT)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is true")
     above.grid()
     widths = [row["high"] - row["low"] for row in bins]

@@ -151,7 +151,7 @@ def machine_rows(results: Results) -> list[list[str]]:
 def protocol_table(results: Results) -> Table:
     """What each figure means, and how means and intervals are made."""
     rows = [
-        [figure.title if figure.title != "Difference" else figure.heading, figure.meaning]
+        [figure.heading, figure.meaning]
         for figure in FIGURES.values()
         if figure.name in results.columns
     ]
@@ -198,8 +198,8 @@ def rules(results: Results) -> dict[str, str]:
         "Means": "over cases, each counting alike; what is undefined is left out",
         "Intervals": f"{percent(params.confidence)} of the mean, by bootstrap over patients "
         f"({params.interval}, {params.resamples:,} resamples)",
-        "Lesions": f"counted for {listed(params.lesions, nothing='no region')}; found when "
-        f"{overlap} is overlapped; pieces under {params.smallest_lesion_ml:g} mL do not count",
+        "Counting lesions": f"for {listed(params.lesions, nothing='no region')}; found when {overlap} "
+        f"is overlapped; pieces under {params.smallest_lesion_ml:g} mL do not count",
     }
 
 

@@ -1,7 +1,7 @@
 """The parts of the report in their order; where a part has nothing to show, it says why."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from thorax.report.charts import Chart, agreement, distribution, learning, reliability
@@ -17,7 +17,10 @@ from thorax.report.tables import (
 )
 
 STRIPS = ("dice", "nsd", "hd95_mm", "difference_percent", "lesion_sensitivity")
-NO_CASE = "No case was set aside for testing, so that there is nothing to show here."
+NO_CASE = (
+    "There are no figures: no case was set aside for testing. Give `split.fold` a number, or name "
+    "cases under `split.test`, to train a model that can be tested."
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,10 @@ class Part:
 
 
 def figure_parts(results: Results) -> list[Part]:
-    """All parts that stand before the single cases."""
-    makers: tuple[Callable[[Results], Part | None], ...] = (
+    """All parts that stand before the single cases; what only test cases give needs some."""
+    if not results.cases:
+        return [Part("regions", "Region by region", (NO_CASE,)), learning_part(results)]
+    makers: tuple[Callable[[Results], Part], ...] = (
         regions_part,
         sites_part,
         order_part,
@@ -50,30 +55,20 @@ def figure_parts(results: Results) -> list[Part]:
         calibration_part,
         learning_part,
     )
-    return [part for make in makers if (part := make(results)) is not None]
+    return [make(results) for make in makers]
 
 
 def regions_part(results: Results) -> Part:
     """Means by region."""
     lesions = lesion_table(results)
-    tables = (
-        [headline_table(results), *filter(None, [lesions]), *_sides(results)]
-        if results.cases
-        else []
-    )
-    return Part("regions", "Region by region", () if tables else (NO_CASE,), tuple(tables))
-
-
-def _sides(results: Results) -> Iterator[Table]:
-    if results.sides:
-        yield side_table(results)
+    sides = side_table(results) if results.sides else None
+    tables = tuple(filter(None, (headline_table(results), lesions, sides)))
+    return Part("regions", "Region by region", (), tables)
 
 
 def sites_part(results: Results) -> Part:
     """Means by site, where there are several."""
     key, title = "sites", "Site by site"
-    if not results.cases:
-        return Part(key, title, (NO_CASE,))
     if results.sites:
         return Part(key, title, (), (site_table(results),))
     return Part(
@@ -88,8 +83,6 @@ def sites_part(results: Results) -> Part:
 
 def order_part(results: Results) -> Part:
     """The cases, those to look at first at the top."""
-    if not results.cases:
-        return Part("order", "Case by case", (NO_CASE,))
     return Part("order", "Case by case", (), (case_table(results),))
 
 
@@ -98,17 +91,15 @@ def distributions_part(results: Results) -> Part:
     charts = tuple(filter(None, (distribution(results, name) for name in STRIPS)))
     words = (
         "Every point is a test case and leads to its section. The box holds the middle half of the "
-        "cases where there are at least five, the thick line is the median."
+        "cases where there are at least five, the thick line is the median. Each region has a "
+        "scale of its own."
     )
-    key, title = "spread", "How the cases spread"
-    return Part(key, title, (words,), (), charts) if charts else Part(key, title, (NO_CASE,))
+    return Part("spread", "How the cases spread", (words,), (), charts)
 
 
 def agreement_part(results: Results) -> Part:
     """Volumes and shares, found against true."""
     key, title = "agreement", "Volumes, found against true"
-    if not results.cases:
-        return Part(key, title, (NO_CASE,))
     kinds = (("truth_ml", "predicted_ml"), ("truth_share", "predicted_share"))
     charts = [agreement(results, region, *kind) for kind in kinds for region in results.regions]
     words = (
@@ -130,12 +121,11 @@ def calibration_part(results: Results) -> Part:
     charts = tuple(filter(None, (reliability(results, name) for name in results.calibration)))
     if charts:
         words = (
-            "Most voxels are far from any border and have a probability near 0, so that Brier "
-            "score and expected calibration error (ECE) are small in any case: look at the curve."
+            "Voxels outside the truth that were given no probability at all are left out: they "
+            "are most of a scan, and would make every Brier score and expected calibration error "
+            "(ECE) small. The lowest bin lacks them, and looks worse than it is."
         )
         return Part(key, title, (words,), (calibration_table(results),), charts)
-    if not results.cases:
-        return Part(key, title, (NO_CASE,))
     why = (
         "no maps of probabilities were kept (`predict.bits: 0`)"
         if results.params.predict.bits == 0
@@ -152,8 +142,3 @@ def learning_part(results: Results) -> Part:
     if charts and all(math.isnan(row.get("dice", math.nan)) for row in results.history):
         words.append("No case watched the training, so that there is no validation Dice.")
     return Part(key, title, tuple(words), (), charts)
-
-
-def titles(parts: Iterable[Part]) -> dict[str, str]:
-    """Key → title."""
-    return {part.key: part.title for part in parts}

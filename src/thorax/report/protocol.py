@@ -29,43 +29,38 @@ class Figure:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
-FIGURES = {
-    figure.name: figure
-    for figure in (
-        Figure("dice", "Dice", "", 3, "twice the voxels that truth and prediction share, over the "
-               "voxels of both; 1 is a perfect match, 0 none"),
-        Figure("ceiling_dice", "Ceiling", "", 3, "Dice of the truth with itself once it was put on "
-               "the network's canvas and taken off again: what a perfect network would reach"),
-        Figure("iou", "IoU", "", 3, "voxels that both share, over the voxels of either (Jaccard)"),
-        Figure("sensitivity", "Sensitivity", "", 3, "share of the truth that was found"),
-        Figure("precision", "Precision", "", 3, "share of what was found that is true"),
-        Figure("nsd", "NSD", "", 3, "share of both surfaces that lies within the tolerance of the "
-               "other surface (normalised surface Dice, Nikolov et al. 2018)"),
-        Figure("hd95_mm", "HD95", "mm", 1, "95th percentile of the distances from each surface to "
-               "the other (robust Hausdorff distance)"),
-        Figure("mean_distance_mm", "Mean distance", "mm", 2, "average distance from each surface "
-               "to the other (average symmetric surface distance)"),
-        Figure("truth_ml", "Truth", "mL", 0, "volume of the original mask"),
-        Figure("predicted_ml", "Found", "mL", 0, "volume of the predicted mask"),
-        Figure("difference_ml", "Difference", "mL", 0, "volume found minus true volume"),
-        Figure("difference_percent", "Difference", "%", 1, "volume found minus true volume, over "
-               "the true volume"),
-        Figure("truth_share", "True share", "", 3, "true volume over that of the first region"),
-        Figure("predicted_share", "Found share", "", 3, "the same of what was found"),
-        Figure("lesions", "Lesions", "", 0, "connected pieces of the truth"),
-        Figure("lesions_found", "Of them found", "", 0, "lesions that the prediction overlaps"),
-        Figure("lesions_predicted", "Pieces predicted", "", 0, "connected pieces of the "
-               "prediction"),
-        Figure("lesions_true", "Of them true", "", 0, "predicted pieces that overlap the truth"),
-        Figure("lesion_sensitivity", "Lesion sensitivity", "", 3, "share of the lesions found"),
-        Figure("lesion_precision", "Lesion precision", "", 3, "share of predicted pieces that are "
-               "true"),
-        Figure("lesion_f1", "Lesion F1", "", 3, "harmonic mean of lesion sensitivity and lesion "
-               "precision"),
-        Figure("brier", "Brier", "", 4, "mean squared difference of probability and truth over "
-               "all voxels; 0 is perfect"),
-    )
-}  # fmt: skip
+_ALL = (
+    ("dice", "Dice", "", 3, "twice the voxels that truth and prediction share, over the voxels of "
+     "both; 1 is a perfect match, 0 none"),
+    ("ceiling_dice", "Ceiling", "", 3, "Dice of the truth with itself once it was put on the "
+     "network's canvas and taken off again: what a perfect network would reach"),
+    ("iou", "IoU", "", 3, "voxels that both share, over the voxels of either (Jaccard)"),
+    ("sensitivity", "Sensitivity", "", 3, "share of the truth that was found"),
+    ("precision", "Precision", "", 3, "share of what was found that is true"),
+    ("nsd", "NSD", "", 3, "area of both surfaces no farther than the tolerance from the other "
+     "one, over the area of both (surface Dice, Nikolov et al. 2021)"),
+    ("hd95_mm", "HD95", "mm", 1, "the distance to the other surface that 95 % of a surface's area "
+     "does not exceed; the larger of both directions (robust Hausdorff distance)"),
+    ("mean_distance_mm", "Mean distance", "mm", 2, "distance to the other surface, averaged over "
+     "the area of both (average symmetric surface distance)"),
+    ("truth_ml", "Truth", "mL", 0, "volume of the original mask"),
+    ("predicted_ml", "Found", "mL", 0, "volume of the predicted mask"),
+    ("difference_ml", "Difference", "mL", 0, "volume found minus true volume"),
+    ("difference_percent", "Difference", "%", 1, "the same, over the true volume"),
+    ("truth_share", "True share", "", 3, "true volume over that of the first region"),
+    ("predicted_share", "Found share", "", 3, "the same of what was found"),
+    ("lesions", "Lesions", "", 0, "connected pieces of the truth"),
+    ("lesions_found", "Of them found", "", 0, "those of them that the prediction overlaps"),
+    ("lesions_predicted", "Pieces predicted", "", 0, "connected pieces of the prediction"),
+    ("lesions_true", "Of them true", "", 0, "those of them that overlap the truth"),
+    ("lesion_sensitivity", "Lesion sensitivity", "", 3, "share of the lesions that were found"),
+    ("lesion_precision", "Lesion precision", "", 3, "share of the predicted pieces that are true"),
+    ("lesion_f1", "Lesion F1", "", 3, "harmonic mean of lesion sensitivity and precision"),
+    ("brier", "Brier", "", 4, "mean squared difference of probability and truth, over voxels of "
+     "the truth and voxels given any probability; 0 is best"),
+)  # fmt: skip
+FIGURES = {one[0]: Figure(*one) for one in _ALL}
+"""By the column in `scores.csv`, in the order in which they are told of."""
 EXPECTED_ERROR = (
     "mean distance of probability and observed share over the bins of the curve, weighted by "
     "their voxels (expected calibration error)"

@@ -214,7 +214,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content = _read(path, json.loads, {})
+    content: dict[str, Any] = _read(path, json.loads, {})
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a mapping; make it again with `dvc repro --force`")
     return content
@@ -243,7 +243,7 @@ def _pictures(folder: Path) -> dict[str, bytes]:
 
 def _digests(lock: Path, dataset: str) -> dict[str, str]:
     """What the first stage read of the dataset, and its digest."""
-    content = _read(lock, yaml.safe_load, {}) or {}
+    content: dict[str, Any] = _read(lock, yaml.safe_load, {}) or {}
     depends = content.get("stages", {}).get("prepare", {}).get("deps", ())
     return {
         item["path"]: f"{item['hash']} {item[item['hash']]}"

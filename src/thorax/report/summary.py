@@ -17,7 +17,7 @@ from thorax.report.tables import (
     side_table,
     site_table,
 )
-from thorax.report.wording import counted, duration, headline
+from thorax.report.wording import counted, duration, headline, shown
 
 
 def summarise(results: Results) -> str:
@@ -75,8 +75,8 @@ def _model(results: Results) -> Iterator[str]:
     name = made.get("network", {}).get("name", "network")
     yield (
         f"A {name} saw stacks of {2 * model.context + 1} axial planes of {model.canvas}×"
-        f"{model.canvas} pixels, with {low:g} to {high:g} HU as 0 and 1, and was trained with the "
-        f"loss {made.get('loss', 'unknown')} from the seed {made.get('seed', 'unknown')}."
+        f"{model.canvas} pixels, with {shown(low, 0)} to {shown(high, 0)} HU as 0 and 1, and was "
+        f"trained with the loss {made.get('loss', 'unknown')} from the seed {made.get('seed', 'unknown')}."
     )
     split = made.get("split", {})
     learnt, watched = (len(split.get(side, ())) for side in ("train", "validation"))

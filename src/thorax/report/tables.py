@@ -82,7 +82,7 @@ def measured(results: Results, names: Iterable[str]) -> list[Figure]:
 def missing_note(results: Results, names: Iterable[str]) -> tuple[str, ...]:
     """Which of the figures no case has."""
     absent = [name for name in names if not _is_measured(results, name)]
-    titles = list(dict.fromkeys(FIGURES[name].title for name in absent))
+    titles = [FIGURES[name].heading for name in absent]
     return (f"Not measured, or undefined in every case: {listed(titles)}.",) if titles else ()
 
 
