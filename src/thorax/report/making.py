@@ -198,8 +198,8 @@ def rules(results: Results) -> dict[str, str]:
         "Means": "over cases, each counting alike; what is undefined is left out",
         "Intervals": f"{percent(params.confidence)} of the mean, by bootstrap over patients "
         f"({params.interval}, {params.resamples:,} resamples)",
-        "Counting lesions": f"for {listed(params.lesions, nothing='no region')}; found when {overlap} "
-        f"is overlapped; pieces under {params.smallest_lesion_ml:g} mL do not count",
+        "Counting lesions": f"for {listed(params.lesions, nothing='no region')}; found when "
+        f"{overlap} is overlapped; pieces under {params.smallest_lesion_ml:g} mL do not count",
     }
 
 

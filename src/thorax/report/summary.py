@@ -71,12 +71,13 @@ def _model(results: Results) -> Iterator[str]:
     if model is None:
         yield "Nothing is known of the model."
         return
-    low, high = model.window_hu
+    low, high = (shown(hu, 0) for hu in model.window_hu)
+    loss, seed = made.get("loss", "unknown"), made.get("seed", "unknown")
     name = made.get("network", {}).get("name", "network")
     yield (
         f"A {name} saw stacks of {2 * model.context + 1} axial planes of {model.canvas}×"
-        f"{model.canvas} pixels, with {shown(low, 0)} to {shown(high, 0)} HU as 0 and 1, and was "
-        f"trained with the loss {made.get('loss', 'unknown')} from the seed {made.get('seed', 'unknown')}."
+        f"{model.canvas} pixels, with {low} to {high} HU as 0 and 1, and was trained with the "
+        f"loss {loss} from the seed {seed}."
     )
     split = made.get("split", {})
     learnt, watched = (len(split.get(side, ())) for side in ("train", "validation"))
