@@ -1,8 +1,9 @@
 """The page: one file that opens from disk, without a network connection."""
 
 import base64
-import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,21 +14,10 @@ from thorax.report.parts import figure_parts
 from thorax.report.results import Results
 from thorax.report.tables import Table, anchors, figures_table, more_figures_table
 from thorax.report.wording import headline
+from thorax.viewer.pages import Fragment, content_policy
 
-
-@dataclass(frozen=True)
-class Fragment:
-    """A viewer for the page.
-
-    Args:
-        html: Case → the place of its viewer.
-        style: CSS.
-        script: JavaScript.
-    """
-
-    html: dict[str, str]
-    style: str
-    script: str
+MOST_VIEWED = 20
+"""Cases in the viewer, at most: each takes some 2 MB of the page."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class CaseView:
         site: Where it comes from; may be empty.
         figures: Tables of them.
         picture: Its overlay as a data URI; empty where there is none.
-        viewer: Place of its viewer; empty where there is none.
+        viewed: Whether the viewer holds it.
     """
 
     key: str
@@ -48,16 +38,20 @@ class CaseView:
     site: str
     figures: tuple[Table, ...]
     picture: str
-    viewer: Markup
+    viewed: bool
 
 
-def render(results: Results, viewer: Fragment | None = None) -> str:
+def render(
+    results: Results, viewer: Fragment | None = None, *, viewed: Collection[str] = ()
+) -> str:
     """The page as HTML; equal results give equal text.
 
     Args:
         results: What is told of.
-        viewer: Where it is given, each case can be looked at in the page.
+        viewer: Where it is given, cases can be looked at in the page.
+        viewed: Names of the cases that it holds.
     """
+    scripts = [viewer.script, _mover()] if viewer else []
     parts = figure_parts(results)
     return (
         environment()
@@ -66,12 +60,13 @@ def render(results: Results, viewer: Fragment | None = None) -> str:
             results=results,
             headline=headline(results),
             parts=parts,
-            cases=case_views(results, viewer),
+            cases=case_views(results, viewed if viewer else ()),
             making=making_tables(results),
             limits=limit_words(results),
-            policy=policy(viewer),
+            policy=content_policy(scripts),
+            viewer=Markup(viewer.html) if viewer else "",
             viewer_style=Markup(viewer.style) if viewer else "",
-            viewer_script=Markup(viewer.script) if viewer else "",
+            scripts=[Markup(script) for script in scripts],
         )
     )
 
@@ -87,11 +82,10 @@ def environment() -> Environment:
     )
 
 
-def case_views(results: Results, viewer: Fragment | None) -> list[CaseView]:
+def case_views(results: Results, viewed: Collection[str]) -> list[CaseView]:
     """The cases in the order in which to look at them."""
     place = anchors(results)
     sites = {row.case: row.site for row in results.rows}
-    places = viewer.html if viewer else {}
     return [
         CaseView(
             place[case],
@@ -99,7 +93,7 @@ def case_views(results: Results, viewer: Fragment | None) -> list[CaseView]:
             sites[case],
             (figures_table(results, case), more_figures_table(results, case)),
             data_uri(results.overlays.get(case, b"")),
-            Markup(places.get(case, "")),
+            case in viewed,
         )
         for case in worst_first(results)
     ]
@@ -115,10 +109,6 @@ def data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
 
 
-def policy(viewer: Fragment | None) -> str:
-    """What the browser lets the page do: nothing is loaded, and no script but the viewer's runs."""
-    rules = ["default-src 'none'", "style-src 'unsafe-inline'", "img-src data: blob:"]
-    if viewer:
-        digest = base64.b64encode(hashlib.sha256(viewer.script.encode()).digest()).decode()
-        rules += [f"script-src 'sha256-{digest}'", "connect-src data: blob:", "worker-src blob:"]
-    return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
+def _mover() -> str:
+    """The script that puts the viewer into the section of the case that is to be looked at."""
+    return files("thorax.report").joinpath("templates/mover.js").read_text(encoding="utf-8")
