@@ -28,7 +28,16 @@ STAGES = [
     "evaluate",
     "report",
 ]
-RESULTS = ("models/segmenter/*", "data/predictions/*", "reports/*.*", "reports/overlays/*")
+RESULTS = (
+    "models/segmenter/*",
+    "data/predictions/*.nii.gz",
+    "data/predictions/probabilities/*",
+    "reports/*.csv",
+    "reports/metrics.json",
+    "reports/summary.json",
+    "reports/overlays/*",
+)
+"""What does not tell of the time that it took."""
 
 
 def stages_run(log: str) -> list[str]:
