@@ -1,6 +1,7 @@
 """The charts of the report: every test case is a point, and leads to its section."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -59,7 +60,9 @@ def chart(
     hints: Mapping[str, str] | None = None,
 ) -> Chart:
     """Draw under the settings of the report alone, whatever the machine's are."""
-    with style.context(cast(Any, LOOK), after_reset=True):
+    with style.context(cast(Any, LOOK), after_reset=True), warnings.catch_warnings():
+        # Text stays text: what this font lacks, that of the page may have.
+        warnings.filterwarnings("ignore", r"Glyph \d+ ")
         drawing = Drawing(figsize=size, layout="constrained")
         paint(drawing)
         svg = inline_svg(drawing, key=key, title=title, words=words, hints=hints or {})
