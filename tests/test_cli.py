@@ -310,21 +310,94 @@ def masks(save_nifti: SaveNifti) -> tuple[Path, Path]:
 
 def test_each_label_is_a_region_unless_regions_are_named(masks: tuple[Path, Path]) -> None:
     # Label 1: 2 of 4 and 2. Label 2: 1 of 2 and 3. Label 3: 0 of 1 and 0.
-    assert thorax("score", *masks).stdout.splitlines() == [
-        "region             Dice      IoU   truth mL  predicted mL",
-        "label_1        0.666667 0.500000        4.0           2.0",
-        "label_2        0.400000 0.250000        2.0           3.0",
-        "label_3        0.000000 0.000000        1.0           0.0",
+    title, *rows = thorax("score", *masks).stdout.splitlines()
+    assert title.split()[:2] == ["case", "region"]
+    assert [row.split()[:4] + row.split()[-2:] for row in rows] == [
+        ["truth.nii", "label_1", "0.666667", "0.500000", "4.0", "2.0"],
+        ["truth.nii", "label_2", "0.400000", "0.250000", "2.0", "3.0"],
+        ["truth.nii", "label_3", "0.000000", "0.000000", "1.0", "0.0"],
     ]
+    assert rows[2].split()[5] == "inf", "the HD95 of what was not found"
 
 
 def test_regions_are_made_of_the_labels_named(masks: tuple[Path, Path]) -> None:
     # Lung: 4 of 7 and 5.
     regions = ("--region", "lung=1,2,3", "--region", "lesion=2")
-    assert json.loads(thorax("score", *masks, *regions, "--json").stdout) == {
-        "lung": {"dice": 0.666667, "iou": 0.5, "truth_ml": 7.0, "predicted_ml": 5.0},
-        "lesion": {"dice": 0.4, "iou": 0.25, "truth_ml": 2.0, "predicted_ml": 3.0},
+    figures = json.loads(thorax("score", *masks, *regions, "--json").stdout)
+    names = ("dice", "iou", "truth_ml", "predicted_ml")
+    assert {region: [found[name] for name in names] for region, found in figures.items()} == {
+        "lung": [0.666667, 0.5, 7.0, 5.0],
+        "lesion": [0.4, 0.25, 2.0, 3.0],
     }
+    assert figures["lesion"]["truth_share"] == 0.285714
+
+
+def test_another_tool_may_number_its_labels_otherwise(masks: tuple[Path, Path]) -> None:
+    """Its lung is 1 and 2, as that of the truth is 1 to 3."""
+    known = ("--region", "lung=1,2,3", "--predicted-region", "lung=1,2", "--json")
+    assert json.loads(thorax("score", *masks, *known).stdout)["lung"]["dice"] == 0.666667
+    assert refusal("score", *masks, "--predicted-region", "lung=1,2").startswith(
+        "--predicted-region needs --region"
+    )
+    said = refusal("score", *masks, "--region", "lung=1,2,3", "--predicted-region", "scar=1,2")
+    assert said == (
+        "--predicted-region must name the regions of --region, lung, in the same order, got scar"
+    )
+
+
+def test_folders_are_scored_case_by_case_into_a_table(
+    save_nifti: SaveNifti, tmp_path: Path
+) -> None:
+    for case, found in (("ann", 1), ("ben", 0)):
+        save_nifti(f"t/{case}.nii.gz", np.ones((4, 4, 2), np.uint8), CENTIMETRES)
+        save_nifti(f"p/{case}.nii", np.full((4, 4, 2), found, np.uint8), CENTIMETRES)
+    table = tmp_path / "scores.csv"
+    folders = (tmp_path / "t", tmp_path / "p")
+    printed = thorax("score", *folders, "--region", "lung=1", "--output", table).stdout
+    assert [line.split()[:3] for line in printed.splitlines()[1:]] == [
+        ["ann", "lung", "1.000000"], ["ben", "lung", "0.000000"],
+    ]  # fmt: skip
+    rows = table.read_text().splitlines()
+    assert rows[0].startswith("case,site,region,dice,")
+    assert [row.split(",")[:4] for row in rows[1:]] == [
+        ["ann", "", "lung", "1"], ["ben", "", "lung", "0"],
+    ]  # fmt: skip
+    figures = json.loads(thorax("score", *folders, "--region", "lung=1", "--json").stdout)
+    assert (figures["ben"]["lung"]["dice"], figures["ben"]["lung"]["hd95_mm"]) == (0, "inf")
+
+
+def test_a_missing_prediction_is_no_silent_omission(save_nifti: SaveNifti, tmp_path: Path) -> None:
+    for path in ("t/ann.nii", "t/ben.nii", "p/ann.nii"):
+        save_nifti(path, np.ones((4, 4, 2), np.uint8), CENTIMETRES)
+    folders = (tmp_path / "t", tmp_path / "p")
+    assert "1 of 2 true masks have no prediction" in refusal("score", *folders)
+    assert thorax("score", *folders, "--allow-missing").exit_code == 0
+
+
+def test_the_tolerance_of_a_region_can_be_set(save_nifti: SaveNifti) -> None:
+    """The prediction ends one plane of 10 mm short."""
+    truth = np.ones((4, 4, 4), np.uint8)
+    short = truth.copy()
+    short[..., 3] = 0
+    masks = [save_nifti(f"{n}.nii", v, CENTIMETRES) for n, v in (("t", truth), ("p", short))]
+    figures = {
+        tolerance: json.loads(
+            thorax("score", *masks, "--region", "lung=1", *tolerance, "--json").stdout
+        )["lung"]["nsd"]
+        for tolerance in ((), ("--tolerance", "lung=10"))
+    }
+    assert figures[()] < 1
+    assert figures["--tolerance", "lung=10"] == 1
+    for wrong in ("lung", "lung=thin", "lung=-1", "=3"):
+        said = refusal("score", *masks, "--tolerance", wrong)
+        assert said == f"a tolerance must look like lung=1.5, in mm, got `{wrong}`"
+
+
+def test_lesions_are_counted_where_that_is_asked_for(masks: tuple[Path, Path]) -> None:
+    wanted = ("--region", "lung=1,2,3", "--region", "lesion=2", "--lesions", "lesion", "--json")
+    figures = json.loads(thorax("score", *masks, *wanted).stdout)
+    assert (figures["lesion"]["lesions"], figures["lesion"]["lesions_found"]) == (1, 1)
+    assert "lesions" not in figures["lung"]
 
 
 def test_labels_that_no_region_names_are_refused_unless_ignored(
@@ -340,7 +413,7 @@ def test_labels_that_no_region_names_are_refused_unless_ignored(
 def test_what_is_undefined_is_null_in_json(save_nifti: SaveNifti) -> None:
     empty = save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8))
     figures = json.loads(thorax("score", empty, empty, "--region", "lung=1", "--json").stdout)
-    assert figures == {"lung": {"dice": None, "iou": None, "truth_ml": 0.0, "predicted_ml": 0.0}}
+    assert (figures["lung"]["dice"], figures["lung"]["truth_ml"]) == (None, 0.0)
 
 
 def test_masks_on_different_grids_are_refused(

@@ -2,11 +2,12 @@
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from thorax.doubt import Doubt, agreement, certainty, continuity, doubts
+from thorax.doubt import Doubt, agreement, certainty, continuity, doubts, implausible
 from thorax.geometry import place_whole
 from thorax.scans import Scan
 
@@ -242,3 +243,47 @@ def test_lungs_as_experts_draw_them_give_no_reason(real_scans: Path) -> None:
     missing[50] = 0
     (lung,) = doubts(missing[..., None], [missing[..., None] >= 0.5], threshold=0.5)
     assert lung.reasons("lung") == ["lung: neighbouring planes differ (Dice 0.00)"]
+
+
+# Volumes
+
+
+def of_lung(right_ml: float, left_ml: float, *touches: str) -> dict[str, Any]:
+    """Statistics of two lungs."""
+    sides = {"right": {"volume_ml": right_ml}, "left": {"volume_ml": left_ml}}
+    whole = {"volume_ml": right_ml + left_ml, "touches": list(touches)}
+    return {"regions": {"lung": {"whole": whole, **sides}}}
+
+
+@pytest.mark.parametrize(
+    ("statistics", "reasons"),
+    [
+        pytest.param(of_lung(2400, 2000), [], id="two lungs"),
+        pytest.param(
+            of_lung(300, 200.4),
+            ["lung: 500 mL is unlike an adult's (1000 to 10000 mL)"],
+            id="too small",
+        ),
+        pytest.param(
+            of_lung(9000, 4000),
+            ["lung: 13000 mL is unlike an adult's (1000 to 10000 mL)"],
+            id="too large",
+        ),
+        pytest.param(
+            of_lung(2400, 30), ["lung: hardly any of it is on the left (30 mL)"], id="one lung"
+        ),
+        pytest.param(
+            of_lung(2400, 2000, "feet", "head"),
+            ["lung: reaches the end of the scan (feet, head); some of it may not be there"],
+            id="cut off",
+        ),
+        pytest.param({"regions": {"scar": {}}}, [], id="no lung"),
+    ],
+)
+def test_what_is_unlike_a_chest_is_said(statistics: dict[str, Any], reasons: list[str]) -> None:
+    assert list(implausible(statistics)) == reasons
+
+
+def test_where_sides_are_not_told_none_is_missed() -> None:
+    whole = {"volume_ml": 4000.0, "touches": []}
+    assert list(implausible({"regions": {"lung": {"whole": whole}}})) == []

@@ -139,6 +139,13 @@ def test_a_folder_that_holds_dicom_is_one_scan_at_any_depth() -> None:
     assert found("in/ben", "out") == {"ben": ("in/ben", "out/ben.nii.gz")}
 
 
+def test_dicom_without_a_preamble_is_found_too() -> None:
+    folder = Path("in/old")
+    folder.mkdir(parents=True)
+    (folder / "IM1").write_bytes(b"\x08\x00" + bytes(200))
+    assert found("in", "out") == {"old": ("in/old", "out/old.nii.gz")}
+
+
 def test_dots_stand_for_the_folder_that_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     dicom("P1/IM1")
     Path("P1/sub").mkdir()

@@ -1,131 +1,70 @@
 """Scores: volumetric, counted by hand, over cases by NumPy's own."""
 
+import json
 import math
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from thorax.errors import InputError
+from thorax.conventions import rules
+from thorax.lesions import Lesions
 from thorax.overlap import Overlap
-from thorax.regions import Regions
-from thorax.scans import Scan
-from thorax.scores import Score, found_regions, score_masks, scores_csv, summarise
-
-SaveNifti = Callable[..., Path]
-
-REGIONS = Regions({"lung": (1, 2), "infection": (2,)})
-AFFINE = np.diag([0.5, 0.5, 4.0, 1.0])
-
-
-# Two planes of 2×3 voxels.
-TRUTH = np.array([[[1, 1, 0], [1, 2, 0]], [[0, 0, 0], [2, 2, 2]]], np.uint8)
-FOUND = np.array([[[1, 0, 0], [2, 2, 0]], [[0, 0, 1], [2, 1, 0]]], np.uint8)
-
-
-@pytest.fixture
-def masks(save_nifti: SaveNifti) -> tuple[Scan, Scan]:
-    """Return a mask that is true, and one that was found."""
-    true, found = (np.moveaxis(labels, 0, 2) for labels in (TRUTH, FOUND))
-    return Scan(save_nifti("truth.nii.gz", true, AFFINE)), Scan(
-        save_nifti("found.nii.gz", found, AFFINE)
-    )
-
-
-def test_voxels_are_counted_by_region(masks: tuple[Scan, Scan]) -> None:
-    """Lung 1 and 2: 7 true, 6 found, 5 both; infection 2: 4 true, 3 found, 2 both."""
-    assert score_masks(*masks, REGIONS) == {
-        "lung": Overlap(both=5, truth=7, predicted=6),
-        "infection": Overlap(both=2, truth=4, predicted=3),
-    }
-
-
-def test_all_slabs_are_counted(save_nifti: SaveNifti) -> None:
-    """50 planes are four slabs; the file of the prediction has its highest plane first."""
-    truth, found = np.zeros((2, 1, 50), np.uint8), np.zeros((2, 1, 50), np.uint8)
-    truth[0], found[0, 0, 10:] = 1, 1
-    found[1, 0, 49] = 1
-    flipped = np.diag([1.0, 1, -1, 1])
-    flipped[2, 3] = 49
-    counts = score_masks(
-        Scan(save_nifti("truth.nii.gz", truth, np.eye(4))),
-        Scan(save_nifti("found.nii.gz", found[:, :, ::-1], flipped)),
-        Regions({"lung": (1,)}),
-    )
-    assert counts == {"lung": Overlap(both=40, truth=50, predicted=41)}
-
-
-def test_masks_on_other_grids_are_refused(masks: tuple[Scan, Scan], save_nifti: SaveNifti) -> None:
-    narrow = Scan(save_nifti("narrow.nii", np.zeros((2, 2, 2), np.uint8), AFFINE))
-    with pytest.raises(InputError, match=r"narrow\.nii has \(2, 2, 2\) and .*truth.* \(2, 3, 2\)"):
-        score_masks(masks[0], narrow, REGIONS)
-    moved = AFFINE.copy()
-    moved[2, 3] = 4.0
-    elsewhere = Scan(save_nifti("elsewhere.nii", np.zeros((2, 3, 2), np.uint8), moved))
-    with pytest.raises(InputError, match=r"elsewhere\.nii lies elsewhere in the patient than"):
-        score_masks(masks[0], elsewhere, REGIONS)
-
-
-def test_labels_that_no_region_names_are_refused(masks: tuple[Scan, Scan]) -> None:
-    with pytest.raises(InputError, match=r"label values \[2\] belong to no region"):
-        score_masks(*masks, Regions({"lung": (1,)}))
-
-
-# Regions that are found
-
-
-def test_each_label_of_either_mask_is_a_region(save_nifti: SaveNifti) -> None:
-    masks = (
-        Scan(save_nifti(f"{label}.nii", np.array([[[0, label, 3]]], np.uint8)))
-        for label in (200, 7)
-    )
-    regions = found_regions(*masks)
-    assert dict(regions.labels) == {"label_3": (3,), "label_7": (7,), "label_200": (200,)}
-
-
-def test_empty_masks_have_no_regions(save_nifti: SaveNifti) -> None:
-    mask = Scan(save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8)))
-    with pytest.raises(InputError, match=r"must show 1 to 8 label values .* show 0"):
-        found_regions(mask, mask)
-
-
-def test_a_ct_taken_for_a_mask_has_too_many_regions(save_nifti: SaveNifti) -> None:
-    ct = Scan(save_nifti("ct.nii", np.arange(12, dtype=np.int16).reshape(2, 2, 3)))
-    with pytest.raises(InputError, match=r"must show 1 to 8 label values .*ct\.nii show 11"):
-        found_regions(ct)
-
-
-def test_negative_labels_are_refused(save_nifti: SaveNifti) -> None:
-    ct = Scan(save_nifti("ct.nii", np.array([[[-1000, 40]]], np.int16)))
-    with pytest.raises(InputError, match=r"must be made of label values 1\.\.255, got \[-1000\]"):
-        found_regions(ct)
-
+from thorax.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
+from thorax.surface import surface_distances
 
 # Figures
+
+
+def shown(score: Score) -> dict[str, float]:
+    """The figures of a row that are known."""
+    return {name: value for name, value in score.row().items() if value == value and value != ""}
 
 
 def test_a_row_by_hand() -> None:
     """Voxels of 0.5 × 0.5 × 4 mm are 1 mm³, and 1000 of them a millilitre."""
     score = Score("p1", "lung", Overlap(3000, 4000, 6000), 0.001, Overlap(3960, 4000, 4000))
-    assert score.row() == {
+    assert shown(score) == {
         "case": "p1",
         "region": "lung",
         "dice": 0.6,
         "iou": 3 / 7,
+        "sensitivity": 0.75,
+        "precision": 0.5,
         "truth_ml": 4.0,
         "predicted_ml": 6.0,
+        "difference_ml": 2.0,
+        "difference_percent": 50.0,
         "ceiling_dice": 0.99,
     }
 
 
-def test_the_volume_of_a_voxel_is_that_of_the_grid(masks: tuple[Scan, Scan]) -> None:
-    """0.5 · 0.5 · 4 mm³; 7 voxels of lung are 7 mm³."""
-    counts = score_masks(*masks, REGIONS)
-    row = Score("p1", "lung", counts["lung"], masks[0].grid.voxel_ml).row()
-    assert row["truth_ml"] == pytest.approx(0.007)
-    assert row["predicted_ml"] == pytest.approx(0.006)
-    assert math.isnan(row["ceiling_dice"])
+def test_disease_is_told_as_a_share_of_the_first_region() -> None:
+    """10 of 40 true voxels, 6 of 30 found ones."""
+    within = Overlap(25, 40, 30)
+    row = Score("p1", "infection", Overlap(5, 10, 6), 0.001, within=within).row()
+    assert (row["truth_share"], row["predicted_share"]) == (0.25, 0.2)
+    row = Score("p1", "infection", Overlap(0, 0, 6), 0.001, within=Overlap(0, 0, 30)).row()
+    assert math.isnan(row["truth_share"])
+
+
+def test_distances_are_those_at_the_tolerance_of_the_region() -> None:
+    """A voxel, and the next one, 3 mm further: half of both surfaces is shared."""
+    truth, found = np.zeros((2, 1, 1, 4), bool)
+    truth[0, 0, 1] = found[0, 0, 2] = True
+    surfaces = surface_distances(truth, found, (1, 1, 3))
+    near, far = (
+        Score("p", "lung", Overlap(0, 1, 1), 0.003, surfaces=surfaces, tolerance_mm=tolerance).row()
+        for tolerance in (1.0, 3.0)
+    )
+    assert (near["nsd"], far["nsd"]) == (0.5, 1.0)
+    assert near["hd95_mm"] == far["hd95_mm"] == 3
+
+
+def test_what_an_empty_mask_counts_says_the_convention() -> None:
+    nothing = surface_distances(*np.zeros((2, 3, 3, 3), bool), (1, 1, 1))
+    score = Score("p", "lung", Overlap(), 0.1, surfaces=nothing, diagonal_mm=500.0)
+    assert math.isnan(score.row()["dice"])
+    assert score.row(rules("metrics-reloaded"))["dice"] == 1
 
 
 NOTHING = Overlap(0, 0, 0)
@@ -150,6 +89,7 @@ def test_figures_over_cases() -> None:
             "mean": pytest.approx(np.mean(values), abs=1e-6),
             "median": pytest.approx(np.median(values), abs=1e-6),
             "sd": pytest.approx(np.std(values, ddof=1), abs=1e-6),
+            "cases": 3,
             "pooled": pytest.approx(pooled, abs=1e-6),
         }
 
@@ -175,20 +115,73 @@ def test_regions_are_summed_up_apart_in_their_order() -> None:
 
 def test_one_case_has_no_deviation() -> None:
     dice = summarise(CASES[:1])["lung"]["dice"]
-    assert dice == {"mean": 0.6, "median": 0.6, "sd": None, "pooled": 0.6}
+    assert dice == {"mean": 0.6, "median": 0.6, "sd": None, "cases": 1, "pooled": 0.6}
 
 
 def test_figures_without_any_case_are_none_and_not_nan() -> None:
     """JSON knows no NaN."""
     lung = summarise(CASES[3:])["lung"]
-    nothing = {"mean": None, "median": None, "sd": None, "pooled": None}
-    assert lung == {"dice": nothing, "iou": nothing, "ceiling_dice": None, "cases": 0}
+    nothing = {"mean": None, "median": None, "sd": None, "cases": 0, "pooled": None}
+    assert lung["dice"] == lung["iou"] == nothing
+    assert (lung["ceiling_dice"], lung["cases"]) == (None, 0)
+    json.dumps(lung, allow_nan=False)
+
+
+def test_infinite_distances_are_left_out_of_means_and_counted() -> None:
+    """One case is missed whole; the other is 2 mm off."""
+    truth, found = np.zeros((2, 4, 3, 3), bool)
+    truth[1], found[2] = True, True
+    surfaces = [surface_distances(truth, mask, (2, 1, 1)) for mask in (found, found & False)]
+    scores = [
+        Score("a", "lung", Overlap(0, 9, 9), 0.1, surfaces=surfaces[0]),
+        Score("b", "lung", Overlap(0, 9, 0), 0.1, surfaces=surfaces[1], diagonal_mm=10.0),
+    ]
+    ours = summarise(scores)["lung"]["hd95_mm"]
+    assert (ours["mean"], ours["cases"], ours["infinite"]) == (2, 1, 1)
+    worst = summarise(scores, rules("metrics-reloaded"))["lung"]["hd95_mm"]
+    assert (worst["mean"], worst["cases"], worst["infinite"]) == (6, 2, 0)
+    assert summarise(scores, rules("surface-distance"))["lung"]["hd95_mm"]["mean"] is None
+
+
+def test_means_have_intervals_where_these_are_asked_for() -> None:
+    dices = np.linspace(0.9, 0.99, 10)
+    scores = [
+        Score(str(place), "lung", Overlap(round(1000 * dice), 1000, 1000), 0.1)
+        for place, dice in enumerate(dices)
+    ]
+    dice = summarise(scores, intervals=Intervals(resamples=500))["lung"]["dice"]
+    assert dice["method"] == "bca"
+    assert 0.9 < dice["low"] < dice["mean"] < dice["high"] < 0.99
+    few = summarise(scores[:2], intervals=Intervals())["lung"]["dice"]
+    assert (few["low"], few["high"], few["method"]) == (None, None, None)
+
+
+def test_the_headline_is_short() -> None:
+    """DVC shows each figure as a column."""
+    lung = headline(summarise(CASES, intervals=Intervals(resamples=100)))["lung"]
+    assert lung["dice"] == {
+        "mean": 0.533333, "median": 0.6, "sd": pytest.approx(0.503322), "pooled": 0.52,
+    }  # fmt: skip
+    assert list(lung) == ["dice", "iou", "ceiling_dice", "cases"]
 
 
 def test_scores_as_csv() -> None:
-    assert scores_csv([*CASES[:1], CASES[3], Score('e, "f"', "lung", Overlap(0, 0, 5), 0.1)]) == (
-        "case,region,dice,iou,truth_ml,predicted_ml,ceiling_dice\n"
-        "a,lung,0.6,0.428571,0.004,0.006,1\n"
-        "d,lung,,,0,0,\n"
-        '"e, ""f""",lung,0,0,0,0.5,\n'
+    table = scores_csv(
+        [*CASES[:1], CASES[3], Score('e, "f"', "lung", Overlap(0, 0, 5), 0.1, site="A")]
+    ).splitlines()
+    assert table[0] == (
+        "case,site,region,dice,iou,sensitivity,precision,nsd,hd95_mm,mean_distance_mm,truth_ml,"
+        "predicted_ml,difference_ml,difference_percent,truth_share,predicted_share,lesions,"
+        "lesions_predicted,lesions_found,lesions_true,lesion_sensitivity,lesion_precision,"
+        "lesion_f1,brier,ceiling_dice"
     )
+    assert table[1] == "a,,lung,0.6,0.428571,0.75,0.5,,,,0.004,0.006,0.002,50,,,,,,,,,,,1"
+    assert table[2] == "d,,lung,,,,,,,,0,0,0,,,,,,,,,,,,"
+    assert table[3] == '"e, ""f""",A,lung,0,0,,0,,,,0,0.5,0.5,,,,,,,,,,,,'
+
+
+def test_lesions_and_sides_have_columns_of_their_own() -> None:
+    """2 of 4 lesions found, 1 of 3 pieces true."""
+    score = Score("a", "scar", Overlap(1, 2, 2), 0.1, lesions=Lesions(4, 3, 2, 1), side="left")
+    assert scores_csv([score]).splitlines()[1].endswith(",4,3,2,1,0.5,0.333333,0.4,,")
+    assert sides_csv([score]).splitlines()[1].startswith("a,,scar,left,0.5,")

@@ -46,8 +46,7 @@ def segment(
     """Segment a scan as `thorax predict` does, and return the files written."""
     found = segmenter.find(segmenter.open(scan, domain=domain), threshold=threshold)
     outputs = outputs_of(mask, segmenter.regions.names, bits=bits)
-    limit = segmenter.spec.threshold if threshold is None else threshold
-    write_outputs(found, outputs, regions=segmenter.regions, threshold=limit, watch=watch)
+    write_outputs(found, outputs, watch=watch)
     return list(outputs.files)
 
 

@@ -11,13 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from thorax.engines import Device, EngineName, Precision
 from thorax.errors import InputError
-from thorax.intensity import parse_intensity
+from thorax.intensity import LOWEST_HU, parse_intensity
 from thorax.outputs import outputs_of, restored_slabs, write_outputs
-from thorax.predicting import NAN_HU
 from thorax.scans import Scan, check_name
 from thorax.segmenter import Found, Segmenter
 from thorax.segmenter import load as load_model
-from thorax.volumes import Volumes
+from thorax.volumes import Volumes, volumes_ml
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +34,12 @@ class Segmentation:
     affine: NDArray[np.float64]
     statistics: dict[str, Any]
     notes: tuple[str, ...]
-    _segmenter: Segmenter
     _found: Found
-    _threshold: float
 
     @property
     def volumes_ml(self) -> dict[str, float]:
         """Volume of each region in millilitres."""
-        regions = self.statistics["regions"]
-        return {name: figures["whole"]["volume_ml"] for name, figures in regions.items()}
+        return volumes_ml(self.statistics)
 
     @property
     def image(self) -> Any:
@@ -64,9 +60,8 @@ class Segmentation:
             InputError: The name ends otherwise, or the folder cannot be written.
         """
         check_name(Path(path))
-        regions = self._segmenter.regions
-        outputs = outputs_of(Path(path), regions.names, preview=preview)
-        write_outputs(self._found, outputs, regions=regions, threshold=self._threshold)
+        outputs = outputs_of(Path(path), self._found.regions.names, preview=preview)
+        write_outputs(self._found, outputs)
         return list(outputs.files)
 
 
@@ -104,24 +99,20 @@ class Predictor:
         segmenter = self._segmenter
         opened = segmenter.open(_scan(scan, affine), domain=parse_intensity(intensity))
         found = segmenter.find(opened, threshold=threshold)
-        limit = segmenter.spec.threshold if threshold is None else threshold
         shown = opened.held.scan
-        labels = np.empty((*shown.grid.shape[:2], shown.grid.shape[2]), dtype=np.uint8)
+        labels = np.empty(shown.grid.shape, dtype=np.uint8)
         volumes = Volumes(segmenter.regions.names, shown.grid)
-        for slab in restored_slabs(found, limit):
+        for slab in restored_slabs(found):
             planes = segmenter.regions.merge(slab.masks)
             labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
             volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
-        doubts = zip(segmenter.regions.names, found.doubts, strict=True)
-        reasons = [reason for name, doubt in doubts for reason in doubt.reasons(name)]
+        statistics = volumes.result()
         return Segmentation(
             np.ascontiguousarray(shown.to_stored(labels)),
             np.array(shown.stored.affine, dtype=np.float64),
-            volumes.result(),
-            (*opened.notes, *found.notes, *reasons),
-            segmenter,
+            statistics,
+            (*opened.notes, *found.notes, *found.reasons(statistics)),
             found,
-            limit,
         )
 
 
@@ -136,10 +127,11 @@ def load(
 
     Args:
         models: Files that ``thorax export`` wrote, or folders that training left.
-        engine: What runs them; the fastest that can unless given.
+        engine: What runs them. Unless given: OpenVINO for a file, Keras for a folder.
         device: What it runs on.
         precision: ``float32`` forbids half precision.
-        variants: Also segment mirrored and shifted variants, and take the mean.
+        variants: Also segment shifted variants, and mirrored ones if the model was trained so, and
+            take the mean.
 
     Raises:
         InputError: A model cannot be loaded, or they do not go together.
@@ -154,14 +146,14 @@ def load(
 
 def _scan(scan: Any, affine: ArrayLike | None) -> Scan:
     if isinstance(scan, str | Path):
-        return Scan(Path(scan), nan=NAN_HU)
+        return Scan(Path(scan), nan=LOWEST_HU)
     if isinstance(scan, nibabel.spatialimages.SpatialImage):
         return Scan.in_memory(
-            np.asanyarray(scan.dataobj), scan.affine, name="the image", nan=NAN_HU
+            np.asanyarray(scan.dataobj), scan.affine, name="the image", nan=LOWEST_HU
         )
     if affine is None:
         raise InputError("an array needs its affine: segment(voxels, affine)")
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise InputError(f"an affine must have shape (4, 4), got {matrix.shape}")
-    return Scan.in_memory(np.asanyarray(scan), matrix, name="the array", nan=NAN_HU)
+    return Scan.in_memory(np.asanyarray(scan), matrix, name="the array", nan=LOWEST_HU)

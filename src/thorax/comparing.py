@@ -22,7 +22,7 @@ Figures = Mapping[str, float]
 _FLIPS = 9999
 """All signs of 13 cases; of more cases, so many are drawn."""
 _DIGITS = 12
-"""Of a difference, counted from the first digit of the figures; what follows is rounding."""
+"""Of a figure, from its first one on; what follows is rounding."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def compare_figures(
     common = [case for case in before if case in after]
     whole = [case for case in common if math.isfinite(before[case]) and math.isfinite(after[case])]
     first, second = (_oriented([it[case] for case in whole], metric) for it in (before, after))
-    differences = _rounded(second - first, np.abs([*first, *second]))
+    differences = _rounded(second - first, np.array([*first, *second]))
     return Comparison(
         baseline=baseline_name,
         name=name,
@@ -192,7 +192,7 @@ def paired_test(
         return PairedTest(1.0, least, exact=True)
     weights = _signed_ranks(values) if test == "wilcoxon" else values
     turned = stats.permutation_test(
-        (weights,),
+        (_whole(weights),),
         np.sum,
         permutation_type="samples",
         vectorized=True,
@@ -271,10 +271,17 @@ def _rounded(
     differences: NDArray[np.float64], magnitudes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Without the rounding errors of the subtraction, which would break ties between ranks."""
-    largest = float(magnitudes.max(initial=0))
-    if largest == 0:
-        return differences
-    return np.round(differences, _DIGITS - math.floor(math.log10(largest)))
+    return np.round(differences, _decimals(magnitudes))
+
+
+def _whole(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In proportion, as whole numbers: sums that are equal on paper are equal then."""
+    return np.rint(values * 10.0 ** _decimals(values))
+
+
+def _decimals(values: NDArray[np.float64]) -> int:
+    largest = float(np.abs(values).max(initial=0))
+    return _DIGITS - math.floor(math.log10(largest)) if largest else 0
 
 
 def _signed_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,14 +4,16 @@ All figures are of the canvas. None replaces a look at the mask; they say which 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.geometry import place_whole
 from thorax.overlap import overlap
+from thorax.sides import side_names
 
 LEAST_CERTAINTY = 0.9
 """Certainty below which a region is said to be in doubt."""
@@ -21,6 +23,14 @@ LEAST_CONTINUITY = 0.5
 """Dice of neighbouring planes below which a region is said to jump."""
 LEAST_PLANES = 6
 """Planes that a region must have for its continuity to be told."""
+LUNG = "lung"
+"""The region that is known to have a volume, and two sides."""
+PLAUSIBLE_ML = (1000, 10_000)
+"""Both lungs of adults: from less than what stays after breathing out (residual volume about
+1.2 L) to more than what the largest breathe in (total capacity about 6 L, 8 L in tall men; Stocks
+and Quanjer, Eur Respir J 1995;8:492-506)."""
+LEAST_SIDE = 0.1
+"""Share of both lungs below which a side is said to be missing; the left one has about 0.45."""
 STRAY = 0.01
 """What ends a region is no stray speck if at least this share of the region lies there."""
 _AT_A_TIME = 32
@@ -99,6 +109,27 @@ def certainty(probabilities: NDArray[np.float32], *, threshold: float) -> float 
         drawn += float(fractions.sum(dtype=np.float64))
         whole += float(slab.sum(dtype=np.float64))
     return 2 * common / (whole + drawn) if drawn else None
+
+
+def implausible(statistics: dict[str, Any]) -> Iterator[str]:
+    """What is unlike a whole chest in the volumes of the lung: too small, one-sided, cut off.
+
+    Args:
+        statistics: As `thorax.volumes.Volumes` gives them; without a region `lung` nothing is said.
+    """
+    lung = statistics["regions"].get(LUNG)
+    if lung is None:
+        return
+    volume = lung["whole"]["volume_ml"]
+    low, high = PLAUSIBLE_ML
+    if not low <= volume <= high:
+        yield f"{LUNG}: {volume:.0f} mL is unlike an adult's ({low} to {high} mL)"
+    for side in side_names.values():
+        if side in lung and lung[side]["volume_ml"] < LEAST_SIDE * volume:
+            yield f"{LUNG}: hardly any of it is on the {side} ({lung[side]['volume_ml']:.0f} mL)"
+    faces = ", ".join(lung["whole"]["touches"])
+    if faces:
+        yield f"{LUNG}: reaches the end of the scan ({faces}); some of it may not be there"
 
 
 def agreement(masks: Sequence[Masks]) -> float | None:

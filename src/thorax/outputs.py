@@ -116,9 +116,7 @@ class RestoredSlab:
     restorer: Restorer
 
 
-def write_outputs(
-    found: Found, outputs: Outputs, *, regions: Regions, threshold: float, watch: Watch = iter
-) -> dict[str, Any]:
+def write_outputs(found: Found, outputs: Outputs, *, watch: Watch = iter) -> dict[str, Any]:
     """Write what was found, on the scan's own grid; all files whole, or none.
 
     Planes are restored slab by slab, and packed and written in a thread of their own.
@@ -126,8 +124,6 @@ def write_outputs(
     Args:
         found: What was found.
         outputs: Where things go.
-        regions: Tell the labels of the mask.
-        threshold: Restored probability from which on a voxel belongs to a region.
         watch: Wraps the slabs that are worked on, for instance in a progress bar.
 
     Returns:
@@ -136,9 +132,9 @@ def write_outputs(
     Raises:
         InputError: The scan is damaged, or a file cannot be written.
     """
-    scan = found.opened.held.scan
+    scan, regions = found.opened.held.scan, found.regions
     volumes = Volumes(regions.names, scan.grid)
-    sketch = _sketch(found, threshold) if outputs.preview else None
+    sketch = _sketch(found) if outputs.preview else None
     with ExitStack() as files, _in_turn() as later:
         mask = files.enter_context(_labels(outputs.mask, scan, regions))
         top = 2**outputs.bits - 1
@@ -146,25 +142,24 @@ def write_outputs(
             files.enter_context(mask_file(path, scan, scale=1 / top, bits=outputs.bits))
             for path in outputs.maps
         ]
-        for slab in restored_slabs(found, threshold, watch):
+        for slab in restored_slabs(found, watch):
             later(_write_slab, slab, mask, maps, top)
             volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
             if sketch:
                 sketch.add(slab.start, slab.hu, slab.masks)
     statistics = volumes.result()
     if outputs.preview and sketch:
-        sketch.draw(outputs.preview, statistics, regions.names)
+        sketch.draw(outputs.preview, statistics)
     if outputs.statistics:
         write_text(outputs.statistics, json.dumps(statistics, indent=1) + "\n")
     return statistics
 
 
-def restored_slabs(found: Found, threshold: float, watch: Watch = iter) -> Iterator[RestoredSlab]:
+def restored_slabs(found: Found, watch: Watch = iter) -> Iterator[RestoredSlab]:
     """Take what was found off the canvas, slab by slab, in the order in which the file has them.
 
     Args:
         found: What was found.
-        threshold: Restored probability from which on a voxel belongs to a region.
         watch: Wraps the slabs.
     """
     domain, restorer = found.opened.recognised.domain, Restorer(found.placement)
@@ -176,7 +171,9 @@ def restored_slabs(found: Found, threshold: float, watch: Watch = iter) -> Itera
         if found.sides is not None:
             sides = restorer.whole(restorer.nearest(found.sides[start:stop]))
         hu = whole_hu(domain.to_hu(planes))
-        yield RestoredSlab(start, hu, boxes, restorer.whole(boxes >= threshold), sides, restorer)
+        yield RestoredSlab(
+            start, hu, boxes, restorer.whole(boxes >= found.threshold), sides, restorer
+        )
 
 
 def _write_slab(slab: RestoredSlab, mask: WriteMasks, maps: list[PlaneWriter], top: int) -> None:
@@ -186,10 +183,10 @@ def _write_slab(slab: RestoredSlab, mask: WriteMasks, maps: list[PlaneWriter], t
         writer.write(slab.start, whole)
 
 
-def _sketch(found: Found, threshold: float) -> "Sketch":
+def _sketch(found: Found) -> "Sketch":
     from thorax.sketch import Sketch  # matplotlib takes its time
 
-    return Sketch(found, threshold=threshold)
+    return Sketch(found)
 
 
 @contextmanager

@@ -4,21 +4,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from thorax.doubt import Doubt
 from thorax.errors import InputError
 from thorax.held import ahead
-from thorax.intensity import Domain
+from thorax.intensity import LOWEST_HU, Domain
 from thorax.jobs import Job
 from thorax.manifest import DONE, FAILED, STARTED, Manifest, Row
 from thorax.opened import Opened
 from thorax.outputs import Bits, Outputs, Watch, outputs_of, write_outputs
 from thorax.scans import Scan
 from thorax.segmenter import Segmenter
+from thorax.volumes import volumes_ml
 
-NAN_HU = -1024.0
-"""What voxels without a number are taken for: air."""
 Note = Callable[[Row], None]
 
 
@@ -149,7 +146,7 @@ def predict_one(segmenter: Segmenter, job: Job, wish: Wish, *, watch: Watch = it
     Raises:
         InputError: The scan cannot be read or segmented, or a file cannot be written.
     """
-    opened = segmenter.open(Scan(job.scan, nan=NAN_HU), domain=wish.domain)
+    opened = segmenter.open(_scan(job), domain=wish.domain)
     return _segment(segmenter, opened, blank_row(segmenter, job, wish), wish, watch)
 
 
@@ -196,43 +193,31 @@ def _opened(
 ) -> Iterator[tuple[Job, Opened | Exception]]:
     for job in jobs:
         try:
-            scan = Scan(job.scan, nan=NAN_HU)
-            yield job, segmenter.open(scan, domain=wish.domain)
+            yield job, segmenter.open(_scan(job), domain=wish.domain)
         except Exception as error:  # it is told where its row is
             yield job, error
+
+
+def _scan(job: Job) -> Scan:
+    return Scan(job.scan, nan=LOWEST_HU)
 
 
 def _segment(
     segmenter: Segmenter, opened: Opened, row: Row, wish: Wish, watch: Watch = iter
 ) -> Row:
     found = segmenter.find(opened, threshold=wish.threshold)
-    statistics = write_outputs(
-        found,
-        wanted_outputs(segmenter, Path(row.mask), wish),
-        regions=segmenter.regions,
-        threshold=segmenter.spec.threshold if wish.threshold is None else wish.threshold,
-        watch=watch,
-    )
-    doubts = dict(zip(segmenter.regions.names, found.doubts, strict=True))
+    outputs = wanted_outputs(segmenter, Path(row.mask), wish)
+    statistics = write_outputs(found, outputs, watch=watch)
+    doubts = zip(found.regions.names, found.doubts, strict=True)
     return replace(
         row,
         status=DONE,
         intensity=opened.recognised.kind,
-        volumes_ml=_volumes(statistics),
-        certainty={name: _rounded(doubt.certainty) for name, doubt in doubts.items()},
-        doubts=tuple(_reasons(doubts)),
+        volumes_ml={name: round(volume, 3) for name, volume in volumes_ml(statistics).items()},
+        certainty={name: _rounded(doubt.certainty) for name, doubt in doubts},
+        doubts=found.reasons(statistics),
         warnings=(*opened.notes, *found.notes),
     )
-
-
-def _volumes(statistics: dict[str, Any]) -> dict[str, float]:
-    regions = statistics["regions"].items()
-    return {name: round(figures["whole"]["volume_ml"], 3) for name, figures in regions}
-
-
-def _reasons(doubts: dict[str, Doubt]) -> Iterator[str]:
-    for name, doubt in doubts.items():
-        yield from doubt.reasons(name)
 
 
 def _rounded(figure: float | None) -> float | None:

@@ -90,7 +90,7 @@ class Shown:
         spacing_mm: Of the scan's voxels along x, y and z.
         regions: Their names.
         canvases: Binary masks on the canvas, shape ``(R, N, H, W)``.
-        canvas_spacing_mm: Of the canvas' voxels along x, y and z; see `canvas_spacing_mm`.
+        canvas_spacing_mm: Of the canvas' voxels along x, y and z.
         volumes_ml: Of each region; one that is left out is not measured.
         sides_ml: Volume of a region on the patient's right and left, where that is known.
         title: Stands above the picture, mostly the name of the file.
@@ -131,15 +131,6 @@ def scan_voxel(placement: Placement, pixel: tuple[int, int, int]) -> tuple[int, 
     """The voxel ``(x, y, z)`` of the scan in the middle of a pixel ``(H, W, N)`` of the canvas."""
     across, along, plane = pixel
     return _middle(placement.x, across), _middle(placement.y, along), plane
-
-
-def canvas_spacing_mm(placement: Placement, spacing_mm: Triple) -> Triple:
-    """Spacing of the canvas along x, y and z, of a scan with this spacing."""
-    x, y = (
-        axis.side / axis.canvas * step
-        for axis, step in zip((placement.x, placement.y), spacing_mm[:2], strict=True)
-    )
-    return x, y, spacing_mm[2]
 
 
 @dataclass(frozen=True)

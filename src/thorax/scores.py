@@ -1,26 +1,49 @@
-"""Scores of predicted masks: volumetric, on the native grid, one case at a time."""
+"""Scores of predicted masks: figures of single cases, tables of them, and what they sum up to.
+
+All figures are volumetric, on the native grid, in mm and mL, one case at a time.
+"""
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from thorax.canvases import open_mask
-from thorax.errors import InputError
-from thorax.overlap import Overlap, overlap
-from thorax.regions import MOST_REGIONS, Regions
-from thorax.scans import Scan
+from thorax.conventions import Applied, Rules, rules
+from thorax.intervals import Method, bootstrap_mean
+from thorax.lesions import Lesions
+from thorax.overlap import Overlap
+from thorax.surface import SurfaceDistances
 from thorax.tables import as_csv
 
-COLUMNS = ("case", "region", "dice", "iou", "truth_ml", "predicted_ml", "ceiling_dice")
+OVERLAPS = ("dice", "iou", "sensitivity", "precision")
+DISTANCES = ("hd95_mm", "mean_distance_mm")
+SURFACES = ("nsd", *DISTANCES)
+VOLUMES = ("truth_ml", "predicted_ml", "difference_ml", "difference_percent")
+SHARES = ("truth_share", "predicted_share")
+LESIONS = (
+    "lesions", "lesions_predicted", "lesions_found", "lesions_true",
+    "lesion_sensitivity", "lesion_precision", "lesion_f1",
+)  # fmt: skip
+FIGURES = (*OVERLAPS, *SURFACES, *VOLUMES, *SHARES)
+COLUMNS = ("case", "site", "region", *FIGURES, *LESIONS, "brier", "ceiling_dice")
+SIDE_COLUMNS = ("case", "site", "region", "side", *FIGURES)
+POOLED = ("dice", "iou")
+SUMMED_UP = (
+    *OVERLAPS, *SURFACES, "difference_ml", "difference_percent",
+    "lesion_sensitivity", "lesion_precision", "lesion_f1", "brier",
+)  # fmt: skip
+HEADLINE = ("mean", "median", "sd", "pooled")
+"""Of Dice and IoU, in `metrics.json`."""
+HEADLINE_MEANS = ("nsd", "hd95_mm")
+"""Of which `metrics.json` has the mean alone, so that DVC's tables can be read."""
+THORAX = rules("thorax")
+Summary = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One region of one case.
+    """One region of one case, or one side of it.
 
     Args:
         case: Name of the case.
@@ -28,6 +51,14 @@ class Score:
         overlap: Voxel counts on the native grid.
         voxel_ml: Volume of a voxel in mL.
         ceiling: Overlap of the truth with itself placed on the canvas and restored, where known.
+        surfaces: Distances of the surfaces, where they were measured.
+        tolerance_mm: Of the surface Dice.
+        within: Voxels of the first region in truth and prediction; None for the first region.
+        diagonal_mm: Of the scan, the worst that a distance could be.
+        lesions: Counts lesion by lesion, for regions that are counted so.
+        brier: Brier score of the probabilities, where they are known; NaN elsewhere.
+        site: Where the case comes from, if there are several.
+        side: `right` or `left`; empty for the whole.
     """
 
     case: str
@@ -35,105 +66,185 @@ class Score:
     overlap: Overlap
     voxel_ml: float
     ceiling: Overlap | None = None
+    surfaces: SurfaceDistances | None = None
+    tolerance_mm: float = 1.0
+    within: Overlap | None = None
+    diagonal_mm: float = math.nan
+    lesions: Lesions | None = None
+    brier: float = math.nan
+    site: str = ""
+    side: str = ""
 
-    def row(self) -> dict[str, Any]:
-        """The figures by name, for a table."""
-        return {
-            "case": self.case,
-            "region": self.region,
-            "dice": self.overlap.dice,
-            "iou": self.overlap.iou,
-            "truth_ml": self.overlap.truth * self.voxel_ml,
-            "predicted_ml": self.overlap.predicted * self.voxel_ml,
-            "ceiling_dice": self.ceiling.dice if self.ceiling else math.nan,
-        }
+    def row(self, convention: Rules = THORAX) -> dict[str, Any]:
+        """The figures by name, for a table; those that were not measured are left out.
+
+        Args:
+            convention: Says what figures of empty masks are.
+        """
+        named = {"case": self.case, "site": self.site, "region": self.region, "side": self.side}
+        return named | self.figures(convention).shown
+
+    def figures(self, convention: Rules = THORAX) -> Applied:
+        """The figures by name: as a table shows them, and as means take them."""
+        ceiling = self.ceiling.dice if self.ceiling else math.nan
+        measured = self._overlaps() | self._distances() | self._volumes() | self._shares()
+        return convention.apply(
+            measured | self._pieces() | {"brier": self.brier, "ceiling_dice": ceiling},
+            truth_empty=not self.overlap.truth,
+            predicted_empty=not self.overlap.predicted,
+            diagonal_mm=self.diagonal_mm,
+        )
+
+    def _overlaps(self) -> dict[str, float]:
+        return {name: getattr(self.overlap, name) for name in OVERLAPS}
+
+    def _distances(self) -> dict[str, float]:
+        surfaces = self.surfaces
+        if surfaces is None:
+            return {}
+        distances = surfaces.nsd(self.tolerance_mm), surfaces.hausdorff_mm(), surfaces.mean_mm
+        return dict(zip(SURFACES, distances, strict=True))
+
+    def _volumes(self) -> dict[str, float]:
+        truth, predicted = self.overlap.truth, self.overlap.predicted
+        excess = predicted - truth
+        percent = 100 * excess / truth if truth else math.nan
+        volumes = (truth * self.voxel_ml, predicted * self.voxel_ml, excess * self.voxel_ml)
+        return dict(zip(VOLUMES, (*volumes, percent), strict=True))
+
+    def _shares(self) -> dict[str, float]:
+        if self.within is None:
+            return {}
+        pairs = (
+            (self.overlap.truth, self.within.truth),
+            (self.overlap.predicted, self.within.predicted),
+        )
+        shares = (part / whole if whole else math.nan for part, whole in pairs)
+        return dict(zip(SHARES, shares, strict=True))
+
+    def _pieces(self) -> dict[str, float]:
+        pieces = self.lesions
+        if pieces is None:
+            return {}
+        counts = (pieces.truth, pieces.predicted, pieces.found, pieces.true)
+        rates = (pieces.sensitivity, pieces.precision, pieces.f1)
+        return dict(zip(LESIONS, (*counts, *rates), strict=True))
 
 
-def score_masks(truth: Scan, predicted: Scan, regions: Regions) -> dict[str, Overlap]:
-    """Count the overlap of each region of two masks of one scan, slab by slab.
+@dataclass(frozen=True)
+class Intervals:
+    """How intervals of means are worked out.
 
     Args:
-        truth: The mask that is taken for true.
-        predicted: The mask to score, on the same grid.
-        regions: Which label values make which region, in both masks.
-
-    Raises:
-        InputError: The masks lie on different grids, or hold labels that no region names.
+        method: Of the bootstrap over patients.
+        confidence: Share of such intervals that hold the true mean.
+        resamples: Of the bootstrap.
     """
-    open_mask(predicted, truth)
-    counts = dict.fromkeys(regions.names, Overlap())
-    for start, planes in truth.slabs():
-        found = predicted.planes(start, start + len(planes))
-        pairs = zip(regions.names, regions.split(planes), regions.split(found), strict=True)
-        for name, true_region, found_region in pairs:
-            counts[name] += overlap(true_region, found_region)
-    return counts
+
+    method: Method = "bca"
+    confidence: float = 0.95
+    resamples: int = 9999
 
 
-def found_regions(*masks: Scan) -> Regions:
-    """One region for each label value that any of the masks holds.
-
-    Raises:
-        InputError: The masks are empty, or hold more label values than there may be regions.
-    """
-    values = {
-        int(value) for mask in masks for _, planes in mask.slabs() for value in np.unique(planes)
-    } - {0}
-    if not 1 <= len(values) <= MOST_REGIONS:
-        raise InputError(
-            f"masks must show 1 to {MOST_REGIONS} label values unless regions are named, but "
-            f"{' and '.join(str(mask.path) for mask in masks)} show {len(values)}; give --region"
-        )
-    return Regions({f"label_{value}": (value,) for value in sorted(values)})
+def scores_csv(scores: Sequence[Score], convention: Rules = THORAX) -> str:
+    """The scores as CSV, one row a case and region; undefined figures are empty."""
+    return _csv(scores, convention, COLUMNS)
 
 
-def summarise(scores: Sequence[Score]) -> dict[str, dict[str, Any]]:
+def sides_csv(scores: Sequence[Score], convention: Rules = THORAX) -> str:
+    """The scores of single sides as CSV, one row a case, region and side."""
+    return _csv(scores, convention, SIDE_COLUMNS)
+
+
+def summarise(
+    scores: Sequence[Score], convention: Rules = THORAX, intervals: Intervals | None = None
+) -> Summary:
     """Figures over cases for each region.
 
-    Mean, median and SD (of the sample, n - 1) go over cases and leave out those where a figure
-    is undefined because truth and prediction are both empty; ``cases`` says how many went in.
-    Pooled figures add the voxels of all cases up first.
+    Mean, median and SD (of the sample, n - 1) go over cases; what happens to those where a figure
+    is undefined, because truth and prediction are both empty, says the convention: ours leaves
+    them out, and ``cases`` says how many went in. Pooled figures add the voxels of all cases up
+    first.
+
+    Args:
+        scores: Of single cases.
+        convention: Says what figures of empty masks are.
+        intervals: How to work out the interval of each mean; None: none is.
 
     Returns:
-        Region → ``dice`` and ``iou`` (each ``mean``, ``median``, ``sd``, ``pooled``), the mean
-        ``ceiling_dice`` and ``cases``.
+        Region → figure → ``mean``, ``median``, ``sd``, ``cases``, with intervals also ``low``,
+        ``high`` and ``method``, for Dice and IoU also ``pooled``, for distances also ``infinite``;
+        the mean ``ceiling_dice``; and ``cases``, those whose Dice goes into its mean.
     """
     by_region: dict[str, list[Score]] = {}
     for score in scores:
         by_region.setdefault(score.region, []).append(score)
-    return {region: _summary(group) for region, group in by_region.items()}
+    return {region: _summary(group, convention, intervals) for region, group in by_region.items()}
 
 
-def scores_csv(scores: Sequence[Score]) -> str:
-    """The scores as CSV, one row a case and region; undefined figures are empty."""
-    return as_csv((score.row() for score in scores), COLUMNS)
+def headline(summary: Mapping[str, Mapping[str, Any]]) -> Summary:
+    """Of a summary what belongs into `metrics.json`: few enough figures for DVC's tables."""
+    return {
+        region: {
+            **{name: {key: figures[name][key] for key in HEADLINE} for name in POOLED},
+            **{name: figures[name]["mean"] for name in HEADLINE_MEANS if name in figures},
+            "ceiling_dice": figures["ceiling_dice"],
+            "cases": figures["cases"],
+        }
+        for region, figures in summary.items()
+    }
 
 
-def _summary(group: Sequence[Score]) -> dict[str, Any]:
+def _csv(scores: Sequence[Score], convention: Rules, columns: Sequence[str]) -> str:
+    rows = (score.row(convention) for score in scores)
+    return as_csv(({name: row[name] for name in columns if name in row} for row in rows), columns)
+
+
+def _summary(
+    group: Sequence[Score], convention: Rules, intervals: Intervals | None
+) -> dict[str, Any]:
+    applied = [score.figures(convention) for score in group]
+    measured = [name for name in SUMMED_UP if any(name in one.counted for one in applied)]
+    found: dict[str, Any] = {
+        name: _over_cases([one.counted[name] for one in applied if name in one.counted], intervals)
+        for name in measured
+    }
+    for name in DISTANCES:
+        if name in found:
+            found[name]["infinite"] = sum(name in one.left_out for one in applied)
     pooled = sum((score.overlap for score in group), Overlap())
-    rows = [score.row() for score in group]
-    dices, ious, ceilings = (
-        [row[key] for row in rows if not math.isnan(row[key])]
-        for key in ("dice", "iou", "ceiling_dice")
+    for name in POOLED:
+        found[name]["pooled"] = _rounded(getattr(pooled, name))
+    ceilings = [one.counted["ceiling_dice"] for one in applied]
+    found["ceiling_dice"] = _over_cases(ceilings, None)["mean"]
+    return found | {"cases": found["dice"]["cases"]}
+
+
+def _over_cases(values: Sequence[float], intervals: Intervals | None) -> dict[str, Any]:
+    """Mean, median and SD of those that are defined, and how many they are.
+
+    Some conventions keep infinite distances; then only the median can be finite.
+    """
+    defined = [value for value in values if not math.isnan(value)]
+    finite = all(map(math.isfinite, defined))
+    figures: dict[str, Any] = {
+        "mean": _rounded(statistics.fmean(defined)) if defined else None,
+        "median": _rounded(statistics.median(defined)) if defined else None,
+        "sd": _rounded(statistics.stdev(defined)) if finite and len(defined) > 1 else None,
+        "cases": len(defined),
+    }
+    return figures | (_interval(defined if finite else [], intervals) if intervals else {})
+
+
+def _interval(values: Sequence[float], how: Intervals) -> dict[str, Any]:
+    found = bootstrap_mean(
+        values, method=how.method, confidence=how.confidence, resamples=how.resamples
     )
-    return {
-        "dice": _figures(dices, pooled.dice),
-        "iou": _figures(ious, pooled.iou),
-        "ceiling_dice": _rounded(statistics.fmean(ceilings)) if ceilings else None,
-        "cases": len(dices),
-    }
+    if found is None:
+        return {"low": None, "high": None, "method": None}
+    return {"low": _rounded(found.low), "high": _rounded(found.high), "method": found.method}
 
 
-def _figures(values: Sequence[float], pooled: float) -> dict[str, float | None]:
-    if not values:
-        return {"mean": None, "median": None, "sd": None, "pooled": None}
-    return {
-        "mean": _rounded(statistics.fmean(values)),
-        "median": _rounded(statistics.median(values)),
-        "sd": _rounded(statistics.stdev(values)) if len(values) > 1 else None,
-        "pooled": _rounded(pooled),
-    }
-
-
-def _rounded(value: float) -> float:
-    return round(value, 6)
+def _rounded(value: float) -> float | None:
+    """To six digits after the point; None where JSON has no number for it."""
+    return round(value, 6) if math.isfinite(value) else None

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.doubt import Doubt, doubts
+from thorax.doubt import LUNG, Doubt, doubts, implausible
 from thorax.engines import Device, Engine, EngineName, Precision
 from thorax.engines.graphs import open_graph
 from thorax.errors import InputError
@@ -23,8 +24,6 @@ from thorax.sides import lung_sides, read_sides, side_map
 from thorax.specs import SPEC, SegmenterSpec
 from thorax.variants import AS_IT_IS, MIRRORED, Variant, variants_of
 
-LUNG = "lung"
-"""The region whose sides are told apart."""
 Floats = NDArray[np.float32]
 
 
@@ -49,6 +48,8 @@ class Found:
 
     Args:
         opened: The scan.
+        regions: What was looked for.
+        threshold: Restored probability from which on a voxel belongs to a region.
         probabilities: After cleaning, shape ``(N, H, W, R)``.
         sides: 1 right and 2 left in and around the lung, shape ``(N, H, W)``; None where there is
             no region of that name.
@@ -57,6 +58,8 @@ class Found:
     """
 
     opened: Opened
+    regions: Regions
+    threshold: float
     probabilities: Floats
     sides: NDArray[np.uint8] | None
     doubts: list[Doubt]
@@ -66,6 +69,16 @@ class Found:
     def placement(self) -> Placement:
         """How planes lie on the canvas."""
         return self.opened.placement
+
+    def reasons(self, statistics: dict[str, Any]) -> tuple[str, ...]:
+        """Why to look at the masks, in words.
+
+        Args:
+            statistics: As `thorax.volumes.Volumes` gives them.
+        """
+        named = zip(self.regions.names, self.doubts, strict=True)
+        seen = (reason for name, doubt in named for reason in doubt.reasons(name))
+        return (*seen, *implausible(statistics))
 
 
 class Segmenter:
@@ -128,8 +141,15 @@ class Segmenter:
             threshold=limit,
         )
         clear = cleaned.probabilities
-        doubt = doubts(clear, [one >= limit for one in each], threshold=limit)
-        return Found(opened, clear, self._sides(clear >= limit), doubt, cleaned.notes)
+        return Found(
+            opened,
+            self.regions,
+            limit,
+            clear,
+            self._sides(clear >= limit),
+            doubts(clear, [one >= limit for one in each], threshold=limit),
+            cleaned.notes,
+        )
 
     def _seen(self, model: Model, variant: Variant, planes: NDArray[np.int16]) -> Floats:
         changed = np.ascontiguousarray(variant.there(planes))

@@ -1,6 +1,5 @@
 """What a preview needs of a scan, gathered while its slabs pass by."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ from numpy.typing import NDArray
 from thorax.intensity import LOWEST_HU
 from thorax.preview import Cut, Shown, busiest_pixel, preview, scan_voxel
 from thorax.segmenter import Found
-
-Cuts = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+from thorax.volumes import volumes_ml
 
 
 class Sketch:
@@ -19,12 +17,11 @@ class Sketch:
 
     Args:
         found: What was found; tells where to cut.
-        threshold: Of the masks.
     """
 
-    def __init__(self, found: Found, *, threshold: float) -> None:
+    def __init__(self, found: Found) -> None:
         self._found = found
-        self._canvases = np.moveaxis(found.probabilities >= threshold, -1, 0)
+        self._canvases = np.moveaxis(found.probabilities >= found.threshold, -1, 0)
         self._at = scan_voxel(found.placement, busiest_pixel(self._canvases))
         x, y, z = found.opened.held.grid.shape
         planes = (x, y), (x, z), (y, z)
@@ -50,20 +47,18 @@ class Sketch:
         self._hu[2][:, start:stop] = hu[:, x].T
         self._masks[2][:, :, start:stop] = masks[:, :, x].transpose(0, 2, 1)
 
-    def draw(self, path: Path, statistics: dict[str, Any], regions: Sequence[str]) -> None:
+    def draw(self, path: Path, statistics: dict[str, Any]) -> None:
         """Draw the preview into a PNG, whole or not at all.
 
         Args:
             path: Where it goes.
             statistics: As `thorax.volumes.Volumes` gives them.
-            regions: Their names.
         """
         from thorax.figures import save_png
 
         opened = self._found.opened
         grid = opened.held.grid
         figures = statistics["regions"]
-        doubts = zip(regions, self._found.doubts, strict=True)
         axial, coronal, sagittal = map(Cut, self._hu, self._masks)
         at_mm = grid.affine @ [*self._at, 1.0]
         shown = Shown(
@@ -71,19 +66,16 @@ class Sketch:
             at=self._at,
             at_mm=(float(at_mm[0]), float(at_mm[1]), float(at_mm[2])),
             spacing_mm=grid.spacing_mm,
-            regions=tuple(regions),
+            regions=self._found.regions.names,
             canvases=self._canvases,
             canvas_spacing_mm=opened.pixel_mm,
-            volumes_ml={name: figures[name]["whole"]["volume_ml"] for name in regions},
+            volumes_ml=volumes_ml(statistics),
             sides_ml={
                 name: (figures[name]["right"]["volume_ml"], figures[name]["left"]["volume_ml"])
-                for name in regions
+                for name in figures
                 if "right" in figures[name]
             },
             title=opened.held.scan.path.name,
-            warnings=(
-                *(reason for name, doubt in doubts for reason in doubt.reasons(name)),
-                *opened.notes,
-            ),
+            warnings=(*self._found.reasons(statistics), *opened.notes),
         )
         save_png(preview(shown), path)

@@ -179,6 +179,12 @@ class Volumes:
             )
 
 
+def volumes_ml(statistics: Json) -> dict[str, float]:
+    """Volume of each region in whole, from what `Volumes.result` gives."""
+    regions = statistics["regions"].items()
+    return {name: figures["whole"]["volume_ml"] for name, figures in regions}
+
+
 def _densities(histogram: NDArray[np.int64]) -> Json:
     """Figures of a histogram of HU; None where it is empty."""
     keys = ("mean_hu", "sd_hu", "percentiles_hu", "low_attenuation_share", "high_attenuation_share")

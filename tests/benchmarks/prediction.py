@@ -96,9 +96,7 @@ def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> 
     parts["read and place"] = timed(lambda: opened.append(segmenter.open(Scan(scan), domain=None)))
     parts["network and cleaning"] = timed(lambda: found.append(segmenter.find(opened[0])))
     parts["restore and write"] = timed(
-        lambda: write_outputs(
-            found[0], Outputs(folder / "parts.nii.gz"), regions=segmenter.regions, threshold=0.5
-        )
+        lambda: write_outputs(found[0], Outputs(folder / "parts.nii.gz"))
     )
     say("  of which  " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
 

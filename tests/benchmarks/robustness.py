@@ -131,9 +131,7 @@ def dice_of(model: Segmenter, degraded: Volume, folder: Path) -> str:
     write_volume(scan, np.rint(hu).astype(np.int16), affine)
     write_volume(truth, labels.astype(np.uint8), affine)
     opened = model.open(Scan(scan), domain=HU)
-    write_outputs(
-        model.find(opened), Outputs(found), regions=model.regions, threshold=model.spec.threshold
-    )
+    write_outputs(model.find(opened), Outputs(found))
     counts = score_masks(Scan(truth), Scan(found), model.regions)
     return " ".join(f"{count.dice:.4f}" for count in counts.values())
 

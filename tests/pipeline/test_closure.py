@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 def closure(module: str, source: Path) -> list[str]:
     """Return the files of the package that a module needs, worked out without running it.
 
-    Imports inside functions count, and so do the packages around a module, which Python runs too;
-    what is imported for type checkers alone does not.
+    Imports inside functions count, and so do the packages around a module, which Python runs too,
+    and the data that lie in a package; what is imported for type checkers alone does not.
 
     Args:
         module: Such as ``thorax.stages.train``.
@@ -29,9 +29,21 @@ def closure(module: str, source: Path) -> list[str]:
         name = waiting.pop()
         path = _file(name, source)
         if name.partition(".")[0] == package and path and path not in found:
-            found.add(path)
+            found.update((path, *_data(path)))
             waiting += [*_imports(path, source), name.rpartition(".")[0]]
     return sorted(path.relative_to(source.parent).as_posix() for path in found)
+
+
+def _data(module: Path) -> Iterator[Path]:
+    """What lies in a package besides modules and texts for people, in folders of its own too."""
+    if module.name == "__init__.py":
+        for path in module.parent.rglob("*.*"):
+            nearest = next(above for above in path.parents if (above / "__init__.py").exists())
+            if path.is_file() and nearest == module.parent and path.suffix not in NO_DATA:
+                yield path
+
+
+NO_DATA = (".py", ".pyc", ".md", ".txt")
 
 
 def _imports(path: Path, source: Path) -> Iterator[str]:
@@ -93,6 +105,9 @@ def package(tmp_path: Path) -> Path:
         "lungs/right/__init__.py": "from .middle import lobe",
         "lungs/right/middle.py": "from .. import air",
         "heart/__init__.py": "",
+        "lungs/lobes/__init__.py": "",
+        "lungs/lobes/README.md": "",
+        "lungs/lobes/shapes/five.json": "",
     }
     for name, text in files.items():
         path = tmp_path / "src" / name
@@ -120,6 +135,9 @@ RIGHT = ["air.py", "right/__init__.py", "right/middle.py"]
         pytest.param("from .left.upper import x", UPPER, id="relative, deeper"),
         pytest.param("def f():\n    import lungs.air", ["air.py"], id="in a function"),
         pytest.param("if x:\n    from lungs import air", ["air.py"], id="under a condition"),
+        pytest.param(
+            "import lungs.lobes", ["lobes/__init__.py", "lobes/shapes/five.json"], id="data"
+        ),
         pytest.param("import heart, numpy, lungsfish", [], id="other packages"),
         pytest.param("import lungs.top", [], id="itself"),
     ],

@@ -40,7 +40,11 @@ def test_a_stage_reads_just_the_params_that_are_listed(module: str) -> None:
 
 def test_no_stage_is_left_out_of_the_test_above() -> None:
     modules = {path.stem for path in ROOT.glob("src/thorax/stages/[!_]*.py")}
-    assert modules == set(STAGES)
+    assert modules == {*STAGES, "report"}
+
+
+def test_the_report_tells_of_all_settings_but_those_of_synthetic_chests() -> None:
+    assert listed(ROOT / "dvc.yaml", "report") == SECTIONS - {"phantom"}
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,25 @@ from thorax.cli import main
 
 from .project import Project
 
-STAGES = ["data/phantom/dvc.yaml:phantom", "prepare", "train", "export", "predict", "evaluate"]
-RESULTS = ("models/segmenter/*", "data/predictions/*", "reports/*.*", "reports/overlays/*")
+STAGES = [
+    "data/phantom/dvc.yaml:phantom",
+    "prepare",
+    "train",
+    "export",
+    "predict",
+    "evaluate",
+    "report",
+]
+RESULTS = (
+    "models/segmenter/*",
+    "data/predictions/*.nii.gz",
+    "data/predictions/probabilities/*",
+    "reports/*.csv",
+    "reports/metrics.json",
+    "reports/summary.json",
+    "reports/overlays/*",
+)
+"""What does not tell of the time that it took."""
 
 
 def stages_run(log: str) -> list[str]:
@@ -77,9 +94,25 @@ def test_each_test_case_has_a_picture(finished: Project) -> None:
     assert all(content.startswith(b"\x89PNG") for content in pictures.values())
 
 
+def test_the_report_shows_each_test_case_and_asks_nothing_of_a_network(finished: Project) -> None:
+    page = (finished.root / "reports/report.html").read_text()
+    text = (finished.root / "reports/report.md").read_text()
+    for case in held_out(finished):
+        assert case in page
+        assert case in text
+    assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page.partition("<script")[0])
+
+
+def test_probabilities_are_held_against_the_truth(finished: Project) -> None:
+    bins = read_csv(finished, "reports/calibration.csv")
+    assert {row["region"] for row in bins} == {"lung", "infection"}
+    assert len(bins) == 20
+    assert all(float(row["brier"]) < 0.25 for row in rows(finished) if row["region"] == "lung")
+
+
 def test_each_test_case_has_a_mask_that_lies_on_its_scan(finished: Project) -> None:
     data = finished.root / "data"
-    masks = sorted(path.name for path in (data / "predictions").iterdir())
+    masks = sorted(path.name for path in (data / "predictions").glob("*.nii.gz"))
     assert masks == [f"{case}.nii.gz" for case in held_out(finished)]
     for name in masks:
         scan = nibabel.load(data / "phantom/scans" / name)
@@ -190,13 +223,13 @@ def test_the_same_seed_gives_the_same_bytes(finished: Project, untrained: Projec
     log = untrained.dvc(
         "repro", "--force", "--single-item", "train", "export", "predict", "evaluate"
     )
-    assert stages_run(log) == ["train", "export", "predict", "evaluate"]
+    assert stages_run(log) == ["train", "export", "predict", "evaluate", "report"]
     assert untrained.bytes_of(*RESULTS) == finished.bytes_of(*RESULTS)
 
 
 def test_an_experiment_trains_with_another_loss_and_prepares_nothing(project: Project) -> None:
     log = project.dvc("exp", "run", "--set-param", "loss=bce")
-    assert stages_run(log) == ["train", "export", "predict", "evaluate"]
+    assert stages_run(log) == ["train", "export", "predict", "evaluate", "report"]
     table = list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv"))))
     assert {row["loss"] for row in table} == {"focal_dice", "bce"}
     assert len({row["lung.dice.mean"] for row in table}) == 2

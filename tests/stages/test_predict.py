@@ -37,8 +37,8 @@ def segmenter(project: Path) -> Path:
     return project / "models/segmenter.onnx"
 
 
-def predicted(project: Path) -> dict[str, np.ndarray]:
-    paths = sorted((project / "data/predictions").iterdir())
+def predicted(project: Path, folder: str = "data/predictions") -> dict[str, np.ndarray]:
+    paths = sorted((project / folder).glob("*.nii.gz"))
     return {path.name: np.asarray(nibabel.load(path).dataobj) for path in paths}
 
 
@@ -51,6 +51,29 @@ def test_each_test_case_gets_a_mask(project: Path) -> None:
     expected[2:6, 1:5] = 1
     for mask in masks.values():
         np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.usefixtures("segmenter")
+@pytest.mark.parametrize("bits", [8, 16])
+def test_probabilities_are_kept_for_each_region(
+    project: Path, set_params: Callable[..., None], bits: int
+) -> None:
+    """Soft tissue of 40 HU has the probability 0.992."""
+    set_params(predict={"bits": bits})
+    main()
+    maps = predicted(project, "data/predictions/probabilities")
+    cases, regions = ("anna-1", "ben-1"), ("infection", "lung")
+    assert list(maps) == [f"{case}_{region}.nii.gz" for case in cases for region in regions]
+    assert maps["ben-1_lung.nii.gz"].max() == pytest.approx(0.992, abs=2 / 2**bits + 5e-4)
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_without_bits_no_probabilities_are_kept(
+    project: Path, set_params: Callable[..., None]
+) -> None:
+    set_params(predict={"bits": 0})
+    main()
+    assert not (project / "data/predictions/probabilities").exists()
 
 
 @pytest.mark.usefixtures("segmenter")

@@ -40,10 +40,10 @@ def compare(
     confidence: float,
     as_json: bool,
 ) -> None:
-    """Compare score tables, case by case, and say whether they can be told apart.
+    """Compare score tables, case by case.
 
-    Each TABLE is compared against BASELINE, in the cases that both have, which count as
-    independent. A table is a scores.csv, a folder with one or with reports/scores.csv, a DVC
+    Says whether each TABLE can be told apart from BASELINE by the cases that both have, which count
+    as independent. A table is a scores.csv, a folder with one or with reports/scores.csv, a DVC
     experiment or a git revision; NAME=TABLE gives it a name.
 
     \b

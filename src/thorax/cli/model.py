@@ -89,6 +89,7 @@ def _described(path: Path, spec: "SegmenterSpec") -> str:
     trained = spec.provenance
     split = trained.get("split", {})
     low_hu, high_hu = spec.window_hu
+    crop = "not cropped" if spec.crop == "none" else f"cropped to the {spec.crop}"
     lines = {
         "model": str(path),
         "regions": ", ".join(
@@ -97,10 +98,7 @@ def _described(path: Path, spec: "SegmenterSpec") -> str:
         ),
         "threshold": f"{spec.threshold:g}",
         "sees": f"{2 * spec.context + 1} planes of {spec.canvas}×{spec.canvas}, "
-        f"{low_hu:g}..{high_hu:g} HU, cropped to the {spec.crop}"
-        if spec.crop != "none"
-        else f"{2 * spec.context + 1} whole planes of {spec.canvas}×{spec.canvas}, "
-        f"{low_hu:g}..{high_hu:g} HU",
+        f"{low_hu:g}..{high_hu:g} HU, {crop}",
         "network": str(trained.get("network", {}).get("name", "unknown")),
         "loss": str(trained.get("loss", "unknown")),
         "trained on": f"{len(split.get('train', ()))} cases of {trained.get('dataset', 'unknown')}",

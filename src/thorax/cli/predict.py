@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--engine",
     type=click.Choice(["openvino", "onnxruntime", "keras"]),
-    help="What runs the network; the fastest that can unless given.",
+    help="What runs the network. Unless given: openvino for a file, keras for a folder.",
 )
 @click.option(
     "--device",

@@ -1,17 +1,38 @@
 """Scoring masks."""
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from thorax.cli.options import FILE
+from thorax.cli.options import ANY, FILE
+from thorax.errors import InputError
+from thorax.params import Convention
+
+if TYPE_CHECKING:
+    from thorax.mask_pairs import MaskPair
+    from thorax.params import EvaluateParams
+    from thorax.regions import Regions
+    from thorax.scores import Score
+
+SHOWN = {
+    "dice": ("Dice", ".6f"),
+    "iou": ("IoU", ".6f"),
+    "nsd": ("NSD", ".4f"),
+    "hd95_mm": ("HD95 mm", ".2f"),
+    "mean_distance_mm": ("mean mm", ".3f"),
+    "truth_ml": ("truth mL", ".1f"),
+    "predicted_ml": ("predicted mL", ".1f"),
+}
+"""Column → title and format, in the table for people."""
 
 
 @click.command()
-@click.argument("truth", type=FILE)
-@click.argument("predicted", type=FILE)
+@click.argument("truth", type=ANY)
+@click.argument("predicted", type=ANY)
 @click.option(
     "--region",
     "regions",
@@ -20,47 +41,158 @@ from thorax.cli.options import FILE
     help="Label values that make a region, such as lung=1,2,3; may be given again. Unless given, "
     "every label value is a region of its own.",
 )
+@click.option(
+    "--predicted-region",
+    "predicted_regions",
+    multiple=True,
+    metavar="NAME=LABELS",
+    help="The same in PREDICTED, where another tool has numbered the labels otherwise.",
+)
 @click.option("--ignore", multiple=True, type=int, help="A label value that belongs to no region.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def score(
-    truth: Path, predicted: Path, regions: tuple[str, ...], ignore: tuple[int, ...], as_json: bool
-) -> None:
-    """Score the mask PREDICTED against TRUTH.
+@click.option(
+    "--tolerance",
+    "tolerances",
+    multiple=True,
+    metavar="NAME=MM",
+    help="Of the surface Dice (NSD) of a region. [default: 1, and 3 for infection]",
+)
+@click.option(
+    "--lesions", multiple=True, metavar="NAME", help="A region to count lesion by lesion, too."
+)
+@click.option(
+    "--convention",
+    type=click.Choice(get_args(Convention)),
+    default="thorax",
+    show_default=True,
+    help="Says what figures of empty masks are.",
+)
+@click.option("--allow-missing", is_flag=True, help="Leave out true masks without a prediction.")
+@click.option("--output", type=FILE, help="Also write all figures as CSV, for thorax compare.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+def score(truth: Path, predicted: Path, **options: Any) -> None:
+    """Score the masks PREDICTED against TRUTH.
 
-    Prints Dice, IoU and volumes of each region. Both masks lie on one grid; figures are volumetric.
+    Both are files, or folders in which files of one name belong together. Figures are volumetric,
+    on the grid of the masks, one row a case and region.
 
     \b
     Example:
       thorax score truth.nii.gz lungs.nii.gz --region lung=1,2,3 --region infection=3
+      thorax score truth/ lungmask/ --region lung=1 --predicted-region lung=1,2 --output other.csv
     """
+    from thorax.conventions import rules
+    from thorax.mask_pairs import find_pairs
+    from thorax.scores import scores_csv
+    from thorax.writing import write_text
+
+    pairs = find_pairs(truth, predicted, missing=options["allow_missing"])
+    convention = rules(options["convention"])
+    scores = _scores(pairs, _settings(options), *_regions(pairs, options))
+    if options["output"]:
+        write_text(options["output"], scores_csv(scores, convention))
+    rows = [score.row(convention) for score in scores]
+    click.echo(_json(rows, many=truth.is_dir()) if options["as_json"] else _table(rows))
+
+
+def _scores(
+    pairs: "list[MaskPair]",
+    settings: "EvaluateParams",
+    regions: "Regions",
+    predicted_regions: "Regions",
+) -> "list[Score]":
+    from tqdm import tqdm
+
+    from thorax.scans import Scan
+    from thorax.scoring import open_pair, score_pair
+
+    scores = []
+    for pair in tqdm(pairs, desc="score", unit="case", disable=None if len(pairs) > 1 else True):
+        masks = Scan(pair.truth), Scan(pair.predicted)
+        opened = open_pair(*masks, regions, predicted_regions=predicted_regions)
+        scores += score_pair(opened, settings, case=pair.case, sided=False).whole
+    return scores
+
+
+def _settings(options: dict[str, Any]) -> "EvaluateParams":
+    from thorax.params import EvaluateParams
+
+    return EvaluateParams(
+        convention=options["convention"],
+        tolerance_mm={"infection": 3.0} | dict(map(_tolerance, options["tolerances"])),
+        lesions=list(options["lesions"]),
+        lesion_overlap=0.0,
+        smallest_lesion_ml=0.0,
+        interval="bca",
+        confidence=0.95,
+        resamples=9999,
+    )
+
+
+def _tolerance(option: str) -> tuple[str, float]:
+    name, _, value = option.partition("=")
+    try:
+        tolerance = float(value)
+    except ValueError:
+        tolerance = math.nan
+    if not (name and tolerance >= 0):
+        raise InputError(f"a tolerance must look like lung=1.5, in mm, got `{option}`")
+    return name, tolerance
+
+
+def _regions(pairs: "list[MaskPair]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
+    """Regions of the true masks, and of the predicted ones."""
     from thorax.regions import Regions, parse_regions
     from thorax.scans import Scan
-    from thorax.scores import Score, found_regions, score_masks
+    from thorax.scoring import found_regions
 
-    true_mask, found_mask = Scan(truth), Scan(predicted)
-    known = parse_regions(regions) if regions else found_regions(true_mask, found_mask)
-    counts = score_masks(true_mask, found_mask, Regions(known.labels, ignore))
-    scores = [
-        Score(truth.name, region, count, true_mask.grid.voxel_ml)
-        for region, count in counts.items()
-    ]
-    click.echo(_scores_json(scores) if as_json else _scores_table(scores))
-
-
-def _scores_table(scores: list[Any]) -> str:
-    lines = [f"{'region':<14} {'Dice':>8} {'IoU':>8} {'truth mL':>10} {'predicted mL':>13}"]
-    for row in (one.row() for one in scores):
-        lines.append(
-            f"{row['region']:<14} {row['dice']:>8.6f} {row['iou']:>8.6f} "
-            f"{row['truth_ml']:>10.1f} {row['predicted_ml']:>13.1f}"
+    named, renamed = options["regions"], options["predicted_regions"]
+    if renamed and not named:
+        raise InputError("--predicted-region needs --region, which says what it is compared with")
+    if named:
+        known = parse_regions(named)
+    else:
+        known = found_regions(*(Scan(each) for pair in pairs for each in _files(pair)))
+    true = Regions(known.labels, options["ignore"])
+    if not renamed:
+        return true, true
+    found = parse_regions(renamed)
+    if found.names != true.names:
+        raise InputError(
+            f"--predicted-region must name the regions of --region, {', '.join(true.names)}, in "
+            f"the same order, got {', '.join(found.names)}"
         )
+    return true, Regions(found.labels, options["ignore"])
+
+
+def _files(pair: "MaskPair") -> tuple[Path, Path]:
+    return pair.truth, pair.predicted
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    wide = max(len("case"), *(len(row["case"]) for row in rows))
+    long = max(len("region"), *(len(row["region"]) for row in rows))
+    titles = [f"{title:>12}" for title, _ in SHOWN.values()]
+    lines = [f"{'case':<{wide}} {'region':<{long}} " + " ".join(titles)]
+    for row in rows:
+        figures = (f"{row[name]:>12{form}}" for name, (_, form) in SHOWN.items())
+        lines.append(f"{row['case']:<{wide}} {row['region']:<{long}} " + " ".join(figures))
     return "\n".join(lines)
 
 
-def _scores_json(scores: list[Any]) -> str:
-    keys = ("dice", "iou", "truth_ml", "predicted_ml")
-    figures = {
-        row["region"]: {key: None if row[key] != row[key] else round(row[key], 6) for key in keys}
-        for row in (one.row() for one in scores)
-    }
-    return json.dumps(figures, indent=2)
+def _json(rows: Iterable[dict[str, Any]], *, many: bool) -> str:
+    """Figures by region; of folders, by case and region."""
+    cases: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        figures = {name: _figure(value) for name, value in row.items() if name not in _NAMES}
+        cases.setdefault(row["case"], {})[row["region"]] = figures
+    return json.dumps(cases if many else next(iter(cases.values())), indent=2)
+
+
+_NAMES = ("case", "site", "region", "side")
+
+
+def _figure(value: float) -> float | str | None:
+    """A number as JSON knows it."""
+    if math.isnan(value):
+        return None
+    return round(value, 6) if math.isfinite(value) else "inf"

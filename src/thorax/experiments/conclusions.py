@@ -24,7 +24,7 @@ def conclusion(one: Comparison, confidence: float) -> str:
     if one.least_adjusted_p > level:
         return _cannot_show(one, level)
     if one.adjusted_p > level:
-        return _not_told_apart(one)
+        return _not_told_apart(one, confidence)
     if _one_sided(one):
         return (
             f"{one.name} {_verdict(one)} {one.baseline} on {one.region}: {_change(one)} over "
@@ -56,18 +56,12 @@ def _cannot_show(one: Comparison, level: float) -> str:
     )
 
 
-def _not_told_apart(one: Comparison) -> str:
-    do = "does" if one.cases == 1 else "do"
-    start = (
-        f"{_cases(one)} {do} not tell {one.name} and {one.baseline} apart on {one.region} "
-        f"({_p(one)}): {_change(one)}{_worth(one.metric, one.difference)}"
+def _not_told_apart(one: Comparison, confidence: float) -> str:
+    return (
+        f"{_cases(one)} do not tell {one.name} and {one.baseline} apart on {one.region} "
+        f"({_p(one)}): {_change(one)}{_worth(one.metric, one.difference)}, "
+        f"{_judged_interval(one, confidence)}."
     )
-    if one.interval is None:
-        return f"{start}."
-    low, high = (
-        f"{_signed(end)}{_worth(one.metric, end)}" for end in (one.interval.low, one.interval.high)
-    )
-    return f"{start}, and the mean difference may be anything from {low} to {high}."
 
 
 def _one_sided(one: Comparison) -> bool:
@@ -101,6 +95,16 @@ def _interval(one: Comparison, confidence: float) -> str:
     if one.interval is None:
         return "too few for an interval"
     low, high = _signed(one.interval.low), _signed(one.interval.high)
+    return f"{100 * confidence:g} % interval {low} to {high}"
+
+
+def _judged_interval(one: Comparison, confidence: float) -> str:
+    """With what each end would mean."""
+    if one.interval is None:
+        return "too few for an interval"
+    low, high = (
+        f"{_signed(end)}{_worth(one.metric, end)}" for end in (one.interval.low, one.interval.high)
+    )
     return f"{100 * confidence:g} % interval {low} to {high}"
 
 

@@ -162,7 +162,7 @@ def _committed(source: str, project: Path) -> str:
     """The scores of an experiment or a revision."""
     rule = "a table must be a file, a folder, an experiment or a git revision"
     if (refusal := _git(project, "rev-parse", "--git-dir")).returncode:
-        raise InputError(f"{rule}, got {source}; git says: {refusal.stderr.strip()}")
+        raise InputError(f"{rule}, got {source}; git says: {_first_line(refusal.stderr)}")
     reference = _experiment(source, project) or source
     commit = _git(project, "rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}")
     if commit.returncode:
@@ -207,3 +207,7 @@ def _git(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", "git is not installed")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

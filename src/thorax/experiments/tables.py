@@ -20,7 +20,7 @@ CASE_COLUMNS = (
 SUMMARY_COLUMNS = (
     "region", "cases", "dice_mean", "dice_median", "dice_sd", "iou_mean", "ceiling_mean",
 )  # fmt: skip
-_NAMES = ("case", "region")
+_NAMES = ("case", "site", "region", "side")
 _TITLES = {
     "dice": "Dice",
     "iou": "IoU",

@@ -36,7 +36,7 @@ class Estimate:
 
 
 def estimate(results: Results, region: str, figure: str) -> Estimate:
-    """A figure of a region over all test cases, as `metrics.json` gives it, else as `over`."""
+    """A figure of a region over all test cases, as `summary.json` gives it, else as `over`."""
     rows = results.of(region)
     known = results.metrics.get(region, {}).get(figure)
     worked_out = over(results, rows, figure)

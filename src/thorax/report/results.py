@@ -57,7 +57,7 @@ class Results:
         columns: The figures that `scores.csv` has, defined or not.
         rows: One a case and region, in the order of the file.
         sides: One a case, region and side.
-        metrics: As in `metrics.json`.
+        metrics: As in `summary.json`.
         calibration: Region → bins of the reliability curve.
         history: One an epoch.
         training: As in `training.json`.
@@ -144,7 +144,7 @@ def gather(
     if not scores.is_file():
         raise InputError(f"there is no {scores}; run `dvc repro evaluate`")
     rows = tuple(read_rows(scores))
-    metrics = _json(places.reports / "metrics.json")
+    metrics = _json(places.reports / "summary.json")
     return Results(
         params=params,
         dataset=dataset,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from thorax.scans.masks import PlaneWriter, mask_file, write_volume
 from thorax.scans.names import (
     MASK_SUFFIXES,
+    PLANE_SUFFIXES,
     SCAN_SUFFIXES,
     SEGMENTATION_SUFFIX,
     SUFFIXES,
@@ -42,6 +43,7 @@ def write_segmentation(
 
 __all__ = [
     "MASK_SUFFIXES",
+    "PLANE_SUFFIXES",
     "SCAN_SUFFIXES",
     "SEGMENTATION_SUFFIX",
     "SLAB",

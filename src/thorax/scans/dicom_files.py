@@ -8,12 +8,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from thorax.errors import InputError
+from thorax.scans.names import PREAMBLE, begins_as_dicom
 
 MOST_FILES = 100_000
 MOST_BYTES = 20 * 10**9
-_PREAMBLE = 128
-_BARE_STARTS = (b"\x02\x00", b"\x08\x00")
-"""How a DICOM file without preamble begins: the groups 0002 and 0008."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ def find_parts(path: Path) -> list[Part]:
 def looks_like_dicom(part: Part) -> bool:
     """Whether a file begins as DICOM does."""
     with part.open() as stream:
-        head = stream.read(_PREAMBLE + 4)
-    return head[_PREAMBLE:] == b"DICM" or (len(head) > _PREAMBLE and head[:2] in _BARE_STARTS)
+        return begins_as_dicom(stream.read(PREAMBLE + 4))
 
 
 def _in_folder(paths: Iterable[Path], folder: Path) -> list[Part]:

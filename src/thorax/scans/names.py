@@ -19,6 +19,23 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".zip")
 SCAN_SUFFIXES = (*SUFFIXES, *ITK_SUFFIXES, ".zip")
 """What is a scan of its own, by name; a file of a DICOM series is not."""
 
+PREAMBLE = 128
+"""Bytes before the letters by which DICOM files are known."""
+_BARE_STARTS = (b"\x02\x00", b"\x08\x00")
+"""How a DICOM file without preamble begins: the groups 0002 and 0008."""
+
+
+def begins_as_dicom(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 132 of them, may be DICOM.
+
+    Example:
+        >>> begins_as_dicom(bytes(128) + b"DICM")
+        True
+        >>> begins_as_dicom(b"NRRD0004")
+        False
+    """
+    return head[PREAMBLE:] == b"DICM" or (len(head) > PREAMBLE and head[:2] in _BARE_STARTS)
+
 
 def check_name(path: Path) -> None:
     """Raise `InputError` unless a mask can be written to a file of that name."""

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 from thorax.errors import InputError
-from thorax.scans.names import DICOM_SUFFIXES, ITK_SUFFIXES, SCAN_SUFFIXES
+from thorax.scans.names import (
+    DICOM_SUFFIXES,
+    ITK_SUFFIXES,
+    PREAMBLE,
+    SCAN_SUFFIXES,
+    begins_as_dicom,
+)
 from thorax.scans.nifti import NiftiFile
 from thorax.scans.stored import Stored, reading
-
-_PREAMBLE = 128
 
 
 def open_stored(path: Path, *, series: str | None = None) -> Stored:
@@ -49,4 +53,4 @@ def _is_dicom(path: Path) -> bool:
 
 def _begins_as_dicom(path: Path) -> bool:
     with reading(path, "scan"), path.open("rb") as stream:
-        return stream.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+        return begins_as_dicom(stream.read(PREAMBLE + 4))

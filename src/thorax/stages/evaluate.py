@@ -1,51 +1,75 @@
 """Score the predictions against the original masks, on the original grid."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 from tqdm import tqdm
 
+from thorax.calibration import Reliability
 from thorax.cases import Case, Dataset, load_dataset
+from thorax.conventions import rules
 from thorax.errors import InputError
 from thorax.figures import overlay, save_png
-from thorax.index import Index, load_index
-from thorax.params import load_params
+from thorax.index import load_index
+from thorax.overlap import Overlap
+from thorax.params import EvaluateParams, load_params
 from thorax.scans import Scan, case_name
-from thorax.scores import Score, score_masks, scores_csv, summarise
-from thorax.stages import DATA, PREDICTIONS, RECORDS, REPORTS, run, tell
+from thorax.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
+from thorax.scoring import Scored, measure_reliability, open_pair, score_pair
+from thorax.stages import DATA, PREDICTIONS, PROBABILITIES, RECORDS, REPORTS, run, tell
+from thorax.tables import as_csv
 from thorax.writing import empty_folder, write_text
+
+CURVE = ("region", "low", "high", "mean_probability", "observed", "voxels")
 
 
 def main() -> None:
-    """Write `reports/metrics.json`, `reports/scores.csv` and an overlay a test case.
+    """Write the tables of scores, their summaries, and an overlay a test case, to `reports`.
 
-    A final model, which was trained on everything, leaves nothing to score: a table of no rows.
+    A final model, which was trained on everything, leaves nothing to score: tables of no rows.
     """
-    dataset, index = load_dataset(DATA / load_params().dataset), load_index(RECORDS)
+    params = load_params()
+    dataset, index = load_dataset(DATA / params.dataset), load_index(RECORDS)
     if not PREDICTIONS.is_dir():
         raise InputError(f"there is no {PREDICTIONS}; run `dvc repro predict`")
     empty_folder(REPORTS / "overlays")
     names = sorted(filter(None, map(case_name, PREDICTIONS.glob("*"))))
-    scores: list[Score] = []
+    scored = Scored()
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
-        scores += score_case(case, dataset, index)
-        draw(case, dataset, scores[-len(dataset.regions.names) :])
-    write_text(REPORTS / "scores.csv", scores_csv(scores))
-    summary = summarise(scores)
-    write_text(REPORTS / "metrics.json", json.dumps(summary, indent=2) + "\n")
+        one = score_case(case, dataset, params.evaluate, index.entry(name).ceiling)
+        draw(case, dataset, one.whole)
+        scored += one
+    write_tables(scored, params.evaluate)
     tell(
-        table(scores) if scores else "no case was set aside for testing: there is nothing to score"
+        table(scored.whole)
+        if names
+        else "no case was set aside for testing: there is nothing to score"
     )
 
 
-def score_case(case: Case, dataset: Dataset, index: Index) -> list[Score]:
+def score_case(
+    case: Case, dataset: Dataset, settings: EvaluateParams, ceiling: dict[str, Overlap]
+) -> Scored:
     """Scores of one case, region by region."""
     truth, predicted = Scan(case.mask), Scan(PREDICTIONS / f"{case.name}.nii.gz")
-    ceiling = index.entry(case.name).ceiling
-    return [
-        Score(case.name, region, count, truth.grid.voxel_ml, ceiling[region])
-        for region, count in score_masks(truth, predicted, dataset.regions).items()
-    ]
+    pair = open_pair(truth, predicted, dataset.regions)
+    measured = {
+        region: measure_reliability(Scan(path), truth, dataset.regions, region)
+        for region, path in maps_of(case, dataset)
+    }
+    return score_pair(
+        pair, settings, case=case.name, site=case.site, ceiling=ceiling, reliabilities=measured
+    )
+
+
+def maps_of(case: Case, dataset: Dataset) -> Iterator[tuple[str, Path]]:
+    """The probabilities that were kept, by region."""
+    for region in dataset.regions.names:
+        path = PROBABILITIES / f"{case.name}_{region}.nii.gz"
+        if path.exists():
+            yield region, path
 
 
 def draw(case: Case, dataset: Dataset, scores: list[Score]) -> None:
@@ -65,16 +89,38 @@ def draw(case: Case, dataset: Dataset, scores: list[Score]) -> None:
     save_png(picture, REPORTS / "overlays" / f"{case.name}.png")
 
 
+def write_tables(scored: Scored, settings: EvaluateParams) -> None:
+    """Write the figures of all cases, by case and summed up."""
+    convention = rules(settings.convention)
+    intervals = Intervals(settings.interval, settings.confidence, settings.resamples)
+    summary = summarise(scored.whole, convention, intervals)
+    for name, text in {
+        "scores.csv": scores_csv(scored.whole, convention),
+        "sides.csv": sides_csv(scored.sides, convention),
+        "calibration.csv": calibration_csv(scored.reliability),
+        "summary.json": json.dumps(summary, indent=2) + "\n",
+        "metrics.json": json.dumps(headline(summary), indent=2) + "\n",
+    }.items():
+        write_text(REPORTS / name, text)
+
+
+def calibration_csv(measured: dict[str, Reliability]) -> str:
+    """How often voxels of each probability are true, one row a region and tenth of probability."""
+    rows = ({"region": name} | row for name, one in measured.items() for row in one.curve())
+    return as_csv(rows, CURVE)
+
+
 def table(scores: list[Score]) -> str:
     """The scores as lines for people."""
     lines = [
-        f"{'case':<24} {'region':<12} {'Dice':>7} {'IoU':>7} "
+        f"{'case':<24} {'region':<12} {'Dice':>7} {'IoU':>7} {'NSD':>7} {'HD95 mm':>8} "
         f"{'truth mL':>9} {'found mL':>9} {'ceiling':>8}"
     ]
     for score in scores:
         row = score.row()
         lines.append(
             f"{row['case']:<24} {row['region']:<12} {row['dice']:>7.4f} {row['iou']:>7.4f} "
+            f"{row['nsd']:>7.4f} {row['hd95_mm']:>8.2f} "
             f"{row['truth_ml']:>9.1f} {row['predicted_ml']:>9.1f} {row['ceiling_dice']:>8.4f}"
         )
     return "\n".join(lines)

@@ -1,17 +1,26 @@
 """Segment the test cases with the segmenter."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from tqdm import tqdm
 
 from thorax.cases import load_dataset
 from thorax.params import load_params
 from thorax.scans import Scan
-from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, run
+from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, PROBABILITIES, run
 from thorax.writing import empty_folder
+
+if TYPE_CHECKING:
+    from thorax.outputs import Bits, Outputs
 
 
 def main() -> None:
-    """Write one mask a test case to `data/predictions`, as `thorax predict` would."""
-    from thorax.outputs import Outputs, write_outputs
+    """Write one mask a test case to `data/predictions`, as `thorax predict` would.
+
+    Probabilities, for `evaluate` to see how far they can be believed, go into a folder there.
+    """
+    from thorax.outputs import write_outputs
     from thorax.segmenter import Segmenter, load
 
     params = load_params()
@@ -22,12 +31,16 @@ def main() -> None:
     for name in tqdm(names, desc="predict", unit="case"):
         case = dataset.case(name)
         opened = segmenter.open(Scan(case.scan), domain=case.domain)
-        write_outputs(
-            segmenter.find(opened, threshold=threshold),
-            Outputs(PREDICTIONS / f"{name}.nii.gz"),
-            regions=segmenter.regions,
-            threshold=threshold,
-        )
+        found = segmenter.find(opened, threshold=threshold)
+        write_outputs(found, outputs_of(name, segmenter.regions.names, bits=params.predict.bits))
+
+
+def outputs_of(name: str, regions: Iterable[str], *, bits: "Bits") -> "Outputs":
+    """Where the mask of a case goes, and its probabilities unless they have no bits."""
+    from thorax.outputs import Outputs
+
+    maps = [PROBABILITIES / f"{name}_{region}.nii.gz" for region in regions] if bits else []
+    return Outputs(PREDICTIONS / f"{name}.nii.gz", tuple(maps), bits or 8)
 
 
 if __name__ == "__main__":

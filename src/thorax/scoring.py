@@ -1,0 +1,293 @@
+"""Scoring masks: from two files of one scan to the figures of each region, and of each side."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.calibration import Reliability, reliability
+from thorax.canvases import open_mask
+from thorax.errors import InputError
+from thorax.geometry import place_whole
+from thorax.lesions import Lesions, count_lesions
+from thorax.overlap import Overlap, overlap
+from thorax.params import EvaluateParams
+from thorax.regions import MOST_REGIONS, Regions
+from thorax.restoring import Restorer
+from thorax.scans import Scan
+from thorax.scores import Score
+from thorax.sides import lung_sides, read_sides, side_map, side_names
+from thorax.surface import mask_box, surface_distances
+
+LUNG = "lung"
+"""The region whose sides are told apart."""
+TOLERANCE_MM = 1.0
+"""Of the surface Dice, for regions that have none of their own."""
+CANVAS = 128
+"""Pixels a side on which sides are told apart."""
+HALF = 128
+"""Area fraction, of 255, from which on such a pixel belongs to the lung."""
+_AT_A_TIME = 16
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """One of two masks, without the planes, rows and columns where both are empty.
+
+    Args:
+        labels: Shape ``(n, x, y)``.
+        regions: Which label values make which region.
+        sides: 1 right and 2 left in and around the lungs, of the same shape; None if not told.
+    """
+
+    labels: Labels
+    regions: Regions
+    sides: Labels | None
+
+    def mask(self, region: str, side: int = 0) -> Mask:
+        """One region, or one side of it: 1 right, 2 left."""
+        mask = np.isin(self.labels, self.regions.labels[region])
+        return mask & (self.sides == side) if side else mask
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The true mask and the predicted one of a scan, read by `open_pair`.
+
+    Args:
+        truth: The mask that is taken for true.
+        predicted: The mask to score; it has the same regions.
+        spacing_mm: Along the axes of the masks.
+        voxel_ml: Volume of a voxel, also where the planes of a scan are sheared.
+        diagonal_mm: Of the scan.
+    """
+
+    truth: Labelled
+    predicted: Labelled
+    spacing_mm: tuple[float, float, float]
+    voxel_ml: float
+    diagonal_mm: float
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions."""
+        return self.truth.regions.names
+
+    def masks(self, region: str, side: int = 0) -> tuple[Mask, Mask]:
+        """One region of both, or one side of it as each mask has it."""
+        return self.truth.mask(region, side), self.predicted.mask(region, side)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is known of a case, or of several.
+
+    Args:
+        whole: One a region.
+        sides: One a region and side.
+        reliability: Of the probabilities of each region, where there are any.
+    """
+
+    whole: list[Score] = field(default_factory=list)
+    sides: list[Score] = field(default_factory=list)
+    reliability: dict[str, Reliability] = field(default_factory=dict)
+
+    def __add__(self, other: "Scored") -> "Scored":
+        regions = dict.fromkeys((*self.reliability, *other.reliability))
+        nothing = Reliability.none()
+        added = {
+            region: self.reliability.get(region, nothing) + other.reliability.get(region, nothing)
+            for region in regions
+        }
+        return Scored(self.whole + other.whole, self.sides + other.sides, added)
+
+
+def open_pair(
+    truth: Scan, predicted: Scan, regions: Regions, *, predicted_regions: Regions | None = None
+) -> Pair:
+    """Read two masks of a scan.
+
+    Args:
+        truth: The mask that is taken for true.
+        predicted: The mask to score, on the same grid.
+        regions: Which label values make which region.
+        predicted_regions: The same for the predicted mask, if it is labelled otherwise.
+
+    Raises:
+        InputError: They lie on different grids, or hold labels that no region names.
+    """
+    open_mask(predicted, truth)
+    known = regions, predicted_regions or regions
+    both = [_labels(*each) for each in zip((truth, predicted), known, strict=True)]
+    box = mask_box(*both)
+    first, second = (
+        Labelled(labels[box].copy(), each, _sides(labels, each, box))
+        for labels, each in zip(both, known, strict=True)
+    )
+    grid = truth.grid
+    x_mm, y_mm, z_mm = grid.spacing_mm
+    diagonal = math.hypot(*np.multiply(grid.shape, grid.spacing_mm))
+    return Pair(first, second, (z_mm, x_mm, y_mm), grid.voxel_ml, diagonal)
+
+
+def score_pair(
+    pair: Pair,
+    settings: EvaluateParams,
+    *,
+    case: str,
+    site: str = "",
+    ceiling: Mapping[str, Overlap] | None = None,
+    reliabilities: Mapping[str, Reliability] | None = None,
+    sided: bool = True,
+) -> Scored:
+    """Score each region of a case, and each side of it.
+
+    Args:
+        pair: The masks.
+        settings: Tolerances, and which regions are counted lesion by lesion.
+        case: Its name.
+        site: Where it comes from.
+        ceiling: The best that any network can reach on the canvas, by region.
+        reliabilities: Of the probabilities, by region.
+        sided: Whether sides are scored, too.
+    """
+    known = dict(reliabilities or {})
+    whole, sides = [], []
+    for region in pair.regions:
+        of_whole: dict[str, Any] = {
+            "ceiling": (ceiling or {}).get(region),
+            "brier": known[region].brier if region in known else float("nan"),
+        }
+        if region in settings.lesions:
+            of_whole["lesions"] = _lesions(pair, region, settings)
+        whole.append(Score(case, region, site=site, **_figures(pair, region, settings), **of_whole))
+        for side, name in side_names.items() if sided and pair.truth.sides is not None else ():
+            figures = _figures(pair, region, settings, side=side)
+            sides.append(Score(case, region, site=site, side=name, **figures))
+    return Scored(whole, sides, known)
+
+
+def measure_reliability(
+    probabilities: Scan, truth: Scan, regions: Regions, region: str
+) -> Reliability:
+    """Compare the probabilities of a region with the truth, slab by slab.
+
+    Args:
+        probabilities: On the grid of the truth, as ``thorax predict --probabilities`` writes them.
+        truth: The mask that is taken for true.
+        regions: Which label values make which region.
+        region: Of which the probabilities are.
+
+    Raises:
+        InputError: The grids differ, or the truth holds labels that no region names.
+    """
+    open_mask(probabilities, truth)
+    index, counts = regions.names.index(region), Reliability.none()
+    for start, planes in truth.slabs():
+        found = probabilities.planes(start, start + len(planes))
+        levels = np.rint(found * 255).astype(np.uint8)
+        counts += reliability(levels, regions.split(planes)[index])
+    return counts
+
+
+def score_masks(truth: Scan, predicted: Scan, regions: Regions) -> dict[str, Overlap]:
+    """Count the overlap of each region of two masks of one scan, slab by slab.
+
+    Args:
+        truth: The mask that is taken for true.
+        predicted: The mask to score, on the same grid.
+        regions: Which label values make which region, in both masks.
+
+    Raises:
+        InputError: The masks lie on different grids, or hold labels that no region names.
+    """
+    open_mask(predicted, truth)
+    counts = dict.fromkeys(regions.names, Overlap())
+    for start, planes in truth.slabs():
+        found = predicted.planes(start, start + len(planes))
+        pairs = zip(regions.names, regions.split(planes), regions.split(found), strict=True)
+        for name, true_region, found_region in pairs:
+            counts[name] += overlap(true_region, found_region)
+    return counts
+
+
+def found_regions(*masks: Scan) -> Regions:
+    """One region for each label value that any of the masks holds.
+
+    Raises:
+        InputError: The masks are empty, or hold more label values than there may be regions.
+    """
+    values = {
+        int(value) for mask in masks for _, planes in mask.slabs() for value in np.unique(planes)
+    } - {0}
+    if not 1 <= len(values) <= MOST_REGIONS:
+        raise InputError(
+            f"masks must show 1 to {MOST_REGIONS} label values unless regions are named, but "
+            f"{' and '.join(str(mask.path) for mask in masks)} show {len(values)}; give --region"
+        )
+    return Regions({f"label_{value}": (value,) for value in sorted(values)})
+
+
+def mask_sides(lung: Mask) -> Labels:
+    """Tell the right lung from the left in a mask on the native grid.
+
+    Args:
+        lung: Shape ``(N, X, Y)``, X growing to the patient's right.
+
+    Returns:
+        0 far from any lung, 1 right, 2 left; of the same shape.
+    """
+    placement = place_whole((lung.shape[1], lung.shape[2]), canvas=CANVAS)
+    canvases = np.concatenate([placement.place_mask(slab) >= HALF for slab in _slabs(lung)])
+    sides = read_sides(side_map(lung_sides(canvases)))
+    restorer = Restorer(placement)
+    return np.concatenate([restorer.nearest(slab) for slab in _slabs(sides)])
+
+
+def _slabs(planes: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(planes), _AT_A_TIME):
+        yield planes[start : start + _AT_A_TIME]
+
+
+def _labels(mask: Scan, regions: Regions) -> Labels:
+    x, y, depth = mask.grid.shape
+    labels = np.empty((depth, x, y), dtype=np.uint8)
+    for start, planes in mask.slabs():
+        regions.check(planes)
+        labels[start : start + len(planes)] = planes
+    return labels
+
+
+def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...]) -> Labels | None:
+    if LUNG not in regions.names:
+        return None
+    return mask_sides(np.isin(labels, regions.labels[LUNG]))[box].copy()
+
+
+def _figures(pair: Pair, region: str, settings: EvaluateParams, *, side: int = 0) -> dict[str, Any]:
+    truth, predicted = pair.masks(region, side)
+    first = pair.regions[0]
+    return {
+        "overlap": overlap(truth, predicted),
+        "voxel_ml": pair.voxel_ml,
+        "surfaces": surface_distances(truth, predicted, pair.spacing_mm),
+        "diagonal_mm": pair.diagonal_mm,
+        "tolerance_mm": settings.tolerance_mm.get(region, TOLERANCE_MM),
+        "within": None if region == first else overlap(*pair.masks(first, side)),
+    }
+
+
+def _lesions(pair: Pair, region: str, settings: EvaluateParams) -> Lesions:
+    truth, predicted = pair.masks(region)
+    return count_lesions(
+        truth,
+        predicted,
+        voxel_ml=pair.voxel_ml,
+        smallest_ml=settings.smallest_lesion_ml,
+        overlap=settings.lesion_overlap,
+    )

@@ -1,0 +1,270 @@
+"""Score tables from files, folders, experiments and git revisions."""
+
+import math
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from thorax.errors import InputError
+from thorax.experiments.score_tables import ScoreTable, check_metric, parse_table, read_tables
+
+
+def table(dice: float) -> str:
+    return f"case,site,region,dice,hd95_mm\nann,Ulm,lung,{dice},inf\nben,,lung,,2.5\n"
+
+
+def git(project: Path, *arguments: str) -> str:
+    settings = ("-c", "user.name=thorax", "-c", "user.email=thorax@example.org")
+    command = ["git", *settings, *arguments]
+    return subprocess.run(command, cwd=project, check=True, text=True, capture_output=True).stdout
+
+
+def commit(project: Path, dice: float) -> str:
+    (project / "reports").mkdir(parents=True, exist_ok=True)
+    (project / "reports/scores.csv").write_text(table(dice))
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", f"Reach {dice}")
+    return git(project, "rev-parse", "HEAD").strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a project with scores of 0.5 in its first commit and 0.6 in its second."""
+    project = tmp_path / "project"
+    project.mkdir()
+    git(project, "init", "--quiet", "--initial-branch", "main")
+    (project / ".dvc").mkdir()
+    commit(project, 0.5)
+    git(project, "tag", "first")
+    commit(project, 0.6)
+    return project
+
+
+def experiment(project: Path, dice: float, name: str, baseline: str) -> str:
+    """Keep scores as DVC keeps an experiment: a commit that only a reference knows."""
+    made = commit(project, dice)
+    reference = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
+    git(project, "update-ref", reference, made)
+    git(project, "reset", "--quiet", "--hard", "HEAD~1")
+    return reference
+
+
+def dices(folder: Path, *sources: str) -> dict[str, float]:
+    return {it.name: it.figures("dice")["lung"]["ann"] for it in read_tables(sources, folder)}
+
+
+def refusal(folder: Path, *sources: str) -> str:
+    with pytest.raises(InputError) as caught:
+        read_tables(sources, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Where tables come from
+
+
+def test_a_table_may_be_a_file_or_a_folder_or_a_project(tmp_path: Path) -> None:
+    for name, dice in (
+        ("mine.csv", 0.1),
+        ("flat/scores.csv", 0.2),
+        ("top/reports/scores.csv", 0.3),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(table(dice))
+    assert dices(tmp_path, "mine.csv", "flat", "top", "again=top/reports") == {
+        "mine.csv": 0.1,
+        "flat": 0.2,
+        "top": 0.3,
+        "again": 0.3,
+    }
+
+
+def test_a_table_may_be_any_revision(project: Path) -> None:
+    full = git(project, "rev-parse", "HEAD").strip()
+    sources = ("first", "HEAD", "HEAD~1", full[:8], "now=main")
+    assert list(dices(project, *sources).values()) == [0.5, 0.6, 0.5, 0.6, 0.6]
+
+
+def test_a_table_may_be_an_experiment(project: Path) -> None:
+    baseline = git(project, "rev-parse", "HEAD").strip()
+    reference = experiment(project, 0.7, "focal", baseline)
+    # Neither in the workspace nor on the branch.
+    assert dices(project, "HEAD", "focal", f"full={reference}") == {
+        "HEAD": 0.6,
+        "focal": 0.7,
+        "full": 0.7,
+    }
+
+
+def test_what_dvc_keeps_beside_experiments_is_none(project: Path) -> None:
+    git(project, "update-ref", "refs/exps/exec/EXEC_BRANCH", "HEAD")
+    assert refusal(project, "EXEC_BRANCH").endswith("or a git revision, got EXEC_BRANCH")
+
+
+def test_a_project_may_be_a_folder_of_a_repository_and_be_asked_from_below(project: Path) -> None:
+    inner = project / "inner"
+    commit(inner, 0.8)
+    (inner / ".dvc").mkdir()
+    assert dices(inner, "HEAD") == {"HEAD": 0.8}
+    assert dices(inner / "reports", "HEAD") == {"HEAD": 0.8}
+
+
+def test_files_come_before_revisions(project: Path) -> None:
+    (project / "first").mkdir()
+    (project / "first/scores.csv").write_text(table(0.9))
+    assert dices(project, "first", "tag=refs/tags/first") == {"first": 0.9, "tag": 0.5}
+
+
+def test_a_path_with_an_equals_sign_is_a_path(tmp_path: Path) -> None:
+    (tmp_path / "lr=0.1.csv").write_text(table(0.4))
+    assert dices(tmp_path, "lr=0.1.csv", "low=lr=0.1.csv") == {"lr=0.1.csv": 0.4, "low": 0.4}
+
+
+def test_neither_name_nor_source_may_be_empty(tmp_path: Path) -> None:
+    for bare in ("=x", "x="):
+        assert refusal(tmp_path, bare) == f"a table is named as NAME=SOURCE, got {bare}"
+
+
+def test_names_must_differ(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "a=x", "b=x", "a=y") == (
+        "tables need names of their own, got a twice; use NAME=SOURCE"
+    )
+
+
+# What cannot be found
+
+
+def test_what_is_neither_file_nor_revision_is_refused(project: Path) -> None:
+    assert refusal(project, "secnd") == (
+        "a table must be a file, a folder, an experiment or a git revision, got secnd"
+    )
+    assert refusal(project, "--all").endswith("or a git revision, got --all")
+
+
+def test_without_git_there_are_only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = "a table must be a file, a folder, an experiment or a git revision"
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert refusal(tmp_path, "main").startswith(
+        f"{rule}, got main; git says: fatal: not a git repository"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert refusal(tmp_path, "main") == f"{rule}, got main; git says: git is not installed"
+
+
+def test_a_folder_without_scores_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, ".") == (
+        "a folder must hold scores.csv or reports/scores.csv, but . does not"
+    )
+
+
+def test_a_revision_without_scores_is_refused(project: Path) -> None:
+    git(project, "rm", "--quiet", "reports/scores.csv")
+    git(project, "commit", "--quiet", "--message", "Forget")
+    assert refusal(project, "HEAD") == (
+        "a revision must hold reports/scores.csv under git, but HEAD does not; give the path of a "
+        "table instead"
+    )
+
+
+def test_experiments_of_one_name_are_told_apart_by_reference(project: Path) -> None:
+    second, first = git(project, "rev-parse", "HEAD", "first").split()
+    one = experiment(project, 0.7, "focal", first)
+    two = experiment(project, 0.8, "focal", second)
+    either = " or ".join(sorted([one, two]))
+    assert refusal(project, "focal") == (
+        f"experiments on several commits are named focal; give one as {either}"
+    )
+    assert dices(project, one, two) == {one: 0.7, two: 0.8}
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_bytes(b"case,region\n\xff\xfe")
+    assert refusal(tmp_path, ".").startswith(". cannot be read as a table: 'utf-8' codec")
+
+
+# What tables say
+
+
+def test_cells_are_numbers_infinite_or_undefined() -> None:
+    scores = parse_table("new", table(0.5))
+    assert scores.metrics == ("dice", "hd95_mm")
+    assert scores.figures("hd95_mm") == {"lung": {"ann": math.inf, "ben": 2.5}}
+    assert math.isnan(scores.figures("dice")["lung"]["ben"])
+
+
+def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfcase,region,dice\r\nann,lung,0.5\r\n")
+    assert dices(tmp_path, "a.csv") == {"a.csv": 0.5}
+
+
+def test_sides_are_regions_of_their_own() -> None:
+    text = "case,region,side,dice\nann,lung,right,0.5\nann,lung,left,0.75\n"
+    assert parse_table("new", text).figures("dice") == {
+        "lung right": {"ann": 0.5},
+        "lung left": {"ann": 0.75},
+    }
+
+
+def test_a_case_of_several_seeds_has_its_mean_over_them() -> None:
+    text = "seed,fold,case,region,dice\n0,1,ann,lung,0.5\n1,2,ann,lung,0.75\n2,0,ann,lung,\n"
+    assert parse_table("cv", text).figures("dice") == {"lung": {"ann": 0.625}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "a score table must have columns case and region, but new has no case and no region"),
+        (
+            "epoch,region\n1,2\n",
+            "a score table must have columns case and region, but new has no case",
+        ),
+        ("case,region,dice\n", "a score table must have a row at least, but new has none"),
+        (
+            "case,region,dice\nann,lung,1\nben,lung\n",
+            "a row must have as many cells as the header, 3, but row 3 of new has not",
+        ),
+        (
+            "case,region,dice\nann,lung,0,5\n",
+            "a row must have as many cells as the header, 3, but row 2 of new has not",
+        ),
+    ],
+    ids=["empty", "another table", "header alone", "cut short", "decimal comma"],
+)
+def test_what_is_no_score_table_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_table("new", text)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "case,region,dice\nann,lung,good\n",
+            "dice must be numbers, but new has 'good' for ann, lung",
+        ),
+        (
+            "case,region,dice\nann,lung,1\nann,lung,1\n",
+            "a case must stand once for each region, but new has ann, lung twice",
+        ),
+    ],
+    ids=["words", "twice"],
+)
+def test_figures_that_cannot_be_used_are_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_table("new", text).figures("dice")
+    assert str(caught.value) == said
+
+
+def test_a_metric_must_be_in_every_table() -> None:
+    old = ScoreTable("old", ("case", "region", "dice", "iou"), ())
+    new = ScoreTable("new", ("case", "site", "region", "dice", "nsd", "iou"), ())
+    check_metric("dice", [old, new])
+    for metric, lacking in (("nsd", "old"), ("iuo", "old"), ("site", "old")):
+        with pytest.raises(InputError) as caught:
+            check_metric(metric, [old, new])
+        assert str(caught.value) == (
+            f"the metric must be a column of every table, but {lacking} has no {metric}; "
+            "all have dice, iou"
+        )
