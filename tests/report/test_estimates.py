@@ -11,7 +11,7 @@ from thorax.report.results import Results
 from .runs import params_of, row
 
 
-def test_what_metrics_json_says_goes_before_what_is_worked_out(few: Results) -> None:
+def test_what_summary_json_says_goes_before_what_is_worked_out(few: Results) -> None:
     assert estimate(few, "lung", "dice") == Estimate(0.8, 0.8, 0.71, 0.88, cases=3)
     assert estimate(replace(few, metrics={}), "lung", "dice").mean == pytest.approx(0.8)
 

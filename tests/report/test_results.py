@@ -53,7 +53,7 @@ def test_what_is_there_is_read(reports: Path) -> None:
     (reports / "history.csv").write_text("epoch,loss,dice\n1,0.5,\n")
     (reports / "sides.csv").write_text("case,site,region,side,dice\na,,lung,left,0.25\n")
     (reports / "training.json").write_text('{"epochs": 1}')
-    (reports / "metrics.json").write_text('{"lung": {"cases": 1}}')
+    (reports / "summary.json").write_text('{"lung": {"cases": 1}}')
     (reports / "overlays").mkdir()
     (reports / "overlays" / "a.png").write_bytes(png())
     results = gathered(reports, a="anna")
@@ -82,8 +82,8 @@ def test_digests_are_those_of_the_dataset(reports: Path) -> None:
     ("name", "content", "complaint"),
     [
         ("scores.csv", "case,region,dice\na,lung,good\n", "`dice` must be a number, got 'good'"),
-        ("metrics.json", "{", "cannot be read: Expecting property name"),
-        ("metrics.json", "[]", "must hold a mapping"),
+        ("summary.json", "{", "cannot be read: Expecting property name"),
+        ("summary.json", "[]", "must hold a mapping"),
     ],
 )
 def test_what_is_damaged_is_named(reports: Path, name: str, content: str, complaint: str) -> None:
