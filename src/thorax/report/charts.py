@@ -1,6 +1,7 @@
 """The charts of the report: every test case is a point, and leads to its section."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -27,7 +28,7 @@ MARKERS = "os^DvPX*"
 """One a site."""
 LONGEST = 22
 """Letters of a name in a chart; pages and tables show all of it."""
-WIDE, SMALL = (4.7, 3.0), (4.7, 2.4)
+WIDE, SMALL = (4.1, 2.8), (4.1, 2.2)
 POINT: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.6, "zorder": 3, "clip_on": False}
 SPREAD = 0.28
 """How far points of nearly one value are moved apart, up and down."""
@@ -59,7 +60,9 @@ def chart(
     hints: Mapping[str, str] | None = None,
 ) -> Chart:
     """Draw under the settings of the report alone, whatever the machine's are."""
-    with style.context(cast(Any, LOOK), after_reset=True):
+    with style.context(cast(Any, LOOK), after_reset=True), warnings.catch_warnings():
+        # Text stays text: what this font lacks, that of the page may have.
+        warnings.filterwarnings("ignore", r"Glyph \d+ ")
         drawing = Drawing(figsize=size, layout="constrained")
         paint(drawing)
         svg = inline_svg(drawing, key=key, title=title, words=words, hints=hints or {})
@@ -96,7 +99,7 @@ def distribution(results: Results, name: str) -> Chart | None:
         key=f"strip-{name}",
         title=f"{figure.heading} of each test case",
         words=_strip_words(results, regions, name),
-        size=(WIDE[0], 0.5 + 0.85 * len(regions)),
+        size=(WIDE[0], 0.5 + 0.8 * len(regions)),
         hints=hints(results),
     )
 
@@ -134,7 +137,7 @@ def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
     axes.set_ylim(-0.5, 0.5)
     axes.set_yticks([0], [short(region)])
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="x")
     if len(finite) < len(rows):
         _add_infinity(axes, high, edge)
@@ -272,7 +275,7 @@ def reliability(results: Results, region: str) -> Chart | None:
         title=f"{region}: reliability of the probabilities",
         words=f"Over {voxels:,.0f} voxels. On the diagonal, of the voxels that were given a "
         "probability just that share is true. Below: voxels in each bin.",
-        size=(4.7, 3.9),
+        size=(WIDE[0], 3.6),
     )
 
 
@@ -347,7 +350,7 @@ def _lines(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]], log:
         label = short(name.removeprefix("dice_"))
         axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=3, label=label)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.grid(axis="y")
     if log and all(y > 0 for curve in curves.values() for _, y in curve):
         axes.set_yscale("log")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from thorax.conventions import rules
 from thorax.intervals import Interval, bootstrap_mean
-from thorax.params import EvaluateParams
 from thorax.report.results import Figures, Results, Row, number
 
 FEW = 5
@@ -40,26 +39,29 @@ def estimate(results: Results, region: str, figure: str) -> Estimate:
     """A figure of a region over all test cases, as `summary.json` gives it, else as `over`."""
     rows = results.of(region)
     known = results.metrics.get(region, {}).get(figure)
-    worked_out = over(rows, figure, results.params.evaluate)
+    worked_out = over(results, rows, figure)
     if not isinstance(known, Mapping) or known.get("mean") is None:
         return worked_out
     told = {name: number(known.get(name)) for name in ("mean", "median", "low", "high")}
     return replace(worked_out, **told)  # type: ignore[arg-type]
 
 
-def over(rows: Sequence[Row], figure: str, params: EvaluateParams) -> Estimate:
+def over(results: Results, rows: Sequence[Row], figure: str) -> Estimate:
     """Mean, median and interval of a figure, as the convention for empty masks counts it.
 
-    The scores do not tell the diagonal of a scan; where it would stand in for a distance that
-    cannot be had, the case is left out.
+    The interval is worked out from patients: what several cases of one patient give is averaged
+    first. The scores do not tell the diagonal of a scan: where it would stand in for a distance
+    that cannot be had, the case is left out.
     """
-    values = [counted(row, figure, params.convention) for row in rows]
-    values = [value for value in values if not math.isnan(value)]
+    convention = results.params.evaluate.convention
+    all_cases = [(row.case, counted(row, figure, convention)) for row in rows]
+    by_case = [(case, value) for case, value in all_cases if not math.isnan(value)]
+    values = [value for _, value in by_case]
     infinite = sum(math.isinf(row[figure]) for row in rows)
     cases = sum(not math.isnan(row[figure]) for row in rows)
     if not values:
         return Estimate(cases=cases, infinite=infinite)
-    interval = None if any(map(math.isinf, values)) else _interval(values, params)
+    interval = None if any(map(math.isinf, values)) else _interval(results, by_case)
     return Estimate(
         mean=statistics.fmean(values),
         median=statistics.median(values),
@@ -110,9 +112,13 @@ def pairs(rows: Iterable[Row], truth: str, predicted: str) -> list[tuple[Row, fl
     return [(row, a, b) for row, a, b in both if math.isfinite(a) and math.isfinite(b)]
 
 
-def _interval(values: Sequence[float], params: EvaluateParams) -> Interval | None:
+def _interval(results: Results, by_case: Iterable[tuple[str, float]]) -> Interval | None:
+    patients: dict[str, list[float]] = {}
+    for case, value in by_case:
+        patients.setdefault(results.patients.get(case, case), []).append(value)
+    params = results.params.evaluate
     return bootstrap_mean(
-        values,
+        [statistics.fmean(values) for values in patients.values()],
         method=params.interval,
         confidence=params.confidence,
         resamples=params.resamples,

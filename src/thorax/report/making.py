@@ -59,7 +59,7 @@ def settings_table(results: Results) -> Table:
     now = dict(_leaves({key: asdict(results.params)[key] for key in KNOBS}))
     if not results.provenance:
         return table("Settings", ["Setting", "Trained with", "params.yaml"], [])
-    names = sorted(set(trained) | set(now), key=lambda name: trained.get(name) == now.get(name))
+    names = sorted({**now, **trained}, key=lambda name: trained.get(name) == now.get(name))
     differing = [name for name in names if trained.get(name) != now.get(name)]
     rows = [[name, trained.get(name, "–"), now.get(name, "–")] for name in names]
     caption = (
@@ -88,7 +88,7 @@ def _flat(value: Any) -> str:
         return _items(value)
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value) or "none"
 
 
 def _items(values: Any) -> str:

@@ -111,7 +111,8 @@ def agreement_part(results: Results) -> Part:
     if not found:
         return Part(key, title, ("The scores have no volumes.",))
     shares = any(math.isfinite(row["truth_share"]) for row in results.rows)
-    none = () if shares else ("There is no share to compare: only one region was measured.",)
+    why = "only one region was measured" if len(results.regions) < 2 else "the scores have none"
+    none = () if shares else (f"There is no share to compare: {why}.",)
     return Part(key, title, (words, *none), (), found)
 
 

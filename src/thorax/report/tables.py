@@ -102,13 +102,13 @@ def headline_table(results: Results) -> Table:
         for region in results.regions
     ]
     headings = ["Region", "Cases", *_headings(figures)]
-    share = percent(results.params.evaluate.confidence)
     return table(
-        f"Means over test cases, with {share} intervals",
+        "Means over test cases",
         headings,
         rows,
         notes=(
             *_nsd_note(results),
+            *_interval_note(results, figures),
             "Cases: those where Dice is defined. Ceiling: the best Dice that the canvas allows.",
             *_infinite_note(results, figures),
             *missing_note(results, HEADLINE),
@@ -138,12 +138,20 @@ def _ceiling(results: Results, region: str) -> float:
     known = results.metrics.get(region, {}).get("ceiling_dice")
     if isinstance(known, int | float):
         return float(known)
-    return over(results.of(region), "ceiling_dice", results.params.evaluate).mean
+    return over(results, results.of(region), "ceiling_dice").mean
 
 
 def estimated(found: Estimate, figure: Figure) -> Cell:
     """A mean with its interval."""
     return Cell(shown(found.mean, figure.digits), aside(found, figure.digits))
+
+
+def _interval_note(results: Results, figures: Sequence[Figure]) -> tuple[str, ...]:
+    share = percent(results.params.evaluate.confidence)
+    found = (estimate(results, region, one.name) for region in results.regions for one in figures)
+    if not all(math.isnan(one.low) for one in found):
+        return (f"Beside each mean: its {share} interval.",)
+    return (f"No {share} interval is given: it takes more patients, or figures that differ.",)
 
 
 def _nsd_note(results: Results) -> tuple[str, ...]:
@@ -181,9 +189,8 @@ def site_table(results: Results) -> Table:
                 for site, found in rows
             )
         )
-    share = percent(results.params.evaluate.confidence)
     headings = ("Region", "Site", "Cases", *(figure.heading for figure in figures))
-    return Table(f"Means by site, with {share} intervals", headings, tuple(groups), words=2)
+    return Table("Means by site", headings, tuple(groups), words=2)
 
 
 def side_table(results: Results) -> Table:
@@ -203,9 +210,8 @@ def side_table(results: Results) -> Table:
             )
         )
     headings = ("Region", "Side", "Cases", *(figure.heading for figure in figures))
-    share = percent(results.params.evaluate.confidence)
     return Table(
-        f"Means by side of the patient, with {share} intervals",
+        "Means by side of the patient",
         headings,
         tuple(filter(None, groups)),
         words=2,
@@ -213,8 +219,7 @@ def side_table(results: Results) -> Table:
 
 
 def _over(results: Results, rows: Sequence[Row], figures: Iterable[Figure]) -> list[Cell]:
-    params = results.params.evaluate
-    cells = [estimated(over(rows, figure.name, params), figure) for figure in figures]
+    cells = [estimated(over(results, rows, figure.name), figure) for figure in figures]
     defined = sum(not math.isnan(row["dice"]) for row in rows)
     return [Cell(str(defined)), *cells]
 

@@ -75,7 +75,7 @@ def duration(seconds: float) -> str:
     """How long something took.
 
     Example:
-        >>> [duration(seconds) for seconds in (42.4, 754, 7300)]
+        >>> [duration(seconds) for seconds in (42.4, 754, 7330)]
         ['42 s', '12 min 34 s', '2 h 2 min']
     """
     minutes, hours = int(seconds // 60), int(seconds // 3600)
@@ -128,7 +128,9 @@ def _cautions(results: Results) -> list[str]:
             f"They are of {counted(patients, 'patient')}; cases of one patient resemble each other."
         )
     if patients < FEW:
+        given = any(interval(estimate(results, region, "dice"), 3) for region in results.regions)
         cautions.append(
-            f"An interval over so few patients ({patients}) says little: look at the single cases."
+            f"An interval over so few patients ({patients}) says little"
+            f"{'' if given else ', and is not given'}: look at the single cases."
         )
     return cautions
