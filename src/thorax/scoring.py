@@ -108,7 +108,12 @@ class Scored:
 
 
 def open_pair(
-    truth: Scan, predicted: Scan, regions: Regions, *, predicted_regions: Regions | None = None
+    truth: Scan,
+    predicted: Scan,
+    regions: Regions,
+    *,
+    predicted_regions: Regions | None = None,
+    sided: bool = True,
 ) -> Pair:
     """Read two masks of a scan.
 
@@ -117,6 +122,7 @@ def open_pair(
         predicted: The mask to score, on the same grid.
         regions: Which label values make which region.
         predicted_regions: The same for the predicted mask, if it is labelled otherwise.
+        sided: Whether to tell the right lung from the left.
 
     Raises:
         InputError: They lie on different grids, or hold labels that no region names.
@@ -124,9 +130,9 @@ def open_pair(
     open_mask(predicted, truth)
     known = regions, predicted_regions or regions
     both = [_labels(*each) for each in zip((truth, predicted), known, strict=True)]
-    box = mask_box(*both)
+    box, told = mask_box(*both), sided and LUNG in regions.names
     first, second = (
-        Labelled(labels[box].copy(), each, _sides(labels, each, box))
+        Labelled(labels[box].copy(), each, _sides(labels, each, box) if told else None)
         for labels, each in zip(both, known, strict=True)
     )
     grid = truth.grid
@@ -143,7 +149,6 @@ def score_pair(
     site: str = "",
     ceiling: Mapping[str, Overlap] | None = None,
     reliabilities: Mapping[str, Reliability] | None = None,
-    sided: bool = True,
 ) -> Scored:
     """Score each region of a case, and each side of it.
 
@@ -154,7 +159,6 @@ def score_pair(
         site: Where it comes from.
         ceiling: The best that any network can reach on the canvas, by region.
         reliabilities: Of the probabilities, by region.
-        sided: Whether sides are scored, too.
     """
     known = dict(reliabilities or {})
     whole, sides = [], []
@@ -166,7 +170,7 @@ def score_pair(
         if region in settings.lesions:
             of_whole["lesions"] = _lesions(pair, region, settings)
         whole.append(Score(case, region, site=site, **_figures(pair, region, settings), **of_whole))
-        for side, name in side_names.items() if sided and pair.truth.sides is not None else ():
+        for side, name in side_names.items() if pair.truth.sides is not None else ():
             figures = _figures(pair, region, settings, side=side)
             sides.append(Score(case, region, site=site, side=name, **figures))
     return Scored(whole, sides, known)
@@ -263,9 +267,7 @@ def _labels(mask: Scan, regions: Regions) -> Labels:
     return labels
 
 
-def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...]) -> Labels | None:
-    if LUNG not in regions.names:
-        return None
+def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...]) -> Labels:
     return mask_sides(np.isin(labels, regions.labels[LUNG]))[box].copy()
 
 

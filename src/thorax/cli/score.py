@@ -108,8 +108,8 @@ def _scores(
     scores = []
     for pair in tqdm(pairs, desc="score", unit="case", disable=None if len(pairs) > 1 else True):
         masks = Scan(pair.truth), Scan(pair.predicted)
-        opened = open_pair(*masks, regions, predicted_regions=predicted_regions)
-        scores += score_pair(opened, settings, case=pair.case, sided=False).whole
+        opened = open_pair(*masks, regions, predicted_regions=predicted_regions, sided=False)
+        scores += score_pair(opened, settings, case=pair.case).whole
     return scores
 
 
