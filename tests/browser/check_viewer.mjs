@@ -33,8 +33,8 @@ async function check(browser, size) {
   await page.waitForSelector(".viewer[data-opened]", { timeout: 120000 });
 
   const shot = async (name) => {
-    await page.waitForTimeout(400);
-    if (pictures) await viewer.screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png` });
+    await page.waitForTimeout(200);
+    if (pictures) await viewer.screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png`, timeout: 120000 });
   };
   // The pixels of both canvases, as one number that changes when they do.
   const seen = (canvas) => page.evaluate((name) => {

@@ -1,7 +1,6 @@
 """Scans and masks made small enough for a page: fewer voxels, 8 bits, gzip NIfTI in memory."""
 
 import gzip
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
