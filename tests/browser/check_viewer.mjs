@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 const { chromium } = createRequire(import.meta.url)("playwright-core");
 const [page_path, pictures] = process.argv.slice(2);
 const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
+const PHONE = 500;
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const args = [
   "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -16,7 +17,10 @@ const args = [
 ];
 
 async function check(browser, size) {
-  const context = await browser.newContext({ viewport: size, hasTouch: size.width < 500 });
+  const phone = size.width < PHONE;
+  const context = await browser.newContext({
+    viewport: size, hasTouch: phone, colorScheme: phone ? "dark" : "light",
+  });
   const page = await context.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -34,7 +38,7 @@ async function check(browser, size) {
 
   const shot = async (name) => {
     await page.waitForTimeout(200);
-    if (pictures) await viewer.screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png`, timeout: 120000 });
+    if (pictures) await page.locator("body").screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png`, timeout: 120000 });
   };
   // The pixels of both canvases, as one number that changes when they do.
   const seen = (canvas) => page.evaluate((name) => {
@@ -70,7 +74,7 @@ async function check(browser, size) {
   assert.notEqual(await where(), told, "the wheel does not move the slider");
   await changes("the keyboard", ".viewer-gl", async () => {
     await viewer.locator(".viewer-gl").focus();
-    await page.keyboard.press("PageUp");
+    await page.keyboard.press("PageDown");
   });
   const boxes = viewer.getByRole("checkbox");
   for (let i = 0; i < Math.min(2, await boxes.count()); i++) {

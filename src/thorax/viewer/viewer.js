@@ -10,7 +10,7 @@
     { fixed: 1, across: 0, up: 2, ends: ["P", "A"], sides: ["R", "L", "S", "I"] },
     { fixed: 0, across: 1, up: 2, ends: ["L", "R"], sides: ["A", "P", "S", "I"] },
   ];
-  const TINT = 0.55; // How far towards white the colours of a second mask are moved.
+  const TINT = 0.35; // How far towards white the colours of a second mask are moved.
   const DASHES = [[], [6, 4], [1.5, 3.5]]; // One a mask, the last for all further ones.
   const dash = (number) => DASHES[Math.min(number, DASHES.length - 1)];
 
@@ -345,7 +345,7 @@
         path.addPath(this.path(number, region, tile), matrix);
         context.setLineDash(dash(number).map((length) => length * scale));
         context.lineWidth = 3.2 * scale;
-        context.strokeStyle = "rgba(0, 0, 0, 0.45)";
+        context.strokeStyle = "rgba(0, 0, 0, 0.6)";
         context.stroke(path);
         context.lineWidth = 1.7 * scale;
         context.strokeStyle = `rgb(${shade(this.shown.regions[region].colour, number > 0)})`;
