@@ -53,6 +53,14 @@ def test_regions_are_found_unless_named(scan: Path, mask: Path, tmp_path: Path) 
     assert '"name":"label_1"' in output.read_text()
 
 
+def test_what_the_values_mean_may_be_said(scan: Path, tmp_path: Path) -> None:
+    output = tmp_path / "page.html"
+    assert thorax("view", scan, "--output", output).exit_code == 0
+    assert '"windows":[{"name":"Whole range"' in output.read_text()
+    assert thorax("view", scan, "--intensity", "hu", "--output", output).exit_code == 0
+    assert '"windows":[{"name":"Lung","low":-1350,"high":150}' in output.read_text()
+
+
 def test_masks_of_one_name_are_told_apart(scan: Path, mask: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / mask.name
     other.parent.mkdir()

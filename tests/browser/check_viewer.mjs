@@ -108,9 +108,20 @@ async function check(browser, size) {
   if (await choice.count()) {
     const name = await choice.locator("option").nth(1).textContent();
     await choice.selectOption("1");
-    await page.waitForFunction((wanted) =>
-      document.querySelector(".viewer").dataset.opened === wanted, name, { timeout: 120000 });
+    const opened = (wanted) => page.waitForFunction((name) =>
+      document.querySelector(".viewer").dataset.opened === name, wanted, { timeout: 120000 });
+    await opened(name);
     await shot("other-case");
+    // What a report does: a button of its own that opens a case.
+    const first = await choice.locator("option").nth(0).textContent();
+    await page.evaluate((wanted) => {
+      const own = Object.assign(document.createElement("button"), { id: "own", textContent: "Look" });
+      own.dataset.viewerCase = wanted;
+      document.body.append(own);
+    }, first);
+    await page.locator("#own").click();
+    await opened(first);
+    assert.equal(await choice.inputValue(), "0");
   }
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `the page is ${overflow} px too wide at ${size.width} px`);

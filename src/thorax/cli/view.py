@@ -21,12 +21,21 @@ SUFFIXES = (".html", ".htm")
     help="Label values that make a region, such as lung=1,2,3; may be given again. Unless given, "
     "every label value is a region of its own.",
 )
+@click.option(
+    "--intensity",
+    default="auto",
+    show_default=True,
+    metavar="TEXT",
+    help="What voxel values mean, as for predict; auto finds out, and shows what is no CT in the "
+    "range of its own values.",
+)
 @click.option("--output", type=FILE, help="Write the page to this file, and open nothing.")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 def view(
     scan: Path,
     masks: tuple[Path, ...],
     regions: tuple[str, ...],
+    intensity: str,
     output: Path | None,
     no_browser: bool,
 ) -> None:
@@ -43,7 +52,7 @@ def view(
 
     if output and output.suffix.lower() not in SUFFIXES:
         raise InputError(f"a page must have a name that ends in .html, got {output}")
-    document = _document(scan, masks, regions)
+    document = _document(scan, masks, regions, intensity=intensity)
     if output:
         from thorax.writing import write_text
 
@@ -52,8 +61,8 @@ def view(
         _serve(document, no_browser)
 
 
-def _document(scan: Path, masks: Sequence[Path], regions: Sequence[str]) -> str:
-    from thorax.intensity import LOWEST_HU
+def _document(scan: Path, masks: Sequence[Path], regions: Sequence[str], *, intensity: str) -> str:
+    from thorax.intensity import LOWEST_HU, parse_intensity
     from thorax.regions import parse_regions
     from thorax.scans import Scan
     from thorax.viewer import make_exhibit, page
@@ -63,6 +72,7 @@ def _document(scan: Path, masks: Sequence[Path], regions: Sequence[str]) -> str:
         Scan(scan, nan=LOWEST_HU),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
+        domain=parse_intensity(intensity),
     )
     return page([exhibit], scan.name)
 
