@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint format bench picture clean
+.PHONY: help install repro test lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -39,6 +39,9 @@ bench: install ## measure speed and memory on this machine
 
 picture: install ## the README's picture, from the last run of the pipeline
 	cp "$$(ls reports/overlays/*.png | head -n 1)" docs/phantom.png
+
+viewer: ## build the NiiVue bundle of thorax view again; needs node and npm
+	tools/niivue/build.sh
 
 clean: ## remove what the tools leave behind, but no data and no results
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build

@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 const { chromium } = createRequire(import.meta.url)("playwright-core");
 const [page_path, pictures] = process.argv.slice(2);
 const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
+const PHONE = 500;
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const args = [
   "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -16,7 +17,10 @@ const args = [
 ];
 
 async function check(browser, size) {
-  const context = await browser.newContext({ viewport: size, hasTouch: size.width < 500 });
+  const phone = size.width < PHONE;
+  const context = await browser.newContext({
+    viewport: size, hasTouch: phone, colorScheme: phone ? "dark" : "light",
+  });
   const page = await context.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -33,8 +37,8 @@ async function check(browser, size) {
   await page.waitForSelector(".viewer[data-opened]", { timeout: 120000 });
 
   const shot = async (name) => {
-    await page.waitForTimeout(400);
-    if (pictures) await viewer.screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png` });
+    await page.waitForTimeout(200);
+    if (pictures) await page.locator("body").screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png`, timeout: 120000 });
   };
   // The pixels of both canvases, as one number that changes when they do.
   const seen = (canvas) => page.evaluate((name) => {
@@ -70,7 +74,7 @@ async function check(browser, size) {
   assert.notEqual(await where(), told, "the wheel does not move the slider");
   await changes("the keyboard", ".viewer-gl", async () => {
     await viewer.locator(".viewer-gl").focus();
-    await page.keyboard.press("PageUp");
+    await page.keyboard.press("PageDown");
   });
   const boxes = viewer.getByRole("checkbox");
   for (let i = 0; i < Math.min(2, await boxes.count()); i++) {
@@ -104,9 +108,20 @@ async function check(browser, size) {
   if (await choice.count()) {
     const name = await choice.locator("option").nth(1).textContent();
     await choice.selectOption("1");
-    await page.waitForFunction((wanted) =>
-      document.querySelector(".viewer").dataset.opened === wanted, name, { timeout: 120000 });
+    const opened = (wanted) => page.waitForFunction((name) =>
+      document.querySelector(".viewer").dataset.opened === name, wanted, { timeout: 120000 });
+    await opened(name);
     await shot("other-case");
+    // What a report does: a button of its own that opens a case.
+    const first = await choice.locator("option").nth(0).textContent();
+    await page.evaluate((wanted) => {
+      const own = Object.assign(document.createElement("button"), { id: "own", textContent: "Look" });
+      own.dataset.viewerCase = wanted;
+      document.body.append(own);
+    }, first);
+    await page.locator("#own").click();
+    await opened(first);
+    assert.equal(await choice.inputValue(), "0");
   }
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `the page is ${overflow} px too wide at ${size.width} px`);

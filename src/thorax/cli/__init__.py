@@ -13,6 +13,7 @@ from thorax.cli.experiments import cross_validate, sweep
 from thorax.cli.model import export, model
 from thorax.cli.predict import predict
 from thorax.cli.score import score
+from thorax.cli.view import view
 from thorax.errors import InputError
 
 
@@ -32,5 +33,5 @@ def main() -> None:
     """Segment the lungs, and disease inside them, in 3D chest CT."""
 
 
-for command in (predict, score, compare, export, model, cross_validate, sweep, data):
+for command in (predict, view, score, compare, export, model, cross_validate, sweep, data):
     main.add_command(command)

@@ -18,11 +18,15 @@ from thorax.held import HeldScan
 from thorax.intensity import HU, Domain, whole_hu
 from thorax.regions import Regions
 from thorax.scans import Scan
+from thorax.scores import found_regions
 from thorax.viewer.meshes import surface_bytes
 from thorax.viewer.reduced import HU_LEVELS, Levels, mask_bytes, reduce_mask, reduce_scan
 
 PLANES = 100
 """Planes, at least, by which intensities are recognised."""
+
+NO_REGIONS = Regions({"none": (1,)})
+"""Stands for the regions of no masks."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def make_exhibit(
     name: str,
     scan: Scan,
     masks: Mapping[str, Scan],
-    regions: Regions,
+    regions: Regions | None = None,
     *,
     domain: Domain | None = None,
 ) -> Exhibit:
@@ -102,7 +106,8 @@ def make_exhibit(
         name: Of the case, as people know it.
         scan: The scan.
         masks: By name, on the grid of the scan; mostly ``truth`` and ``predicted``.
-        regions: Which label values make which region, in all masks.
+        regions: Which label values make which region, in all masks; every value is one unless
+            given.
         domain: What the voxel values of the scan mean; found out unless given.
 
     Raises:
@@ -113,6 +118,8 @@ def make_exhibit(
     coarse = coarse_planes(held)
     for mask in masks.values():
         open_mask(mask, scan)
+    if regions is None:
+        regions = found_regions(*masks.values()) if masks else NO_REGIONS
     look = _look(coarse, domain)
     box = _box(coarse, look, [coarse_planes(mask) for mask in masks.values()], scan.grid.shape)
     reduced = {key: reduce_mask(mask, box, regions) for key, mask in masks.items()}
@@ -179,6 +186,6 @@ def _start(mask: Volume | None, regions: Regions) -> tuple[float, float, float]:
     split = regions.split(mask.voxels)
     counts = [np.count_nonzero(split, axis=axes) for axes in ((2, 3), (1, 3), (1, 2))]
     x, y, z = (
-        (place + 0.5) / size for place, size in zip(peaks(counts), mask.voxels.shape, strict=True)
+        (place + 0.5) / size for place, size in zip(peaks(counts), mask.grid.shape, strict=True)
     )
     return x, y, z

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from thorax.geometry import Grid
 from thorax.surfaces import STEP_MM, Mesh, surface
 
-MOST_TRIANGLES = 14_000
-"""About as many as turn smoothly where the processor draws them."""
+TRIANGLES = 14_000
+"""About as many as a surface has at most: these turn smoothly even without a graphics card."""
 TRIANGLES_AN_AREA = 1.2
 """Triangles for each square of `STEP_MM` on the outer sides of a mask's voxels, as measured."""
 ROUNDING_MM = 0.5
@@ -22,7 +22,7 @@ MAGIC, HAS_FACES_AND_VERTICES = 0x5A4D, 3
 def surface_bytes(mask: NDArray[np.bool_], grid: Grid) -> bytes:
     """Write the surface of a mask as gzip MZ3, in RAS+ millimetres.
 
-    The coarser the surface the larger the mask is, so that it has some 14,000 triangles at most.
+    The coarser the surface the larger the mask is, so that it has about 14,000 triangles.
 
     Args:
         mask: Shape ``(X, Y, Z)``.
@@ -32,7 +32,7 @@ def surface_bytes(mask: NDArray[np.bool_], grid: Grid) -> bytes:
         The bytes; none for an empty mask, and the same for the same mask.
     """
     spacing = np.array(grid.spacing_mm)
-    coarser = max(1.0, (_triangles(mask, spacing) / MOST_TRIANGLES) ** 0.5)
+    coarser = max(1.0, (_triangles(mask, spacing) / TRIANGLES) ** 0.5)
     x_mm, y_mm, z_mm = spacing / coarser
     mesh = surface(np.moveaxis(mask, 2, 0), spacing_mm=(x_mm, y_mm, z_mm))
     if not mesh.faces.size:

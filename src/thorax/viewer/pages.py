@@ -158,7 +158,10 @@ def _choice(names: Sequence[str]) -> str:
         f'<option value="{number}">{html.escape(name)}</option>'
         for number, name in enumerate(names)
     )
-    return f'\n<label class="viewer-case">Case <select class="viewer-choice">{options}</select></label>'
+    return (
+        f'\n<label class="viewer-case">Case '
+        f'<select class="viewer-choice">{options}</select></label>'
+    )
 
 
 def _source(exhibit: Exhibit) -> str:
@@ -181,6 +184,7 @@ def _source(exhibit: Exhibit) -> str:
         "regions": [
             {"name": name, "colour": colour, "labels": labels, "holds": _holds(exhibit, name)}
             for (name, labels), colour in zip(regions.labels.items(), COLOURS, strict=False)
+            if exhibit.masks
         ],
         "windows": [
             {"name": window.name, "low": window.low, "high": window.high}

@@ -3,13 +3,14 @@
   "use strict";
   const { Niivue, NVImage, NVMesh } = globalThis.thoraxNiivue;
   const VIEWS = { axial: 0, coronal: 1, sagittal: 2, all: 3, "3d": 4 };
-  // By NiiVue's number of a plane: the axis it cuts, those across and up, and the ends of the first.
+  // By NiiVue's number of a plane: the axis it cuts, those across and up, the ends of the first, and
+  // what lies at the left, right, upper and lower edge of the picture.
   const PLANES = [
-    { fixed: 2, across: 0, up: 1, ends: ["I", "S"] },
-    { fixed: 1, across: 0, up: 2, ends: ["P", "A"] },
-    { fixed: 0, across: 1, up: 2, ends: ["L", "R"] },
+    { fixed: 2, across: 0, up: 1, ends: ["I", "S"], sides: ["R", "L", "A", "P"] },
+    { fixed: 1, across: 0, up: 2, ends: ["P", "A"], sides: ["R", "L", "S", "I"] },
+    { fixed: 0, across: 1, up: 2, ends: ["L", "R"], sides: ["A", "P", "S", "I"] },
   ];
-  const TINT = 0.55; // How far towards white the colours of a second mask are moved.
+  const TINT = 0.35; // How far towards white the colours of a second mask are moved.
   const DASHES = [[], [6, 4], [1.5, 3.5]]; // One a mask, the last for all further ones.
   const dash = (number) => DASHES[Math.min(number, DASHES.length - 1)];
 
@@ -119,7 +120,7 @@
       const nv = new Niivue({
         backColor: [0, 0, 0, 1], crosshairWidth: 0, crosshairColor: [0.75, 0.8, 0.9, 0.6],
         crosshairWidthUnit: "mm", crosshairGap: 12,
-        fontColor: [0.93, 0.95, 0.97, 1], fontMinPx: 15, fontSizeScaling: 0.3, isRadiologicalConvention: true,
+        isOrientationTextVisible: false, isRadiologicalConvention: true,
         sagittalNoseLeft: true, meshThicknessOn2D: 0, show3Dcrosshair: false, multiplanarShowRender: 1,
         multiplanarLayout: 2, multiplanarPadPixels: 6, tileMargin: 0, dragAndDropEnabled: false,
         dragMode: 9, logLevel: "error", loadingText: "", showLegend: false,
@@ -127,8 +128,13 @@
       });
       // Surfaces alone are seen in 3D; keys are handled here, and a double click changes nothing.
       nv.drawImage3D = nv.keyDownListener = nv.keyUpListener = nv.resetBriCon = () => {};
+      const middle = nv.setPivot3D.bind(nv);
+      nv.setPivot3D = () => {
+        middle();
+        this.aim();
+      };
       const paint = nv.drawScene.bind(nv);
-      nv.drawScene = () => {
+      nv.drawScene = this.paint = () => {
         const said = paint();
         this.painted();
         return said;
@@ -137,6 +143,17 @@
       nv.scene.renderAzimuth = 165;
       nv.scene.renderElevation = 8;
       this.nv = nv;
+    }
+
+    // In 3D, what is looked at is the surfaces, not the box of the scan.
+    aim() {
+      const meshes = this.nv?.meshes ?? [];
+      if (!meshes.length) return;
+      const corner = (key, pick) => [0, 1, 2].map((axis) => pick(...meshes.map((mesh) => mesh[key][axis])));
+      const low = corner("extentsMin", Math.min);
+      const high = corner("extentsMax", Math.max);
+      this.nv.pivot3D = low.map((value, axis) => (value + high[axis]) / 2);
+      this.nv.furthestFromPivot = Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2;
     }
 
     async open(number) {
@@ -172,12 +189,14 @@
 
     surface(shown, mask, region, base64) {
       const colour = new Uint8Array([...shade(shown.regions[region].colour, mask > 0), 255]);
-      const opacity = shown.regions[region].holds ? 0.2 : mask > 0 ? 0.5 : 1;
+      const opacity = shown.regions[region].holds ? 0.3 - 0.08 * (mask > 0) : 1 - 0.5 * (mask > 0);
       return NVMesh.readMesh(bytes(base64), "surface.mz3", this.nv.gl, opacity, colour);
     }
 
     replace(shown, loaded, number) {
       const nv = this.nv;
+      // Each of these would make textures anew and draw; `see` does so once, at the end.
+      nv.updateGLVolume = nv.drawScene = () => {};
       while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
       while (nv.meshes.length) nv.removeMesh(nv.meshes[0]);
       this.paths.clear();
@@ -195,8 +214,10 @@
       loaded.masks.flatMap((mask) => mask.surfaces).map(({ mesh }) => mesh)
         .sort((one, other) => other.opacity - one.opacity).forEach((mesh) => nv.addMesh(mesh));
       nv.scene.crosshairPos = shown.start;
-      this.see(0);
       this.show(this.view);
+      nv.drawScene = this.paint;
+      delete nv.updateGLVolume;
+      this.see(0);
       this.say("");
       this.root.dataset.opened = shown.name;
     }
@@ -324,12 +345,13 @@
         path.addPath(this.path(number, region, tile), matrix);
         context.setLineDash(dash(number).map((length) => length * scale));
         context.lineWidth = 3.2 * scale;
-        context.strokeStyle = "rgba(0, 0, 0, 0.45)";
+        context.strokeStyle = "rgba(0, 0, 0, 0.6)";
         context.stroke(path);
         context.lineWidth = 1.7 * scale;
         context.strokeStyle = `rgb(${shade(this.shown.regions[region].colour, number > 0)})`;
         context.stroke(path);
       }));
+      name(context, plane.sides, tile.leftTopWidthHeight, scale);
       context.restore();
     }
 
@@ -377,6 +399,25 @@
     const [sx, tx] = along(across, tile.leftTopMM[0], tile.fovMM[0]);
     const [sy, ty] = along(up, tile.leftTopMM[1], tile.fovMM[1]);
     return new DOMMatrix([sx * wide, 0, 0, -sy * high, left + tx * wide, top + (1 - ty) * high]);
+  }
+
+  // Which side of the patient lies at each edge.
+  function name(context, sides, [left, top, wide, high], scale) {
+    const edge = 14 * scale;
+    const middle = [left + wide / 2, top + high / 2];
+    const places = [
+      [left + edge, middle[1]], [left + wide - edge, middle[1]],
+      [middle[0], top + edge], [middle[0], top + high - edge],
+    ];
+    Object.assign(context, {
+      font: `600 ${14 * scale}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle",
+      lineWidth: 3 * scale, strokeStyle: "rgba(0, 0, 0, 0.75)", fillStyle: "#f2f4f7",
+    });
+    context.setLineDash([]);
+    sides.forEach((side, at) => {
+      context.strokeText(side, ...places[at]);
+      context.fillText(side, ...places[at]);
+    });
   }
 
   // Samples for the legend; the markup is constant, and colours are set as attributes.
