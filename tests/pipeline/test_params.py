@@ -40,7 +40,7 @@ def test_a_stage_reads_just_the_params_that_are_listed(module: str) -> None:
 
 def test_no_stage_is_left_out_of_the_test_above() -> None:
     modules = {path.stem for path in ROOT.glob("src/thorax/stages/[!_]*.py")}
-    assert modules == {*STAGES, "report"}
+    assert modules == {*STAGES, "report", "maps"}
 
 
 def test_the_report_tells_of_all_settings_but_those_of_synthetic_chests() -> None:

@@ -9,7 +9,6 @@ from thorax.errors import InputError
 DATA = Path("data")
 RECORDS = DATA / "records"
 PREDICTIONS = DATA / "predictions"
-PROBABILITIES = PREDICTIONS / "probabilities"
 SEGMENTER = Path("models/segmenter")
 MODEL_FILE = Path("models/segmenter.onnx")
 START = Path("models/start")

@@ -17,7 +17,8 @@ from thorax.params import EvaluateParams, load_params
 from thorax.scans import Scan, case_name
 from thorax.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
 from thorax.scoring import Scored, measure_reliability, open_pair, score_pair
-from thorax.stages import DATA, PREDICTIONS, PROBABILITIES, RECORDS, REPORTS, run, tell
+from thorax.stages import DATA, PREDICTIONS, RECORDS, REPORTS, run, tell
+from thorax.stages.maps import map_path
 from thorax.tables import as_csv
 from thorax.writing import empty_folder, write_text
 
@@ -67,7 +68,7 @@ def score_case(
 def maps_of(case: Case, dataset: Dataset) -> Iterator[tuple[str, Path]]:
     """The probabilities that were kept, by region."""
     for region in dataset.regions.names:
-        path = PROBABILITIES / f"{case.name}_{region}.nii.gz"
+        path = map_path(case.name, region)
         if path.exists():
             yield region, path
 

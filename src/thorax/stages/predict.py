@@ -8,7 +8,8 @@ from tqdm import tqdm
 from thorax.cases import load_dataset
 from thorax.params import load_params
 from thorax.scans import Scan
-from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, PROBABILITIES, run
+from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, run
+from thorax.stages.maps import map_path
 from thorax.writing import empty_folder
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def outputs_of(name: str, regions: Iterable[str], *, bits: "Bits") -> "Outputs":
     """Where the mask of a case goes, and its probabilities unless they have no bits."""
     from thorax.outputs import Outputs
 
-    maps = [PROBABILITIES / f"{name}_{region}.nii.gz" for region in regions] if bits else []
+    maps = [map_path(name, region) for region in regions] if bits else []
     return Outputs(PREDICTIONS / f"{name}.nii.gz", tuple(maps), bits or 8)
 
 

@@ -18,7 +18,7 @@ from thorax.held import HeldScan
 from thorax.intensity import HU, Domain, whole_hu
 from thorax.regions import Regions
 from thorax.scans import Scan
-from thorax.scores import found_regions
+from thorax.scoring import found_regions
 from thorax.viewer.meshes import surface_bytes
 from thorax.viewer.reduced import HU_LEVELS, Levels, mask_bytes, reduce_mask, reduce_scan
 
