@@ -64,21 +64,6 @@ def predict_folder(
         InputError: The manifest that is there cannot be read, or none can be written.
     """
     manifest = Manifest(folder)
-    asked = {job.case: blank_row(segmenter, job, wish) for job in jobs}
-    left = []
-    for job in jobs:
-        known = manifest.rows.get(job.case)
-        files = wanted_outputs(segmenter, job.mask, wish).files
-        if not wish.force and is_done(known, asked[job.case], files):
-            tell(manifest.rows[job.case])
-            continue
-        try:
-            # What this very batch had begun, it may write over.
-            check_free(job, files, force=wish.force or known is not None)
-            left.append(job)
-        except InputError as error:
-            manifest.add(replace(asked[job.case], status=FAILED, error=str(error)))
-            tell(manifest.rows[job.case])
 
     def note(row: Row) -> None:
         manifest.add(row)
@@ -86,10 +71,27 @@ def predict_folder(
             tell(row)
 
     try:
+        left = [job for job in jobs if _is_left(segmenter, job, wish, manifest=manifest, note=note)]
         predict_all(segmenter, left, wish, note=note)
     finally:
         manifest.write()
     return [manifest.rows[job.case] for job in jobs]
+
+
+def _is_left(segmenter: Segmenter, job: Job, wish: Wish, *, manifest: Manifest, note: Note) -> bool:
+    """Whether a scan is to be segmented; of one that is not, it is noted why."""
+    asked, known = blank_row(segmenter, job, wish), manifest.rows.get(job.case)
+    files = wanted_outputs(segmenter, job.mask, wish).files
+    if known and not wish.force and is_done(known, asked, files):
+        note(known)
+        return False
+    try:
+        # What this very batch had begun, it may write over.
+        check_free(job, files, force=wish.force or known is not None)
+    except InputError as error:
+        note(replace(asked, status=FAILED, error=str(error)))
+        return False
+    return True
 
 
 def check_free(job: Job, files: Sequence[Path], *, force: bool) -> None:
@@ -161,11 +163,10 @@ def wanted_outputs(segmenter: Segmenter, mask: Path, wish: Wish) -> Outputs:
     )
 
 
-def is_done(known: Row | None, asked: Row, files: Iterable[Path]) -> bool:
+def is_done(known: Row, asked: Row, files: Iterable[Path]) -> bool:
     """Whether a scan has all that is asked for, from the same model with the same settings."""
     return (
-        known is not None
-        and known.status == DONE
+        known.status == DONE
         and (known.model, known.settings) == (asked.model, asked.settings)
         and (known.scan, known.mask) == (asked.scan, asked.mask)
         and all(path.exists() for path in files)
