@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -215,16 +216,19 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 # Formats
 
 
-def save_dicom(folder: Path, hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> None:
+def save_dicom(
+    folder: Path, hu: np.ndarray, spacing_mm: tuple[float, float, float], **tags: Any
+) -> None:
     """Write canonical voxels whose first lies at the origin as an axial series."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     x_mm, y_mm, z_mm = spacing_mm
     corner_mm = [-(hu.shape[0] - 1) * x_mm, -(hu.shape[1] - 1) * y_mm]
     for z in range(hu.shape[2]):
         # DICOM runs to the left and to the back; rows come first.
         stored = (hu[::-1, ::-1, z].T + 1024).clip(0).astype(np.uint16)
-        made = one_slice(stored, [*corner_mm, z * z_mm], PixelSpacing=[y_mm, x_mm])
-        made.save_as(folder / f"{(z * 7) % hu.shape[2]:03d}.dcm", enforce_file_format=True)
+        made = one_slice(stored, [*corner_mm, z * z_mm], PixelSpacing=[y_mm, x_mm], **tags)
+        name = f"{made.SeriesNumber}-{(z * 7) % hu.shape[2]:03d}.dcm"
+        made.save_as(folder / name, enforce_file_format=True)
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha", "series"])
@@ -277,3 +281,25 @@ def test_a_mask_of_dicom_is_written_as_its_name_says(
         found = Scan(mask)
         assert np.count_nonzero(found.voxels()) == 8 * 8 * 3
         assert found.grid.matches(Scan(tmp_path / "series").grid)
+
+
+def test_of_several_series_one_can_be_named(model: Path, tmp_path: Path) -> None:
+    """The longest is read unless another is named; both lie in one folder."""
+    hu = np.full((16, 16, 6), -1000, np.int16)
+    hu[4:12, 4:12, 1:4] = 500
+    save_dicom(tmp_path / "study", hu, (2.0, 2.0, 3.0))
+    save_dicom(
+        tmp_path / "study", hu[..., :5], (2.0, 2.0, 3.0), SeriesNumber=9, SeriesInstanceUID="1.9"
+    )
+    planes = {}
+    for series in ((), ("--series", "9"), ("--series", "1.9")):
+        mask = tmp_path / f"mask{len(planes)}.nii"
+        arguments = ("--model", model, "--intensity", "hu", *series)
+        assert thorax("predict", tmp_path / "study", mask, *arguments).exit_code == 0
+        planes[series] = nibabel.load(mask).shape[2]
+    assert list(planes.values()) == [6, 5, 5]
+    result = thorax(
+        "predict", tmp_path / "study", tmp_path / "m.nii", "--series", 8, *arguments[:4]
+    )
+    assert result.exit_code == 1
+    assert "there is no DICOM series 8" in result.stderr

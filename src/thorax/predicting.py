@@ -24,6 +24,7 @@ class Wish:
     """What is wanted of every scan.
 
     Args:
+        series: Of several DICOM series, the one to read, by number or UID; None: the longest.
         domain: What voxel values mean; None: find out.
         threshold: Instead of the model's own.
         bits: Of the probabilities; 0: none are written.
@@ -32,6 +33,7 @@ class Wish:
         force: Whether to write over files that are there.
     """
 
+    series: str | None = None
     domain: Domain | None = None
     threshold: float | None = None
     bits: Bits = 0
@@ -148,7 +150,7 @@ def predict_one(segmenter: Segmenter, job: Job, wish: Wish, *, watch: Watch = it
     Raises:
         InputError: The scan cannot be read or segmented, or a file cannot be written.
     """
-    opened = segmenter.open(_scan(job), domain=wish.domain)
+    opened = segmenter.open(_scan(job, wish), domain=wish.domain)
     return _segment(segmenter, opened, blank_row(segmenter, job, wish), wish, watch)
 
 
@@ -175,7 +177,9 @@ def is_done(known: Row, asked: Row, files: Iterable[Path]) -> bool:
 
 def blank_row(segmenter: Segmenter, job: Job, wish: Wish) -> Row:
     """What is known of a scan before it is read."""
-    asked = (wish.domain or "auto", segmenter.settings, wish.threshold or "", _stamp(job.scan))
+    series = f"series {wish.series}" if wish.series else ""
+    known = (wish.domain or "auto", segmenter.settings, wish.threshold or "", series)
+    asked = (*known, _stamp(job.scan))
     settings = " ".join(str(each) for each in asked if each)
     return Row(job.case, STARTED, str(job.scan), str(job.mask), segmenter.digest, settings)
 
@@ -194,13 +198,13 @@ def _opened(
 ) -> Iterator[tuple[Job, Opened | Exception]]:
     for job in jobs:
         try:
-            yield job, segmenter.open(_scan(job), domain=wish.domain)
+            yield job, segmenter.open(_scan(job, wish), domain=wish.domain)
         except Exception as error:  # it is told where its row is
             yield job, error
 
 
-def _scan(job: Job) -> Scan:
-    return Scan(job.scan, nan=LOWEST_HU)
+def _scan(job: Job, wish: Wish) -> Scan:
+    return Scan(job.scan, series=wish.series, nan=LOWEST_HU)
 
 
 def _segment(

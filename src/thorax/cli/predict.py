@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     f"[default: {MODEL}]",
 )
 @click.option(
+    "--series", metavar="TEXT", help="Of several DICOM series, the one to read, by number or UID."
+)
+@click.option(
     "--intensity",
     default="auto",
     show_default=True,
@@ -109,6 +112,7 @@ def predict(
     target = paths[-1] if len(paths) > 1 else None
     jobs = find_jobs(paths[:-1] if target else paths, target, suffix=options["suffix"])
     wish = Wish(
+        series=options["series"],
         domain=parse_intensity(options["intensity"]),
         threshold=options["threshold"],
         bits=options["bits"] if options["probabilities"] else 0,

@@ -22,6 +22,9 @@ SUFFIXES = (".html", ".htm")
     "every label value is a region of its own.",
 )
 @click.option(
+    "--series", metavar="TEXT", help="Of several DICOM series, the one to read, by number or UID."
+)
+@click.option(
     "--intensity",
     default="auto",
     show_default=True,
@@ -35,6 +38,7 @@ def view(
     scan: Path,
     masks: tuple[Path, ...],
     regions: tuple[str, ...],
+    series: str | None,
     intensity: str,
     output: Path | None,
     no_browser: bool,
@@ -52,7 +56,7 @@ def view(
 
     if output and output.suffix.lower() not in SUFFIXES:
         raise InputError(f"a page must have a name that ends in .html, got {output}")
-    document = _document(scan, masks, regions, intensity=intensity)
+    document = _document(scan, masks, regions, series=series, intensity=intensity)
     if output:
         from thorax.writing import write_text
 
@@ -61,7 +65,14 @@ def view(
         _serve(document, no_browser)
 
 
-def _document(scan: Path, masks: Sequence[Path], regions: Sequence[str], *, intensity: str) -> str:
+def _document(
+    scan: Path,
+    masks: Sequence[Path],
+    regions: Sequence[str],
+    *,
+    series: str | None,
+    intensity: str,
+) -> str:
     from thorax.intensity import LOWEST_HU, parse_intensity
     from thorax.regions import parse_regions
     from thorax.scans import Scan
@@ -69,7 +80,7 @@ def _document(scan: Path, masks: Sequence[Path], regions: Sequence[str], *, inte
 
     exhibit = make_exhibit(
         scan.name,
-        Scan(scan, nan=LOWEST_HU),
+        Scan(scan, series=series, nan=LOWEST_HU),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
         domain=parse_intensity(intensity),
