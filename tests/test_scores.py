@@ -173,15 +173,15 @@ def test_scores_as_csv() -> None:
         "case,site,region,dice,iou,sensitivity,precision,nsd,hd95_mm,mean_distance_mm,truth_ml,"
         "predicted_ml,difference_ml,difference_percent,truth_share,predicted_share,lesions,"
         "lesions_predicted,lesions_found,lesions_true,lesion_sensitivity,lesion_precision,"
-        "lesion_f1,brier,ceiling_dice"
+        "lesion_f1,brier,certainty,ceiling_dice"
     )
-    assert table[1] == "a,,lung,0.6,0.428571,0.75,0.5,,,,0.004,0.006,0.002,50,,,,,,,,,,,1"
-    assert table[2] == "d,,lung,,,,,,,,0,0,0,,,,,,,,,,,,"
-    assert table[3] == '"e, ""f""",A,lung,0,0,,0,,,,0,0.5,0.5,,,,,,,,,,,,'
+    assert table[1] == "a,,lung,0.6,0.428571,0.75,0.5,,,,0.004,0.006,0.002,50,,,,,,,,,,,,1"
+    assert table[2] == "d,,lung,,,,,,,,0,0,0,,,,,,,,,,,,,"
+    assert table[3] == '"e, ""f""",A,lung,0,0,,0,,,,0,0.5,0.5,,,,,,,,,,,,,'
 
 
 def test_lesions_and_sides_have_columns_of_their_own() -> None:
     """2 of 4 lesions found, 1 of 3 pieces true."""
     score = Score("a", "scar", Overlap(1, 2, 2), 0.1, lesions=Lesions(4, 3, 2, 1), side="left")
-    assert scores_csv([score]).splitlines()[1].endswith(",4,3,2,1,0.5,0.333333,0.4,,")
+    assert scores_csv([score]).splitlines()[1].endswith(",4,3,2,1,0.5,0.333333,0.4,,,")
     assert sides_csv([score]).splitlines()[1].startswith("a,,scar,left,0.5,")

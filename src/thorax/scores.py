@@ -26,7 +26,7 @@ LESIONS = (
     "lesion_sensitivity", "lesion_precision", "lesion_f1",
 )  # fmt: skip
 FIGURES = (*OVERLAPS, *SURFACES, *VOLUMES, *SHARES)
-COLUMNS = ("case", "site", "region", *FIGURES, *LESIONS, "brier", "ceiling_dice")
+COLUMNS = ("case", "site", "region", *FIGURES, *LESIONS, "brier", "certainty", "ceiling_dice")
 SIDE_COLUMNS = ("case", "site", "region", "side", *FIGURES)
 POOLED = ("dice", "iou")
 SUMMED_UP = (
@@ -57,6 +57,8 @@ class Score:
         diagonal_mm: Of the scan, the worst that a distance could be.
         lesions: Counts lesion by lesion, for regions that are counted so.
         brier: Brier score of the probabilities, where they are known; NaN elsewhere.
+        certainty: How sure the model was, without the truth; see `thorax.doubt.certainty`. NaN
+            where it is not known.
         site: Where the case comes from, if there are several.
         side: `right` or `left`; empty for the whole.
     """
@@ -72,6 +74,7 @@ class Score:
     diagonal_mm: float = math.nan
     lesions: Lesions | None = None
     brier: float = math.nan
+    certainty: float = math.nan
     site: str = ""
     side: str = ""
 
@@ -88,8 +91,9 @@ class Score:
         """The figures by name: as a table shows them, and as means take them."""
         ceiling = self.ceiling.dice if self.ceiling else math.nan
         measured = self._overlaps() | self._distances() | self._volumes() | self._shares()
+        rest = {"brier": self.brier, "certainty": self.certainty, "ceiling_dice": ceiling}
         return convention.apply(
-            measured | self._pieces() | {"brier": self.brier, "ceiling_dice": ceiling},
+            measured | self._pieces() | rest,
             truth_empty=not self.overlap.truth,
             predicted_empty=not self.overlap.predicted,
             diagonal_mm=self.diagonal_mm,

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from thorax.report.charts import (
+    SHARES,
+    SURE,
+    VOLUMES,
     _spread,
     agreement,
     distribution,
@@ -50,18 +53,28 @@ def test_only_infinite_figures_can_be_drawn(few: Results) -> None:
 
 def test_what_is_never_defined_is_not_drawn(few: Results) -> None:
     assert distribution(few, "lesion_sensitivity") is None
-    assert agreement(few, "lung", "truth_share", "predicted_share") is None
+    assert agreement(few, "lung", SHARES) is None
     assert reliability(replace(few, calibration={"lung": ({"voxels": 0.0},)}), "lung") is None
     assert learning(replace(few, history=())) == []
 
 
 def test_the_limits_of_agreement_are_told(few: Results) -> None:
     """Differences -10, 20, 30: mean 13.3, SD 20.8, so 13.3 ± 40.8."""
-    chart = agreement(few, "lung", "truth_ml", "predicted_ml")
+    chart = agreement(few, "lung", VOLUMES)
     assert chart is not None
     assert (
         "mean difference is 13, and 95 % of differences are expected from −27 to 54" in chart.words
     )
+
+
+def test_certainty_is_set_against_the_dice_that_came_out(few: Results) -> None:
+    """0.1 and 0.3 above: mean 0.2, SD 0.1414."""
+    rows = (row("a", dice=0.8, certainty=0.9), row("b", dice=0.6, certainty=0.9))
+    chart = agreement(replace(few, rows=rows), "lung", SURE)
+    assert chart is not None
+    assert chart.title == "lung: certainty against Dice"
+    assert "mean difference is 0.200" in chart.words
+    assert "from −0.077 to 0.477" in chart.words
 
 
 def test_charts_take_nothing_from_the_document_and_give_it_nothing(many: Results) -> None:

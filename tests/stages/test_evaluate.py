@@ -104,6 +104,14 @@ def test_probabilities_are_held_against_the_truth(
     assert infection["brier"] == ""
 
 
+def test_how_sure_the_model_was_stands_beside_its_dice(prepared: Path) -> None:
+    shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
+    Path("data/predictions/certainty.csv").write_text("case,region,certainty\nben-1,lung,0.75\n")
+    main()
+    lung, infection = read_csv(prepared / "reports/scores.csv")
+    assert (lung["certainty"], infection["certainty"]) == ("0.75", "")
+
+
 def test_the_convention_is_that_of_the_params(
     prepared: Path, set_params: Callable[..., None], save_nifti: Callable[..., Path]
 ) -> None:

@@ -68,6 +68,17 @@ def test_probabilities_are_kept_for_each_region(
 
 
 @pytest.mark.usefixtures("segmenter")
+def test_how_sure_the_model_was_is_kept(project: Path) -> None:
+    """The lung is found at 0.992; of the infection nothing is."""
+    main()
+    text = (project / "data/predictions/certainty.csv").read_text().splitlines()
+    assert text[0] == "case,region,certainty"
+    found = {tuple(line.split(",")[:2]): line.split(",")[2] for line in text[1:]}
+    assert float(found["ben-1", "lung"]) > 0.99
+    assert found["ben-1", "infection"] == ""
+
+
+@pytest.mark.usefixtures("segmenter")
 def test_without_bits_no_probabilities_are_kept(
     project: Path, set_params: Callable[..., None]
 ) -> None:
@@ -118,4 +129,5 @@ def test_a_final_model_has_nothing_to_predict(project: Path, segmenter: Path) ->
     provenance = spec.provenance | {"split": {"test": []}}
     write_model(segmenter, graph, replace(spec, provenance=provenance))
     main()
-    assert list((project / "data/predictions").iterdir()) == []
+    (certainty,) = (project / "data/predictions").iterdir()
+    assert certainty.read_text() == "case,region,certainty\n"

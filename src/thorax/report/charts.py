@@ -205,21 +205,43 @@ def _explain_sites(drawing: Drawing, results: Results) -> None:
         )
 
 
-def agreement(results: Results, region: str, truth: str, predicted: str) -> Chart | None:
-    """Bland and Altman's plot of a region; None where no case has both figures.
+@dataclass(frozen=True)
+class Kind:
+    """Two figures of which the one should be the other.
 
     Args:
-        results: What is told of.
-        region: Name of the region.
-        truth: Name of the true figure.
-        predicted: Name of the figure found.
+        truth: Column of the one.
+        predicted: Column of the other.
+        title: What is taken from what, and of what.
+        across: What both have in common.
+        up: The difference, as a formula.
+        digits: After the point.
     """
-    found = pairs(results.of(region), truth, predicted)
+
+    truth: str
+    predicted: str
+    title: str
+    across: str
+    up: str
+    digits: int
+
+
+def _found(truth: str, predicted: str, what: str, digits: int) -> Kind:
+    title, across = f"difference of found and true {what}", f"mean of true and found {what}"
+    return Kind(truth, predicted, title, across, "found − true", digits)
+
+
+VOLUMES = _found("truth_ml", "predicted_ml", "volume (mL)", 0)
+SHARES = _found("truth_share", "predicted_share", "share of the first region", 3)
+SURE = Kind("dice", "certainty", "certainty against Dice", "mean of both", "certainty − Dice", 3)
+
+
+def agreement(results: Results, region: str, kind: Kind) -> Chart | None:
+    """Bland and Altman's plot of a region; None where no case has both figures."""
+    found = pairs(results.of(region), kind.truth, kind.predicted)
     if not found:
         return None
     number = results.regions.index(region)
-    what = "volume (mL)" if truth == "truth_ml" else "share of the first region"
-    digits = 0 if truth == "truth_ml" else 3
     limits = bland_altman([a for _, a, _ in found], [b for _, _, b in found])
 
     def paint(drawing: Drawing) -> None:
@@ -227,16 +249,16 @@ def agreement(results: Results, region: str, truth: str, predicted: str) -> Char
         points = [(row, (a + b) / 2, b - a) for row, a, b in found]
         _points(axes, results, points, COLOURS[number % len(COLOURS)])
         lines = (limits.low, limits.mean, limits.high) if limits else ()
-        _levels(axes, lines, digits)
-        axes.set_xlabel(f"mean of true and found {what}")
-        axes.set_ylabel("found − true")
+        _levels(axes, lines, kind.digits)
+        axes.set_xlabel(kind.across)
+        axes.set_ylabel(kind.up)
         _explain_sites(drawing, results)
 
     return chart(
         paint,
-        key=f"agreement-{truth}-{number}",
-        title=f"{region}: difference of found and true {what}",
-        words=_agreement_words(limits, len(found), digits),
+        key=f"agreement-{kind.truth}-{number}",
+        title=f"{region}: {kind.title}",
+        words=_agreement_words(limits, len(found), kind.digits),
         hints=hints(results),
     )
 

@@ -4,7 +4,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from thorax.report.charts import Chart, agreement, distribution, learning, reliability
+from thorax.report.charts import (
+    SHARES,
+    SURE,
+    VOLUMES,
+    Chart,
+    agreement,
+    distribution,
+    learning,
+    reliability,
+)
 from thorax.report.results import Results
 from thorax.report.tables import (
     Table,
@@ -53,6 +62,7 @@ def figure_parts(results: Results) -> list[Part]:
         distributions_part,
         agreement_part,
         calibration_part,
+        certainty_part,
         learning_part,
     )
     return [make(results) for make in makers]
@@ -100,8 +110,9 @@ def distributions_part(results: Results) -> Part:
 def agreement_part(results: Results) -> Part:
     """Volumes and shares, found against true."""
     key, title = "agreement", "Volumes, found against true"
-    kinds = (("truth_ml", "predicted_ml"), ("truth_share", "predicted_share"))
-    charts = [agreement(results, region, *kind) for kind in kinds for region in results.regions]
+    charts = [
+        agreement(results, region, kind) for kind in (VOLUMES, SHARES) for region in results.regions
+    ]
     words = (
         "Bland and Altman's plots: the difference of each case over the mean of both. The solid "
         "line is the mean difference, the dashed ones are the limits between which 95 % of "
@@ -133,6 +144,20 @@ def calibration_part(results: Results) -> Part:
         else "there is no reports/calibration.csv, or it counts no voxel"
     )
     return Part(key, title, (f"Calibration was not measured: {why}.",))
+
+
+def certainty_part(results: Results) -> Part:
+    """Whether what the model thinks of its masks can be believed."""
+    key, title = "certainty", "What the model thinks of itself"
+    charts = tuple(filter(None, (agreement(results, one, SURE) for one in results.regions)))
+    if not charts:
+        return Part(key, title, ("The predictions do not tell how sure the model was.",))
+    words = (
+        "Certainty is worked out without the truth: how much the probabilities look like those of "
+        "a mask, as a Dice of both. Here it is set against the Dice that came out. Where points "
+        "lie near 0, it can be read as a Dice on scans without a truth; above 0 it flatters."
+    )
+    return Part(key, title, (words,), (), charts)
 
 
 def learning_part(results: Results) -> Part:

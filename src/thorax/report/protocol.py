@@ -58,6 +58,8 @@ _ALL = (
     ("lesion_f1", "Lesion F1", "", 3, "harmonic mean of lesion sensitivity and precision"),
     ("brier", "Brier", "", 4, "mean squared difference of probability and truth, over voxels of "
      "the truth and voxels given any probability; 0 is best"),
+    ("certainty", "Certainty", "", 3, "how much the probabilities look like those of a mask, "
+     "worked out like a Dice of both, without the truth"),
 )  # fmt: skip
 FIGURES = {one[0]: Figure(*one) for one in _ALL}
 """By the column in `scores.csv`, in the order in which they are told of."""

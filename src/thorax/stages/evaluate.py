@@ -1,7 +1,9 @@
 """Score the predictions against the original masks, on the original grid."""
 
 import json
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,7 +20,7 @@ from thorax.scans import Scan, case_name
 from thorax.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
 from thorax.scoring import Scored, measure_reliability, open_pair, score_pair
 from thorax.stages import DATA, PREDICTIONS, RECORDS, REPORTS, run, tell
-from thorax.stages.maps import map_path
+from thorax.stages.maps import Certainty, map_path, read_certainty
 from thorax.tables import as_csv
 from thorax.writing import empty_folder, write_text
 
@@ -36,12 +38,12 @@ def main() -> None:
         raise InputError(f"there is no {PREDICTIONS}; run `dvc repro predict`")
     empty_folder(REPORTS / "overlays")
     names = sorted(filter(None, map(case_name, PREDICTIONS.glob("*"))))
-    scored = Scored()
+    scored, sure = Scored(), read_certainty()
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
         one = score_case(case, dataset, params.evaluate, index.entry(name).ceiling)
         draw(case, dataset, one.whole)
-        scored += one
+        scored += replace(one, whole=[with_certainty(score, sure) for score in one.whole])
     write_tables(scored, params.evaluate)
     tell(
         table(scored.whole)
@@ -63,6 +65,11 @@ def score_case(
     return score_pair(
         pair, settings, case=case.name, site=case.site, ceiling=ceiling, reliabilities=measured
     )
+
+
+def with_certainty(score: Score, sure: Certainty) -> Score:
+    """A score beside how sure the model was of it."""
+    return replace(score, certainty=sure.get((score.case, score.region), math.nan))
 
 
 def maps_of(case: Case, dataset: Dataset) -> Iterator[tuple[str, Path]]:

@@ -1,8 +1,18 @@
-"""Where the probabilities of the test cases lie, for `predict` to write and `evaluate` to read."""
+"""What `predict` leaves beside the masks of the test cases for `evaluate` to judge."""
 
+import csv
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from thorax.stages import PREDICTIONS
+from thorax.tables import as_csv
+from thorax.writing import write_text
+
+CERTAINTY = PREDICTIONS / "certainty.csv"
+COLUMNS = ("case", "region", "certainty")
+Certainty = dict[tuple[str, str], float]
+"""Case and region → certainty; NaN where nothing was found."""
 
 
 def map_path(case: str, region: str) -> Path:
@@ -13,3 +23,23 @@ def map_path(case: str, region: str) -> Path:
         'data/predictions/probabilities/S1-104_lung.nii.gz'
     """
     return PREDICTIONS / "probabilities" / f"{case}_{region}.nii.gz"
+
+
+def write_certainty(rows: Iterable[tuple[str, str, float | None]]) -> None:
+    """Write how sure the model was of each region of each case; see `thorax.doubt.certainty`."""
+    named = (
+        {"case": case, "region": region, "certainty": math.nan if found is None else found}
+        for case, region, found in rows
+    )
+    write_text(CERTAINTY, as_csv(named, COLUMNS))
+
+
+def read_certainty() -> Certainty:
+    """Read what `write_certainty` wrote; nothing where there is no such file."""
+    if not CERTAINTY.is_file():
+        return {}
+    with CERTAINTY.open(encoding="utf-8", newline="") as stream:
+        return {
+            (row["case"], row["region"]): float(row["certainty"] or math.nan)
+            for row in csv.DictReader(stream)
+        }

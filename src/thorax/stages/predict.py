@@ -9,7 +9,7 @@ from thorax.cases import load_dataset
 from thorax.params import load_params
 from thorax.scans import Scan
 from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, run
-from thorax.stages.maps import map_path
+from thorax.stages.maps import map_path, write_certainty
 from thorax.writing import empty_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Write one mask a test case to `data/predictions`, as `thorax predict` would.
 
-    Probabilities, for `evaluate` to see how far they can be believed, go into a folder there.
+    Probabilities, and how sure the model is of itself, for `evaluate` to see how far they can be
+    believed, go there as well.
     """
     from thorax.outputs import write_outputs
     from thorax.segmenter import Segmenter, load
@@ -29,11 +30,15 @@ def main() -> None:
     segmenter, threshold = Segmenter([load(MODEL_FILE)]), params.predict.threshold
     empty_folder(PREDICTIONS)
     names = segmenter.spec.provenance["split"]["test"]
+    sure: list[tuple[str, str, float | None]] = []
     for name in tqdm(names, desc="predict", unit="case"):
         case = dataset.case(name)
         opened = segmenter.open(Scan(case.scan), domain=case.domain)
         found = segmenter.find(opened, threshold=threshold)
-        write_outputs(found, outputs_of(name, segmenter.regions.names, bits=params.predict.bits))
+        write_outputs(found, outputs_of(name, found.regions.names, bits=params.predict.bits))
+        told = zip(found.regions.names, found.doubts, strict=True)
+        sure += [(name, region, doubt.certainty) for region, doubt in told]
+    write_certainty(sure)
 
 
 def outputs_of(name: str, regions: Iterable[str], *, bits: "Bits") -> "Outputs":
