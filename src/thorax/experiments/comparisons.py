@@ -209,7 +209,9 @@ def _methods(comparisons: Sequence[Comparison], question: Question) -> str:
         f"low, high: {100 * question.confidence:g} % BCa bootstrap interval of the mean difference "
         f"over cases\np: two-sided {question.test} test, {signs} of the paired {what}\n"
         f"adjusted p: Holm's, number of comparisons: {len(comparisons)}\n"
-        "effect: matched-pairs rank-biserial correlation, from -1 to 1"
+        "effect: matched-pairs rank-biserial correlation, from -1 to 1\n"
+        "what is told apart are the models at hand: another seed of the same training may differ as "
+        "much,\nso recipes need tables of several seeds (thorax cross-validate --seeds --csv)"
     )
 
 
