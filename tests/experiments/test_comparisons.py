@@ -172,9 +172,8 @@ def test_the_table_is_followed_by_sentences_and_methods() -> None:
         "p: two-sided permutation test, all signs of the paired differences",
         "adjusted p: Holm's, number of comparisons: 1",
         "effect: matched-pairs rank-biserial correlation, from -1 to 1",
-        "what is told apart are the models at hand: another seed of the same training may differ as "
-        "much,",
-        "so recipes need tables of several seeds (thorax cross-validate --seeds --csv)",
+        "what is told apart are models: another seed of one recipe may differ as much, so recipes",
+        "need tables of several seeds (thorax cross-validate --seeds --csv)",
     ]
 
 

@@ -99,7 +99,7 @@ def test_the_report_shows_each_test_case_and_asks_nothing_of_a_network(finished:
     text = (finished.root / "reports/report.md").read_text()
     for case in held_out(finished):
         assert case in page
-        assert case in text
+        assert case in text.replace("\\_", "_")
     assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page.partition("<script")[0])
 
 
@@ -145,7 +145,7 @@ def test_scoring_by_hand_gives_the_digits_of_the_stage(finished: Project) -> Non
         masks = [finished.root / "data" / part / name for part in ("phantom/masks", "predictions")]
         regions = ("--region", "lung=1,2,3", "--region", "infection=3")
         said = CliRunner().invoke(main, ["score", *map(str, masks), *regions]).stdout
-        figures = {line.split()[0]: line.split()[1:] for line in said.splitlines()}
+        figures = {line.split()[1]: line.split()[2:] for line in said.splitlines()}
         by_hand = [float(figure) for figure in figures[row["region"]][:2]]
         assert by_hand == pytest.approx([float(row["dice"]), float(row["iou"])], abs=1e-6)
 
@@ -223,7 +223,7 @@ def test_the_same_seed_gives_the_same_bytes(finished: Project, untrained: Projec
     log = untrained.dvc(
         "repro", "--force", "--single-item", "train", "export", "predict", "evaluate"
     )
-    assert stages_run(log) == ["train", "export", "predict", "evaluate", "report"]
+    assert stages_run(log) == ["train", "export", "predict", "evaluate"]
     assert untrained.bytes_of(*RESULTS) == finished.bytes_of(*RESULTS)
 
 

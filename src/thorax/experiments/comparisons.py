@@ -210,8 +210,8 @@ def _methods(comparisons: Sequence[Comparison], question: Question) -> str:
         f"over cases\np: two-sided {question.test} test, {signs} of the paired {what}\n"
         f"adjusted p: Holm's, number of comparisons: {len(comparisons)}\n"
         "effect: matched-pairs rank-biserial correlation, from -1 to 1\n"
-        "what is told apart are the models at hand: another seed of the same training may differ as "
-        "much,\nso recipes need tables of several seeds (thorax cross-validate --seeds --csv)"
+        "what is told apart are models: another seed of one recipe may differ as much, so recipes\n"
+        "need tables of several seeds (thorax cross-validate --seeds --csv)"
     )
 
 
