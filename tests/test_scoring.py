@@ -20,7 +20,6 @@ from thorax.scoring import (
     mask_sides,
     measure_reliability,
     open_pair,
-    score_masks,
     score_pair,
 )
 
@@ -28,6 +27,13 @@ from .settings import DEFAULTS
 
 SaveNifti = Callable[..., Path]
 SETTINGS = DEFAULTS.evaluate
+
+
+def score_masks(truth: Scan, predicted: Scan, regions: Regions) -> dict[str, Overlap]:
+    """The overlap of each region, as a case is scored."""
+    pair = open_pair(truth, predicted, regions, sided=False)
+    return {one.region: one.overlap for one in score_pair(pair, SETTINGS, case="p").whole}
+
 
 REGIONS = Regions({"lung": (1, 2), "infection": (2,)})
 AFFINE = np.diag([0.5, 0.5, 4.0, 1.0])
@@ -216,7 +222,8 @@ def test_probabilities_are_held_against_the_truth(save_nifti: SaveNifti) -> None
     truth = np.array([[[1, 0, 2, 0]]], np.uint8)
     levels = np.array([[[204, 204, 0, 0]]], np.float32) / 255
     scans = (Scan(save_nifti(f"{name}.nii", v)) for name, v in (("p", levels), ("t", truth)))
-    counts = measure_reliability(*scans, REGIONS, "lung")
+    probabilities, mask = scans
+    counts = measure_reliability({"lung": probabilities}, mask, REGIONS)["lung"]
     assert counts.voxels == 3
     assert counts.brier == pytest.approx((0.2**2 + 0.8**2 + 1) / 3, abs=1e-6)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from thorax.geometry import place_whole
 from thorax.overlap import overlap
-from thorax.sides import side_names
+from thorax.sides import LUNG, side_names
 
 LEAST_CERTAINTY = 0.9
 """Certainty below which a region is said to be in doubt."""
@@ -23,8 +23,6 @@ LEAST_CONTINUITY = 0.5
 """Dice of neighbouring planes below which a region is said to jump."""
 LEAST_PLANES = 6
 """Planes that a region must have for its continuity to be told."""
-LUNG = "lung"
-"""The region that is known to have a volume, and two sides."""
 PLAUSIBLE_ML = (1000, 10_000)
 """Both lungs of adults: from less than what stays after breathing out (residual volume about
 1.2 L) to more than what the largest breathe in (total capacity about 6 L, 8 L in tall men; Stocks

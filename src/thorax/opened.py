@@ -1,6 +1,7 @@
 """A scan made ready for a network: read once, its intensities recognised, on the canvas."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +66,13 @@ def open_scan(scan: Scan, *, canvas: int, crop: Crop, domain: Domain | None = No
     """
     held = HeldScan(scan)
     coarse = coarse_planes(held)
-    few = coarse[:: max(1, len(coarse) // PLANES)]
-    known = recognise(few) if domain is None else Recognised(domain, str(domain), ())
+    known = recognise_few(coarse) if domain is None else Recognised(domain, str(domain), ())
     placement = placement_of(
         whole_hu(known.domain.to_hu(coarse)), scan.grid, canvas=canvas, crop=crop
     )
     return Opened(held, known, placement, place_scan(held, known.domain, placement))
+
+
+def recognise_few(coarse: NDArray[Any]) -> Recognised:
+    """Recognise intensities by some of the planes; see `thorax.domains.recognise`."""
+    return recognise(coarse[:: max(1, len(coarse) // PLANES)])

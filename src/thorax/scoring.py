@@ -19,11 +19,9 @@ from thorax.regions import MOST_REGIONS, Regions
 from thorax.restoring import Restorer
 from thorax.scans import Scan
 from thorax.scores import Score
-from thorax.sides import lung_sides, read_sides, side_map, side_names
+from thorax.sides import LUNG, lung_sides, read_sides, side_map, side_names
 from thorax.surface import mask_box, surface_distances
 
-LUNG = "lung"
-"""The region whose sides are told apart."""
 TOLERANCE_MM = 1.0
 """Of the surface Dice, for regions that have none of their own."""
 CANVAS = 128
@@ -149,6 +147,7 @@ def score_pair(
     site: str = "",
     ceiling: Mapping[str, Overlap] | None = None,
     reliabilities: Mapping[str, Reliability] | None = None,
+    certainties: Mapping[str, float] | None = None,
 ) -> Scored:
     """Score each region of a case, and each side of it.
 
@@ -159,13 +158,15 @@ def score_pair(
         site: Where it comes from.
         ceiling: The best that any network can reach on the canvas, by region.
         reliabilities: Of the probabilities, by region.
+        certainties: How sure the model was, by region.
     """
     known = dict(reliabilities or {})
     whole, sides = [], []
     for region in pair.regions:
         of_whole: dict[str, Any] = {
             "ceiling": (ceiling or {}).get(region),
-            "brier": known[region].brier if region in known else float("nan"),
+            "brier": known[region].brier if region in known else math.nan,
+            "certainty": (certainties or {}).get(region, math.nan),
         }
         if region in settings.lesions:
             of_whole["lesions"] = _lesions(pair, region, settings)
@@ -177,46 +178,27 @@ def score_pair(
 
 
 def measure_reliability(
-    probabilities: Scan, truth: Scan, regions: Regions, region: str
-) -> Reliability:
-    """Compare the probabilities of a region with the truth, slab by slab.
+    probabilities: Mapping[str, Scan], truth: Scan, regions: Regions
+) -> dict[str, Reliability]:
+    """Compare the probabilities of regions with the truth, slab by slab.
 
     Args:
-        probabilities: On the grid of the truth, as ``thorax predict --probabilities`` writes them.
+        probabilities: Of some regions, on the grid of the truth, as
+            ``thorax predict --probabilities`` writes them.
         truth: The mask that is taken for true.
         regions: Which label values make which region.
-        region: Of which the probabilities are.
 
     Raises:
         InputError: The grids differ, or the truth holds labels that no region names.
     """
-    open_mask(probabilities, truth)
-    index, counts = regions.names.index(region), Reliability.none()
-    for start, planes in truth.slabs():
-        found = probabilities.planes(start, start + len(planes))
-        levels = np.rint(found * 255).astype(np.uint8)
-        counts += reliability(levels, regions.split(planes)[index])
-    return counts
-
-
-def score_masks(truth: Scan, predicted: Scan, regions: Regions) -> dict[str, Overlap]:
-    """Count the overlap of each region of two masks of one scan, slab by slab.
-
-    Args:
-        truth: The mask that is taken for true.
-        predicted: The mask to score, on the same grid.
-        regions: Which label values make which region, in both masks.
-
-    Raises:
-        InputError: The masks lie on different grids, or hold labels that no region names.
-    """
-    open_mask(predicted, truth)
-    counts = dict.fromkeys(regions.names, Overlap())
-    for start, planes in truth.slabs():
-        found = predicted.planes(start, start + len(planes))
-        pairs = zip(regions.names, regions.split(planes), regions.split(found), strict=True)
-        for name, true_region, found_region in pairs:
-            counts[name] += overlap(true_region, found_region)
+    for one in probabilities.values():
+        open_mask(one, truth)
+    counts = dict.fromkeys(probabilities, Reliability.none())
+    for start, planes in truth.slabs() if counts else ():
+        split = dict(zip(regions.names, regions.split(planes), strict=True))
+        for region, one in probabilities.items():
+            levels = np.rint(one.planes(start, start + len(planes)) * 255).astype(np.uint8)
+            counts[region] += reliability(levels, split[region])
     return counts
 
 

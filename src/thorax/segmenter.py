@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.doubt import LUNG, Doubt, doubts, implausible
+from thorax.doubt import Doubt, doubts, implausible
 from thorax.engines import Device, Engine, EngineName, Precision
 from thorax.engines.graphs import open_graph
 from thorax.errors import InputError
@@ -20,7 +20,7 @@ from thorax.opened import Opened, open_scan
 from thorax.postprocess import clean
 from thorax.regions import Regions
 from thorax.scans import Scan
-from thorax.sides import lung_sides, read_sides, side_map
+from thorax.sides import LUNG, lung_sides, read_sides, side_map
 from thorax.specs import SPEC, SegmenterSpec
 from thorax.variants import AS_IT_IS, MIRRORED, Variant, variants_of
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+LUNG = "lung"
+"""The region whose sides are told apart."""
 RIGHT, LEFT = 1, 2
 side_names = {RIGHT: "right", LEFT: "left"}
 """As lungmask numbers them."""

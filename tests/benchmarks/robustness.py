@@ -19,8 +19,9 @@ from scipy import ndimage
 
 from thorax.intensity import HU
 from thorax.outputs import Outputs, write_outputs
+from thorax.overlap import overlap
 from thorax.scans import Scan, write_volume
-from thorax.scores import score_masks
+from thorax.scoring import open_pair
 from thorax.segmenter import Segmenter, load
 
 AIR = -1000.0
@@ -132,8 +133,8 @@ def dice_of(model: Segmenter, degraded: Volume, folder: Path) -> str:
     write_volume(truth, labels.astype(np.uint8), affine)
     opened = model.open(Scan(scan), domain=HU)
     write_outputs(model.find(opened), Outputs(found))
-    counts = score_masks(Scan(truth), Scan(found), model.regions)
-    return " ".join(f"{count.dice:.4f}" for count in counts.values())
+    pair = open_pair(Scan(truth), Scan(found), model.regions, sided=False)
+    return " ".join(f"{overlap(*pair.masks(region)).dice:.4f}" for region in pair.regions)
 
 
 if __name__ == "__main__":

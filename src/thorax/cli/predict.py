@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from thorax.cli.options import ANY, MODEL
+from thorax.cli.options import ANY, MODEL, SERIES
 
 if TYPE_CHECKING:
     from thorax.jobs import Job
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     help=f"An exported model, or the folder of a trained one; several make an ensemble. "
     f"[default: {MODEL}]",
 )
-@click.option(
-    "--series", metavar="TEXT", help="Of several DICOM series, the one to read, by number or UID."
-)
+@SERIES
 @click.option(
     "--intensity",
     default="auto",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from thorax.cli.options import ANY, FILE
+from thorax.cli.options import ANY, FILE, REGIONS
 from thorax.errors import InputError
 from thorax.params import Convention
 
@@ -33,14 +33,7 @@ SHOWN = {
 @click.command()
 @click.argument("truth", type=ANY)
 @click.argument("predicted", type=ANY)
-@click.option(
-    "--region",
-    "regions",
-    multiple=True,
-    metavar="NAME=LABELS",
-    help="Label values that make a region, such as lung=1,2,3; may be given again. Unless given, "
-    "every label value is a region of its own.",
-)
+@REGIONS
 @click.option(
     "--predicted-region",
     "predicted_regions",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from thorax.cli.options import ANY, FILE
+from thorax.cli.options import ANY, FILE, REGIONS, SERIES
 
 SUFFIXES = (".html", ".htm")
 
@@ -13,17 +13,8 @@ SUFFIXES = (".html", ".htm")
 @click.command()
 @click.argument("scan", type=ANY)
 @click.argument("masks", nargs=-1, type=ANY, metavar="[MASK]...")
-@click.option(
-    "--region",
-    "regions",
-    multiple=True,
-    metavar="NAME=LABELS",
-    help="Label values that make a region, such as lung=1,2,3; may be given again. Unless given, "
-    "every label value is a region of its own.",
-)
-@click.option(
-    "--series", metavar="TEXT", help="Of several DICOM series, the one to read, by number or UID."
-)
+@REGIONS
+@SERIES
 @click.option(
     "--intensity",
     default="auto",

@@ -184,13 +184,7 @@ def _points(axes: Axes, results: Results, points: Iterable[Point], colour: str) 
     place = anchors(results)
     for row, x, y in points:
         marker = MARKERS[results.sites.index(row.site) % len(MARKERS)] if results.sites else "o"
-        look: dict[str, Any] = {
-            "facecolor": colour,
-            "edgecolor": INK,
-            "linewidth": 0.6,
-            "zorder": 3,
-        }
-        drawn = axes.scatter([x], [y], s=26, marker=marker, clip_on=False, **look)
+        drawn = axes.scatter([x], [y], s=26, marker=marker, facecolor=colour, **POINT)
         drawn.set_urls([f"#{place[row.case]}"])
 
 

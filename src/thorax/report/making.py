@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from thorax import conventions
-from thorax.report.protocol import EXPECTED_ERROR, FIGURES, limits, tolerance_mm
+from thorax.report.protocol import EXPECTED_ERROR, FIGURES, tolerance_mm
 from thorax.report.results import Results, plain
 from thorax.report.tables import Table, table
 from thorax.report.wording import counted, duration, listed, percent, shown
@@ -201,8 +201,3 @@ def rules(results: Results) -> dict[str, str]:
         "Counting lesions": f"for {listed(params.lesions, nothing='no region')}; found when "
         f"{overlap} is overlapped; pieces under {params.smallest_lesion_ml:g} mL do not count",
     }
-
-
-def limit_words(results: Results) -> list[str]:
-    """What these figures do not say."""
-    return limits(results)

@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from thorax.report.estimates import worst_first
-from thorax.report.making import limit_words, making_tables
+from thorax.report.making import making_tables
 from thorax.report.parts import figure_parts
+from thorax.report.protocol import limits
 from thorax.report.results import Results
 from thorax.report.tables import Table, anchors, figures_table, more_figures_table
 from thorax.report.wording import headline
@@ -62,7 +63,7 @@ def render(
             parts=parts,
             cases=case_views(results, viewed if viewer else ()),
             making=making_tables(results),
-            limits=limit_words(results),
+            limits=limits(results),
             policy=content_policy(scripts),
             viewer=Markup(viewer.html) if viewer else "",
             viewer_style=Markup(viewer.style) if viewer else "",

@@ -1,9 +1,7 @@
 """Score the predictions against the original masks, on the original grid."""
 
 import json
-import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,9 +39,11 @@ def main() -> None:
     scored, sure = Scored(), read_certainty()
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
-        one = score_case(case, dataset, params.evaluate, index.entry(name).ceiling)
+        one = score_case(
+            case, dataset, params.evaluate, ceiling=index.entry(name).ceiling, sure=sure
+        )
         draw(case, dataset, one.whole)
-        scored += replace(one, whole=[with_certainty(score, sure) for score in one.whole])
+        scored += one
     write_tables(scored, params.evaluate)
     tell(
         table(scored.whole)
@@ -53,23 +53,26 @@ def main() -> None:
 
 
 def score_case(
-    case: Case, dataset: Dataset, settings: EvaluateParams, ceiling: dict[str, Overlap]
+    case: Case,
+    dataset: Dataset,
+    settings: EvaluateParams,
+    *,
+    ceiling: dict[str, Overlap],
+    sure: Certainty,
 ) -> Scored:
     """Scores of one case, region by region."""
     truth, predicted = Scan(case.mask), Scan(PREDICTIONS / f"{case.name}.nii.gz")
     pair = open_pair(truth, predicted, dataset.regions)
-    measured = {
-        region: measure_reliability(Scan(path), truth, dataset.regions, region)
-        for region, path in maps_of(case, dataset)
-    }
+    maps = {region: Scan(path) for region, path in maps_of(case, dataset)}
     return score_pair(
-        pair, settings, case=case.name, site=case.site, ceiling=ceiling, reliabilities=measured
+        pair,
+        settings,
+        case=case.name,
+        site=case.site,
+        ceiling=ceiling,
+        reliabilities=measure_reliability(maps, truth, dataset.regions),
+        certainties={region: known for (name, region), known in sure.items() if name == case.name},
     )
-
-
-def with_certainty(score: Score, sure: Certainty) -> Score:
-    """A score beside how sure the model was of it."""
-    return replace(score, certainty=sure.get((score.case, score.region), math.nan))
 
 
 def maps_of(case: Case, dataset: Dataset) -> Iterator[tuple[str, Path]]:

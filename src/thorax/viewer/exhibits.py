@@ -10,20 +10,17 @@ from scipy import ndimage
 
 from thorax.body import body_box, coarse_step
 from thorax.canvases import coarse_planes, open_mask
-from thorax.domains import recognise
 from thorax.errors import InputError
 from thorax.figures import peaks
 from thorax.geometry import Box, Volume
 from thorax.held import HeldScan
 from thorax.intensity import HU, Domain, whole_hu
+from thorax.opened import recognise_few
 from thorax.regions import Regions
 from thorax.scans import Scan
 from thorax.scoring import found_regions
 from thorax.viewer.meshes import surface_bytes
 from thorax.viewer.reduced import HU_LEVELS, Levels, mask_bytes, reduce_mask, reduce_scan
-
-PLANES = 100
-"""Planes, at least, by which intensities are recognised."""
 
 NO_REGIONS = Regions({"none": (1,)})
 """Stands for the regions of no masks."""
@@ -148,7 +145,7 @@ def _look(coarse: NDArray[Any], domain: Domain | None) -> _Look:
     if domain is not None:
         return _Look(domain, HU_LEVELS, (LUNG, MEDIASTINUM))
     try:
-        known = recognise(coarse[:: max(1, len(coarse) // PLANES)])
+        known = recognise_few(coarse)
     except InputError:
         low, high = (float(value) for value in np.quantile(coarse, [0.001, 0.999]))
         high = high if high > low else low + 1.0
