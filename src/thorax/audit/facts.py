@@ -1,7 +1,7 @@
 """What is known of a case: all that the checks need, without its voxels."""
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from thorax.geometry import Grid
@@ -89,8 +89,8 @@ class LabelFacts:
     Args:
         voxels: Label value → how many voxels hold it, 0 left out.
         problem: Why the values are no labels; empty if they are.
-        faces: Face of the volume (``right``, ``left``, ``front``, ``back``, ``top``, ``bottom``) →
-            how many voxels of the first region lie in it; faces without any left out.
+        faces: Face of the volume, as `thorax.volumes.FACES` names them → how many voxels of the
+            first region lie in it; faces without any left out.
         centres: Label value → mean canonical voxel, from a sample.
         means: Label value → mean of the scan's stored values under it, from a sample.
         steps: How much brighter, in stored values, the scan is just outside the first region than
@@ -101,9 +101,9 @@ class LabelFacts:
 
     voxels: dict[int, int]
     problem: str = ""
-    faces: dict[str, int] = {}  # noqa: RUF008
-    centres: dict[int, Triple] = {}  # noqa: RUF008
-    means: dict[int, float] = {}  # noqa: RUF008
+    faces: dict[str, int] = Field(default_factory=dict)
+    centres: dict[int, Triple] = Field(default_factory=dict)
+    means: dict[int, float] = Field(default_factory=dict)
     steps: tuple[float, ...] = ()
     heart: float | None = None
 
