@@ -178,6 +178,8 @@ def test_a_pattern_that_finds_no_site_is_refused(pattern: str, message: str) -> 
         pytest.param("[-1250, 250]", Domain((-1250, 250)), id="8-bit export"),
         pytest.param("{c*: hu, r*: [-1250, 250]}", Domain((-1250, 250)), id="by pattern"),
         pytest.param("{'*': hu, r*: [-1250, 250]}", Domain(None), id="first match"),
+        pytest.param("hu+1024", Domain(offset_hu=1024), id="offset"),
+        pytest.param("250,-1250", Domain((-1250, 250), inverted=True), id="negative"),
     ],
 )
 def test_what_voxel_values_mean_is_found_by_the_name(
@@ -226,9 +228,9 @@ def test_a_saved_spec_says_no_more_than_it_must(tmp_path: Path) -> None:
         pytest.param("regions: {lung: 1}", "`regions.lung`: .*valid list, got 1", id="no list"),
         pytest.param("regions: {lung: [x]}", "`regions.lung.0`: .*got 'x'", id="no number"),
         pytest.param(
-            "regions: {lung: [1]}\nintensity: HU",
-            "`intensity`: .*'hu' or a valid tuple .*, got",
-            id="HU",
+            "regions: {lung: [1]}\nintensity: MR",
+            "`intensity`: `intensity` must be auto, hu, .*, got",
+            id="MR",
         ),
         pytest.param("", "got None", id="empty"),
         pytest.param("regions: [", "is not valid YAML", id="cut short"),
@@ -254,6 +256,9 @@ def test_a_wrong_dataset_yaml_is_refused_in_one_line(
         ),
         pytest.param(
             "regions: {lung: [1]}\nintensity: [250, -1250]", "from low to high HU", id="reversed"
+        ),
+        pytest.param(
+            "regions: {lung: [1]}\nintensity: auto", "must say what voxel values mean", id="auto"
         ),
     ],
 )

@@ -453,7 +453,7 @@ def test_a_study_is_added_and_then_listed(study: Path, here: Path) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
     regions = ("--region", "lung=1,2", "--region", "infection=2")
     about = ("--title", "Ward 5", "--patient", "([a-z]+)-", "--ignore", 9, "--licence", "CC0")
-    site = ("--site", ".*-([0-9])")
+    site = ("--site", ".*-([0-9])", "--intensity", "hu")
     added = thorax("data", "add", study, "--name", "ward", *regions, *about, *site)
     assert added.exit_code == 0, added.output
     assert added.stdout == (

@@ -19,7 +19,7 @@ def entry(case: str, content: bytes = b"") -> RecordEntry:
         planes=3,
         scan_sha256="5" * 64,
         mask_sha256="a" * 64,
-        window_hu=(-1250.0, 250.0) if case == "b1" else None,
+        intensity="-1250,250" if case == "b1" else "hu",
         record_sha256=hashlib.sha256(content).hexdigest(),
         ceiling={"lung": Overlap(1, 2, 3), "infection": Overlap()},
     )
@@ -58,7 +58,7 @@ def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: Index
     content = json.loads(text)
     assert content["regions"] == {"lung": [1, 2], "infection": [2]}
     assert [record["site"] for record in content["records"]] == ["", "north"]
-    assert content["records"][1]["window_hu"] == [-1250, 250]
+    assert content["records"][1]["intensity"] == "-1250,250"
     assert content["records"][0]["ceiling"]["lung"] == {"both": 1, "truth": 2, "predicted": 3}
     assert ' "canvas": 128,\n' in text
     assert text.endswith("}\n")

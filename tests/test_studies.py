@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from thorax.cases import DatasetSpec, load_dataset, save_spec
+from thorax.cases import DatasetSpec, load_dataset, load_spec, save_spec
 from thorax.errors import InputError
 from thorax.intensity import Domain
 from thorax.scans import Scan
-from thorax.studies import StudyLine, add_study, list_studies, parse_intensity
+from thorax.studies import StudyLine, add_study, list_studies
 
 SPEC = DatasetSpec(
     regions={"lung": [1, 2], "infection": [3]}, title="Ward 5", patient="([a-z]+)[0-9]*"
@@ -69,6 +69,22 @@ def study(tmp_path: Path) -> Path:
     for seed, case in enumerate(("ann1", "ann2", "bob")):
         save(folder / "scans" / f"{case}.nii.gz", chest(seed))
         save(folder / "masks" / f"{case}.nii.gz", labels(0, 1, 2, 3))
+    return folder
+
+
+AUTO = DatasetSpec(regions={"lung": [1]}, intensity="auto")
+
+
+@pytest.fixture
+def chests(tmp_path: Path) -> Path:
+    """Cases `a[1]`, to whose HU 1024 was added, `b` and `c`: boxes of tissue with lungs in air."""
+    body = np.full((24, 24, 12), AIR, np.int16)
+    body[3:21, 5:19] = np.random.default_rng(0).normal(SOFT, 20, (18, 14, 12))
+    body[5:11, 8:16] = body[13:19, 8:16] = np.random.default_rng(1).normal(-820, 20, (6, 8, 12))
+    folder = tmp_path / "chests"
+    for case, offset in (("a[1]", 1024), ("b", 0), ("c", 0)):
+        save(folder / "scans" / f"{case}.nii", body + np.int16(offset))
+        save(folder / "masks" / f"{case}.nii", (body < -600).astype(np.uint8))
     return folder
 
 
@@ -257,6 +273,37 @@ def test_an_8_bit_export_needs_values_that_fit_its_range(study: Path, project: P
     assert added.cases[0].domain == Domain((-1250, 250))
 
 
+def test_intensities_are_recognised_where_they_are_not_given(
+    chests: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = add_study(chests, root=project, name="ward5", spec=AUTO, track=False)
+
+    assert load_spec(project / "data/ward5/dataset.yaml").intensity == {
+        "a[[]1]": "hu+1024",
+        "*": "hu",
+    }
+    assert [str(case.domain) for case in added.cases] == ["hu+1024", "hu", "hu"]
+    told = [line for line in capsys.readouterr().err.splitlines() if "1024" in line]
+    assert len(told) == 1
+    assert told[0].startswith("a[1]: ")
+
+
+def test_where_all_scans_are_alike_one_word_says_so(chests: Path, project: Path) -> None:
+    for folder in ("scans", "masks"):
+        (chests / folder / "a[1].nii").unlink()
+    add_study(chests, root=project, name="ward5", spec=AUTO, track=False)
+    assert load_spec(project / "data/ward5/dataset.yaml").intensity == "hu"
+
+
+def test_a_scan_that_is_not_recognised_is_refused_with_the_others(
+    chests: Path, project: Path
+) -> None:
+    save(chests / "scans" / "b.nii", np.ones((24, 24, 12), np.int16))
+    message = refusal(chests, project, spec=AUTO)
+    assert message.startswith("1 of 3 cases")
+    assert "scans/b.nii: a scan must show a patient, but all its voxels are 1" in message
+
+
 def test_a_pattern_that_is_none_is_told_once(study: Path, project: Path) -> None:
     message = refusal(study, project, spec=DatasetSpec(regions=SPEC.regions, patient="("))
     assert message.startswith("3 of 3 cases")
@@ -367,17 +414,3 @@ def test_the_list_tells_of_every_dataset_and_of_what_is_wrong(study: Path, proje
 
 def test_no_data_no_list(tmp_path: Path) -> None:
     assert list_studies(tmp_path) == []
-
-
-def test_intensities() -> None:
-    assert parse_intensity("hu") == "hu"
-    assert parse_intensity("-1250,250") == (-1250.0, 250.0)
-
-
-@pytest.mark.parametrize(
-    "option", ["", "HU", "1", "1,2,3", "a,b", "250,-1250", "5,5", "nan,1", "0,inf"]
-)
-def test_intensities_that_are_none(option: str) -> None:
-    with pytest.raises(InputError, match="`intensity` must be hu, or the HU") as refused:
-        parse_intensity(option)
-    assert f"got `{option}`" in str(refused.value)

@@ -4,20 +4,28 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from thorax.errors import InputError, first_problem
-from thorax.intensity import Domain
+from thorax.intensity import Domain, parse_intensity
 from thorax.regions import Regions
 from thorax.scans import case_name
 from thorax.writing import write_text
 
 SPEC = "dataset.yaml"
-DomainName = Literal["hu"] | tuple[float, float]
+
+
+def _checked(intensity: str) -> str:
+    parse_intensity(intensity)
+    return intensity
+
+
+DomainName = Annotated[str, AfterValidator(_checked)] | tuple[float, float]
+"""The range of HU that 0..255 stand for, or what `thorax.intensity.parse_intensity` reads."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -33,8 +41,9 @@ class DatasetSpec:
         ignored: Label values that belong to no region.
         patient: Regular expression whose first group is the patient in a case name.
         site: The same for where a case comes from: scanner, hospital, source. Empty: all from one.
-        intensity: ``hu``, or the range of HU that 0..255 stand for, or such a value for each
-            pattern of case names, of which the first that matches holds.
+        intensity: ``hu``; ``hu+1024`` where that was added to HU; the range of HU that 0..255
+            stand for, and for a negative the text ``250,-1250``; or such a value for each pattern
+            of case names, of which the first that matches holds.
     """
 
     regions: dict[str, list[int]]
@@ -45,7 +54,7 @@ class DatasetSpec:
     ignored: list[int] = Field(default_factory=list)
     patient: str = "(.+)"
     site: str = ""
-    intensity: DomainName | dict[str, Annotated[DomainName, Field()]] = "hu"
+    intensity: DomainName | dict[str, DomainName] = "hu"
 
     def as_regions(self) -> Regions:
         """The regions, checked."""
@@ -72,12 +81,12 @@ class DatasetSpec:
         """What the voxel values of a case mean.
 
         Raises:
-            InputError: No pattern of `intensity` matches the name.
+            InputError: No pattern of `intensity` matches the name, or it is ``auto``.
         """
         domains = self.intensity if isinstance(self.intensity, dict) else {"*": self.intensity}
         for pattern, domain in domains.items():
             if fnmatchcase(case, pattern):
-                return Domain(None if domain == "hu" else domain)
+                return as_domain(domain)
         raise InputError(f"no pattern under `intensity` matches the case `{case}`")
 
 
@@ -138,6 +147,36 @@ def load_dataset(folder: Path) -> Dataset:
         for name, (scan, mask) in pairs.items()
     )
     return Dataset(folder.name, spec.as_regions(), tuple(cases))
+
+
+def as_domain(name: DomainName) -> Domain:
+    """What voxel values mean, from how a `dataset.yaml` names it.
+
+    Raises:
+        InputError: It is ``auto``, or a range that does not rise.
+
+    Example:
+        >>> as_domain("hu+1024").offset_hu
+        1024
+    """
+    known = parse_intensity(name) if isinstance(name, str) else Domain(name)
+    if known is None:
+        raise InputError(
+            "a `dataset.yaml` must say what voxel values mean; `auto` is for `thorax data add`"
+        )
+    return known
+
+
+def domain_name(domain: Domain) -> DomainName:
+    """How a `dataset.yaml` names what voxel values mean.
+
+    Example:
+        >>> domain_name(Domain((-1250, 250)))
+        (-1250, 250)
+        >>> domain_name(Domain((-1250, 250), inverted=True))
+        '250,-1250'
+    """
+    return domain.window_hu if domain.window_hu and not domain.inverted else str(domain)
 
 
 def load_spec(path: Path) -> DatasetSpec:

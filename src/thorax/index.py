@@ -28,7 +28,8 @@ class RecordEntry:
         planes: How many planes it holds.
         scan_sha256: Digest of the scan file.
         mask_sha256: Digest of the mask file.
-        window_hu: The HU that 0..255 stood for in the scan, None if it was in HU.
+        intensity: What the voxel values of the scan meant, as `str` of `thorax.intensity.Domain`;
+            the record is in HU.
         record_sha256: Digest of the record file.
         ceiling: For each region, the overlap of the mask with itself placed and restored.
     """
@@ -39,7 +40,7 @@ class RecordEntry:
     planes: int
     scan_sha256: str
     mask_sha256: str
-    window_hu: tuple[float, float] | None
+    intensity: str
     record_sha256: str
     ceiling: dict[str, Overlap]
 

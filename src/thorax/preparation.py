@@ -99,7 +99,7 @@ def prepare_case(
         planes=planes,
         scan_sha256=digests[0],
         mask_sha256=digests[1],
-        window_hu=case.domain.window_hu,
+        intensity=str(case.domain),
         record_sha256=file_sha256(path),
         ceiling=ceiling,
     )
@@ -120,8 +120,8 @@ def _is_whole(path: Path, entry: RecordEntry) -> bool:
 
 
 def _unchanged(old: RecordEntry, case: Case, digests: tuple[str, str]) -> bool:
-    made_from = old.scan_sha256, old.mask_sha256, old.window_hu
-    return made_from == (*digests, case.domain.window_hu)
+    made_from = old.scan_sha256, old.mask_sha256, old.intensity
+    return made_from == (*digests, str(case.domain))
 
 
 def _known(folder: Path, dataset: Dataset, settings: Settings) -> dict[str, RecordEntry]:

@@ -1,39 +1,45 @@
 """Studies of one's own: checked whole, copied under `data/`, tracked with DVC, and listed."""
 
-import math
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from thorax.canvases import open_mask
-from thorax.cases import SPEC, Dataset, DatasetSpec, DomainName, load_dataset, load_spec, save_spec
+from thorax.canvases import coarse_planes, open_mask
+from thorax.cases import (
+    SPEC,
+    Dataset,
+    DatasetSpec,
+    DomainName,
+    domain_name,
+    load_dataset,
+    load_spec,
+    save_spec,
+)
+from thorax.domains import Recognised
 from thorax.errors import InputError
 from thorax.folders import whole_folder
 from thorax.intensity import Domain
+from thorax.opened import recognise_few
 from thorax.regions import MOST_LABELS, Regions
 from thorax.scans import SUFFIXES, Scan
+from thorax.study_files import PARTS, FoundCase, find_cases
 
 Origin = Literal["made by a stage", "tracked", "not tracked"]
 
-_PARTS = ("scans", "masks")
-_LAYOUTS = (_PARTS, ("images", "labels"), ("imagesTr", "labelsTr"))
-_ENDINGS = (
-    re.compile(r"[-_](0000|ct|scan|image)$", re.IGNORECASE),
-    re.compile(r"[-_](seg|mask|labels?)$", re.IGNORECASE),
-)
-_IMAGE = re.compile(r"(?P<name>[^.].*?)(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|\.dcm)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # Folders that the pipeline writes, and what `dvc exp run -S dataset=…` does not read as text.
 _NOT_NAMES = frozenset(
@@ -62,15 +68,6 @@ class StudyLine:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The files of one case, as the user's folders hold them: one each, if all is well."""
-
-    name: str
-    scans: tuple[Path, ...]
-    masks: tuple[Path, ...]
-
-
 def add_study(
     source: Path, *, root: Path, name: str, spec: DatasetSpec, track: bool = True
 ) -> Dataset:
@@ -86,7 +83,9 @@ def add_study(
             ``labelsTr/``.
         root: The project: the folder that holds ``.dvc`` and ``data``.
         name: What the dataset is to be called.
-        spec: What its files mean; becomes its ``dataset.yaml``, which is left to git.
+        spec: What its files mean; becomes its ``dataset.yaml``, which is left to git. With `auto`
+            as its intensity each scan is recognised, and what is no HU is told on stderr and
+            written down.
         track: Whether DVC tracks the scans and masks; if not, the project need not use DVC.
 
     Returns:
@@ -98,7 +97,7 @@ def add_study(
             cannot be written, or DVC refuses them. ``data/<name>`` is then not there.
     """
     found = _check_request(source, root=root, name=name, spec=spec, track=track)
-    _check_cases(source, found, spec)
+    spec = _check_cases(source, found, spec)
     folder = root / "data" / name
     with whole_folder(folder) as staged:
         _copy(found, staged)
@@ -119,38 +118,12 @@ def list_studies(root: Path) -> list[StudyLine]:
     return [_line(path.parent) for path in sorted((root / "data").glob(f"[!.]*/{SPEC}"))]
 
 
-def parse_intensity(option: str) -> DomainName:
-    """Read what voxel values mean, as the command line gives it.
-
-    Raises:
-        InputError: It is neither ``hu`` nor two rising numbers.
-
-    Example:
-        >>> parse_intensity("-1250,250")
-        (-1250.0, 250.0)
-        >>> parse_intensity("hu")
-        'hu'
-    """
-    if option == "hu":
-        return "hu"
-    try:
-        low_hu, high_hu = (float(number) for number in option.split(","))
-    except ValueError:
-        low_hu = high_hu = math.nan
-    if not -math.inf < low_hu < high_hu < math.inf:
-        raise InputError(
-            "`intensity` must be hu, or the HU that 0 and 255 stand for, like -1250,250, "
-            f"got `{option}`"
-        )
-    return low_hu, high_hu
-
-
 def _check_request(
     source: Path, *, root: Path, name: str, spec: DatasetSpec, track: bool
-) -> list[_Found]:
+) -> list[FoundCase]:
     """All that can be known without opening a scan, so that a slip is told at once."""
     problems: list[str] = []
-    found: list[_Found] = []
+    found: list[FoundCase] = []
     with _noting(problems):
         _check_name(name, root)
     with _noting(problems):
@@ -158,7 +131,7 @@ def _check_request(
     with _noting(problems):
         spec.as_regions()
     with _noting(problems):
-        found = _find_cases(source)
+        found = find_cases(source)
     if problems:
         raise InputError("\n".join(problems))
     return found
@@ -186,72 +159,35 @@ def _check_project(root: Path, track: bool) -> None:
         )
 
 
-def _find_cases(source: Path) -> list[_Found]:
-    """Match masks to scans by name; what has no match is a case without it."""
-    folders = _folders(source)
-    files = [_images(folder) for folder in folders]
-    if not files[0]:
-        raise InputError(f"there is no NIfTI scan in {folders[0]}")
-    forms = [
-        {path: (name, ending.sub("", name)) for path, name in images.items()}
-        for images, ending in zip(files, _ENDINGS, strict=True)
-    ]
-    scans, masks = _by_name(forms[0], forms[1]), _by_name(forms[1], forms[0])
-    return [
-        _Found(name, tuple(scans.get(name, ())), tuple(masks.get(name, ())))
-        for name in sorted({*scans, *masks})
-    ]
-
-
-def _folders(source: Path) -> tuple[Path, Path]:
-    for scans, masks in _LAYOUTS:
-        if (source / scans).is_dir() and (source / masks).is_dir():
-            return source / scans, source / masks
-    known = ", or ".join(f"{scans}/ and {masks}/" for scans, masks in _LAYOUTS)
-    held = _listing(source)
-    names = ", ".join(path.name for path in held[:5]) or "nothing"
-    raise InputError(
-        f"a study must be a folder with {known}, but {source} holds {names}"
-        f"{', …' if len(held) > 5 else ''}"
-    )
-
-
-def _images(folder: Path) -> dict[Path, str]:
-    """Images of all formats, so that one which cannot be used is named, not passed over."""
-    matches = {path: _IMAGE.fullmatch(path.name) for path in _listing(folder)}
-    return {path: match["name"] for path, match in matches.items() if match}
-
-
-def _listing(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder} is no folder that can be read: {error.strerror}") from None
-
-
-def _by_name(
-    own: dict[Path, tuple[str, str]], other: dict[Path, tuple[str, str]]
-) -> dict[str, list[Path]]:
-    """Files under that form of their name which the other folder knows, the full one first."""
-    known = {form for forms in other.values() for form in forms}
-    named: dict[str, list[Path]] = {}
-    for path, forms in own.items():
-        name = next((form for form in forms if form in known), forms[0])
-        named.setdefault(name, []).append(path)
-    return named
-
-
-def _check_cases(source: Path, found: Sequence[_Found], spec: DatasetSpec) -> None:
-    work = partial(_problems_of, spec=spec, regions=spec.as_regions())
+def _check_cases(source: Path, found: Sequence[FoundCase], spec: DatasetSpec) -> DatasetSpec:
+    """See whether all cases can be used; return the spec with the intensities that were found."""
+    recognised: dict[str, Recognised] = {}
+    work = partial(_problems_of, spec=spec, regions=spec.as_regions(), recognised=recognised)
     problems = _in_threads(work, found)
     unusable = sum(1 for of_case in problems if of_case)
     if unusable:
         lines = dict.fromkeys(line for of_case in problems for line in of_case)
         headline = f"{unusable} of {len(found)} cases in {source} cannot be used; nothing was added"
         raise InputError("\n  ".join([f"{headline}:", *lines]))
+    return replace(spec, intensity=_named(recognised)) if recognised else spec
 
 
-def _in_threads(work: Callable[[_Found], list[str]], found: Sequence[_Found]) -> list[list[str]]:
+def _named(recognised: Mapping[str, Recognised]) -> DomainName | dict[str, DomainName]:
+    """What a `dataset.yaml` says of recognised scans: the commonest once, the others by name."""
+    names = {case: domain_name(one.domain) for case, one in sorted(recognised.items())}
+    ((commonest, _),) = Counter(names.values()).most_common(1)
+    others: dict[str, DomainName] = {
+        escape(case): name for case, name in names.items() if name != commonest
+    }
+    for case, one in sorted(recognised.items()):
+        for note in one.notes:
+            tqdm.write(f"{case}: {note}", file=sys.stderr)
+    return {**others, "*": commonest} if others else commonest
+
+
+def _in_threads(
+    work: Callable[[FoundCase], list[str]], found: Sequence[FoundCase]
+) -> list[list[str]]:
     # Most of the time goes into unpacking gzip, which lets other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
@@ -261,8 +197,10 @@ def _in_threads(work: Callable[[_Found], list[str]], found: Sequence[_Found]) ->
             raise
 
 
-def _problems_of(found: _Found, *, spec: DatasetSpec, regions: Regions) -> list[str]:
-    """Everything that is wrong with a case, one line each."""
+def _problems_of(
+    found: FoundCase, *, spec: DatasetSpec, regions: Regions, recognised: dict[str, Recognised]
+) -> list[str]:
+    """Everything that is wrong with a case, one line each; its intensities are added if asked."""
     if (len(found.scans), len(found.masks)) != (1, 1):
         return [_unpaired(found)]
     problems: list[str] = []
@@ -272,7 +210,10 @@ def _problems_of(found: _Found, *, spec: DatasetSpec, regions: Regions) -> list[
     with _noting(problems):
         spec.site_of(found.name)
     with _noting(problems):
-        _check_scan(scan, spec.domain_of(found.name))
+        if spec.intensity == "auto":
+            recognised[found.name] = _recognise(scan)
+        else:
+            _check_scan(scan, spec.domain_of(found.name))
     with _noting(problems):
         _check_labels(mask, regions)
     with _noting(problems):
@@ -281,7 +222,7 @@ def _problems_of(found: _Found, *, spec: DatasetSpec, regions: Regions) -> list[
     return list(dict.fromkeys(problems))
 
 
-def _unpaired(found: _Found) -> str:
+def _unpaired(found: FoundCase) -> str:
     files = ", ".join(str(path) for path in found.scans + found.masks)
     return (
         f"a case must have one scan and one mask of its name, but `{found.name}` has "
@@ -293,6 +234,14 @@ def _opened(path: Path) -> Scan:
     if not path.name.endswith(SUFFIXES):
         raise InputError(f"a scan or mask must be a .nii or .nii.gz file, got {path}; convert it")
     return Scan(path)
+
+
+def _recognise(path: Path) -> Recognised:
+    coarse = coarse_planes(_opened(path))
+    try:
+        return recognise_few(coarse)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _check_scan(path: Path, domain: Domain) -> None:
@@ -330,17 +279,17 @@ def _noting(problems: list[str]) -> Iterator[None]:
         problems.append(" ".join(str(error).splitlines()))
 
 
-def _copy(found: Sequence[_Found], folder: Path) -> None:
-    for part in _PARTS:
+def _copy(found: Sequence[FoundCase], folder: Path) -> None:
+    for part in PARTS:
         (folder / part).mkdir()
     for case in tqdm(found, "copy", unit="case"):
-        for part, path in zip(_PARTS, (case.scans[0], case.masks[0]), strict=True):
+        for part, path in zip(PARTS, (case.scans[0], case.masks[0]), strict=True):
             suffix = next(suffix for suffix in SUFFIXES if path.name.endswith(suffix))
             shutil.copyfile(path, folder / part / f"{case.name}{suffix}")
 
 
 def _track(folder: Path, root: Path) -> None:
-    targets = [str((folder / part).relative_to(root)) for part in _PARTS]
+    targets = [str((folder / part).relative_to(root)) for part in PARTS]
     try:
         # A process of its own: DVC's warnings, logging and locks stay out of this one.
         answer = subprocess.run(
@@ -376,7 +325,7 @@ def _line(folder: Path) -> StudyLine:
         spec = load_spec(folder / SPEC)
         title, regions = spec.title, tuple(spec.regions)
         spec.as_regions()
-        if any((folder / part).exists() for part in _PARTS):
+        if any((folder / part).exists() for part in PARTS):
             cases = len(load_dataset(folder).cases)
     except (InputError, OSError) as error:
         problem = " ".join(str(error).split())
@@ -386,6 +335,6 @@ def _line(folder: Path) -> StudyLine:
 def _origin(folder: Path) -> Origin:
     if (folder / "dvc.yaml").exists():
         return "made by a stage"
-    apart = all((folder / f"{part}.dvc").exists() for part in _PARTS)
+    apart = all((folder / f"{part}.dvc").exists() for part in PARTS)
     whole = folder.with_name(f"{folder.name}.dvc").exists()
     return "tracked" if apart or whole else "not tracked"

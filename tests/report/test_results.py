@@ -2,14 +2,17 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thorax.cases import DatasetSpec
+from thorax.cases import Case, DatasetSpec
 from thorax.errors import InputError
-from thorax.report.results import Places, Results, gather
+from thorax.intensity import HU, Domain
+from thorax.report.making import intensity_table
+from thorax.report.results import Places, Results, Source, gather
 
 from .runs import params_of, png
 
@@ -28,7 +31,12 @@ def reports(tmp_path: Path) -> Path:
 def gathered(reports: Path, **patients: str) -> Results:
     root = reports.parent
     places = Places(reports, root / "model.onnx", root / "dvc.lock")
-    return gather(places, params=params_of(), dataset=DATASET, patients=patients)
+    return gather(places, params=params_of(), dataset=DATASET, cases=cases_of(patients))
+
+
+def cases_of(patients: dict[str, str]) -> list[Case]:
+    nowhere = Path()
+    return [Case(name, patient, nowhere, nowhere, HU) for name, patient in patients.items()]
 
 
 def test_cells_are_numbers_infinite_or_undefined(reports: Path) -> None:
@@ -105,3 +113,31 @@ def test_sites_are_told_apart_only_where_there_are_several(many: Results, few: R
 def test_a_row_that_is_not_there_has_no_figures(few: Results) -> None:
     missing: Any = few.row("a", "infection")
     assert math.isnan(missing["dice"])
+
+
+def test_intensities_are_told_by_source(few: Results, reports: Path) -> None:
+    export, offset = Domain((-1250, 250)), Domain(offset_hu=1024)
+    cases = [
+        replace(case, site=site, domain=domain)
+        for case, site, domain in zip(
+            cases_of(dict.fromkeys("abcd", "p")),
+            ("south", "north", "south", "south"),
+            (export, HU, export, offset),
+            strict=True,
+        )
+    ]
+    places = Places(reports, reports / "none.onnx", reports / "none.lock")
+    results = gather(places, params=params_of(), dataset=DATASET, cases=cases)
+    assert results.sources == (
+        Source("north", HU, 1),
+        Source("south", export, 2),
+        Source("south", offset, 1),
+    )
+    told = intensity_table(results)
+    assert [[cell.text for cell in row] for group in told.groups for row in group] == [
+        ["north", "1", "HU"],
+        ["south", "2", "8 bits: 0 for -1250 HU, 255 for 250 HU"],
+        ["south", "1", "HU, with +1024"],
+    ]
+    assert "brought to HU" in told.notes[0]
+    assert intensity_table(few).groups == ()

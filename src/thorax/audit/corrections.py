@@ -124,26 +124,36 @@ def offset_removed(domain: Domain) -> Correction:
     return correction
 
 
-def nan_filled(stored: StoredArray) -> Corrected:
-    """Put air, -1024 HU, where voxels of a scan in HU are NaN or infinite."""
-    if stored.dtype.kind != "f" or (finite := np.isfinite(stored.voxels)).all():
-        return stored, None
-    voxels = compact(np.where(finite, stored.voxels, stored.dtype.type(LOWEST_HU)))
-    count = f"{(~finite).sum()} voxels"
-    return StoredArray(voxels, stored.affine), Step(
-        "NaN or infinite voxels", count, f"{LOWEST_HU} HU", ("file-unreadable",)
-    )
+def nan_filled(domain: Domain) -> Correction:
+    """Put air, -1024 HU, where voxels of a scan are NaN or infinite; not in 8-bit exports."""
+
+    def correction(stored: StoredArray) -> Corrected:
+        if domain.window_hu or stored.dtype.kind != "f":
+            return stored, None
+        finite = np.isfinite(stored.voxels)
+        if finite.all():
+            return stored, None
+        air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
+        voxels = compact(np.where(finite, stored.voxels, air))
+        before = f"{(~finite).sum()} NaN or infinite"
+        step = Step("voxels without a value", before, f"{LOWEST_HU} HU", ("file-unreadable",))
+        return StoredArray(voxels, stored.affine), step
+
+    return correction
 
 
-def padding_raised(stored: StoredArray) -> Corrected:
-    """Raise the padding of a scan in HU to -1024, which is as low as HU go in practice."""
-    lowest = stored.voxels.min()
-    if not lowest < NO_HU:
-        return stored, None
-    voxels = compact(np.maximum(stored.voxels, stored.dtype.type(LOWEST_HU)))
-    return StoredArray(voxels, stored.affine), Step(
-        "padding", f"down to {lowest:g} HU", f"{LOWEST_HU} HU", ("intensity-remark",)
-    )
+def padding_raised(domain: Domain) -> Correction:
+    """Raise padding to -1024 HU, which is as low as HU go in practice; not in 8-bit exports."""
+
+    def correction(stored: StoredArray) -> Corrected:
+        lowest_hu = float(stored.voxels.min()) - domain.offset_hu
+        if domain.window_hu or not lowest_hu < NO_HU:
+            return stored, None
+        air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
+        step = Step("padding", f"{lowest_hu:g} HU", f"{LOWEST_HU} HU", ("intensity-remark",))
+        return StoredArray(compact(np.maximum(stored.voxels, air)), stored.affine), step
+
+    return correction
 
 
 def labels_whole(stored: StoredArray) -> Corrected:

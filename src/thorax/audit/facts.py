@@ -95,8 +95,9 @@ class LabelFacts:
         means: Label value → mean of the scan's stored values under it, from a sample.
         steps: How much brighter, in stored values, the scan is just outside the first region than
             just inside; for the mask as it is, then mirrored along x, y, xy, z, xz, yz and xyz.
-        heart: How far the tissue between the lungs lies to the patient's left of their middle, as
-            a share of the lungs' width; None if there are no two lungs to lie between.
+        lean: How much larger the right lung is, and how far the heart reaches to the left, as shares
+            of both lungs and of their width; negative if the other way round. None if it cannot
+            be told.
     """
 
     voxels: dict[int, int]
@@ -105,7 +106,7 @@ class LabelFacts:
     centres: dict[int, Triple] = Field(default_factory=dict)
     means: dict[int, float] = Field(default_factory=dict)
     steps: tuple[float, ...] = ()
-    heart: float | None = None
+    lean: float | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)

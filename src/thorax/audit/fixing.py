@@ -30,7 +30,7 @@ from thorax.audit.corrections import (
     without_fourth_axis,
 )
 from thorax.audit.findings import Finding
-from thorax.cases import SPEC, DatasetSpec, DomainName, load_spec, save_spec
+from thorax.cases import SPEC, DatasetSpec, domain_name, load_spec, save_spec
 from thorax.errors import InputError
 from thorax.folders import whole_folder
 from thorax.intensity import HU, Domain
@@ -157,8 +157,10 @@ class _Case:
     def _of_values(self, stored: StoredArray) -> list[Correction]:
         """How the values become HU; what they mean is noted where `dataset.yaml` errs."""
         known, said = recognised(stored), _said(self._spec, self.name)
-        if known is None or known.domain.inverted or (said.window_hu and known.domain.window_hu):
+        if known is None or (said.window_hu and known.domain.window_hu):
             return []
+        if known.domain == said:
+            return [nan_filled(said), padding_raised(said)]
         found = replace(known.domain, offset_hu=0)
         if found != said:
             self.domain = found
@@ -166,7 +168,7 @@ class _Case:
             self.steps.append(step)
         if found != HU:
             return []
-        return [offset_removed(known.domain), nan_filled, padding_raised]
+        return [offset_removed(known.domain), nan_filled(HU), padding_raised(HU)]
 
     def _write(self, path: Path, stored: StoredArray, steps: Iterable[Step]) -> StoredArray:
         if steps := list(steps):
@@ -235,12 +237,8 @@ def _write_spec(
         return
     said = spec.intensity if isinstance(spec.intensity, dict) else {"*": spec.intensity}
     # Names are no patterns, and the first pattern that matches holds.
-    own = {glob.escape(name): _as_said(domain) for name, domain in domains.items()}
+    own = {glob.escape(name): domain_name(domain) for name, domain in domains.items()}
     save_spec(staged / SPEC, replace(spec, intensity={**own, **said}))
-
-
-def _as_said(domain: Domain) -> DomainName:
-    return "hu" if domain.window_hu is None else domain.window_hu
 
 
 def _left(audit: Audit, done: Iterable[Change]) -> tuple[Finding, ...]:

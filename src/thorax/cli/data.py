@@ -1,10 +1,14 @@
 """Datasets."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from thorax.cli.options import FOLDER
+
+if TYPE_CHECKING:
+    from thorax.cases import DomainName
 
 
 @click.group()
@@ -28,9 +32,10 @@ def data() -> None:
 @click.option("--site", metavar="REGEX", help="Its first group is the site: scanner, hospital, …")
 @click.option(
     "--intensity",
-    default="hu",
+    default="auto",
     show_default=True,
-    help="What voxel values mean: hu, or LOW,HIGH where 0..255 stand for that range of HU.",
+    help="What voxel values mean: hu, hu+1024, LOW,HIGH where 0..255 stand for that range of HU; "
+    "or auto: each scan is recognised, and what was found is written into dataset.yaml.",
 )
 @click.option("--title", default="", help="One line that says what the data are.")
 @click.option("--licence", default="", help="Under which the data may be used.")
@@ -54,18 +59,27 @@ def add(
     """
     from thorax.cases import DatasetSpec
     from thorax.regions import parse_regions
-    from thorax.studies import add_study, parse_intensity
+    from thorax.studies import add_study
 
     labels = {region: list(values) for region, values in parse_regions(regions).labels.items()}
     spec = DatasetSpec(
         regions=labels,
         ignored=list(ignore),
-        intensity=parse_intensity(intensity),
+        intensity=_named(intensity),
         **{key: text for key, text in about.items() if text},
     )
     added = add_study(folder, root=Path(), name=name, spec=spec)
     click.echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
     click.echo(f"dvc exp run -S dataset={name}")
+
+
+def _named(intensity: str) -> "DomainName":
+    """How a `dataset.yaml` names what the option says."""
+    from thorax.cases import domain_name
+    from thorax.intensity import parse_intensity
+
+    domain = parse_intensity(intensity)
+    return "auto" if domain is None else domain_name(domain)
 
 
 @data.command("list")

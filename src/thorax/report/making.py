@@ -4,7 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from thorax import conventions
+from thorax.intensity import Domain
 from thorax.report.protocol import EXPECTED_ERROR, FIGURES, tolerance_mm
 from thorax.report.results import Results, plain
 from thorax.report.tables import Table, table
@@ -21,6 +24,7 @@ def making_tables(results: Results) -> list[Table]:
         settings_table(results),
         split_table(results),
         table("Data and digests", ["What", "Value"], digest_rows(results), words=2),
+        intensity_table(results),
         table("Software and machine", ["What", "Value"], machine_rows(results), words=2),
         protocol_table(results),
         empty_table(results),
@@ -125,6 +129,34 @@ def digest_rows(results: Results) -> list[list[str]]:
     if not results.digests:
         rows.append(["digests of the files", "not known: there is no dvc.lock that tells them"])
     return rows
+
+
+def intensity_table(results: Results) -> Table:
+    """What voxel values meant before they were brought to HU, by source."""
+    columns = ["Source", "Cases", "What voxel values were"]
+    rows = [
+        [source.site or "–", str(source.cases), in_words(source.domain)]
+        for source in results.sources
+    ]
+    mixed = len({source.domain for source in results.sources}) > 1
+    notes = (
+        "All were brought to HU before anything was learnt from them. An export of 8 bits has lost "
+        "what lay beyond its window.",
+    )
+    return table("Intensities by source", columns, rows, words=3, notes=notes if mixed else ())
+
+
+def in_words(domain: Domain) -> str:
+    """What voxel values mean, for people.
+
+    Example:
+        >>> in_words(Domain((-1250, 250)))
+        '8 bits: 0 for -1250 HU, 255 for 250 HU'
+    """
+    if domain.window_hu:
+        first_hu, last_hu = domain.to_hu(np.array([0, 255]))
+        return f"8 bits: 0 for {first_hu:g} HU, 255 for {last_hu:g} HU"
+    return f"HU, with {domain.offset_hu:+d}" if domain.offset_hu else "HU"
 
 
 def machine_rows(results: Results) -> list[list[str]]:

@@ -4,15 +4,17 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from thorax.cases import DatasetSpec
+from thorax.cases import Case, DatasetSpec
 from thorax.errors import InputError
+from thorax.intensity import Domain
 from thorax.model_file import read_model
 from thorax.params import Params
 from thorax.specs import SegmenterSpec
@@ -47,6 +49,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Cases of a dataset that come from one place and whose voxel values mean the same.
+
+    Args:
+        site: Where they come from; may be empty.
+        domain: What their voxel values mean.
+        cases: How many there are.
+    """
+
+    site: str
+    domain: Domain
+    cases: int
+
+
+@dataclass(frozen=True)
 class Results:
     """All that the report tells of.
 
@@ -65,6 +82,7 @@ class Results:
         overlays: Case → picture, as the bytes of a PNG.
         digests: Path → digest of what the run began with, as DVC knows it.
         patients: Case → patient, as far as is known.
+        sources: One a site and meaning of voxel values in the whole dataset, sorted.
     """
 
     params: Params
@@ -81,6 +99,7 @@ class Results:
     overlays: Mapping[str, bytes] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     patients: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -125,7 +144,7 @@ class Places:
 
 
 def gather(
-    places: Places, *, params: Params, dataset: DatasetSpec, patients: Mapping[str, str]
+    places: Places, *, params: Params, dataset: DatasetSpec, cases: Sequence[Case]
 ) -> Results:
     """Read what the stages before the report left.
 
@@ -135,7 +154,7 @@ def gather(
         places: Where to look.
         params: The knobs of the run.
         dataset: What the dataset says of itself.
-        patients: Case → patient.
+        cases: All cases of the dataset, tested or not.
 
     Raises:
         InputError: There are no scores, or a file is damaged.
@@ -159,8 +178,16 @@ def gather(
         model=read_model(places.model)[0] if places.model.is_file() else None,
         overlays=_pictures(places.reports / "overlays"),
         digests=_digests(places.lock, params.dataset),
-        patients={plain(case): plain(patient) for case, patient in patients.items()},
+        patients={plain(case.name): plain(case.patient) for case in cases},
+        sources=tuple(_sources(cases)),
     )
+
+
+def _sources(cases: Sequence[Case]) -> Iterator[Source]:
+    counted = Counter((plain(case.site), str(case.domain)) for case in cases)
+    domains = {str(case.domain): case.domain for case in cases}
+    for (site, name), number in sorted(counted.items()):
+        yield Source(site, domains[name], number)
 
 
 def plain(text: str) -> str:

@@ -31,7 +31,7 @@ def main() -> None:
         Places(REPORTS, MODEL_FILE, LOCK),
         params=params,
         dataset=load_spec(folder / DATASET),
-        patients={case.name: case.patient for case in dataset.cases},
+        cases=dataset.cases,
     )
     exhibits = show(dataset, worst_first(results)[:MOST_VIEWED])
     viewer = fragment(exhibits) if exhibits else None
