@@ -194,7 +194,7 @@ def laid_onto(scan: StoredArray) -> Correction:
             return mask, None
         found = StoredArray(np.ascontiguousarray(turned), scan.affine)
         if not np.array_equal(turn, _UNTURNED):
-            return found, Step("order of the mask's axes", *map(_axes, (mask, scan)))
+            return found, Step("order of the mask's axes", _axes(mask), _axes(scan))
         if _grid(mask).matches(_grid(scan)):
             return mask, None
         off_mm = np.abs((mask.affine - scan.affine) @ _corners(scan.shape))[:3].max()

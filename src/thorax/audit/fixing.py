@@ -10,11 +10,10 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
-from thorax.audit.auditing import Audit
 from thorax.audit.corrections import (
     Correction,
     Step,
@@ -38,6 +37,9 @@ from thorax.scans import case_name, write_volume
 from thorax.scans.declared import declared
 from thorax.scans.opening import open_stored
 from thorax.scans.stored import StoredArray, reading
+
+if TYPE_CHECKING:
+    from thorax.audit.auditing import Audit
 
 SCANS, MASKS = "scans", "masks"
 _HU_CHECKS = ("intensity-domain", "intensity-unknown", "intensity-mixture")
@@ -75,7 +77,7 @@ class Fixed(NamedTuple):
     left: tuple[Finding, ...]
 
 
-def fix_dataset(folder: Path, target: Path, audit: Audit) -> Fixed:
+def fix_dataset(folder: Path, target: Path, audit: "Audit") -> Fixed:
     """Write a corrected copy of a dataset, whole or not at all; the dataset itself is left alone.
 
     Args:
@@ -241,7 +243,7 @@ def _write_spec(
     save_spec(staged / SPEC, replace(spec, intensity={**own, **said}))
 
 
-def _left(audit: Audit, done: Iterable[Change]) -> tuple[Finding, ...]:
+def _left(audit: "Audit", done: Iterable[Change]) -> tuple[Finding, ...]:
     answered = {(change.case, check) for change in done for check in change.step.answers}
     return tuple(
         finding
