@@ -90,14 +90,14 @@ class LabelFacts:
         voxels: Label value → how many voxels hold it, 0 left out.
         problem: Why the values are no labels; empty if they are.
         faces: Face of the volume, as `thorax.volumes.FACES` names them → how many voxels of the
-            first region lie in it; faces without any left out.
-        centres: Label value → mean canonical voxel, from a sample.
+            lungs lie in it; faces without any left out.
+        centres: Label value → its mean place, as shares of the extent along x, y and z.
         means: Label value → mean of the scan's stored values under it, from a sample.
-        steps: How much brighter, in stored values, the scan is just outside the first region than
-            just inside; for the mask as it is, then mirrored along x, y, xy, z, xz, yz and xyz.
-        lean: How much larger the right lung is, and how far the heart reaches to the left, as shares
-            of both lungs and of their width; negative if the other way round. None if it cannot
-            be told.
+        steps: How much brighter, in stored values, the scan is just outside the lungs than just
+            inside; for the mask as it is, then mirrored along x, y, xy, z, xz, yz and xyz.
+        lean: How much larger the right lung is, and how far the heart reaches to the left, as
+            shares of both lungs and of their width; negative if the other way round. None if it
+            cannot be told.
     """
 
     voxels: dict[int, int]

@@ -10,6 +10,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 
 from thorax.audit.facts import CaseFacts, FileFacts, LabelFacts, ValueFacts
+from thorax.audit.lungs import lung_labels
 from thorax.audit.overlay import lean, means, steps
 from thorax.body import coarse_step
 from thorax.cases import DatasetSpec
@@ -35,9 +36,9 @@ def measure(
         name: Of the case.
         scan_path: Its scan; None if it has none.
         mask_path: Its mask; None if it has none.
-        spec: Says which labels make the first region, the lungs.
+        spec: Says which labels are lung.
     """
-    values, labels = _Values(), _Labels(next(iter(spec.regions.values()), []))
+    values, labels = _Values(), _Labels(lung_labels(spec))
     scan = None if scan_path is None else _read(scan_path, values)
     mask = None if mask_path is None else _read(mask_path, labels)
     return CaseFacts(
@@ -104,12 +105,12 @@ class _Labels(_Pass):
     """Gathers the labels of a mask.
 
     Args:
-        first: Label values of the first region.
+        lungs: Label values of the lungs.
     """
 
-    def __init__(self, first: list[int]) -> None:
+    def __init__(self, lungs: tuple[int, ...]) -> None:
         super().__init__()
-        self._first = [value for value in first if 0 < value < MOST_LABELS]
+        self._lungs = lungs
         self._counts = np.zeros(MOST_LABELS, dtype=np.int64)
         self._faces = dict.fromkeys((face for faces in FACES for face in faces), 0)
         self._problem = ""
@@ -125,11 +126,11 @@ class _Labels(_Pass):
         self._counts += np.bincount(labels[labels > 0], minlength=MOST_LABELS)
         for axis, faces in zip((1, 2), FACES[:2], strict=True):
             for face, index in zip(faces, (0, -1), strict=True):
-                self._faces[face] += self._in_first(np.moveaxis(labels, axis, 0)[index])
+                self._faces[face] += self._in_lungs(np.moveaxis(labels, axis, 0)[index])
         if start == 0:
-            self._faces[FACES[2][0]] += self._in_first(labels[0])
+            self._faces[FACES[2][0]] += self._in_lungs(labels[0])
         if start + len(labels) == depth:
-            self._faces[FACES[2][1]] += self._in_first(labels[-1])
+            self._faces[FACES[2][1]] += self._in_lungs(labels[-1])
 
     def end(self) -> None:
         """See `_Pass`."""
@@ -141,7 +142,7 @@ class _Labels(_Pass):
         if self.planes is None:
             return LabelFacts({}, self._problem)
         found = np.flatnonzero(self._counts[1:]) + 1
-        lungs = np.isin(self.planes, self._first)
+        lungs = np.isin(self.planes, self._lungs)
         over = scan if scan is not None and scan.shape == lungs.shape else None
         return LabelFacts(
             voxels={int(label): int(self._counts[label]) for label in found},
@@ -152,8 +153,8 @@ class _Labels(_Pass):
             lean=lean(lungs),
         )
 
-    def _in_first(self, labels: NDArray[np.uint8]) -> int:
-        return int(np.isin(labels, self._first).sum())
+    def _in_lungs(self, labels: NDArray[np.uint8]) -> int:
+        return int(np.isin(labels, self._lungs).sum())
 
 
 def _read(path: Path, gathered: _Pass) -> FileFacts:
@@ -243,11 +244,11 @@ def _unlike_labels(planes: NDArray[Any]) -> str:
 def _centres(labels: NDArray[np.uint8]) -> dict[int, tuple[float, float, float]]:
     """Mean place of each label, as shares of the extent along x, y and z."""
     sums = np.zeros((3, MOST_LABELS))
-    for row, axis in zip(sums, (1, 2, 0), strict=True):
+    for along, axis in enumerate((1, 2, 0)):
         size = labels.shape[axis]
         places = np.moveaxis(labels, axis, 0).reshape(size, -1)
         counts = np.stack([np.bincount(line, minlength=MOST_LABELS) for line in places])
-        row += (np.arange(size) + 0.5) @ counts / size
+        sums[along] = (np.arange(size) + 0.5) @ counts / size
     totals = np.bincount(labels.ravel(), minlength=MOST_LABELS)
     return {
         int(label): tuple(np.round(sums[:, label] / totals[label], 4).tolist())

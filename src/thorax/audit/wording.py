@@ -1,0 +1,76 @@
+"""An audit as text for a terminal: the gravest first, each piece of advice once."""
+
+import itertools
+import textwrap
+from collections.abc import Iterator
+
+from thorax.audit.auditing import Audit
+from thorax.audit.findings import WEIGHTS, Finding, Weight
+
+WIDTH = 100
+_HEADINGS: dict[Weight, str] = {"error": "ERRORS", "warning": "WARNINGS", "note": "NOTES"}
+
+
+def as_text(audit: Audit) -> str:
+    """All findings, grouped by weight, kind and advice, and a line that counts."""
+    parts = [
+        f"{_HEADINGS[weight]}\n" + "\n".join(_group_lines(audit.of(weight)))
+        for weight in WEIGHTS
+        if audit.of(weight)
+    ]
+    return "\n\n".join([*parts, count_line(audit)])
+
+
+def count_line(audit: Audit) -> str:
+    """How many cases and findings there are.
+
+    Example:
+        >>> count_line(Audit("chests", (), ()))
+        'chests: 0 cases, nothing found'
+    """
+    cases = _counted(len(audit.facts), "case")
+    found = [_counted(len(audit.of(weight)), weight) for weight in WEIGHTS if audit.of(weight)] or [
+        "nothing found"
+    ]
+    return f"{audit.dataset}: {cases}, {', '.join(found)}"
+
+
+def one_line(finding: Finding) -> str:
+    """A finding as a line of its own, with its case and the advice."""
+    case = f"{finding.case}: " if finding.case else ""
+    return f"{case}{finding.text}; {finding.advice} [{finding.check}]"
+
+
+def _group_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+    for (check, advice), group in itertools.groupby(sorted(findings, key=_kind), key=_kind):
+        yield f"  {check}"
+        same: dict[str, list[Finding]] = {}
+        for finding in group:
+            same.setdefault(finding.text, []).append(finding)
+        for text, alike in same.items():
+            cases = ", ".join(finding.case for finding in alike if finding.case)
+            yield from _wrapped("    ", f"{cases}: {text}" if cases else text)
+            if not advice:
+                yield from _wrapped("      → ", alike[0].advice)
+        if advice:
+            yield from _wrapped("      → ", advice)
+
+
+def _kind(finding: Finding) -> tuple[str, str]:
+    """Findings of one kind stand together, and share their advice unless it names the case."""
+    named = finding.case and finding.case in finding.advice
+    return finding.check, "" if named else finding.advice
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * max(len(head), 6),
+        break_on_hyphens=False,
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
