@@ -4,17 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
 
+from thorax.audit.auditing import Audit
 from thorax.audit.facts import CaseFacts, FileFacts
 from thorax.audit.findings import WEIGHTS, Finding, Weight, order
 from thorax.cases import DatasetSpec
 from thorax.errors import InputError
 from thorax.figures import COLOURS
 from thorax.report.wording import counted, listed, shown
-
-if TYPE_CHECKING:
-    from thorax.audit.auditing import Audit
 
 UNKNOWN = "unknown"
 MOST_TOLD = 5
@@ -92,7 +89,7 @@ class Group:
     places: tuple[Place, ...]
 
 
-def headline(audit: "Audit") -> list[str]:
+def headline(audit: Audit) -> list[str]:
     """What was found, in one plain sentence, and what that means."""
     cases = counted(len(audit.facts), "case")
     totals = Counter(finding.weight for finding in audit.findings)
@@ -109,7 +106,7 @@ def headline(audit: "Audit") -> list[str]:
     return [f"{_sentence(listed(told))} in {cases}.", " ".join(meanings)]
 
 
-def overview(audit: "Audit", spec: DatasetSpec) -> list[tuple[str, str]]:
+def overview(audit: Audit, spec: DatasetSpec) -> list[tuple[str, str]]:
     """What is in the dataset: what and value, line by line."""
     names = [case.case for case in audit.facts]
     sites = Counter(_told(spec.site_of, name) for name in names)
@@ -137,7 +134,7 @@ def overview(audit: "Audit", spec: DatasetSpec) -> list[tuple[str, str]]:
     return [(what, value) for what, value in rows if value]
 
 
-def case_cards(audit: "Audit", spec: DatasetSpec) -> list[CaseCard]:
+def case_cards(audit: Audit, spec: DatasetSpec) -> list[CaseCard]:
     """One card a case, in the order in which to look at them: the gravest first, then by name."""
     found: dict[str, list[Finding]] = {}
     for finding in sorted(audit.findings, key=order):
@@ -153,7 +150,7 @@ def case_cards(audit: "Audit", spec: DatasetSpec) -> list[CaseCard]:
     ]
 
 
-def finding_groups(audit: "Audit", cards: Iterable[CaseCard]) -> list[Group]:
+def finding_groups(audit: Audit, cards: Iterable[CaseCard]) -> list[Group]:
     """Findings by kind, the gravest first."""
     keys = {card.name: card.key for card in cards}
     gathered: dict[tuple[Weight, str], list[Finding]] = {}
@@ -224,7 +221,7 @@ def _spacings(scans: Iterable[FileFacts], axes: Iterable[int]) -> list[float]:
     return [grid.spacing_mm[axis] for axis in axes for grid in grids]
 
 
-def _volumes(audit: "Audit", labels: Sequence[int]) -> str:
+def _volumes(audit: Audit, labels: Sequence[int]) -> str:
     measured = [volume_ml(case, labels) for case in audit.facts]
     volumes = [volume for volume in measured if volume]
     if not volumes:

@@ -41,13 +41,11 @@ class Step:
         what: What was wrong.
         before: As it was.
         after: As it is now.
-        answers: Checks of an audit that find nothing there any more.
     """
 
     what: str
     before: str
     after: str
-    answers: tuple[str, ...] = ()
 
 
 Corrected = tuple[StoredArray, Step | None]
@@ -79,10 +77,7 @@ def without_fourth_axis(stored: StoredArray) -> Corrected:
         return stored, None
     voxels = stored.voxels.reshape(shape[:3])
     return StoredArray(voxels, stored.affine), Step(
-        "axes without extent",
-        f"{_sizes(shape)} voxels",
-        f"{_sizes(shape[:3])} voxels",
-        ("file-unreadable",),
+        "axes without extent", f"{_sizes(shape)} voxels", f"{_sizes(shape[:3])} voxels"
     )
 
 
@@ -98,7 +93,7 @@ def in_millimetres(stored: StoredArray) -> Corrected:
     if _is_chest(spacing, stored.shape) or not _is_chest(spacing * 1000, stored.shape):
         return stored, None
     affine = np.diag([1000.0, 1000.0, 1000.0, 1.0]) @ stored.affine
-    step = Step("spacing in metres", _spacing(spacing), _spacing(spacing * 1000), ("spacing-unit",))
+    step = Step("spacing in metres", _spacing(spacing), _spacing(spacing * 1000))
     return StoredArray(stored.voxels, affine), step
 
 
@@ -118,8 +113,7 @@ def offset_removed(domain: Domain) -> Correction:
             return stored, None
         voxels = compact(domain.to_hu(stored.voxels))
         before = f"HU {'+' if domain.offset_hu > 0 else '-'} {abs(domain.offset_hu)}"
-        answers = ("intensity-domain", "intensity-remark")
-        return StoredArray(voxels, stored.affine), Step("intensity", before, "HU", answers)
+        return StoredArray(voxels, stored.affine), Step("intensity", before, "HU")
 
     return correction
 
@@ -136,7 +130,7 @@ def nan_filled(domain: Domain) -> Correction:
         air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
         voxels = compact(np.where(finite, stored.voxels, air))
         before = f"{(~finite).sum()} NaN or infinite"
-        step = Step("voxels without a value", before, f"{LOWEST_HU} HU", ("file-unreadable",))
+        step = Step("voxels without a value", before, f"{LOWEST_HU} HU")
         return StoredArray(voxels, stored.affine), step
 
     return correction
@@ -150,7 +144,7 @@ def padding_raised(domain: Domain) -> Correction:
         if domain.window_hu or not lowest_hu < NO_HU:
             return stored, None
         air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
-        step = Step("padding", f"{lowest_hu:g} HU", f"{LOWEST_HU} HU", ("intensity-remark",))
+        step = Step("padding", f"{lowest_hu:g} HU", f"{LOWEST_HU} HU")
         return StoredArray(compact(np.maximum(stored.voxels, air)), stored.affine), step
 
     return correction
@@ -171,7 +165,7 @@ def labels_whole(stored: StoredArray) -> Corrected:
     if not 0 <= voxels.min() <= voxels.max() < MOST_LABELS or (voxels != np.rint(voxels)).any():
         return stored, None
     return StoredArray(voxels.astype(np.uint8), stored.affine), Step(
-        "type of the labels", str(voxels.dtype), "uint8", ("labels-unusable",)
+        "type", str(voxels.dtype), "uint8"
     )
 
 
@@ -194,11 +188,11 @@ def laid_onto(scan: StoredArray) -> Correction:
             return mask, None
         found = StoredArray(np.ascontiguousarray(turned), scan.affine)
         if not np.array_equal(turn, _UNTURNED):
-            return found, Step("order of the mask's axes", _axes(mask), _axes(scan))
+            return found, Step("order of the axes", _axes(mask), _axes(scan))
         if _grid(mask).matches(_grid(scan)):
             return mask, None
         off_mm = np.abs((mask.affine - scan.affine) @ _corners(scan.shape))[:3].max()
-        step = Step("affine of the mask", f"up to {off_mm:.2g} mm off", _THE_SCANS, _GEOMETRY)
+        step = Step("affine", f"up to {off_mm:.2g} mm off", _THE_SCANS)
         return found, step
 
     return correction
@@ -226,7 +220,7 @@ def placed_on(scan: StoredArray, lungs: Iterable[int], *, oriented: bool) -> Cor
         if not _fits(scan, found, known):
             return mask, None
         before = "none" if not oriented else "identity"
-        return found, Step("affine of the mask", before, _THE_SCANS, _GEOMETRY)
+        return found, Step("affine", before, _THE_SCANS)
 
     return correction
 
@@ -255,7 +249,6 @@ def compact(voxels: NDArray[Any]) -> NDArray[Any]:
 
 _UNTURNED = np.array([[0, 1], [1, 1], [2, 1]])
 _THE_SCANS = "that of the scan"
-_GEOMETRY = ("mask-geometry", "no-orientation")
 
 
 def _coarse(stored: StoredArray) -> NDArray[Any]:

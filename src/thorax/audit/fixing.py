@@ -7,13 +7,15 @@ its window is an estimate; only the `intensity` in the copied `dataset.yaml` say
 
 import glob
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
+from thorax.audit.auditing import Audit
+from thorax.audit.checks_geometry import SAME_SPACING
 from thorax.audit.corrections import (
     Correction,
     Step,
@@ -28,8 +30,9 @@ from thorax.audit.corrections import (
     recognised,
     without_fourth_axis,
 )
-from thorax.audit.findings import Finding
-from thorax.cases import SPEC, DatasetSpec, domain_name, load_spec, save_spec
+from thorax.audit.facts import CaseFacts
+from thorax.audit.lungs import lung_labels
+from thorax.cases import SPEC, DatasetSpec, DomainName, domain_name, load_spec, save_spec
 from thorax.errors import InputError
 from thorax.folders import whole_folder
 from thorax.intensity import HU, Domain
@@ -38,11 +41,7 @@ from thorax.scans.declared import declared
 from thorax.scans.opening import open_stored
 from thorax.scans.stored import StoredArray, reading
 
-if TYPE_CHECKING:
-    from thorax.audit.auditing import Audit
-
 SCANS, MASKS = "scans", "masks"
-_HU_CHECKS = ("intensity-domain", "intensity-unknown", "intensity-mixture")
 
 
 @dataclass(frozen=True)
@@ -51,39 +50,32 @@ class Change:
 
     Args:
         case: Its name.
+        part: ``scan``, ``mask`` or ``dataset.yaml``.
         step: What was done.
 
     Example:
-        >>> print(Change("S1", Step("spacing in metres", "0.0007×0.0007×0.005 mm", "0.7×0.7×5 mm")))
-        S1: spacing in metres: 0.0007×0.0007×0.005 mm → 0.7×0.7×5 mm
+        >>> print(Change("S1-101", "mask", Step("affine", "identity", "that of the scan")))
+        S1-101, mask: affine: identity → that of the scan
     """
 
     case: str
+    part: str
     step: Step
 
     def __str__(self) -> str:
-        return f"{self.case}: {self.step.what}: {self.step.before} → {self.step.after}"
+        return f"{self.case}, {self.part}: {self.step.what}: {self.step.before} → {self.step.after}"
 
 
-class Fixed(NamedTuple):
-    """What became of the faults of a dataset.
-
-    Args:
-        done: What was put right, case by case.
-        left: Errors and warnings that nothing was done about. To be sure, audit the copy.
-    """
-
-    done: tuple[Change, ...]
-    left: tuple[Finding, ...]
-
-
-def fix_dataset(folder: Path, target: Path, audit: "Audit") -> Fixed:
+def fix_dataset(folder: Path, target: Path, audit: Audit) -> tuple[Change, ...]:
     """Write a corrected copy of a dataset, whole or not at all; the dataset itself is left alone.
 
     Args:
         folder: Holds `dataset.yaml`, `scans/` and `masks/`.
         target: The copy; it must not exist, nor lie in ``folder``.
-        audit: Of the dataset: tells what is left.
+        audit: Of the dataset; tells its cases and their files.
+
+    Returns:
+        What was put right, case by case. What is left, an audit of the copy tells.
 
     Raises:
         InputError: There is such a target, the `dataset.yaml` cannot be used, or a file cannot be
@@ -91,70 +83,79 @@ def fix_dataset(folder: Path, target: Path, audit: "Audit") -> Fixed:
     """
     _check_target(folder, target)
     spec = load_spec(folder / SPEC)
-    files = _files(folder)
-    done: list[Change] = []
-    domains: dict[str, Domain] = {}
     with whole_folder(target) as staged:
-        for part in (SCANS, MASKS):
-            (staged / part).mkdir()
-        for name, (scans, masks) in tqdm(files.items(), "fix", unit="case"):
-            _copy(scans, staged / SCANS)
-            _copy(masks, staged / MASKS)
-            if len(scans) > 1 or len(masks) > 1:
-                continue
-            case = _Case(name, staged, spec)
-            scan = case.fix_scan(scans[0].name) if scans else None
-            if masks:
-                case.fix_mask(masks[0].name, scan)
-            done += [Change(name, step) for step in case.steps]
-            if case.domain is not None:
-                domains[name] = case.domain
-        _write_spec(folder, staged, spec, domains)
-    return Fixed(tuple(done), _left(audit, done))
+        _copy(folder, staged)
+        cases = [_Case(facts, staged, spec) for facts in audit.facts]
+        for case in tqdm(cases, "fix", unit="case"):
+            case.fix()
+        domains = {case.name: case.domain for case in cases if case.domain is not None}
+        if domains:
+            save_spec(staged / SPEC, replace(spec, intensity=_intensity(spec, domains)))
+    return tuple(change for case in cases for change in case.changes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A file in memory, and what its header states.
+
+    Args:
+        stored: The volume.
+        oriented: Whether the file says where its voxels lie.
+        sound: Whether its spacing is that of its affine, too. Else rewriting it would hide that.
+    """
+
+    stored: StoredArray
+    oriented: bool
+    sound: bool
 
 
 class _Case:
     """A case of the copy while it is put right.
 
     Args:
-        name: Of the case.
+        facts: What the audit knows of it.
         folder: The copy.
         spec: What its files mean.
     """
 
-    def __init__(self, name: str, folder: Path, spec: DatasetSpec) -> None:
-        self.name, self._folder, self._spec = name, folder, spec
-        self.steps: list[Step] = []
+    def __init__(self, facts: CaseFacts, folder: Path, spec: DatasetSpec) -> None:
+        self.name, self._facts, self._folder, self._spec = facts.case, facts, folder, spec
+        self.changes: list[Change] = []
         self.domain: Domain | None = None
         """What the values mean, where `dataset.yaml` says otherwise."""
 
-    def fix_scan(self, file: str) -> StoredArray | None:
-        """Put the scan right and return it; None if it cannot be read."""
-        path = self._folder / SCANS / file
-        if (stored := _load(path)) is None:
-            return None
-        stored, steps = correct(stored, (without_fourth_axis, in_millimetres))
-        if len(stored.shape) == 3:
-            stored, more = correct(stored, self._of_values(stored))
-            steps += more
-        return self._write(path, stored, steps)
-
-    def fix_mask(self, file: str, scan: StoredArray | None) -> None:
-        """Put the mask right.
-
-        Args:
-            file: Its name.
-            scan: The scan, put right; None if it cannot be read.
-        """
-        path = self._folder / MASKS / file
-        if (stored := _load(path)) is None:
+    def fix(self) -> None:
+        """Put right what is safe; of a case with two scans or masks nothing is."""
+        if self._facts.problem:
             return
-        corrections: list[Correction] = [without_fourth_axis, in_millimetres, labels_whole]
+        scan = self._fix_scan(self._facts.scan.file) if self._facts.scan else None
+        if self._facts.mask:
+            self._fix_mask(self._facts.mask.file, scan)
+
+    def _fix_scan(self, file: str) -> StoredArray | None:
+        """Put the scan right and return it; None if its grid is not known."""
+        path = self._folder / SCANS / file
+        loaded = _load(path)
+        if loaded is None or not loaded.sound:
+            return None
+        stored, steps = correct(loaded.stored, (without_fourth_axis, in_millimetres))
+        stored, more = correct(stored, self._of_values(stored))
+        self._write(path, stored, [*steps, *more])
+        return stored
+
+    def _fix_mask(self, file: str, scan: StoredArray | None) -> None:
+        """Put the mask right, on the scan that was put right, if its grid is known."""
+        path = self._folder / MASKS / file
+        if (loaded := _load(path)) is None:
+            return
+        corrections: list[Correction] = [without_fourth_axis, labels_whole]
         if scan is not None:
-            lungs = next(iter(self._spec.regions.values()), [])
-            oriented = declared(path).oriented
-            corrections += [placed_on(scan, lungs, oriented=oriented), laid_onto(scan)]
-        self._write(path, *correct(stored, corrections))
+            placed = placed_on(scan, lung_labels(self._spec), oriented=loaded.oriented)
+            # In this order: a mask that lies right as it is needs no guess.
+            corrections += [in_millimetres, laid_onto(scan), placed]
+        stored, steps = correct(loaded.stored, corrections)
+        if loaded.sound or (scan is not None and stored.affine is scan.affine):
+            self._write(path, stored, steps)
 
     def _of_values(self, stored: StoredArray) -> list[Correction]:
         """How the values become HU; what they mean is noted where `dataset.yaml` errs."""
@@ -166,17 +167,16 @@ class _Case:
         found = replace(known.domain, offset_hu=0)
         if found != said:
             self.domain = found
-            step = Step("`intensity` in dataset.yaml", str(said), str(found), _HU_CHECKS)
-            self.steps.append(step)
+            self.changes.append(Change(self.name, SPEC, Step("intensity", str(said), str(found))))
         if found != HU:
             return []
         return [offset_removed(known.domain), nan_filled(HU), padding_raised(HU)]
 
-    def _write(self, path: Path, stored: StoredArray, steps: Iterable[Step]) -> StoredArray:
-        if steps := list(steps):
+    def _write(self, path: Path, stored: StoredArray, steps: Sequence[Step]) -> None:
+        if steps:
             write_volume(path, stored.voxels, stored.affine)
-            self.steps += steps
-        return stored
+            part = path.parent.name.removesuffix("s")
+            self.changes += [Change(self.name, part, step) for step in steps]
 
 
 def _check_target(folder: Path, target: Path) -> None:
@@ -192,35 +192,28 @@ def _check_target(folder: Path, target: Path) -> None:
         )
 
 
-def _files(folder: Path) -> dict[str, tuple[list[Path], list[Path]]]:
-    """Scans and masks by the name of their case: one of each, if all is well."""
-    found: dict[str, tuple[list[Path], list[Path]]] = {}
-    for number, part in enumerate((SCANS, MASKS)):
-        for path in _listing(folder / part):
-            if (name := case_name(path)) is not None:
-                found.setdefault(name, ([], []))[number].append(path)
-    return dict(sorted(found.items()))
+def _copy(folder: Path, staged: Path) -> None:
+    shutil.copyfile(folder / SPEC, staged / SPEC)
+    for part in (SCANS, MASKS):
+        (staged / part).mkdir()
+        for path in sorted((folder / part).iterdir()):
+            if case_name(path) is not None:
+                shutil.copyfile(path, staged / part / path.name)
 
 
-def _listing(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _copy(files: Iterable[Path], folder: Path) -> None:
-    for path in files:
-        shutil.copyfile(path, folder / path.name)
-
-
-def _load(path: Path) -> StoredArray | None:
-    """A file as it is stored, in memory; None if it cannot be read."""
+def _load(path: Path) -> _Loaded | None:
+    """A file as it is stored, in memory; None if it cannot be read, or is no volume."""
     try:
-        stored = open_stored(path)
-        if len(stored.shape) < 3 or set(stored.shape[3:]) - {1} or stored.dtype.kind not in "iuf":
+        opened, stated = open_stored(path), declared(path)
+        if len(opened.shape) < 3 or set(opened.shape[3:]) - {1} or opened.dtype.kind not in "iuf":
             return None
         with reading(path, "NIfTI"):
-            return StoredArray(stored.block(0, stored.shape[2]), stored.affine)
+            stored = StoredArray(opened.block(0, opened.shape[2]), opened.affine)
     except (InputError, MemoryError):
         return None
+    spacing = np.linalg.norm(stored.affine[:3, :3], axis=0)
+    alike = np.allclose(stated.spacing or spacing, spacing, rtol=SAME_SPACING)
+    return _Loaded(stored, stated.oriented, stated.oriented and alike)
 
 
 def _said(spec: DatasetSpec, name: str) -> Domain:
@@ -231,22 +224,9 @@ def _said(spec: DatasetSpec, name: str) -> Domain:
         return HU
 
 
-def _write_spec(
-    folder: Path, staged: Path, spec: DatasetSpec, domains: Mapping[str, Domain]
-) -> None:
-    if not domains:
-        shutil.copyfile(folder / SPEC, staged / SPEC)
-        return
+def _intensity(spec: DatasetSpec, domains: Mapping[str, Domain]) -> dict[str, DomainName]:
+    """What values mean: of some cases by name, and of the others as before."""
     said = spec.intensity if isinstance(spec.intensity, dict) else {"*": spec.intensity}
     # Names are no patterns, and the first pattern that matches holds.
     own = {glob.escape(name): domain_name(domain) for name, domain in domains.items()}
-    save_spec(staged / SPEC, replace(spec, intensity={**own, **said}))
-
-
-def _left(audit: "Audit", done: Iterable[Change]) -> tuple[Finding, ...]:
-    answered = {(change.case, check) for change in done for check in change.step.answers}
-    return tuple(
-        finding
-        for finding in audit.findings
-        if finding.weight != "note" and (finding.case, finding.check) not in answered
-    )
+    return own | {pattern: name for pattern, name in said.items() if pattern not in own}

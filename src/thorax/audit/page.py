@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
 from tqdm import tqdm
 
+from thorax.audit.auditing import Audit
 from thorax.audit.cards import case_cards, finding_groups, headline, overview
 from thorax.audit.facts import CaseFacts
 from thorax.audit.findings import WEIGHTS
@@ -22,16 +22,13 @@ from thorax.report.page import environment
 from thorax.viewer.pages import content_policy
 from thorax.writing import write_text
 
-if TYPE_CHECKING:
-    from thorax.audit.auditing import Audit
-
 MOST_PICTURES = 1000
 """Thumbnails on a page, at most, so that it stays below some 20 MB."""
 MOST_LINES = 10
 """Findings of one kind that are shown before one asks for more."""
 
 
-def write_page(path: Path, audit: "Audit", folder: Path) -> None:
+def write_page(path: Path, audit: Audit, folder: Path) -> None:
     """Write an audit as one HTML file, whole or not at all; nothing in it asks for a network.
 
     Args:
@@ -69,7 +66,7 @@ def draw(facts: Sequence[CaseFacts], folder: Path, spec: DatasetSpec) -> dict[st
         return {case.case: found for case, found in zip(facts, pictures, strict=True) if found}
 
 
-def render(audit: "Audit", spec: DatasetSpec, pictures: Mapping[str, bytes]) -> str:
+def render(audit: Audit, spec: DatasetSpec, pictures: Mapping[str, bytes]) -> str:
     """The page as HTML; equal audits give equal text.
 
     Args:
@@ -115,6 +112,6 @@ def _environment() -> Environment:
     return environment().overlay(loader=ChoiceLoader(loaders))
 
 
-def _counts(audit: "Audit") -> list[tuple[str, int]]:
+def _counts(audit: Audit) -> list[tuple[str, int]]:
     found = [finding.weight for finding in audit.findings]
     return [(weight, found.count(weight)) for weight in WEIGHTS]
