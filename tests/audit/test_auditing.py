@@ -221,7 +221,7 @@ def test_hu_with_an_offset_say_what_to_write(folder: Path) -> None:
     change(folder / "scans/ann.nii", voxels=lambda v: np.clip(v, -1024, None) + 1024)
     errors = audit_dataset(folder).errors
     assert [error.advice for error in errors] == [
-        "write under `intensity` in dataset.yaml: 'ann': 'hu+1024'"
+        "give it the `intensity` 'hu+1024' in dataset.yaml, by a pattern of names if others differ"
     ]
 
 

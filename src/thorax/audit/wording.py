@@ -56,12 +56,9 @@ def _group_lines(findings: Sequence[Finding]) -> Iterator[str]:
             same.setdefault(finding.text, []).append(finding)
         for alike in list(same.values())[:_LISTED]:
             yield from _alike_lines(alike)
-            if not advice:
-                yield from _wrapped("      → ", alike[0].advice)
         if len(same) > _LISTED:
             yield f"    and {len(same) - _LISTED} more; `--json` lists all"
-        if advice:
-            yield from _wrapped("      → ", advice)
+        yield from _wrapped("      → ", advice)
 
 
 def _alike_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -76,9 +73,8 @@ def _alike_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _kind(finding: Finding) -> tuple[str, str]:
-    """Findings of one kind stand together, and share their advice unless it names the case."""
-    named = finding.case and finding.case in finding.advice
-    return finding.check, "" if named else finding.advice
+    """Findings of one kind stand together, and share their advice."""
+    return finding.check, finding.advice
 
 
 def _wrapped(head: str, text: str) -> list[str]:
