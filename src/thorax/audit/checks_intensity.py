@@ -79,7 +79,7 @@ def other_domain(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
         "intensity-domain",
         "error" if misfit else "warning",
         text + (f"look like {values.kind}" if seen and seen != declared else str(misfit)),
-        _entry(facts.case, seen if seen != declared else None),
+        _entry(seen if seen != declared else None),
         facts.case,
     )
 
@@ -140,9 +140,9 @@ def _differs(declared: Domain, seen: Domain, values: ValueFacts) -> bool:
     return "equalised" not in values.kind and apart > WINDOW_HU
 
 
-def _entry(case: str, seen: Domain | None) -> str:
+def _entry(seen: Domain | None) -> str:
     """What to write into `dataset.yaml`."""
     if seen is None:
-        return "say under `intensity` in dataset.yaml what its values mean, or convert it again"
+        return "say under `intensity` in dataset.yaml what the values mean, or convert it again"
     name = f"[{seen}]" if seen.window_hu and not seen.inverted else f"'{seen}'"
-    return f"write under `intensity` in dataset.yaml: '{case}': {name}"
+    return f"give it the `intensity` {name} in dataset.yaml, by a pattern of names if others differ"

@@ -14,6 +14,7 @@ from thorax.audit.lungs import lung_labels
 from thorax.audit.overlay import lean, means, steps
 from thorax.body import coarse_step
 from thorax.cases import DatasetSpec
+from thorax.domains import PADDING_SHARE
 from thorax.errors import InputError
 from thorax.index import file_sha256
 from thorax.opened import recognise_few
@@ -96,7 +97,7 @@ class _Values(_Pass):
             middle=float(ordered[len(ordered) // 2]),
             commonest=round(_longest_run(ordered) / len(ordered), 4),
             flat_planes=int(flat.sum()),
-            sketch=sketch(self.planes),
+            sketch=sketch(np.clip(self.planes, *_bulk(ordered))),
             **_recognised(self.planes),
         )
 
@@ -217,6 +218,20 @@ def sketch(planes: Coarse) -> str:
         return ""
     grey = np.rint((means - low) * (255 / (high - low))).astype(np.uint8)
     return base64.b64encode(grey.tobytes()).decode("ascii")
+
+
+def _bulk(ordered: Coarse) -> tuple[float, float]:
+    """The range of sorted values without padding and what was cut off at either end.
+
+    It moves with the values when they are rescaled, so that a sketch does not change.
+    """
+    inner = ordered
+    for end in (ordered[0], ordered[-1]):
+        if np.count_nonzero(ordered == end) > PADDING_SHARE * len(ordered):
+            inner = inner[inner != end]
+    inner = inner if len(inner) else ordered
+    low, high = np.quantile(inner, [0.02, 0.98])
+    return float(low), float(high)
 
 
 def _longest_run(ordered: Coarse) -> int:

@@ -38,9 +38,9 @@ def steps(scan: Coarse, lungs: Mask) -> tuple[float, ...]:
         8 differences, or none if no lung has a border.
 
     Example:
-        >>> scan = np.array([[[40, -800, 40, 40]]])
+        >>> scan = np.array([[[40], [-800], [40], [40]]])
         >>> steps(scan, scan == -800)[:3]
-        (840.0, 840.0, -840.0)
+        (840.0, -420.0, 840.0)
     """
     inside, outside = _border(lungs)
     if not len(inside[0]):

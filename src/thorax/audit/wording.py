@@ -2,20 +2,27 @@
 
 import itertools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from thorax.audit.auditing import Audit
 from thorax.audit.findings import WEIGHTS, Finding, Weight
 
 WIDTH = 100
+_LISTED = 40
+"""Cases of one kind that are listed; in thousands, nobody reads on."""
 _HEADINGS: dict[Weight, str] = {"error": "ERRORS", "warning": "WARNINGS", "note": "NOTES"}
 
 
-def as_text(audit: Audit) -> str:
-    """All findings, grouped by weight, kind and advice, and a line that counts."""
+def as_text(audit: Audit, *, weights: Sequence[Weight] = WEIGHTS) -> str:
+    """Findings grouped by weight, kind and advice, and a line that counts all.
+
+    Args:
+        audit: What was found.
+        weights: Which findings are listed.
+    """
     parts = [
         f"{_HEADINGS[weight]}\n" + "\n".join(_group_lines(audit.of(weight)))
-        for weight in WEIGHTS
+        for weight in weights
         if audit.of(weight)
     ]
     return "\n\n".join([*parts, count_line(audit)])
@@ -41,25 +48,33 @@ def one_line(finding: Finding) -> str:
     return f"{case}{finding.text}; {finding.advice} [{finding.check}]"
 
 
-def _group_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+def _group_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for (check, advice), group in itertools.groupby(sorted(findings, key=_kind), key=_kind):
         yield f"  {check}"
         same: dict[str, list[Finding]] = {}
         for finding in group:
             same.setdefault(finding.text, []).append(finding)
-        for text, alike in same.items():
-            cases = ", ".join(finding.case for finding in alike if finding.case)
-            yield from _wrapped("    ", f"{cases}: {text}" if cases else text)
-            if not advice:
-                yield from _wrapped("      → ", alike[0].advice)
-        if advice:
-            yield from _wrapped("      → ", advice)
+        for alike in list(same.values())[:_LISTED]:
+            yield from _alike_lines(alike)
+        if len(same) > _LISTED:
+            yield f"    and {len(same) - _LISTED} more; `--json` lists all"
+        yield from _wrapped("      → ", advice)
+
+
+def _alike_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Findings of one text: beside their case, or above their cases if there are several."""
+    text, cases = findings[0].text, [finding.case for finding in findings if finding.case]
+    if len(cases) < 2:
+        yield from _wrapped("    ", f"{cases[0]}: {text}" if cases else text)
+        return
+    yield from _wrapped("    ", f"{len(cases)} cases: {text}")
+    more = f" and {len(cases) - _LISTED} more" if len(cases) > _LISTED else ""
+    yield from _wrapped("      ", ", ".join(cases[:_LISTED]) + more)
 
 
 def _kind(finding: Finding) -> tuple[str, str]:
-    """Findings of one kind stand together, and share their advice unless it names the case."""
-    named = finding.case and finding.case in finding.advice
-    return finding.check, "" if named else finding.advice
+    """Findings of one kind stand together, and share their advice."""
+    return finding.check, finding.advice
 
 
 def _wrapped(head: str, text: str) -> list[str]:
