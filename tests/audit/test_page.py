@@ -236,6 +236,8 @@ def test_cases_without_findings_can_be_filtered_out(audit: Audit) -> None:
     classes = [attrs["class"] for tag, attrs in parsed.tags if tag == "article"]
     assert classes == ["scan", "scan", "scan plain"]
     assert "All 3 With findings 2" in parsed.words
+    sound = Audit("ward", audit.facts, ())
+    assert "With findings" not in Parsed(render(sound, SPEC, {})).words
 
 
 def test_equal_audits_give_equal_pages(audit: Audit) -> None:

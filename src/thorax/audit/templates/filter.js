@@ -1,6 +1,7 @@
 (() => {
   const bar = document.getElementById("filter");
   const grid = document.getElementById("grid");
+  if (!bar) return;
   bar.hidden = false;
   bar.addEventListener("click", (event) => {
     const button = event.target.closest("button");
