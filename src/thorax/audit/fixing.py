@@ -209,7 +209,8 @@ def _load(path: Path) -> _Loaded | None:
             return None
         with reading(path, "NIfTI"):
             stored = StoredArray(opened.block(0, opened.shape[2]), opened.affine)
-    except (InputError, MemoryError):
+    # Readers raise errors of many kinds for damaged files; the audit tells of them.
+    except Exception:
         return None
     spacing = np.linalg.norm(stored.affine[:3, :3], axis=0)
     alike = np.allclose(stated.spacing or spacing, spacing, rtol=SAME_SPACING)

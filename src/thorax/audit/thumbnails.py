@@ -20,7 +20,6 @@ from PIL import Image
 from scipy import ndimage
 
 from thorax.body import coarse_step, lung_box
-from thorax.errors import InputError
 from thorax.figures import COLOURS, VIEW
 from thorax.geometry import AxisPlacement, Grid, Placement, Volume
 from thorax.intensity import LOWEST_HU, Domain, Window, whole_hu
@@ -61,9 +60,8 @@ def thumbnail(
     Returns:
         The same bytes for the same files; None if the scan cannot be read.
     """
-    try:
-        shown = coarse_volume(Scan(scan, nan=LOWEST_HU))
-    except InputError:
+    shown = _read(scan, nan=LOWEST_HU)
+    if shown is None:
         return None
     marked = _marked(mask, shown.grid)
     at = _middle(shown, marked, domain)
@@ -109,6 +107,14 @@ def encode(picture: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
+def _read(path: Path, *, nan: float) -> Volume | None:
+    try:
+        return coarse_volume(Scan(path, nan=nan))
+    # Readers raise errors of many kinds for damaged files; the audit tells of them.
+    except Exception:
+        return None
+
+
 def _shade(voxels: NDArray[Any], domain: Domain | None) -> Shade:
     """What turns voxel values into grey values 0..1."""
     if domain is not None:
@@ -119,13 +125,9 @@ def _shade(voxels: NDArray[Any], domain: Domain | None) -> Shade:
 
 def _marked(mask: Path | None, grid: Grid) -> NDArray[Any]:
     """The label under every voxel of a grid; 0 where the mask has none, or there is no mask."""
-    nothing = np.zeros(grid.shape, np.uint8)
-    if mask is None:
-        return nothing
-    try:
-        coarse = coarse_volume(Scan(mask, nan=0.0))
-    except InputError:
-        return nothing
+    coarse = None if mask is None else _read(mask, nan=0.0)
+    if coarse is None:
+        return np.zeros(grid.shape, np.uint8)
     if coarse.grid.matches(grid):
         return coarse.voxels
     way = np.linalg.inv(coarse.grid.affine) @ grid.affine
