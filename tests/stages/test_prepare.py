@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thorax.errors import InputError
 from thorax.stages.prepare import main
 
 Fails = Callable[[Callable[[], None]], str]
@@ -30,7 +31,41 @@ def test_each_case_gets_a_record_and_a_line(
 
 def test_a_case_without_a_mask_is_named(project: Path, fails: Fails) -> None:
     (project / "data/chests/masks/ben-1.nii.gz").unlink()
-    assert fails(main) == "every case needs a scan and a mask of one name, but ben-1 has no mask"
+    assert fails(main) == (
+        "data/chests: ben-1: there is a scan, but no mask of this name; put its mask into masks/, "
+        "or take the scan out of scans/ [case-files]"
+    )
+
+
+def test_several_faults_have_a_line_each(
+    project: Path, save_nifti: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "data/chests/scans/anna-1.nii.gz").write_bytes(b"no picture")
+    save_nifti("data/chests/masks/ben-1.nii.gz", np.zeros((8, 6, 4), np.uint8))
+    with pytest.raises(InputError) as raised:
+        main()
+    assert [line.split(": ")[0] for line in str(raised.value).splitlines()] == [
+        "data/chests cannot be used as it is; `thorax data check` tells more:",
+        "  anna-1",
+        "  ben-1",
+    ]
+    assert not (project / "data/records").exists()
+
+
+def test_what_was_found_is_kept_and_its_facts_are_used_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main()
+    kept = (project / "data/audit/audit.json").read_bytes()
+    assert "WARNINGS" in capsys.readouterr().err
+    assert str(project).encode() not in kept
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("thorax.audit.auditing.measure", refuse)
+    main()
+    assert (project / "data/audit/audit.json").read_bytes() == kept
 
 
 def test_a_dataset_without_cases_is_refused(project: Path, fails: Fails) -> None:
@@ -45,9 +80,8 @@ def test_a_mask_of_another_shape_is_named(
 ) -> None:
     save_nifti("data/chests/masks/ben-1.nii.gz", np.zeros((8, 6, 4), np.uint8))
     assert fails(main) == (
-        "case `ben-1`: a mask must have the shape of its scan, but "
-        "data/chests/masks/ben-1.nii.gz has (8, 6, 4) and "
-        "data/chests/scans/ben-1.nii.gz has (8, 6, 3)"
+        "data/chests: ben-1: the mask has 8×6×4 voxels, its scan 8×6×3; make the mask again from "
+        "this scan, or resample it onto its grid [mask-geometry]"
     )
     assert not (project / "data/records/index.json").exists()
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from thorax.cli.check import check
 from thorax.cli.options import FOLDER
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Bring datasets in, and see which are there."""
+    """Bring datasets in, see which are there, and look for faults in them."""
+
+
+data.add_command(check)
 
 
 @data.command("add")

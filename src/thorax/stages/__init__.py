@@ -7,6 +7,7 @@ from pathlib import Path
 from thorax.errors import InputError
 
 DATA = Path("data")
+AUDIT = DATA / "audit"
 RECORDS = DATA / "records"
 PREDICTIONS = DATA / "predictions"
 SEGMENTER = Path("models/segmenter")

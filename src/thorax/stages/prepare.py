@@ -1,19 +1,46 @@
-"""Put the planes of a dataset on the canvas and into records."""
+"""Look for faults in a dataset, then put its planes on the canvas and into records."""
 
-from thorax.cases import load_dataset
+from pathlib import Path
+
+from thorax.audit.auditing import Audit, audit_dataset, known_facts, save_audit
+from thorax.audit.wording import as_text, one_line
+from thorax.cases import SPEC, load_dataset, load_spec
+from thorax.errors import InputError
 from thorax.params import load_params
 from thorax.preparation import prepare
-from thorax.stages import DATA, RECORDS, run, tell
+from thorax.stages import AUDIT, DATA, RECORDS, run, tell
 
 
 def main() -> None:
-    """Write `data/records`, and say what the canvas costs."""
+    """Write `data/audit` and `data/records`, and say what the canvas costs."""
     params = load_params()
-    dataset = load_dataset(DATA / params.dataset)
+    folder = DATA / params.dataset
+    check(folder)
+    dataset = load_dataset(folder)
     index = prepare(dataset, RECORDS, canvas=params.prepare.canvas, crop=params.prepare.crop)
     for entry in index.records:
         ceilings = ", ".join(f"{name} {count.dice:.4f}" for name, count in entry.ceiling.items())
         tell(f"{entry.case}: {entry.planes} planes, ceiling of Dice: {ceilings}")
+
+
+def check(folder: Path) -> Audit:
+    """Audit a dataset, keep what was found, and tell of it.
+
+    Raises:
+        InputError: There are errors, one a line; or there is no usable dataset.
+    """
+    spec = load_spec(folder / SPEC)
+    audit = audit_dataset(folder, known=known_facts(AUDIT, spec))
+    save_audit(AUDIT, audit, spec)
+    if audit.errors:
+        lines = [one_line(finding) for finding in audit.errors]
+        headline = f"{folder} cannot be used as it is; `thorax data check` tells more:"
+        raise InputError(
+            f"{folder}: {lines[0]}" if len(lines) == 1 else "\n  ".join([headline, *lines])
+        )
+    if audit.warnings:
+        tell(as_text(audit, weights=["warning"]))
+    return audit
 
 
 if __name__ == "__main__":
