@@ -43,7 +43,20 @@ Origin = Literal["made by a stage", "tracked", "not tracked"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # Folders that the pipeline writes, and what `dvc exp run -S dataset=…` does not read as text.
 _NOT_NAMES = frozenset(
-    {"records", "predictions", "true", "false", "yes", "no", "on", "off", "null", "inf", "nan"}
+    {
+        "audit",
+        "records",
+        "predictions",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+        "inf",
+        "nan",
+    }
 )
 
 
