@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from thorax.cli.diff import cases, diff
 from thorax.cli.options import FOLDER
 
 
@@ -87,3 +88,7 @@ def list_() -> None:
         click.echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
         if study.problem:
             click.echo(f"{'':<16} {study.problem}")
+
+
+data.add_command(cases)
+data.add_command(diff)
