@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from dvc.scm import NoSCM, RevError
 from dvc_data.hashfile.hash import hash_file
 from dvc_data.hashfile.hash_info import HashInfo
@@ -31,13 +32,13 @@ def read_version(root: Path, revision: str) -> dict[str, Any]:
     Nothing but lists of files is fetched from a remote, and that only where the cache lacks them.
 
     Args:
-        root: The project: the folder that holds ``.dvc``.
+        root: The project: the folder that holds ``.dvc``; the current one.
         revision: A commit, branch, tag or experiment; empty for the workspace.
 
     Returns:
         ``commit``, empty for the workspace, and ``datasets``, by name. Each has ``spec``, the text
-        of its `dataset.yaml`; ``used``, the digests of the folders that `dvc.lock` says the
-        pipeline ran on; and for ``scans`` and ``masks`` the ``digest`` of the folder as `dvc.lock`
+        of its `dataset.yaml`; ``used``, the digests of the folders that the figures come from, as
+        `dvc.lock` says; and for ``scans`` and ``masks`` the ``digest`` of the folder as `dvc.lock`
         would have it, those of its ``files`` by path, and the ``state``: ``here``, in the
         workspace; ``tracked``; ``lost``, tracked, but there is no list of files; ``untracked``; or
         ``none``, where no stage has made it yet.
@@ -45,20 +46,31 @@ def read_version(root: Path, revision: str) -> dict[str, Any]:
     Raises:
         DvcException: There is no such revision, or DVC cannot read the project.
     """
-    files = DVCFileSystem(str(root), rev=revision or None)
-    if revision and isinstance(files.repo.scm, NoSCM):
+    repo = Repo(str(root))
+    if revision and isinstance(repo.scm, NoSCM):
         raise RevError("the project is not under git")
-    used = _used(_text(files, "dvc.lock"))
-    datasets = {}
-    for name in _names(files):
-        folders = {part: f"data/{name}/{part}" for part in PARTS}
-        here = {} if revision else _in_workspace(root, files, folders)
-        datasets[name] = {
-            "spec": _text(files, f"data/{name}/dataset.yaml"),
-            "used": {part: used[folder] for part, folder in folders.items() if folder in used},
-            **{part: here.get(part) or _tracked(files, folders[part]) for part in PARTS},
+    with repo.switch(revision or "workspace") as commit:
+        files = DVCFileSystem(repo)
+        used = _used(_text(files, "dvc.lock"))
+        return {
+            "commit": commit if revision else "",
+            "datasets": {
+                name: _dataset(files, name, used=used, workspace=None if revision else root)
+                for name in _names(files)
+            },
         }
-    return {"commit": files.repo.get_rev() if revision else "", "datasets": datasets}
+
+
+def _dataset(
+    files: Any, name: str, *, used: dict[str, str], workspace: Path | None
+) -> dict[str, Any]:
+    folders = {part: f"data/{name}/{part}" for part in PARTS}
+    here = _in_workspace(workspace, files, folders) if workspace else {}
+    return {
+        "spec": _text(files, f"data/{name}/dataset.yaml"),
+        "used": {part: used[folder] for part, folder in folders.items() if folder in used},
+        **{part: here.get(part) or _tracked(files, folders[part]) for part in PARTS},
+    }
 
 
 def _names(files: Any) -> list[str]:
@@ -84,9 +96,9 @@ def _text(files: Any, path: str) -> str:
 
 
 def _used(lock: str) -> dict[str, str]:
-    """Folder → digest, of all that the stages of a `dvc.lock` depend on."""
-    content = yaml.safe_load(lock) or {}
-    deps = (dep for stage in content["stages"].values() for dep in stage.get("deps", ()))
+    """Folder → digest, of all that the figures are worked out from, as a `dvc.lock` says."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    deps = stages.get("evaluate", {}).get("deps", ())
     return {dep["path"]: dep["md5"] for dep in deps if "md5" in dep}
 
 
@@ -125,13 +137,11 @@ def _tracked(files: Any, folder: str) -> dict[str, Any]:
 
 
 def _recorded(files: Any, folder: str) -> str:
-    """Digest of a folder as DVC has it, or that of the dataset if it is tracked as a whole."""
-    for path in (folder, folder.rpartition("/")[0]):
-        try:
-            return str(files.info(path)["dvc_info"]["md5"])
-        except (KeyError, *_LOST):
-            continue
-    return ""
+    """Digest of a folder as DVC has it; empty where it only has that of the dataset as a whole."""
+    try:
+        return str(files.info(folder)["dvc_info"]["md5"])
+    except (KeyError, *_LOST):
+        return ""
 
 
 def _of_file(files: Any, path: str, info: dict[str, Any]) -> str:

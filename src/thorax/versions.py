@@ -5,6 +5,7 @@ that a file which was only written again, with other bytes for the same voxels, 
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -55,7 +56,7 @@ class DatasetVersion:
         meaning: What its `dataset.yaml` says.
         scans: Its scans.
         masks: Its masks.
-        used: Part → digest of what the pipeline ran on, as `dvc.lock` of that revision says.
+        used: Part → digest of what the figures come from, as `dvc.lock` of that revision says.
     """
 
     meaning: Mapping[str, Any]
@@ -74,7 +75,7 @@ class DatasetVersion:
 
     @property
     def made_figures(self) -> bool | None:
-        """Whether the figures of that revision come from these files; None: not from the dataset."""
+        """Whether the figures of the revision come from these files; None: not from the dataset."""
         if not self.used:
             return None
         return all(self.folder(part).digest == digest for part, digest in self.used.items())
@@ -166,9 +167,11 @@ def read_versions(folder: Path, revisions: Sequence[str]) -> list[Version]:
     answer = subprocess.run(
         [sys.executable, "-m", "thorax.digests", *revisions],
         cwd=_project(folder),
+        env={**os.environ, "DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if answer.returncode:
@@ -272,6 +275,8 @@ def _meaning(text: str) -> dict[str, Any]:
         content = yaml.safe_load(text)
     except yaml.YAMLError:
         content = text
+    if content is None:
+        return {}
     return content if isinstance(content, dict) else {SPEC: content}
 
 
@@ -316,9 +321,15 @@ def _notes(name: str, old: Version, new: Version) -> Iterator[str]:
     for part in PARTS:
         before, after = (version.dataset(name).folder(part) for version in (old, new))
         path = f"data/{name}/{part}"
-        if before.digest and after.digest and not (before.known and after.known):
-            if before.digest == after.digest:
-                continue
-            yield f"{path} differs between {old} and {new}, but in which cases is not known"
-        notes = _note(path, before, old), _note(path, after, new)
-        yield from filter(None, notes)
+        if (
+            before.digest
+            and before.digest == after.digest
+            and "here" in (before.state, after.state)
+        ):
+            continue
+        notes = [_note(path, before, old), _note(path, after, new)]
+        differs = before.digest and after.digest and before.digest != after.digest
+        why = f"{path} differs, in which cases is not known: " if differs else ""
+        for note, folder in zip(notes, (before, after), strict=True):
+            if note:
+                yield f"{'' if folder.known else why}{note}"

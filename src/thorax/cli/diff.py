@@ -117,7 +117,8 @@ def _meaning_line(diff: "DatasetDiff") -> list[str]:
 
 def _size(dataset: "DatasetVersion") -> str:
     known = any(dataset.folder(part).known for part in ("scans", "masks"))
-    return f"{len(dataset.cases)} cases" if known else "cases not known"
+    count = len(dataset.cases)
+    return f"{count} case{'' if count == 1 else 's'}" if known else "cases not known"
 
 
 def _origin(dataset: "DatasetVersion") -> str:
