@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from thorax import versions
+from thorax import digests, versions
 from thorax.cli import main
 from thorax.errors import InputError
 from thorax.versions import (
@@ -192,7 +192,7 @@ def test_where_the_list_of_files_is_lost_the_other_part_is_compared(
     assert Change("b", "changed", ("mask",)) in found.changes
     assert found.notes == (
         "data/ward/scans differs, in which cases is not known: the list of the files of "
-        f"data/ward/scans at v1 ({first.commit[:7]}) is neither in the cache nor on the remote; "
+        f"data/ward/scans at v1 ({first.commit[:7]}) is not in the cache, and no remote gave it; "
         "`dvc push --all-commits` where it is, then `dvc fetch --all-commits` here",
     )
 
@@ -223,6 +223,18 @@ def test_a_project_without_git_has_no_revisions(copied: Path) -> None:
 def test_outside_of_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run this in a folder that holds `\.dvc`, got /"):
         read_versions(tmp_path, ["HEAD"])
+
+
+def test_what_dvc_lacks_for_a_remote_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(root: Path, revision: str) -> None:
+        raise ImportError("s3 is supported, but requires 'dvc-s3' to be installed\n")
+
+    monkeypatch.setattr(digests, "read_version", read)
+    digests.main(Path(), ["HEAD"])
+    refused = "DVC cannot read the project: s3 is supported, but requires 'dvc-s3' to be installed"
+    assert json.loads(capsys.readouterr().out) == {"refused": refused}
 
 
 def test_a_dataset_that_is_not_there_is_refused(told: Told) -> None:

@@ -163,8 +163,9 @@ def main(root: Path, revisions: list[str]) -> None:
         answer: dict[str, Any] = {"versions": [read_version(root, name) for name in revisions]}
     except RevError as error:
         answer = {"refused": f"a revision must be a commit, branch, tag or experiment: {error}"}
-    except DvcException as error:
-        answer = {"refused": f"DVC cannot read the project: {error}"}
+    except (DvcException, ImportError) as error:
+        # Remotes are asked for modules of their own, such as dvc-s3.
+        answer = {"refused": f"DVC cannot read the project: {' '.join(str(error).split())}"}
     json.dump(answer, sys.stdout)
 
 

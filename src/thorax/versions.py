@@ -33,7 +33,7 @@ class Folder:
 
     Args:
         state: ``here``, in the workspace; ``tracked``; ``lost``: tracked, but neither the cache nor
-            a remote has the list of its files; ``untracked``; ``none``: there are no files yet.
+            a remote gave the list of its files; ``untracked``; ``none``: there are no files yet.
         digest: Of the whole, as in `dvc.lock`; empty if not known.
         files: Case → digest (MD5) of its file; empty if not known.
     """
@@ -234,8 +234,8 @@ def _note(path: str, folder: Folder, version: Version) -> str:
     here = version.revision == WORKSPACE
     if folder.state == "lost":
         return (
-            f"the list of the files of {path} {version.place} is neither in the cache nor on the "
-            "remote; `dvc push --all-commits` where it is, then `dvc fetch --all-commits` here"
+            f"the list of the files of {path} {version.place} is not in the cache, and no remote "
+            "gave it; `dvc push --all-commits` where it is, then `dvc fetch --all-commits` here"
         )
     if folder.state == "untracked" and here:
         return f"{path} is not in the workspace, and DVC does not track it"
