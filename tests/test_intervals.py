@@ -1,4 +1,4 @@
-"""Bootstrap intervals of means over patients."""
+"""Bootstrap intervals of means over cases, drawn by patient."""
 
 import math
 
@@ -9,11 +9,14 @@ from scipy import stats
 from thorax.intervals import Interval, Method, bootstrap_mean
 
 VALUES = [0.62, 0.81, 0.77, 0.9, 0.84, 0.71, 0.88, 0.79]
+WARDS = ["ann", "ann", "ann", "ben", "ben", "cleo", "dora", "emil"]
 METHODS: tuple[Method, ...] = ("bca", "percentile")
 
 
-def limits(values: list[float], **options: object) -> tuple[float, float]:
-    interval = bootstrap_mean(values, **options)  # type: ignore[arg-type]
+def limits(
+    values: list[float], patients: list[str] | None = None, **options: object
+) -> tuple[float, float]:
+    interval = bootstrap_mean(values, patients, **options)  # type: ignore[arg-type]
     assert interval
     return interval.low, interval.high
 
@@ -96,3 +99,71 @@ def test_an_interval_says_how_it_was_made(method: Method) -> None:
     interval = bootstrap_mean(VALUES, method=method)
     assert interval
     assert interval.method == method
+
+
+# Several cases of a patient
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_with_a_case_each_the_interval_is_scipys_of_a_mean_to_the_last_bit(method: Method) -> None:
+    low, high = stats.bootstrap(
+        (VALUES,), np.mean, n_resamples=9999, method=method, rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert limits(VALUES, method=method) == (low, high)
+    assert limits(VALUES, [*"hgfedcba"], method=method) == (low, high)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_patient_is_drawn_with_all_of_its_cases(method: Method) -> None:
+    """Written down with a loop, for scipy to draw places in a list of patients.
+
+    All values are eighths, so that sums are exact in whatever order they are added up.
+    """
+    values = [0.25, 0.5, 0.375, 1.0, 0.875, 0.625, 0.125, 0.75]
+    groups = [values[:3], values[3:5], values[5:6], values[6:7], values[7:]]
+
+    def mean_of(places: object) -> float:
+        drawn = [value for place in np.array(places) for value in groups[int(place)]]
+        return sum(drawn) / len(drawn)
+
+    low, high = stats.bootstrap(
+        (range(5),),
+        mean_of,
+        vectorized=False,
+        n_resamples=999,
+        method=method,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert limits(values, WARDS, method=method, resamples=999) == pytest.approx((low, high))
+
+
+def test_scans_that_were_only_repeated_tell_nothing_new() -> None:
+    """Each scan three times: as cases of their own the interval would be narrower by √3."""
+    names = [str(number) for number in range(8)]
+    assert limits(VALUES * 3, names * 3) == pytest.approx(limits(VALUES))
+    (low, high), (narrow_low, narrow_high) = limits(VALUES), limits(VALUES * 3)
+    assert (high - low) / (narrow_high - narrow_low) == pytest.approx(math.sqrt(3), rel=0.1)
+
+
+def test_three_patients_are_too_few_however_many_cases_they_have() -> None:
+    values = [float(number) for number in range(12)]
+    assert bootstrap_mean(values, [*"abcabcabcabc"]) is None
+    assert bootstrap_mean(values, [*"abcdabcdabcd"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_patients_who_are_alike_have_an_interval_of_no_width(method: Method) -> None:
+    """Each has a case of 0.1 and one of 0.3, which are 0.2 on average."""
+    found = bootstrap_mean([0.1, 0.3] * 5, [*"aabbccddee"], method=method)
+    assert found
+    assert (found.low, found.high) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert found.method == "percentile"
+
+
+def test_a_patient_whose_cases_are_undefined_is_not_drawn() -> None:
+    assert bootstrap_mean([math.nan, *VALUES], ["zoe", *WARDS]) == bootstrap_mean(VALUES, WARDS)
+
+
+def test_each_value_needs_its_patient() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        bootstrap_mean(VALUES, WARDS[:3])

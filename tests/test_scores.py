@@ -156,6 +156,25 @@ def test_means_have_intervals_where_these_are_asked_for() -> None:
     assert (few["low"], few["high"], few["method"]) == (None, None, None)
 
 
+def test_intervals_are_drawn_by_patient_and_means_go_over_cases() -> None:
+    """Twelve cases of three patients have a mean, but no interval; of twelve, they have both."""
+    dices = np.linspace(0.5, 0.96, 12)
+    several, single = (
+        [
+            Score(str(case), "lung", Overlap(round(1e6 * dice), 10**6, 10**6), 0.1, patient=patient)
+            for case, (dice, patient) in enumerate(zip(dices, patients, strict=True))
+        ]
+        for patients in ("abc" * 4, [""] * 12)
+    )
+    how = Intervals(resamples=200)
+    by_patient = summarise(several, intervals=how)["lung"]["dice"]
+    by_case = summarise(single, intervals=how)["lung"]["dice"]
+    assert by_patient["mean"] == by_case["mean"] == pytest.approx(0.73)
+    assert by_patient["cases"] == by_case["cases"] == 12
+    assert (by_patient["low"], by_patient["method"]) == (None, None)
+    assert by_case["low"] < by_case["mean"] < by_case["high"]
+
+
 def test_the_headline_is_short() -> None:
     """DVC shows each figure as a column."""
     lung = headline(summarise(CASES, intervals=Intervals(resamples=100)))["lung"]

@@ -183,6 +183,13 @@ def test_sides_add_up_to_the_whole(save_nifti: SaveNifti) -> None:
     assert sides["infection", "left"] == Overlap(0, 0, 0)
 
 
+def test_every_score_says_whose_scan_it_is(save_nifti: SaveNifti) -> None:
+    scored = score_pair(blocks(save_nifti), SETTINGS, case="ann-1", site="ward", patient="ann")
+    assert {(one.case, one.site, one.patient) for one in scored.whole + scored.sides} == {
+        ("ann-1", "ward", "ann")
+    }
+
+
 def test_without_lungs_there_are_no_sides(save_nifti: SaveNifti) -> None:
     mask = Scan(save_nifti("scar.nii", np.ones((4, 4, 2), np.uint8)))
     pair = open_pair(mask, mask, Regions({"scar": (1,)}))

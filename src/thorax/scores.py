@@ -61,6 +61,7 @@ class Score:
             where it is not known.
         site: Where the case comes from, if there are several.
         side: `right` or `left`; empty for the whole.
+        patient: Whose scan it is; empty: of a patient of its own.
     """
 
     case: str
@@ -77,6 +78,7 @@ class Score:
     certainty: float = math.nan
     site: str = ""
     side: str = ""
+    patient: str = ""
 
     def row(self, convention: Rules = THORAX) -> dict[str, Any]:
         """The figures by name, for a table; those that were not measured are left out.
@@ -140,7 +142,7 @@ class Intervals:
     """How intervals of means are worked out.
 
     Args:
-        method: Of the bootstrap over patients.
+        method: Of the bootstrap over patients, each with all of its cases.
         confidence: Share of such intervals that hold the true mean.
         resamples: Of the bootstrap.
     """
@@ -208,9 +210,12 @@ def _summary(
     group: Sequence[Score], convention: Rules, intervals: Intervals | None
 ) -> dict[str, Any]:
     applied = [score.figures(convention) for score in group]
+    told = [(one, score.patient or score.case) for one, score in zip(applied, group, strict=True)]
     measured = [name for name in SUMMED_UP if any(name in one.counted for one in applied)]
     found: dict[str, Any] = {
-        name: _over_cases([one.counted[name] for one in applied if name in one.counted], intervals)
+        name: _over_cases(
+            [(one.counted[name], of) for one, of in told if name in one.counted], intervals
+        )
         for name in measured
     }
     for name in DISTANCES:
@@ -219,17 +224,20 @@ def _summary(
     pooled = sum((score.overlap for score in group), Overlap())
     for name in POOLED:
         found[name]["pooled"] = _rounded(getattr(pooled, name))
-    ceilings = [one.counted["ceiling_dice"] for one in applied]
+    ceilings = [(one.counted["ceiling_dice"], of) for one, of in told]
     found["ceiling_dice"] = _over_cases(ceilings, None)["mean"]
     return found | {"cases": found["dice"]["cases"]}
 
 
-def _over_cases(values: Sequence[float], intervals: Intervals | None) -> dict[str, Any]:
-    """Mean, median and SD of those that are defined, and how many they are.
+def _over_cases(
+    by_patient: Sequence[tuple[float, str]], intervals: Intervals | None
+) -> dict[str, Any]:
+    """Mean, median and SD of the values that are defined, and how many they are.
 
     Some conventions keep infinite distances; then only the median can be finite.
     """
-    defined = [value for value in values if not math.isnan(value)]
+    told = [(value, patient) for value, patient in by_patient if not math.isnan(value)]
+    defined = [value for value, _ in told]
     finite = all(map(math.isfinite, defined))
     figures: dict[str, Any] = {
         "mean": _rounded(statistics.fmean(defined)) if defined else None,
@@ -237,12 +245,16 @@ def _over_cases(values: Sequence[float], intervals: Intervals | None) -> dict[st
         "sd": _rounded(statistics.stdev(defined)) if finite and len(defined) > 1 else None,
         "cases": len(defined),
     }
-    return figures | (_interval(defined if finite else [], intervals) if intervals else {})
+    return figures | (_interval(told if finite else [], intervals) if intervals else {})
 
 
-def _interval(values: Sequence[float], how: Intervals) -> dict[str, Any]:
+def _interval(by_patient: Sequence[tuple[float, str]], how: Intervals) -> dict[str, Any]:
     found = bootstrap_mean(
-        values, method=how.method, confidence=how.confidence, resamples=how.resamples
+        [value for value, _ in by_patient],
+        [patient for _, patient in by_patient],
+        method=how.method,
+        confidence=how.confidence,
+        resamples=how.resamples,
     )
     if found is None:
         return {"low": None, "high": None, "method": None}

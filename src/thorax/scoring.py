@@ -145,6 +145,7 @@ def score_pair(
     *,
     case: str,
     site: str = "",
+    patient: str = "",
     ceiling: Mapping[str, Overlap] | None = None,
     reliabilities: Mapping[str, Reliability] | None = None,
     certainties: Mapping[str, float] | None = None,
@@ -156,11 +157,13 @@ def score_pair(
         settings: Tolerances, and which regions are counted lesion by lesion.
         case: Its name.
         site: Where it comes from.
+        patient: Whose scan it is; empty: of a patient of its own.
         ceiling: The best that any network can reach on the canvas, by region.
         reliabilities: Of the probabilities, by region.
         certainties: How sure the model was, by region.
     """
     known = dict(reliabilities or {})
+    about: dict[str, Any] = {"site": site, "patient": patient}
     whole, sides = [], []
     for region in pair.regions:
         of_whole: dict[str, Any] = {
@@ -170,10 +173,10 @@ def score_pair(
         }
         if region in settings.lesions:
             of_whole["lesions"] = _lesions(pair, region, settings)
-        whole.append(Score(case, region, site=site, **_figures(pair, region, settings), **of_whole))
+        whole.append(Score(case, region, **about, **_figures(pair, region, settings), **of_whole))
         for side, name in side_names.items() if pair.truth.sides is not None else ():
             figures = _figures(pair, region, settings, side=side)
-            sides.append(Score(case, region, site=site, side=name, **figures))
+            sides.append(Score(case, region, side=name, **about, **figures))
     return Scored(whole, sides, known)
 
 

@@ -53,6 +53,16 @@ def test_intervals_are_over_patients(few: Results) -> None:
     assert math.isnan(over(replace(few, patients=patients), rows, "dice").low)
 
 
+def test_cases_of_a_patient_count_alike_in_the_mean_and_are_drawn_together(few: Results) -> None:
+    """Three patients have a case each, the fourth five; averaged first, all would be at 0.65."""
+    names = ["a", "b", "c", *["d"] * 5]
+    rows = [row(f"{place}", dice=0.2 if name == "d" else 0.8) for place, name in enumerate(names)]
+    patients = {f"{place}": name for place, name in enumerate(names)}
+    found = over(replace(few, patients=patients), rows, "dice")
+    assert found.mean == pytest.approx((3 * 0.8 + 5 * 0.2) / 8)
+    assert 0.2 <= found.low < 0.3
+
+
 def test_the_lowest_dice_relative_to_its_ceiling_comes_first(few: Results) -> None:
     """c: 0.7 of 1, a: 0.9 of 1, b: 0.8 of 0.8."""
     assert worst_first(few) == ["c", "a", "b"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thorax.cli.check import check
+from thorax.cli.diff import cases, diff
 from thorax.cli.options import FOLDER
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 @click.group()
 def data() -> None:
     """Bring datasets in, see which are there, and look for faults in them."""
-
-
-data.add_command(check)
 
 
 @data.command("add")
@@ -105,3 +103,7 @@ def list_() -> None:
         click.echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
         if study.problem:
             click.echo(f"{'':<16} {study.problem}")
+
+
+for _command in (check, cases, diff):
+    data.add_command(_command)

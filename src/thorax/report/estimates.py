@@ -49,9 +49,9 @@ def estimate(results: Results, region: str, figure: str) -> Estimate:
 def over(results: Results, rows: Sequence[Row], figure: str) -> Estimate:
     """Mean, median and interval of a figure, as the convention for empty masks counts it.
 
-    The interval is worked out from patients: what several cases of one patient give is averaged
-    first. The scores do not tell the diagonal of a scan: where it would stand in for a distance
-    that cannot be had, the case is left out.
+    The interval is drawn by patient, each with all of the cases that it has here. The scores do not
+    tell the diagonal of a scan: where it would stand in for a distance that cannot be had, the case
+    is left out.
     """
     convention = results.params.evaluate.convention
     all_cases = [(row.case, counted(row, figure, convention)) for row in rows]
@@ -113,12 +113,11 @@ def pairs(rows: Iterable[Row], truth: str, predicted: str) -> list[tuple[Row, fl
 
 
 def _interval(results: Results, by_case: Iterable[tuple[str, float]]) -> Interval | None:
-    patients: dict[str, list[float]] = {}
-    for case, value in by_case:
-        patients.setdefault(results.patients.get(case, case), []).append(value)
     params = results.params.evaluate
+    told = [(value, results.patients.get(case, case)) for case, value in by_case]
     return bootstrap_mean(
-        [statistics.fmean(values) for values in patients.values()],
+        [value for value, _ in told],
+        [patient for _, patient in told],
         method=params.interval,
         confidence=params.confidence,
         resamples=params.resamples,

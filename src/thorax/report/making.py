@@ -230,8 +230,8 @@ def rules(results: Results) -> dict[str, str]:
         "averaged over slices",
         "Tolerance of the NSD": ", ".join(tolerances) or "none",
         "Means": "over cases, each counting alike; what is undefined is left out",
-        "Intervals": f"{percent(params.confidence)} of the mean, by bootstrap over patients "
-        f"({params.interval}, {params.resamples:,} resamples)",
+        "Intervals": f"{percent(params.confidence)} of the mean, by bootstrap over patients, "
+        f"each with all of its cases ({params.interval}, {params.resamples:,} resamples)",
         "Counting lesions": f"for {listed(params.lesions, nothing='no region')}; found when "
         f"{overlap} is overlapped; pieces under {params.smallest_lesion_ml:g} mL do not count",
     }

@@ -69,6 +69,7 @@ def score_case(
         settings,
         case=case.name,
         site=case.site,
+        patient=case.patient,
         ceiling=ceiling,
         reliabilities=measure_reliability(maps, truth, dataset.regions),
         certainties={region: known for (name, region), known in sure.items() if name == case.name},
