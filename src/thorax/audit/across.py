@@ -264,20 +264,45 @@ def likeness(sketches: NDArray[np.float32], others: NDArray[np.float32]) -> NDAr
 
 
 _BLOCK = 512
-"""Sketches compared at a time, so that 10,000 cases need no matrix of 10,000 × 10,000."""
+"""Cases compared with all others at a time, so that 10,000 need no matrix of 10,000 × 10,000."""
 
 
 def _pairs(facts: Sequence[CaseFacts]) -> Iterator[tuple[CaseFacts, CaseFacts, float]]:
-    """Pairs of cases, the later first, whose scans are alike."""
+    """Each case that is like an earlier one, with the one that it is most like."""
     drawn = [each for each in facts if each.values and each.values.sketch]
-    drawn_sketches = [_sketch(each) for each in drawn]
-    for start in range(0, len(drawn), _BLOCK):
-        block = np.array(drawn_sketches[start : start + _BLOCK])
-        for before in range(0, start + 1, _BLOCK):
-            alike = likeness(block, np.array(drawn_sketches[before : before + _BLOCK]))
-            for here, there in np.argwhere(alike >= ALIKE):
-                if before + there < start + here:
-                    yield drawn[start + here], drawn[before + there], float(alike[here, there])
+    if len(drawn) < 2:
+        return
+    sketches = np.stack([_sketch(each) for each in drawn])
+    for later, earlier in _candidates(_folded(sketches)):
+        alike = likeness(sketches[[later]], sketches[earlier])[0]
+        best = int(alike.argmax())
+        if alike[best] >= ALIKE:
+            yield drawn[later], drawn[int(earlier[best])], float(alike[best])
+
+
+def _candidates(folded: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Cases with the earlier ones that may be like them.
+
+    To fold is to project, so folded sketches are no further apart than the sketches themselves
+    once mirrored as fits best, and those of correlation r are √(2 - 2r) apart: nothing is missed.
+    """
+    squares = (folded**2).sum(axis=1)
+    for start in range(0, len(folded), _BLOCK):
+        block = folded[start : start + _BLOCK]
+        apart = squares[start : start + _BLOCK, None] + squares - 2 * np.abs(block @ folded.T)
+        for row, near in enumerate(apart <= 2 - 2 * ALIKE + 1e-5):
+            earlier = np.flatnonzero(near[: start + row])
+            if len(earlier):
+                yield start + row, earlier
+
+
+def _folded(sketches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sketches averaged over all ways to mirror them: one octant, of the weight of eight."""
+    whole = _standard(sketches).reshape(sketches.shape)
+    for axis in (1, 2, 3):
+        whole = (whole + np.flip(whole, axis)) / 2
+    half = SKETCH // 2
+    return whole[:, :half, :half, :half].reshape(len(sketches), -1) * np.float32(np.sqrt(8))
 
 
 def _sketch(facts: CaseFacts) -> NDArray[np.float32]:
