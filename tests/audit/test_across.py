@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thorax.audit.across import check_together, likeness
+from thorax.audit.across import check_together
 from thorax.audit.facts import CaseFacts, FileFacts, LabelFacts, ValueFacts
+from thorax.audit.sketches import likeness
 from thorax.cases import DatasetSpec
 
 SPEC = DatasetSpec({"lung": [1, 2]})
