@@ -30,8 +30,8 @@ def sketch(planes: Coarse, ordered: Coarse) -> str:
         Base64, x slowest; empty if all blocks are equal.
     """
     z, x, y = (_blocks(size) for size in planes.shape)
-    reduced = x @ np.clip(planes, *_bulk(ordered)).astype(np.float32) @ y.T
-    means = np.einsum("zn,nxy->xyz", z, reduced, dtype=np.float64)
+    reduced = x @ np.clip(planes, *_bulk(ordered)).astype(np.float64) @ y.T
+    means = np.einsum("zn,nxy->xyz", z, reduced)
     low, high = float(means.min()), float(means.max())
     if not np.isfinite(high - low) or high - low <= 1e-6 * max(abs(low), abs(high)):
         return ""
@@ -128,9 +128,9 @@ def _bulk(ordered: Coarse) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _blocks(size: int) -> Floats:
+def _blocks(size: int) -> NDArray[np.float64]:
     """Weights, ``(SKETCH, size)``, that average an axis in blocks, parts of voxels counted so."""
     edges = np.linspace(0, size, SKETCH + 1)
     low = np.maximum(edges[:-1, None], np.arange(size))
     high = np.minimum(edges[1:, None], np.arange(size) + 1.0)
-    return (np.maximum(high - low, 0.0) * SKETCH / size).astype(np.float32)
+    return np.maximum(high - low, 0.0) * SKETCH / size
