@@ -5,15 +5,15 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint format bench picture viewer clean
+.PHONY: help install repro test newest lock lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"thorax needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: give another with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 install: $(VENV)/installed ## make .venv with the package and its tools
@@ -23,6 +23,12 @@ repro: install ## run the whole pipeline: volumes, training, masks, scores
 
 test: lint ## format, lint, types, layers, unit tests, doctests and pipeline tests
 	pytest --cov --cov-report=term:skip-covered
+
+newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv-newest
+	tools/newest.sh $(PYTHON) pytest -q tests/pipeline/test_repro.py -k 'turn or learnt or bytes_of_the_stage'
+
+lock: ## write constraints.txt anew with the newest versions that setup.cfg allows
+	tools/newest.sh $(PYTHON) tools/freeze.sh constraints.txt
 
 lint: install ## format, lint, types and import layers only
 	ruff format --check

@@ -4,7 +4,15 @@ import platform
 import socket
 from pathlib import Path
 
-from thorax.hardware import _processor, describe_machine, versions
+import pytest
+
+from thorax.hardware import (
+    _instructions,
+    _processor,
+    describe_machine,
+    kind_of_machine,
+    versions,
+)
 
 
 def test_the_machine_is_told_and_not_its_name() -> None:
@@ -23,6 +31,21 @@ def test_the_processor_is_what_the_kernel_calls_it(tmp_path: Path) -> None:
 
 def test_without_that_the_architecture_stands_in(tmp_path: Path) -> None:
     assert _processor(tmp_path / "none") == platform.machine()
+
+
+@pytest.mark.parametrize(
+    ("flags", "instructions"),
+    [("fpu sse2", ""), ("avx fpu avx2", "avx2"), ("avx avx512_bf16 avx512f avx2", "avx512_bf16")],
+)
+def test_the_widest_instructions_are_named(tmp_path: Path, flags: str, instructions: str) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert _instructions(info) == instructions
+    assert _instructions(tmp_path / "none") == ""
+
+
+def test_the_kind_of_a_machine_says_no_more_than_figures_depend_on() -> None:
+    assert set(kind_of_machine()) == {"system", "instructions", "cores"}
 
 
 def test_versions_are_those_installed() -> None:

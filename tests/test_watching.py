@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from thorax.errors import InputError
 from thorax.intensity import Window
 from thorax.validation import CaseDice
 from thorax.watching import Places, TrainingWatch
@@ -74,6 +75,16 @@ def test_live_plots_begin_anew_with_each_training(places: Places) -> None:
         watcher.resumed([])
         watcher.trained(ROW | {"loss": loss}, stacks_per_s=1.0)
     assert plotted(places, "loss") == [0.25]
+
+
+def test_a_repository_without_a_commit_is_told_of(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    subprocess.run(["dvc", "init", "--quiet"], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="but git says: Empty git repo; commit once first"):
+        watch(places).resumed([])
 
 
 def test_the_repository_around_it_is_closed(

@@ -10,6 +10,8 @@ import psutil
 
 CPU_INFO = Path("/proc/cpuinfo")
 GIB = 2**30
+INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
+"""From the oldest to the newest, as the kernel names them."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -28,9 +30,29 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def kind_of_machine() -> dict[str, Any]:
+    """What figures depend on to the last digit, besides versions: sums are taken in its order.
+
+    Returns:
+        ``system``, ``instructions`` (the widest that the processor has for numbers) and ``cores``.
+    """
+    told = describe_machine()
+    return {
+        "system": told["system"],
+        "instructions": _instructions(CPU_INFO),
+        "cores": told["cores"],
+    }
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of installed packages, by name."""
     return {name: metadata.version(name) for name in packages}
+
+
+def _instructions(cpu_info: Path) -> str:
+    """The last of the known sets that the kernel tells of; empty if it tells of none."""
+    flags = set(cpu_info.read_text(encoding="utf-8").split()) if cpu_info.exists() else set()
+    return next((name for name in reversed(INSTRUCTIONS) if name in flags), "")
 
 
 def _processor(cpu_info: Path) -> str:

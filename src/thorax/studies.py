@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from glob import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -32,6 +31,7 @@ from thorax.cases import (
 )
 from thorax.domains import Recognised
 from thorax.errors import InputError
+from thorax.folders import whole_folder
 from thorax.intensity import Domain
 from thorax.opened import recognise_few
 from thorax.regions import MOST_LABELS, Regions
@@ -43,7 +43,20 @@ Origin = Literal["made by a stage", "tracked", "not tracked"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # Folders that the pipeline writes, and what `dvc exp run -S dataset=…` does not read as text.
 _NOT_NAMES = frozenset(
-    {"records", "predictions", "true", "false", "yes", "no", "on", "off", "null", "inf", "nan"}
+    {
+        "audit",
+        "records",
+        "predictions",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+        "inf",
+        "nan",
+    }
 )
 
 
@@ -99,7 +112,7 @@ def add_study(
     found = _check_request(source, root=root, name=name, spec=spec, track=track)
     spec = _check_cases(source, found, spec)
     folder = root / "data" / name
-    with _whole_folder(folder) as staged:
+    with whole_folder(folder) as staged:
         _copy(found, staged)
         save_spec(staged / SPEC, spec)
     if track:
@@ -277,21 +290,6 @@ def _noting(problems: list[str]) -> Iterator[None]:
         yield
     except InputError as error:
         problems.append(" ".join(str(error).splitlines()))
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``folder``; rename it to ``folder`` once all went well."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # One level deeper, because the temporary folder itself is closed to other users.
-        with TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
-            staged = Path(temporary) / folder.name
-            staged.mkdir()
-            yield staged
-            staged.rename(folder)
-    except OSError as error:
-        raise InputError(f"{folder} could not be filled, nothing was kept: {error}") from error
 
 
 def _copy(found: Sequence[FoundCase], folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thorax.errors import InputError
 from thorax.figures import save_png
 from thorax.inference import probabilities
 from thorax.intensity import Window
@@ -110,8 +111,14 @@ class TrainingWatch:
 
 def _live_plots(folder: Path) -> Any:
     from dvclive import Live
+    from scmrepo.exceptions import SCMError
 
-    live = Live(str(folder), dvcyaml=False, save_dvc_exp=False)
+    try:
+        live = Live(str(folder), dvcyaml=False, save_dvc_exp=False)
+    except SCMError as error:
+        raise InputError(
+            f"live plots are kept beside a git commit, but git says: {error}; commit once first"
+        ) from None
     # It opens the repository around it, packs and all, and never closes it.
     if live._dvc_repo is not None:
         live._dvc_repo.close()

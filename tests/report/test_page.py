@@ -68,6 +68,7 @@ def hostile() -> Results:
         split={"train": [name], "validation": [name], "test": [name], "note": name},
         loss=name,
         versions={name: name},
+        machine={"instructions": name},
         network={name: name},
         precision=name,
     )

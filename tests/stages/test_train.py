@@ -80,8 +80,9 @@ def test_the_provenance_tells_what_went_in_and_no_time(index: Index, params: Par
     assert (told["dataset"], told["loss"], told["seed"]) == ("chests", "focal_dice", 0)
     assert told["precision"] == "float32"
     assert set(told["versions"]) == {
-        "thorax", "keras", told["backend"], "numpy", "albumentations",
+        "python", "thorax", "keras", told["backend"], "numpy", "albumentations",
     }  # fmt: skip
+    assert set(told["machine"]) == {"system", "instructions", "cores"}
     assert told == describe(params, index, SPLIT, Chosen("float32", "for another reason"))
 
 

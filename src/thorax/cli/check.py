@@ -50,6 +50,8 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
 
         for line in fix_dataset(folder, fix, audit):
             click.echo(line, err=True)
+        known = {each.case: each for each in audit.facts}
+        click.echo(as_text(audit_dataset(fix, context=context, known=known)), err=True)
     if audit.errors:
         raise SystemExit(1)
 

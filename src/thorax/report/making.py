@@ -162,6 +162,7 @@ def in_words(domain: Domain) -> str:
 def machine_rows(results: Results) -> list[list[str]]:
     """Versions, hardware and time."""
     versions = results.provenance.get("versions", {})
+    kind = results.provenance.get("machine", {})
     rows = [[plain(str(name)), plain(str(version))] for name, version in versions.items()]
     machine = results.training.get("machine", {})
     words = {
@@ -169,8 +170,9 @@ def machine_rows(results: Results) -> list[list[str]]:
         "cores": "cores",
         "memory_gib": "memory (GiB)",
         "system": "system",
-        "python": "Python",
     }
+    if kind.get("instructions"):
+        rows.append(["trained with the instructions", plain(str(kind["instructions"]))])
     rows += [[title, plain(str(machine[key]))] for key, title in words.items() if key in machine]
     if "seconds" in results.training:
         epochs, seconds = results.training.get("epochs", 0), results.training["seconds"]

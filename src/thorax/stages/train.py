@@ -1,6 +1,7 @@
 """Train a segmenter on the records."""
 
 import json
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,7 +23,7 @@ from thorax.checkpoints import run_key
 from thorax.devices import share_batches
 from thorax.engines.keras_engine import KerasEngine, load_network
 from thorax.folds import Split, members_of, split_cases
-from thorax.hardware import describe_machine, versions
+from thorax.hardware import describe_machine, kind_of_machine, versions
 from thorax.index import Index, file_sha256, load_index, verify
 from thorax.intensity import Window
 from thorax.losses import SegmentationLoss
@@ -183,7 +184,10 @@ def start(network: Any, origin: str, regions: Sequence[str]) -> None:
 
 
 def describe(params: Params, index: Index, split: Split, precision: Chosen) -> dict[str, Any]:
-    """What the segmenter says of its training; holds no time, so that equal runs are equal."""
+    """What the segmenter says of its training; holds no time, so that equal runs are equal.
+
+    Runs on two kinds of machine differ, and so do their segmenters; this says which it was.
+    """
     return {
         "dataset": index.dataset,
         "split": asdict(split),
@@ -197,7 +201,8 @@ def describe(params: Params, index: Index, split: Split, precision: Chosen) -> d
         "train": asdict(params.train),
         "precision": precision.policy,
         "backend": keras.backend.backend(),
-        "versions": versions(RAN_ON),
+        "versions": {"python": platform.python_version(), **versions(RAN_ON)},
+        "machine": kind_of_machine(),
     }
 
 

@@ -1,0 +1,14 @@
+(() => {
+  const bar = document.getElementById("filter");
+  const grid = document.getElementById("grid");
+  if (!bar) return;
+  bar.hidden = false;
+  bar.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    grid.dataset.show = button.value;
+    for (const each of bar.querySelectorAll("button")) {
+      each.setAttribute("aria-pressed", String(each === button));
+    }
+  });
+})();
