@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thorax.audit.across import check_together, likeness
+from thorax.audit.across import check_together
 from thorax.audit.facts import CaseFacts, FileFacts, LabelFacts, ValueFacts
+from thorax.audit.sketches import likeness
 from thorax.cases import DatasetSpec
 
 SPEC = DatasetSpec({"lung": [1, 2]})
@@ -146,4 +147,16 @@ def test_a_label_that_never_occurs_is_noted() -> None:
     assert found([case("a")], spec) == [
         ("note", "label-unused", ""),
         ("warning", "region-unused", ""),
+    ]
+
+
+def test_of_many_scans_the_copies_alone_are_found() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(0, 256, (12, 12, 12), dtype=np.uint8) for _ in range(700)]
+    facts = [case(f"p{i:03d}", sketch=each.tobytes()) for i, each in enumerate(drawn)]
+    facts.append(case("twin", sketch=np.flip(drawn[650], (1, 2)).tobytes()))
+    facts.append(case("two", sketch=(255 - drawn[3]).tobytes()))
+    assert found(facts) == [
+        ("warning", "scan-duplicate", "twin"),
+        ("warning", "scan-duplicate", "two"),
     ]

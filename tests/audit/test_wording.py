@@ -74,3 +74,9 @@ def test_lines_are_no_wider_than_a_terminal_and_not_too_many() -> None:
 def test_a_finding_in_one_line() -> None:
     assert one_line(FAULTS[0]) == "ann: the mask lies elsewhere; resample it [mask-geometry]"
     assert one_line(Finding("a", "note", "b", "c")) == "b; c [a]"
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    harmful = Finding("case-files", "error", "no mask", "add it", "a\x1b[2Jb\n")
+    assert one_line(harmful) == r"a\x1b[2Jb\n: no mask; add it [case-files]"
+    assert "\x1b" not in as_text(audit(harmful))

@@ -105,7 +105,7 @@ def to_json(audit: Audit, spec: DatasetSpec) -> str:
         "facts": _FACTS.dump_python(audit.facts, mode="json", exclude_defaults=True),
         "findings": _FINDINGS.dump_python(audit.findings, mode="json"),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1) + "\n"
 
 
 def save_audit(folder: Path, audit: Audit, spec: DatasetSpec) -> None:

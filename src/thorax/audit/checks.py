@@ -10,9 +10,9 @@ The kinds, by the name that findings carry in `check`:
   ``intensity-domain``, ``intensity-remark``;
 * `checks_masks`: ``labels-unusable``, ``labels-unnamed``, ``region-empty``, ``lungs-cut-off``,
   ``lungs-volume``, ``lungs-not-dark``, ``mask-mirrored``, ``sides-swapped``;
-* `across`, which compares cases: ``scan-duplicate``, ``patient-twice``, ``intensity-mixture``,
-  ``outlier-volume``, ``outlier-spacing``, ``outlier-intensity``, ``sides-mixed``,
-  ``sides-doubtful``, ``region-unused``, ``label-unused``;
+* `across`, `patients` and `outliers`, which compare cases: ``scan-duplicate``, ``patient-twice``,
+  ``intensity-mixture``, ``outlier-volume``, ``outlier-spacing``, ``outlier-intensity``,
+  ``sides-mixed``, ``sides-doubtful``, ``region-unused``, ``label-unused``;
 * `auditing`, which lists the files: ``file-passed-over``.
 """
 

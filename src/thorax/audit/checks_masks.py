@@ -117,7 +117,7 @@ def volume(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
 def not_dark(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     """A mask of the lungs that does not lie on lungs."""
     mean, fit = mean_hu(facts, lung_labels(spec), spec), fits_hu(facts, spec)
-    if mean is None or not fit or _mirror(fit):
+    if mean is None or not fit or mirror_of(fit):
         return
     if mean > BRIGHT_HU or fit[0] < FAINT_HU:
         yield Finding(
@@ -133,7 +133,7 @@ def not_dark(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
 def mirrored(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     """A mask that fits its scan once it is mirrored."""
     fit = fits_hu(facts, spec)
-    axes = _mirror(fit)
+    axes = mirror_of(fit)
     if axes:
         named = " and ".join(_AXES[axis] for axis in axes)
         yield Finding(
@@ -185,7 +185,7 @@ def fits_hu(facts: CaseFacts, spec: DatasetSpec) -> tuple[float, ...]:
     return tuple(float(hu - zero) for hu in domain.to_hu(np.array(facts.labels.steps)))
 
 
-def _mirror(fit: Sequence[float]) -> str:
+def mirror_of(fit: Sequence[float]) -> str:
     """Axes along which a mask must be mirrored to fit; empty if it fits best as it is."""
     if not fit:
         return ""

@@ -1,6 +1,5 @@
 """Measure a case: both files are read once, slab by slab; what is in them becomes facts."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from thorax.audit.facts import CaseFacts, FileFacts, LabelFacts, ValueFacts
 from thorax.audit.lungs import lung_labels
 from thorax.audit.overlay import lean, means, steps
+from thorax.audit.sketches import sketch
 from thorax.body import coarse_step
 from thorax.cases import DatasetSpec
-from thorax.domains import PADDING_SHARE
 from thorax.errors import InputError
 from thorax.index import file_sha256
 from thorax.opened import recognise_few
@@ -23,8 +22,6 @@ from thorax.scans import Scan
 from thorax.scans.declared import declared
 from thorax.volumes import FACES
 
-SKETCH = 12
-"""Blocks along each axis of a sketch: two patients differ, and a copy, also resampled, does not."""
 Coarse = NDArray[Any]
 
 
@@ -97,7 +94,7 @@ class _Values(_Pass):
             middle=float(ordered[len(ordered) // 2]),
             commonest=round(_longest_run(ordered) / len(ordered), 4),
             flat_planes=int(flat.sum()),
-            sketch=sketch(np.clip(self.planes, *_bulk(ordered))),
+            sketch=sketch(self.planes, ordered),
             **_recognised(self.planes),
         )
 
@@ -201,51 +198,10 @@ def _recognised(coarse: Coarse) -> dict[str, Any]:
     return {"intensity": str(found.domain), "kind": found.kind, "remarks": found.notes}
 
 
-def sketch(planes: Coarse) -> str:
-    """Block means of a volume, 12×12×12 bytes that span 0..255, so that no scale is left in them.
-
-    Args:
-        planes: Shape ``(N, X, Y)``.
-
-    Returns:
-        Base64, x slowest; empty if all blocks are equal.
-    """
-    z, x, y = (_blocks(size) for size in planes.shape)
-    reduced = x @ planes.astype(np.float32) @ y.T
-    means = np.einsum("zn,nxy->xyz", z, reduced, dtype=np.float64)
-    low, high = float(means.min()), float(means.max())
-    if not np.isfinite(high - low) or high - low <= 1e-6 * max(abs(low), abs(high)):
-        return ""
-    grey = np.rint((means - low) * (255 / (high - low))).astype(np.uint8)
-    return base64.b64encode(grey.tobytes()).decode("ascii")
-
-
-def _bulk(ordered: Coarse) -> tuple[float, float]:
-    """The range of sorted values without padding and what was cut off at either end.
-
-    It moves with the values when they are rescaled, so that a sketch does not change.
-    """
-    inner = ordered
-    for end in (ordered[0], ordered[-1]):
-        if np.count_nonzero(ordered == end) > PADDING_SHARE * len(ordered):
-            inner = inner[inner != end]
-    inner = inner if len(inner) else ordered
-    low, high = np.quantile(inner, [0.02, 0.98])
-    return float(low), float(high)
-
-
 def _longest_run(ordered: Coarse) -> int:
     """How often the commonest of sorted values occurs."""
     ends = np.flatnonzero(np.diff(ordered, append=ordered[-1:] + 1) != 0)
     return int(np.diff(ends, prepend=-1).max())
-
-
-def _blocks(size: int) -> NDArray[np.float32]:
-    """Weights, ``(SKETCH, size)``, that average an axis in blocks, parts of voxels counted so."""
-    edges = np.linspace(0, size, SKETCH + 1)
-    low = np.maximum(edges[:-1, None], np.arange(size))
-    high = np.minimum(edges[1:, None], np.arange(size) + 1.0)
-    return (np.maximum(high - low, 0.0) * SKETCH / size).astype(np.float32)
 
 
 def _unlike_labels(planes: NDArray[Any]) -> str:

@@ -45,7 +45,7 @@ def count_line(audit: Audit) -> str:
 def one_line(finding: Finding) -> str:
     """A finding as a line of its own, with its case and the advice."""
     case = f"{finding.case}: " if finding.case else ""
-    return f"{case}{finding.text}; {finding.advice} [{finding.check}]"
+    return _plain(f"{case}{finding.text}; {finding.advice} [{finding.check}]")
 
 
 def _group_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -77,9 +77,14 @@ def _kind(finding: Finding) -> tuple[str, str]:
     return finding.check, finding.advice
 
 
+def _plain(text: str) -> str:
+    """Text in which no name of a file can steer the terminal."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def _wrapped(head: str, text: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        _plain(text),
         WIDTH,
         initial_indent=head,
         subsequent_indent=" " * max(len(head), 6),
