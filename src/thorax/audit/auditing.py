@@ -90,7 +90,8 @@ def audit_dataset(
     cases = _cases(folder)
     work = partial(_facts, spec=spec, known=known or {})
     facts = _in_threads(work, sorted(cases.items()), workers or os.cpu_count() or 1)
-    found = [finding for each in facts for finding in check_case(each, spec, context=context)]
+    shown = _shown(spec, facts)
+    found = [finding for each in facts for finding in check_case(each, shown, context=context)]
     found += check_together(facts, spec)
     found += _passed_over(folder)
     return Audit(folder.absolute().name, tuple(facts), tuple(sorted(found, key=order)))
@@ -122,6 +123,18 @@ def known_facts(folder: Path, spec: DatasetSpec) -> dict[str, CaseFacts]:
         return {each.case: each for each in _FACTS.validate_python(content["facts"], strict=False)}
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return {}
+
+
+def _shown(spec: DatasetSpec, facts: Sequence[CaseFacts]) -> DatasetSpec:
+    """The spec without regions that no case shows: those are told of once, not for each case."""
+    labels = {label for each in facts if each.labels for label in each.labels.voxels}
+    first = next(iter(spec.regions))
+    regions = {
+        name: values
+        for name, values in spec.regions.items()
+        if name == first or labels.intersection(values)
+    }
+    return replace(spec, regions=regions)
 
 
 @dataclass(frozen=True)

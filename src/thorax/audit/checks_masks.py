@@ -22,7 +22,7 @@ FAINT_HU = 100
 were looked at it was 360 to 540 HU, and 0 to 140 with the mask mirrored."""
 MIRRORED_HU = 200
 """The same for a mirrored mask, above which it fits."""
-MIRRORED_FACTOR = 3
+MIRRORED_FACTOR = 2
 """How many times more clearly it must fit mirrored than as it is."""
 _AXES = {"x": "left and right", "y": "front and back", "z": "head and feet"}
 
