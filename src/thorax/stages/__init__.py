@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from thorax.errors import InputError
+from thorax.errors import InputError, in_one_line
 
 DATA = Path("data")
 RECORDS = DATA / "records"
@@ -34,7 +34,8 @@ def checkpoints(project: Path) -> Path:
 def run(main: Callable[[], None]) -> None:
     """Run a stage; print what the user can mend as one line, and exit with status 1."""
     try:
-        main()
+        with in_one_line():
+            main()
     except InputError as error:
         sys.exit(f"thorax: {error}")
     except KeyboardInterrupt:
