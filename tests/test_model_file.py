@@ -118,7 +118,7 @@ def outside(model: Any) -> None:
             lambda model: model.metadata_props.pop(), "holds no spec of thorax", id="no spec"
         ),
         pytest.param(
-            lambda model: setattr(model.metadata_props[0], "value", "{}"),
+            lambda model: setattr(model.metadata_props[1], "value", "{}"),
             "is damaged: key `format` is missing",
             id="an empty spec",
         ),

@@ -54,7 +54,8 @@ def in_one_line() -> Iterator[None]:
     """Say in one line what the machine refuses: no room, no right, a file that is gone.
 
     Raises:
-        InputError: Instead of such an `OSError`, or of an executor whose worker was killed.
+        InputError: Instead of such an `OSError`, of an executor whose worker was killed, or of a
+            text that the locale has no letters for.
 
     Example:
         >>> with in_one_line():
@@ -69,6 +70,13 @@ def in_one_line() -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         raise InputError(f"{where}{error.strerror}; {advice}") from error
+    except UnicodeEncodeError as error:
+        if error.encoding.lower() in ("utf-8", "utf8"):
+            raise
+        raise InputError(
+            f"this locale has no letters beyond {error.encoding}, but a file name or a text has "
+            f"{error.object[error.start : error.end]!a}; set PYTHONUTF8=1 and run this again"
+        ) from error
     except BrokenExecutor as error:
         raise InputError(
             "a worker process was killed, most often because memory ran out; close other programs "
