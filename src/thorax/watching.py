@@ -1,12 +1,14 @@
 """Telling people how a training goes: a line an epoch, live plots, pictures of watched cases."""
 
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thorax.errors import InputError
 from thorax.figures import save_png
 from thorax.inference import probabilities
 from thorax.intensity import Window
@@ -111,7 +113,10 @@ class TrainingWatch:
 def _live_plots(folder: Path) -> Any:
     from dvclive import Live
 
-    live = Live(str(folder), dvcyaml=False, save_dvc_exp=False)
+    try:
+        live = Live(str(folder), dvcyaml=False, save_dvc_exp=False)
+    except sqlite3.OperationalError as error:  # of DVC's notes on files
+        raise InputError(f"cannot write {folder}: {error}; make room there") from error
     # It opens the repository around it, packs and all, and never closes it.
     if live._dvc_repo is not None:
         live._dvc_repo.close()
