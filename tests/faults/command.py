@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from . import damage, full_disks, kills, surroundings
+from . import crowds, damage, full_disks, kills, surroundings
 from .bench import make_bench
 from .fault import ALL, Fault, Outcome, attempt
 
 FAULTS: Mapping[str, Fault] = {
     fault.name: fault
-    for family in (kills, full_disks, damage, surroundings)
+    for family in (kills, full_disks, damage, surroundings, crowds)
     for fault in family.FAULTS
 }
 Table = dict[str, dict[str, Outcome]]

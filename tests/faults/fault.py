@@ -85,7 +85,11 @@ def judge(answer: Answer, trial: Trial) -> Outcome:
         return defect(f"hung: {last_lines(answer.said)}")
     if answer.status == 0:
         different = trial.differences()
-        return defect(f"wrong: {', '.join(different[:5])}") if different else Outcome("right")
+        return (
+            defect(f"wrong: {', '.join(different[:5])}")
+            if different
+            else Outcome("right", told(answer))
+        )
     if partial := trial.differences(finished=False):
         return defect(f"partial or wrong files: {', '.join(partial[:5])}")
     if answer.status < 0:
@@ -94,6 +98,11 @@ def judge(answer: Answer, trial: Trial) -> Outcome:
         return defect(f"traceback: {last_lines(answer.said)}")
     lines = LINE.findall(answer.said)
     return Outcome("line", lines[0]) if lines else defect(f"no line: {last_lines(answer.said)}")
+
+
+def told(answer: Answer) -> str:
+    """What a measurement told; nothing of a stage that ran as always."""
+    return answer.said if "\n" not in answer.said.strip() else ""
 
 
 def last_lines(said: str) -> str:
