@@ -67,6 +67,12 @@ def test_what_the_machine_refuses_is_one_line(number: int, advice: str) -> None:
     assert str(caught.value) == f"data/records/a.tfrecord: {os.strerror(number)}; {advice}"
 
 
+def test_without_a_name_the_temporary_folder_comes_to_mind() -> None:
+    line = r"^a file here or in the temporary folder \(TMPDIR\): No space left on device; make room"
+    with pytest.raises(InputError, match=line), in_one_line():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_worker_that_was_killed_is_one_line() -> None:
     line = "^a worker process was killed, .* what is done is kept$"
     with pytest.raises(InputError, match=line), in_one_line():

@@ -68,8 +68,8 @@ def in_one_line() -> Iterator[None]:
     except OSError as error:
         if not (advice := advice_on(error)):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        raise InputError(f"{where}{error.strerror}; {advice}") from error
+        where = error.filename or "a file here or in the temporary folder (TMPDIR)"
+        raise InputError(f"{where}: {error.strerror}; {advice}") from error
     except UnicodeEncodeError as error:
         if error.encoding.lower() in ("utf-8", "utf8"):
             raise
