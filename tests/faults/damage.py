@@ -76,7 +76,12 @@ def every_harm() -> list[Fault]:
         for name in names:
             stages.setdefault(name, []).append(stage)
     return [
-        Fault(f"{kind}-{Path(name).name}", partial(harmed, read=name, harm=harm), tuple(where))
+        Fault(
+            f"{kind}-{Path(name).name}",
+            partial(harmed, read=name, harm=harm),
+            tuple(where),
+            by_default=kind != "empty",
+        )
         for kind, harm in harms.items()
         for name, where in stages.items()
         if kind != "flip" or name.endswith(CHECKED)
