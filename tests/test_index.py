@@ -98,7 +98,7 @@ def test_an_index_below_a_file_is_missing(records: Path) -> None:
 )
 def test_a_damaged_index_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro --force prepare"):
+    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro -sf prepare"):
         load_index(tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_an_index_from_before_there_were_sites_is_refused(tmp_path: Path, index:
     content = json.loads((tmp_path / "index.json").read_text())
     del content["records"][0]["site"]
     (tmp_path / "index.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro --force prepare"):
+    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro -sf prepare"):
         load_index(tmp_path)
 
 

@@ -73,6 +73,24 @@ def test_a_file_that_is_cut_short_is_refused(path: Path, kept: float) -> None:
         load(path)
 
 
+def test_a_flipped_bit_in_a_weight_is_noticed(path: Path) -> None:
+    weight = onnx.ModelProto.FromString(path.read_bytes()).graph.initializer[0].raw_data
+    content = path.read_bytes()
+    assert content.count(weight) == 1
+    flipped = bytes([weight[0] ^ 1]) + weight[1:]
+    path.write_bytes(content.replace(weight, flipped))
+    with pytest.raises(InputError, match=r"model .* cannot be loaded: it is damaged; copy or exp"):
+        load(path)
+
+
+def test_a_model_without_a_digest_is_of_an_older_version(path: Path) -> None:
+    def forget(model: Any) -> None:
+        del model.metadata_props[0]
+
+    change(path, forget)
+    assert load(path).spec == SPEC
+
+
 def change(path: Path, how: Change) -> None:
     """Change a model file as anyone could."""
     model = onnx.ModelProto.FromString(path.read_bytes())
@@ -100,7 +118,7 @@ def outside(model: Any) -> None:
             lambda model: model.metadata_props.pop(), "holds no spec of thorax", id="no spec"
         ),
         pytest.param(
-            lambda model: setattr(model.metadata_props[0], "value", "{}"),
+            lambda model: setattr(model.metadata_props[1], "value", "{}"),
             "is damaged: key `format` is missing",
             id="an empty spec",
         ),

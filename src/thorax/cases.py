@@ -242,8 +242,20 @@ def _images(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = case_name(path)
+        _check_letters(path)
         if name in found:
             raise InputError(f"two files are named `{name}`: {found[name]} and {path}")
         if name is not None:
             found[name] = path
     return found
+
+
+def _check_letters(path: Path) -> None:
+    """Raise `InputError` for a name that is no text: neither JSON nor YAML can hold it."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the name of {str(path).encode('utf-8', 'backslashreplace').decode()} is not in "
+            "UTF-8; rename it, or set PYTHONUTF8=1 if it shows well elsewhere"
+        ) from None

@@ -1,7 +1,10 @@
 """The one error that a user can cause, and so must be able to read."""
 
+import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +13,22 @@ if TYPE_CHECKING:
 
 _RULE = "Input should be "
 _BRANCH = re.compile(r"\[|^constrained-")
+_ROOM = "make room there"
+_RIGHTS = "see who may read and write it"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "files may not grow so large here; see `ulimit -f` and the file system",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.ENOENT: "see whether it was moved or removed meanwhile, and run this again",
+    errno.EIO: "see whether the disk is sound, and run this again",
+    errno.ESTALE: "see whether the network drive is still there, and run this again",
+    errno.EMFILE: "too many files are open; raise `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine; close some programs",
+}
+"""What to do about what the machine refuses."""
 
 
 class InputError(ValueError):
@@ -18,6 +37,51 @@ class InputError(ValueError):
     The command line prints the message alone and exits with status 1. Everything else that is
     raised is a defect of the program and keeps its traceback.
     """
+
+
+def advice_on(error: OSError) -> str:
+    """What to do about an error of the machine; empty for one that is a defect of the program.
+
+    Example:
+        >>> advice_on(OSError(errno.ENOSPC, "No space left on device"))
+        'make room there'
+    """
+    return _ADVICE.get(error.errno or 0, "")
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Say in one line what the machine refuses: no room, no right, a file that is gone.
+
+    Raises:
+        InputError: Instead of such an `OSError`, of an executor whose worker was killed, or of a
+            text that the locale has no letters for.
+
+    Example:
+        >>> with in_one_line():
+        ...     raise OSError(errno.ENOSPC, "No space left on device", "data/records")
+        Traceback (most recent call last):
+        thorax.errors.InputError: data/records: No space left on device; make room there
+    """
+    try:
+        yield
+    except OSError as error:
+        if not (advice := advice_on(error)):
+            raise
+        where = error.filename or "a file here or in the temporary folder (TMPDIR)"
+        raise InputError(f"{where}: {error.strerror}; {advice}") from error
+    except UnicodeEncodeError as error:
+        if error.encoding.lower() in ("utf-8", "utf8"):
+            raise
+        raise InputError(
+            f"this locale has no letters beyond {error.encoding}, but a file name or a text has "
+            f"{error.object[error.start : error.end]!a}; set PYTHONUTF8=1 and run this again"
+        ) from error
+    except BrokenExecutor as error:
+        raise InputError(
+            "a worker process was killed, most often because memory ran out; close other programs "
+            "and run this again: what is done is kept"
+        ) from error
 
 
 def first_problem(error: "ValidationError") -> str:

@@ -101,7 +101,7 @@ def load_index(folder: Path) -> Index:
     except OSError:
         raise InputError(f"there is no {folder / NAME}; run `dvc repro prepare`") from None
     except ValidationError:
-        raise InputError(f"{folder / NAME} is damaged; run `dvc repro --force prepare`") from None
+        raise InputError(f"{folder / NAME} is damaged; run `dvc repro -sf prepare`") from None
 
 
 def file_sha256(path: Path) -> str:
@@ -132,7 +132,7 @@ def verify(folder: Path, entries: Iterable[RecordEntry]) -> list[Path]:
         if not path.is_file() or file_sha256(path) != entry.record_sha256:
             raise InputError(
                 f"record {path} is missing, cut short or damaged: its digest is not that of the "
-                "index; make it again with `dvc repro --force prepare`"
+                "index; make it again with `dvc repro -sf prepare`"
             )
         paths.append(path)
     return paths

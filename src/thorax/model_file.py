@@ -4,6 +4,7 @@ Nothing in it is run as code and nothing is fetched: a file that keeps its weigh
 asks for operators beyond ONNX's own, is refused.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from thorax.writing import whole_file
 
 KEY = "thorax"
 """Name of the spec among the metadata."""
+DIGEST = "thorax_sha256"
+"""Name of the digest of graph and spec; files of older versions have none."""
 LARGEST_BYTES = 2**31 - 1
 """What an ONNX file can hold."""
 
@@ -34,6 +37,7 @@ def write_model(path: Path, graph: bytes, spec: SegmenterSpec) -> None:
         raise InputError(f"a model file must end in .onnx, got {path}")
     model = onnx.ModelProto.FromString(graph)
     del model.metadata_props[:]
+    model.metadata_props.add(key=DIGEST, value=_digest(model.graph, spec_json(spec)))
     model.metadata_props.add(key=KEY, value=spec_json(spec))
     with whole_file(path) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
@@ -54,7 +58,16 @@ def read_model(path: Path) -> tuple[SegmenterSpec, bytes]:
     _check_contained(model, path)
     spec = parse_spec(notes[KEY], source=path)
     _check_shapes(model.graph, spec, path)
+    if notes.get(DIGEST) not in (None, _digest(model.graph, notes[KEY])):
+        raise InputError(f"model {path} cannot be loaded: it is damaged; copy or export it again")
     return spec, content
+
+
+def _digest(graph: Any, spec: str) -> str:
+    """Tells a changed bit, which most often only changes a weight."""
+    content = hashlib.sha256(graph.SerializeToString(deterministic=True))
+    content.update(spec.encode())
+    return content.hexdigest()
 
 
 def _content(path: Path) -> bytes:

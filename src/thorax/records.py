@@ -77,7 +77,7 @@ def read_record(path: Path) -> Canvases:
     return Canvases(np.stack(planes), np.stack(fractions))
 
 
-_AGAIN = "make it again with `dvc repro --force prepare`"
+_AGAIN = "make it again with `dvc repro -sf prepare`"
 
 
 def _framed(path: Path) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from thorax.memory import told_by_memory
 from thorax.optimizers import make_optimizer, steering
 from thorax.overlap import mean_defined
 from thorax.params import TrainParams
+from thorax.records import read_record
 from thorax.schedules import exhausted, halvings
 from thorax.validation import CaseDice, validate
 
@@ -177,7 +178,7 @@ def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Ro
         steered.factor.assign(0.5 ** halvings(history, patience=job.params.plateau))
     steered.norms.assign(0.0)
     started = time.monotonic()
-    with told_by_memory(job.batch):
+    with _told_by_records(job.source.paths), told_by_memory(job.batch):
         loss = model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
     seconds = time.monotonic() - started
     if not math.isfinite(loss):
@@ -192,6 +193,22 @@ def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Ro
         "gradient_norm": _number(steered.norms) / max(1, job.steps // job.params.accumulate),
     }
     return row, job.steps * job.batch / seconds
+
+
+@contextmanager
+def _told_by_records(paths: Sequence[Path]) -> Iterator[None]:
+    """Name the record that went or was damaged after the training began.
+
+    The backend says that something is wrong with its input, in many lines.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception:
+        for path in paths:
+            read_record(path)
+        raise
 
 
 def _mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> Row:

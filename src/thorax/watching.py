@@ -1,6 +1,7 @@
 """Telling people how a training goes: a line an epoch, live plots, pictures of watched cases."""
 
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,8 @@ def _live_plots(folder: Path) -> Any:
         raise InputError(
             f"live plots are kept beside a git commit, but git says: {error}; commit once first"
         ) from None
+    except sqlite3.OperationalError as error:  # of DVC's notes on files
+        raise InputError(f"cannot write {folder}: {error}; make room there") from error
     # It opens the repository around it, packs and all, and never closes it.
     if live._dvc_repo is not None:
         live._dvc_repo.close()

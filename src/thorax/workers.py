@@ -20,7 +20,16 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
     """
     _start_deaf_server()
     context = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(size, context, threadpool_limits, (1,))
+    return ProcessPoolExecutor(size, context, _limit_threads)
+
+
+def _limit_threads() -> None:
+    # Only libraries that are loaded are limited. Sums of several threads differ in the last bits,
+    # and so would records made from a program that had not imported both before.
+    import numpy as np  # noqa: F401
+    import scipy.linalg  # noqa: F401
+
+    threadpool_limits(1)
 
 
 def _start_deaf_server() -> None:

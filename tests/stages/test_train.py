@@ -120,7 +120,7 @@ def test_a_flipped_byte_in_a_record_stops_the_training(
     record.write_bytes(content)
     assert fails(main) == (
         "record data/records/anna-2.tfrecord is missing, cut short or damaged: its digest is not "
-        "that of the index; make it again with `dvc repro --force prepare`"
+        "that of the index; make it again with `dvc repro -sf prepare`"
     )
     assert not (project / "models").exists()
 

@@ -14,7 +14,7 @@ from thorax.cli.model import export, model
 from thorax.cli.predict import predict
 from thorax.cli.score import score
 from thorax.cli.view import view
-from thorax.errors import InputError
+from thorax.errors import InputError, in_one_line
 
 
 class _Group(click.Group):
@@ -22,7 +22,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with in_one_line():
+                return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from error
 

@@ -227,23 +227,29 @@ def _cell(path: Path, line: Mapping[str, str], name: str) -> float:
         return number(line[name])
     except ValueError:
         raise InputError(
-            f"{path}: `{name}` must be a number, got {line[name]!r}; make the file again with "
-            "`dvc repro --force`"
+            f"{path}: `{name}` must be a number, got {line[name]!r}; make the file again"
         ) from None
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    return _read(path, lambda text: list(csv.DictReader(text.splitlines())), [])
+    return _read(path, lambda text: list(csv.DictReader(_whole(text))), [])
 
 
 def _header(path: Path) -> list[str]:
-    return _read(path, lambda text: next(csv.reader(text.splitlines()), []), [])
+    return _read(path, lambda text: next(csv.reader(_whole(text)), []), [])
+
+
+def _whole(text: str) -> list[str]:
+    """Lines of a table; one that is cut short may end in the middle of a figure."""
+    if not text.endswith("\n"):
+        raise ValueError("it is cut short")
+    return text.splitlines()
 
 
 def _json(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = _read(path, json.loads, {})
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a mapping; make it again with `dvc repro --force`")
+        raise InputError(f"{path} must hold a mapping; make it again")
     return content
 
 

@@ -1,5 +1,8 @@
 """NRRD and MetaImage files, through SimpleITK."""
 
+import errno
+import os
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,9 @@ def write_image(path: Path, stored_mask: NDArray[Any], stored: Stored) -> None:
         path: Ends in ``.nrrd`` or ``.mha``.
         stored_mask: Voxels in the axis order of ``stored``.
         stored: Where they lie.
+
+    Raises:
+        OSError: The disk is full or broken.
     """
     lps = LPS_TO_RAS @ stored.affine
     spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
@@ -67,7 +73,13 @@ def write_image(path: Path, stored_mask: NDArray[Any], stored: Stored) -> None:
     image.SetSpacing(spacing_mm.tolist())
     image.SetDirection((lps[:3, :3] / spacing_mm).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    SimpleITK.WriteImage(image, str(path), useCompression=True)
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError:
+        # ITK tells its own source files, but not always the reason.
+        full = shutil.disk_usage(path.parent).free < stored_mask.nbytes
+        reason = errno.ENOSPC if full else errno.EIO
+        raise OSError(reason, os.strerror(reason), str(path)) from None
 
 
 def _header(path: Path) -> SimpleITK.ImageFileReader:

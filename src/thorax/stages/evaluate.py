@@ -17,7 +17,7 @@ from thorax.params import EvaluateParams, load_params
 from thorax.scans import Scan, case_name
 from thorax.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
 from thorax.scoring import Scored, measure_reliability, open_pair, score_pair
-from thorax.stages import DATA, PREDICTIONS, RECORDS, REPORTS, run, tell
+from thorax.stages import DATA, PREDICTIONS, RECORDS, REPORTS, made_by, run, tell
 from thorax.stages.maps import Certainty, map_path, read_certainty
 from thorax.tables import as_csv
 from thorax.writing import empty_folder, write_text
@@ -39,10 +39,10 @@ def main() -> None:
     scored, sure = Scored(), read_certainty()
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
-        one = score_case(
-            case, dataset, params.evaluate, ceiling=index.entry(name).ceiling, sure=sure
-        )
-        draw(case, dataset, one.whole)
+        ceiling = index.entry(name).ceiling
+        with made_by("predict", PREDICTIONS):
+            one = score_case(case, dataset, params.evaluate, ceiling=ceiling, sure=sure)
+            draw(case, dataset, one.whole)
         scored += one
     write_tables(scored, params.evaluate)
     tell(

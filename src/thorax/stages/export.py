@@ -1,13 +1,17 @@
 """Turn the trained network into the model file that `predict` runs."""
 
-from thorax.stages import MODEL_FILE, SEGMENTER, run, tell
+from thorax.stages import MODEL_FILE, SEGMENTER, made_by, run, tell
 
 
 def main() -> None:
     """Write `models/segmenter.onnx`, and see that both find the same voxels."""
     from thorax.exporting import export
+    from thorax.specs import SPEC
+    from thorax.trained import MODEL
 
-    tell(str(export(SEGMENTER, MODEL_FILE)))
+    with made_by("train", SEGMENTER / MODEL, SEGMENTER / SPEC):
+        exported = export(SEGMENTER, MODEL_FILE)
+    tell(str(exported))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from thorax.errors import InputError
 from thorax.stages import PREDICTIONS
 from thorax.tables import as_csv
 from thorax.writing import write_text
@@ -35,11 +36,22 @@ def write_certainty(rows: Iterable[tuple[str, str, float | None]]) -> None:
 
 
 def read_certainty() -> Certainty:
-    """Read what `write_certainty` wrote; nothing where there is no such file."""
+    """Read what `write_certainty` wrote; nothing where there is no such file.
+
+    Raises:
+        InputError: It is damaged.
+    """
     if not CERTAINTY.is_file():
         return {}
-    with CERTAINTY.open(encoding="utf-8", newline="") as stream:
+    try:
+        text = CERTAINTY.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its end is missing")
         return {
             (row["case"], row["region"]): float(row["certainty"] or math.nan)
-            for row in csv.DictReader(stream)
+            for row in csv.DictReader(text.splitlines())
         }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{CERTAINTY} is cut short or damaged; make it again with `dvc repro -sf predict`"
+        ) from error

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from thorax.cases import load_dataset
 from thorax.params import load_params
 from thorax.scans import Scan
-from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, run
+from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, made_by, run
 from thorax.stages.maps import map_path, write_certainty
 from thorax.writing import empty_folder
 
@@ -27,7 +27,8 @@ def main() -> None:
 
     params = load_params()
     dataset = load_dataset(DATA / params.dataset)
-    segmenter, threshold = Segmenter([load(MODEL_FILE)]), params.predict.threshold
+    with made_by("export", MODEL_FILE):
+        segmenter, threshold = Segmenter([load(MODEL_FILE)]), params.predict.threshold
     empty_folder(PREDICTIONS)
     names = segmenter.spec.provenance["split"]["test"]
     sure: list[tuple[str, str, float | None]] = []

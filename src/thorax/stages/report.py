@@ -13,11 +13,12 @@ from thorax.report.page import MOST_VIEWED, render
 from thorax.report.results import Places, gather, plain
 from thorax.report.summary import summarise
 from thorax.scans import Scan
-from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, REPORTS, run, tell
+from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, REPORTS, made_by, run, tell
 from thorax.viewer import Exhibit, fragment, make_exhibit
 from thorax.writing import write_text
 
 PAGE, TEXT = REPORTS / "report.html", REPORTS / "report.md"
+TRAINED = (REPORTS / "history.csv", REPORTS / "training.json")
 LOCK = Path("dvc.lock")
 MIB = 2**20
 
@@ -27,13 +28,15 @@ def main() -> None:
     params = load_params()
     folder = DATA / params.dataset
     dataset = load_dataset(folder)
-    results = gather(
-        Places(REPORTS, MODEL_FILE, LOCK),
-        params=params,
-        dataset=load_spec(folder / DATASET),
-        cases=dataset.cases,
-    )
-    exhibits = show(dataset, worst_first(results)[:MOST_VIEWED])
+    with made_by("evaluate", REPORTS), made_by("train", *TRAINED), made_by("export", MODEL_FILE):
+        results = gather(
+            Places(REPORTS, MODEL_FILE, LOCK),
+            params=params,
+            dataset=load_spec(folder / DATASET),
+            cases=dataset.cases,
+        )
+    with made_by("predict", PREDICTIONS):
+        exhibits = show(dataset, worst_first(results)[:MOST_VIEWED])
     viewer = fragment(exhibits) if exhibits else None
     write_text(PAGE, render(results, viewer, viewed=[exhibit.name for exhibit in exhibits]))
     write_text(TEXT, summarise(results))

@@ -1,0 +1,67 @@
+"""Files that cannot be written to their end: one line, and nothing half-written."""
+
+import os
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from thorax.errors import InputError
+from thorax.scans import Scan, mask_file, write_volume
+
+SMALL_FILES = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+import numpy as np
+from pathlib import Path
+from thorax.canvases import Canvases
+from thorax.records import write_record
+from thorax.stages import run
+
+planes = np.zeros((9, 32, 32), np.int16)
+canvases = Canvases(planes, np.zeros((9, 32, 32, 2), np.uint8))
+run(lambda: write_record(Path("a.tfrecord"), canvases))
+"""
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_record_that_finds_no_room_is_one_line(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", SMALL_FILES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stderr == (
+        "thorax: cannot write a.tfrecord: File too large; files may not grow so large here; see "
+        "`ulimit -f` and the file system\n"
+    )
+    assert answer.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("free", "reason"), [(10, "No space left"), (10**9, "Input/output error")])
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_what_itk_cannot_write_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, free: int, reason: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Exception thrown in SimpleITK ImageFileWriter_Execute:\nITK ERROR")
+
+    scan = tmp_path / "scan.nii"
+    write_volume(scan, np.zeros((4, 4, 4), np.int16), np.eye(4))
+    monkeypatch.setattr(SimpleITK, "WriteImage", refuse)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(free, 0, free))
+    path = tmp_path / f"mask{suffix}"
+    with (
+        pytest.raises(InputError, match=rf"^cannot write {path}: {reason}.*; \w+"),
+        mask_file(path, Scan(scan)) as writer,
+    ):
+        writer.write(0, np.zeros((4, 4, 4), np.uint8))
+    assert os.listdir(tmp_path) == ["scan.nii"]  # noqa: PTH208  # hidden files too

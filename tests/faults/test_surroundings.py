@@ -1,0 +1,92 @@
+"""Stages in odd surroundings: no home, no UTF-8 in the locale, odd names, links, folders full."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+NO_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+NO_HOME = {
+    "HOME": "/dev/null/home",
+    "XDG_CONFIG_HOME": "/dev/null/config",
+    "XDG_CACHE_HOME": "/dev/null/cache",
+}
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Return a project at an odd path; its cases have odd names, and its scans are links."""
+    root = tmp_path / "Grüße  an's 影像"
+    dataset, store = root / "data" / "lungenärzte", tmp_path / "store"
+    for folder in (dataset / "scans", dataset / "masks", store):
+        folder.mkdir(parents=True)
+    for name in ("größe 1", "größe 2", "肺"):
+        ct = np.full((8, 6, 3), 40, np.int16)
+        save(store / f"{name}.nii.gz", ct)
+        (dataset / "scans" / f"{name}.nii.gz").symlink_to(store / f"{name}.nii.gz")
+        save(dataset / "masks" / f"{name}.nii.gz", (ct > 0).astype(np.uint8))
+    spec = "# für alle\nregions: {lung: [1]}\ntitle: Lungenärzte\n"
+    (dataset / "dataset.yaml").write_text(spec, encoding="utf-8")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["dataset"], params["prepare"] = "lungenärzte", {"canvas": 8, "crop": "none"}
+    text = "# größer als nötig\n" + yaml.safe_dump(params, allow_unicode=True)
+    (root / "params.yaml").write_text(text, encoding="utf-8")
+    return root
+
+
+def save(path: Path, voxels: np.ndarray) -> None:
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([0.8, 0.8, 2.5, 1.0])), path)
+
+
+def prepare(root: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "thorax.stages.prepare"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_odd_names_links_and_no_home_do_no_harm(odd: Path) -> None:
+    answer = prepare(odd, {"PYTHONUTF8": "1", **NO_HOME})
+    assert answer.returncode == 0, answer.stderr
+    index = json.loads((odd / "data/records/index.json").read_text(encoding="utf-8"))
+    assert [entry["case"] for entry in index["records"]] == ["größe 1", "größe 2", "肺"]
+
+
+def test_a_locale_without_utf8_is_one_line_where_names_need_it(odd: Path) -> None:
+    answer = prepare(odd, NO_UTF8)
+    assert (answer.returncode, answer.stderr.splitlines()) == (
+        1,
+        [
+            "thorax: this locale has no letters beyond ascii, but a file name or a text has "
+            "'\\xe4'; set PYTHONUTF8=1 and run this again"
+        ],
+    )
+    (odd / "data/lungenärzte").rename(odd / "data/chests")
+    params = odd / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("lungenärzte", "chests"))
+    answer = prepare(odd, NO_UTF8)
+    assert answer.stderr.startswith("thorax: the name of data/chests/scans/gr\\udcc3\\udcb6\\udcc3")
+    assert answer.stderr.endswith("rename it, or set PYTHONUTF8=1 if it shows well elsewhere\n")
+
+
+def test_a_locale_without_utf8_does_no_harm_where_names_are_plain(odd: Path) -> None:
+    (odd / "data/lungenärzte").rename(odd / "data/chests")
+    params = odd / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("lungenärzte", "chests"))
+    for kind in ("scans", "masks"):
+        for number, path in enumerate(sorted((odd / "data/chests" / kind).iterdir())):
+            path.rename(path.with_name(f"{number}.nii.gz"))
+    answer = prepare(odd, NO_UTF8)
+    assert answer.returncode == 0, answer.stderr
