@@ -30,7 +30,7 @@ def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _cell(name) for name in names})
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 

@@ -16,6 +16,7 @@ from thorax.errors import InputError
 from thorax.model_file import read_model
 from thorax.params import Params
 from thorax.specs import SegmenterSpec
+from thorax.tables import plain_cell
 
 WORDS = ("case", "site", "region", "side")
 """Columns that hold no figure."""
@@ -190,7 +191,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         InputError: A cell that should hold a number does not.
     """
     for line in _lines(path):
-        words = {name: plain(line.get(name) or "") for name in WORDS}
+        words = {name: plain(plain_cell(line.get(name) or "")) for name in WORDS}
         figures = {name: _cell(path, line, name) for name in line if name and name not in WORDS}
         yield Row(figures=figures, **words)
 

@@ -6,6 +6,7 @@ pixels; ITK's GDCM does where pydicom has no decoder (JPEG Lossless).
 """
 
 import locale
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from thorax.scans.dicom_headers import (
     split_phases,
     without_copies,
 )
-from thorax.scans.stored import LPS_TO_RAS
+from thorax.scans.stored import LPS_TO_RAS, check_room, check_shape
 
 Stack = list[Slice]
 _LISTED = 8
@@ -59,6 +60,8 @@ class DicomSeries:
         self.affine: NDArray[np.float64] = LPS_TO_RAS @ layout.affine
         self.shape: tuple[int, ...] = (*volume[0].family.shape, len(volume))
         self.dtype = _dtype(volume)
+        check_shape(path, self.shape)
+        self._path = path
         self.notes: tuple[str, ...] = (
             *_unread(read),
             *_which(chosen, stacks),
@@ -69,6 +72,7 @@ class DicomSeries:
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """HU of the slices ``start..stop-1``, shape ``(columns, rows, stop - start)``."""
+        check_room(self._path, math.prod(self.shape[:2]) * (stop - start) * self.dtype.itemsize)
         block = np.empty((*self.shape[:2], stop - start), self.dtype, order="F")
         for index, each in enumerate(self.slices[start:stop]):
             block[:, :, index] = self._pixels(each).T

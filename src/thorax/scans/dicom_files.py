@@ -12,6 +12,8 @@ from thorax.scans.names import PREAMBLE, begins_as_dicom
 
 MOST_FILES = 100_000
 MOST_BYTES = 20 * 10**9
+LARGEST_ENTRY = 2**31
+"""Bytes of one file in a zip, which is unpacked in memory."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,13 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
         raise InputError(
             f"a zip of DICOM must unpack to at most {MOST_BYTES / 1e9:g} GB, but {path} would take "
             f"{size / 1e9:.1f} GB; unpack the series that you want and give its folder"
+        )
+    largest = max((entry.file_size for entry in entries), default=0)
+    if largest > LARGEST_ENTRY:
+        raise InputError(
+            f"a file in a zip of DICOM must unpack to at most {LARGEST_ENTRY / 2**30:g} GiB, but "
+            f"one in {path} would take {largest / 2**30:.1f} GiB; unpack the zip and give its "
+            "folder"
         )
     for entry in entries:
         if _leaves(entry.filename):

@@ -1,7 +1,14 @@
-"""NRRD and MetaImage files, through SimpleITK."""
+"""NRRD and MetaImage files, through SimpleITK.
 
+What ITK is given to read was looked at before: that the voxels are in the file, or in one other
+beside it, and that this one can hold as many as the header tells of.
+"""
+
+import math
+import re
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -10,7 +17,19 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from thorax.errors import InputError
-from thorax.scans.stored import LPS_TO_RAS, Stored, reading
+from thorax.scans.stored import (
+    LPS_TO_RAS,
+    Stored,
+    check_held,
+    check_room,
+    check_shape,
+    reading,
+)
+
+_LONGEST_HEADER = 2**20
+_WIDEST_BYTES = 8
+_LAST = "ElementDataFile"
+"""The field of a MetaImage after which the voxels begin."""
 
 
 class ItkFile:
@@ -20,12 +39,15 @@ class ItkFile:
         path: Ends in ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``.
 
     Raises:
-        InputError: The file is missing, or its header cannot be read.
+        InputError: The file is missing, its header cannot be read, its voxels lie elsewhere than
+            in it or in one file beside it, or are more than that file can hold.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with reading(path, _format_name(path)):
+            told = read_fields(path)
+            data = _data_file(path, told)
             header = _header(path)
         if header.GetNumberOfComponents() > 1:
             raise InputError(
@@ -36,6 +58,10 @@ class ItkFile:
         self.dtype = _numpy_type(header.GetPixelID())
         self.affine = _affine(header)
         self.notes = _notes(header)
+        self._bytes = math.prod(self.shape) * self.dtype.itemsize
+        check_shape(path, self.shape)
+        with reading(path, _format_name(path)):
+            _check_size(path, data, told, needed=self._bytes)
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis."""
@@ -43,8 +69,10 @@ class ItkFile:
 
     @cached_property
     def _voxels(self) -> NDArray[Any]:
+        check_room(self._path, 2 * self._bytes)
+        reader = _reader(self._path)
         try:
-            image = SimpleITK.ReadImage(str(self._path))
+            image = reader.Execute()
         except RuntimeError:
             raise InputError(
                 f"{self._path} is cut short or damaged, or the file of its voxels is missing; "
@@ -70,11 +98,18 @@ def write_image(path: Path, stored_mask: NDArray[Any], stored: Stored) -> None:
     SimpleITK.WriteImage(image, str(path), useCompression=True)
 
 
+def _reader(path: Path) -> SimpleITK.ImageFileReader:
+    """A reader of the format that the name tells of: ITK would try some twenty others, too."""
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if _format_name(path) == "NRRD" else "MetaImageIO")
+    reader.SetFileName(str(path))
+    return reader
+
+
 def _header(path: Path) -> SimpleITK.ImageFileReader:
     if not path.is_file():
         raise FileNotFoundError
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = _reader(path)
     try:
         reader.ReadImageInformation()
     except RuntimeError:
@@ -106,4 +141,72 @@ def _notes(header: SimpleITK.ImageFileReader) -> tuple[str, ...]:
 
 
 def _format_name(path: Path) -> str:
-    return "NRRD" if path.suffix in {".nrrd", ".nhdr"} else "MetaImage"
+    return "NRRD" if path.suffix.lower() in {".nrrd", ".nhdr"} else "MetaImage"
+
+
+def _data_file(path: Path, told: Mapping[str, str]) -> Path:
+    """The file that holds the voxels.
+
+    Raises:
+        InputError: It is not in the folder of the header, or there are several.
+    """
+    name = told.get("datafile", "") or told.get("elementdatafile", "local")
+    if name.lower() == "local":
+        return path
+    # Teem and MetaIO make names out of patterns, and take the lines after LIST for names.
+    if name.split()[0] == "LIST" or "%" in name:
+        raise InputError(
+            f"the voxels of a scan must be in one file, but {path} names several; join them"
+        )
+    if PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
+        raise InputError(
+            f"the voxels of a scan must be in the folder of its header, but {path} looks for them "
+            f"in {name!r}"
+        )
+    data = path.parent / name
+    if not data.is_file():
+        raise InputError(
+            f"{path} is cut short or damaged, or the file of its voxels is missing; "
+            "copy it again from its source"
+        )
+    return data
+
+
+def _check_size(path: Path, data: Path, told: Mapping[str, str], *, needed: int) -> None:
+    encoding = told.get("encoding", "").lower()
+    packed = encoding in {"gz", "gzip"} or told.get("compresseddata", "").lower() in {"true", "1"}
+    if encoding in {"txt", "text", "ascii"} or told.get("binarydata", "").lower() in {"false", "0"}:
+        needed //= _WIDEST_BYTES
+    check_held(path, needed, held=data.stat().st_size, packed=packed)
+    # MetaIO asks for as much memory as is said here.
+    stored = told.get("compresseddatasize", "0")
+    if not stored.isdecimal() or int(stored[:20]) > data.stat().st_size:
+        raise InputError(f"{path} is cut short or damaged; copy it again from its source")
+
+
+def read_fields(path: Path) -> dict[str, str]:
+    """The fields of a NRRD or MetaImage header, names in small letters without spaces.
+
+    Raises:
+        ImageFileError: There is no end to it, or one that ITK would not see.
+    """
+    if not path.is_file():
+        raise FileNotFoundError
+    fields: dict[str, str] = {}
+    with path.open("rb") as stream:
+        content = stream.read(_LONGEST_HEADER)
+    nrrd = content.startswith(b"NRRD")
+    for line in content.splitlines():
+        if nrrd and not line:
+            return fields
+        name, *value = re.split("[:=]", line.decode("latin-1"), maxsplit=1)
+        key = "".join(name.lower().split())
+        if value and not value[0].startswith("="):
+            fields.setdefault(key, value[0].strip())
+        if not nrrd and key == _LAST.lower():
+            if name.strip() != _LAST:
+                break
+            return fields
+    if nrrd and len(content) < _LONGEST_HEADER:
+        return fields
+    raise ImageFileError

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from thorax.stages import PREDICTIONS
-from thorax.tables import as_csv
+from thorax.tables import as_csv, plain_cell
 from thorax.writing import write_text
 
 CERTAINTY = PREDICTIONS / "certainty.csv"
@@ -40,6 +40,6 @@ def read_certainty() -> Certainty:
         return {}
     with CERTAINTY.open(encoding="utf-8", newline="") as stream:
         return {
-            (row["case"], row["region"]): float(row["certainty"] or math.nan)
+            (plain_cell(row["case"]), plain_cell(row["region"])): float(row["certainty"] or math.nan)
             for row in csv.DictReader(stream)
         }
