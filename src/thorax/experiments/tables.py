@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from thorax.overlap import mean_defined
+from thorax.tables import plain_cell
 
 Row = dict[str, Any]
 
