@@ -97,6 +97,10 @@ def _parsed(content: bytes, path: Path) -> Any:
     return model
 
 
+def _first(end: Any) -> Any:
+    return end.type.tensor_type.shape.dim[0]
+
+
 def _check_contained(model: Any, path: Path) -> None:
     """Refuse what would reach beyond the file, or holds less than it says."""
     graph = model.graph
@@ -184,6 +188,8 @@ def _check_shapes(graph: Any, spec: SegmenterSpec, path: Path) -> None:
         (graph.output, [*square, len(spec.regions)]),
     )
     for found, expected in ends:
+        if any(one.type.tensor_type.shape.dim[:1] and _first(one).dim_value for one in found):
+            raise InputError(f"model {path} cannot be loaded: it takes no stacks one by one")
         sides = [[side.dim_value for side in one.type.tensor_type.shape.dim[1:]] for one in found]
         if sides != [expected]:
             raise InputError(

@@ -226,7 +226,7 @@ def _read(path: Path, parse: Callable[[str], T], missing: T) -> T:
         return missing
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, csv.Error, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read: {reason}") from None
 

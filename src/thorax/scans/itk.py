@@ -27,6 +27,17 @@ from thorax.scans.stored import (
 )
 
 _LONGEST_HEADER = 2**20
+_LONGEST_NAME, _LONGEST_VALUE = 80, 2000
+_MOST_NUMBERS = 110
+_COUNTS = frozenset(("ndims", "dimension", "spacedimension"))
+_NUMERIC = frozenset(
+    "dimsize sizes elementspacing elementsize elementnumberofchannels offset position origin"
+    " transformmatrix rotation orientation centerofrotation headersize compresseddatasize spacings"
+    " spaceorigin spacedirections measurementframe thicknesses axismins axismaxs min max oldmin"
+    " oldmax lineskip byteskip elementmin elementmax elementtointensityfunctionslope"
+    " elementtointensityfunctionoffset sequenceid color id parentid".split()
+)
+_NUMBER = re.compile(r"([-+]?(\d{1,18}\.?\d{0,40}|\.\d{1,40})(e[-+]?\d{1,3})?|[-+]?nan|none)?", re.I)
 _WIDEST_BYTES = 8
 _LAST = "ElementDataFile"
 """The field of a MetaImage after which the voxels begin."""
@@ -131,8 +142,7 @@ def _numpy_type(pixel_id: int) -> np.dtype[Any]:
 
 
 def _notes(header: SimpleITK.ImageFileReader) -> tuple[str, ...]:
-    told = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
-    if told.get("ITK_InputFilterName") == "NrrdImageIO" and "NRRD_space" not in told:
+    if header.GetImageIO() == "NrrdImageIO" and not header.HasMetaDataKey("NRRD_space"):
         return (
             "the file does not say where left and front are; its axes were taken as x to the left, "
             "y to the back and z to the head",
@@ -184,6 +194,18 @@ def _check_size(path: Path, data: Path, told: Mapping[str, str], *, needed: int)
         raise InputError(f"{path} is cut short or damaged; copy it again from its source")
 
 
+def _is_sound(key: str, value: str) -> bool:
+    """Whether ITK can be given a field: it trusts numbers to be numbers, and few."""
+    if len(key) > _LONGEST_NAME or len(value) > _LONGEST_VALUE:
+        return False
+    if key in _COUNTS:
+        return bool(re.fullmatch(r"[1-9]|10", value))
+    if key not in _NUMERIC:
+        return True
+    words = re.split(r"[\s,()]+", value)
+    return len(words) <= _MOST_NUMBERS and all(map(_NUMBER.fullmatch, words))
+
+
 def read_fields(path: Path) -> dict[str, str]:
     """The fields of a NRRD or MetaImage header, names in small letters without spaces.
 
@@ -202,6 +224,8 @@ def read_fields(path: Path) -> dict[str, str]:
         name, *value = re.split("[:=]", line.decode("latin-1"), maxsplit=1)
         key = "".join(name.lower().split())
         if value and not value[0].startswith("="):
+            if not _is_sound(key, value[0].strip()):
+                break
             fields.setdefault(key, value[0].strip())
         if not nrrd and key == _LAST.lower():
             if name.strip() != _LAST:

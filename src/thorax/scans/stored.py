@@ -29,6 +29,9 @@ MOST_VOXELS = 2**33
 """In a scan: 2,048 planes of 2048×2048, which no clinical CT comes near."""
 MOST_UNPACKED = 1032
 """Bytes that a packed byte can stand for at most, in deflate."""
+FARTHEST_MM, SMALLEST_MM = 1e6, 1e-6
+"""Of positions and sizes of voxels; beyond them lies what a damaged header says."""
+_FLAT = 1e-6
 _SMALL_BYTES = 2**30
 _SHARE = 0.8
 
@@ -94,11 +97,21 @@ def check_stored(path: Path, stored: Stored) -> None:
         raise InputError(
             f"a scan must hold one number a voxel, but {path} holds {_kind(dtype)}; save it in grey"
         )
-    if min(shape) < 1 or not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+    if min(shape) < 1 or not _is_place(affine):
         raise InputError(
             f"{path} does not say where its voxels lie (shape {shape}, affine "
             f"{np.round(affine, 3).tolist()}); convert it again from its source"
         )
+
+
+def _is_place(affine: NDArray[np.float64]) -> bool:
+    """Whether an affine puts voxels of some size, neither flat nor needles, somewhere near."""
+    if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST_MM:
+        return False
+    sizes_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    if sizes_mm.min() < SMALLEST_MM:
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / sizes_mm)) > _FLAT)
 
 
 def check_shape(path: Path, shape: Sequence[int]) -> None:
