@@ -15,8 +15,8 @@ import nibabel
 import numpy as np
 import SimpleITK
 import yaml
-from pydicom.dataset import FileDataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from .mutations import Rng, mutate
 
@@ -120,10 +120,16 @@ def dicom_seeds() -> tuple[bytes, ...]:
     return tuple(_slice(syntax, frames) for syntax, frames in SLICES)
 
 
-SLICES = ((ExplicitVRLittleEndian, 1), (RLELossless, 1), (ExplicitVRLittleEndian, 3))
+SLICES = (
+    (ExplicitVRLittleEndian, 1),
+    (RLELossless, 1),
+    (JPEG2000Lossless, 1),
+    (JPEGLSLossless, 1),
+    (ExplicitVRLittleEndian, 3),
+)
 
 
-def _slice(syntax: str, frames: int) -> bytes:
+def _slice(syntax: str, frames: int, *, height_mm: int = 5) -> bytes:
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import CTImageStorage
 
@@ -132,11 +138,11 @@ def _slice(syntax: str, frames: int) -> bytes:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3.4"
     made = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     tags = {
-        "SOPClassUID": CTImageStorage, "SOPInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3",
+        "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"1.2.3.{height_mm}", "SeriesInstanceUID": "1.2.3",
         "StudyInstanceUID": "1.2", "SeriesNumber": 3, "Modality": "CT", "ImageType": ["ORIGINAL"],
-        "Rows": 6, "Columns": 8, "SamplesPerPixel": 1, "BitsAllocated": 16, "BitsStored": 16,
+        "Rows": 40, "Columns": 40, "SamplesPerPixel": 1, "BitsAllocated": 16, "BitsStored": 16,
         "HighBit": 15, "PixelRepresentation": 1, "PhotometricInterpretation": "MONOCHROME2",
-        "ImagePositionPatient": [0, 0, 5], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [0, 0, height_mm], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
         "PixelSpacing": [0.8, 0.8], "SliceThickness": 2.5, "RescaleSlope": 1,
         "RescaleIntercept": -1024, "PatientName": "DOE^JANE",
     }  # fmt: skip
@@ -144,7 +150,10 @@ def _slice(syntax: str, frames: int) -> bytes:
         setattr(made, name, value)
     if frames > 1:
         made.NumberOfFrames = frames
-    made.PixelData = np.tile(_voxels()[:, :, 0].T, (frames, 1, 1)).tobytes()
+        del made.ImagePositionPatient
+        made.SeriesInstanceUID = "1.2.9"
+        made.PerFrameFunctionalGroupsSequence = [_frame(number) for number in range(frames)]
+    made.PixelData = np.tile(np.arange(1600, dtype=np.int16), frames).tobytes()
     if syntax != ExplicitVRLittleEndian:
         made.compress(syntax)
     stream = io.BytesIO()
@@ -152,10 +161,15 @@ def _slice(syntax: str, frames: int) -> bytes:
     return stream.getvalue()
 
 
+def _frame(number: int) -> Dataset:
+    place, groups = Dataset(), Dataset()
+    place.ImagePositionPatient = [0, 0, 2 * number]
+    groups.PlanePositionSequence = [place]
+    return groups
+
+
 def _second_slice() -> Mapping[str, bytes]:
-    first, second = b"\x05\x00", b"\x07\x00"
-    whole = dicom_seeds()[0].replace(b"1.2.3.4", b"1.2.3.5")
-    return {"other.dcm": whole.replace(b"0\\0\\5", b"0\\0\\7"), "n.txt": first + second}
+    return {"other.dcm": _slice(ExplicitVRLittleEndian, 1, height_mm=7), "n.txt": b"a note"}
 
 
 @cache
@@ -276,7 +290,8 @@ def _change_attribute(model: Any, rng: Rng) -> None:
 def _change_wiring(model: Any, rng: Rng) -> None:
     nodes = model.graph.node
     one, other = (nodes[rng.integers(len(nodes))] for _ in range(2))
-    one.input[0] = other.output[0]
+    if one.input and other.output:
+        one.input[0] = other.output[0]
 
 
 def _change_node(model: Any, rng: Rng) -> None:
@@ -455,7 +470,7 @@ READERS = {
     "nifti-gz": Reader("scan.nii.gz", _gzipped, read_scan, _in_gzip),
     "nrrd": Reader("scan.nrrd", nrrd_seeds, read_scan, beside=_raw),
     "mha": Reader("scan.mha", mha_seeds, read_scan, beside=_raw),
-    "dicom": Reader("a.dcm", dicom_seeds, read_series, beside=_second_slice),
+    "dicom": Reader("a.dcm", dicom_seeds, read_series),
     "zip": Reader("scan.zip", zip_seeds, read_scan, _in_zip),
     "record": Reader("a.tfrecord", record_seeds, read_records, _in_frame),
     "onnx": Reader("model.onnx", model_seeds, run_model, _in_model),

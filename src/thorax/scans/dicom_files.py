@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -84,7 +85,7 @@ def _in_zip(path: Path) -> list[Part]:
         _check_entries(entries, path)
         parts = [_packed(packed, entry, path) for entry in entries]
         return [part for part in parts if looks_like_dicom(part)]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError):
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
 
 

@@ -225,11 +225,11 @@ def read_fields(path: Path) -> dict[str, str]:
         key = "".join(name.lower().split())
         if value and not value[0].startswith("="):
             if not _is_sound(key, value[0].strip()):
-                break
+                raise ImageFileError
             fields.setdefault(key, value[0].strip())
         if not nrrd and key == _LAST.lower():
             if name.strip() != _LAST:
-                break
+                raise ImageFileError
             return fields
     if nrrd and len(content) < _LONGEST_HEADER:
         return fields
