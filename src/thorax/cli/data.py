@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from thorax.cli.options import FOLDER
+from thorax.cli.options import FOLDER, say
 
 
 @click.group()
@@ -64,8 +64,8 @@ def add(
         **{key: text for key, text in about.items() if text},
     )
     added = add_study(folder, root=Path(), name=name, spec=spec)
-    click.echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
-    click.echo(f"dvc exp run -S dataset={name}")
+    say(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
+    say(f"dvc exp run -S dataset={name}")
 
 
 @data.command("list")
@@ -80,10 +80,10 @@ def list_() -> None:
 
     studies = list_studies(Path())
     if not studies:
-        click.echo("no dataset is under data/; run this in the folder of a project", err=True)
+        say("no dataset is under data/; run this in the folder of a project", err=True)
     for study in studies:
         cases = "no data yet" if study.cases is None else f"{study.cases} cases"
         regions = ", ".join(study.regions)
-        click.echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
+        say(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
         if study.problem:
-            click.echo(f"{'':<16} {study.problem}")
+            say(f"{'':<16} {study.problem}")

@@ -1,6 +1,7 @@
 """Where DICOM files come from: a folder, the folder of one file, or a zip that stays packed."""
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -11,6 +12,11 @@ from typing import IO
 from thorax.errors import InputError
 from thorax.scans.names import PREAMBLE, begins_as_dicom
 
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError),
+    *(RuntimeError, ValueError, LookupError),
+)
+"""What zipfile raises over an archive that is cut short, damaged or made up."""
 MOST_FILES = 100_000
 MOST_BYTES = 20 * 10**9
 LARGEST_ENTRY = 2**31
@@ -81,11 +87,13 @@ def _part(path: Path) -> Part:
 def _in_zip(path: Path) -> list[Part]:
     try:
         packed = zipfile.ZipFile(path)
-        entries = [entry for entry in packed.infolist() if not entry.is_dir()]
+        entries = [each for each in packed.infolist() if each.filename and not each.is_dir()]
         _check_entries(entries, path)
         parts = [_packed(packed, entry, path) for entry in entries]
         return [part for part in parts if looks_like_dicom(part)]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError):
+    except InputError:
+        raise
+    except _DAMAGE:
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
 
 

@@ -28,6 +28,8 @@ from thorax.scans.stored import (
 
 _LONGEST_HEADER = 2**20
 _LONGEST_NAME, _LONGEST_VALUE = 80, 2000
+_LONGEST_WORDS = 200
+_FREE = frozenset(("content", "comment"))
 _MOST_NUMBERS = 110
 _COUNTS = frozenset(("ndims", "dimension", "spacedimension"))
 _NUMERIC = frozenset(
@@ -160,7 +162,9 @@ def _data_file(path: Path, told: Mapping[str, str]) -> Path:
     Raises:
         InputError: It is not in the folder of the header, or there are several.
     """
-    name = told.get("datafile", "") or told.get("elementdatafile", "local")
+    name = told.get("datafile", told.get("elementdatafile", "local"))
+    if not name:
+        raise ImageFileError
     if name.lower() == "local":
         return path
     # Teem and MetaIO make names out of patterns, and take the lines after LIST for names.
@@ -201,7 +205,8 @@ def _is_sound(key: str, value: str) -> bool:
     if key in _COUNTS:
         return bool(re.fullmatch(r"[1-9]|10", value))
     if key not in _NUMERIC:
-        return True
+        # Teem quotes what it cannot use, and has room for some 250 letters of it.
+        return key in _FREE or len(value) <= _LONGEST_WORDS
     words = re.split(r"[\s,()]+", value)
     return len(words) <= _MOST_NUMBERS and all(map(_NUMBER.fullmatch, words))
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from thorax.errors import InputError
+from thorax.errors import InputError, printable
 
 DATA = Path("data")
 RECORDS = DATA / "records"
@@ -43,4 +43,5 @@ def run(main: Callable[[], None]) -> None:
 
 def tell(text: str) -> None:
     """Say something to whoever watches the stage; results go to files."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    shown = "\n".join(map(printable, text.split("\n")))
+    print(shown, file=sys.stderr, flush=True)  # noqa: T201
