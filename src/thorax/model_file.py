@@ -188,7 +188,10 @@ def _check_shapes(graph: Any, spec: SegmenterSpec, path: Path) -> None:
         (graph.output, [*square, len(spec.regions)]),
     )
     for found, expected in ends:
-        if any(one.type.tensor_type.shape.dim[:1] and _first(one).HasField("dim_value") for one in found):
+        if any(
+            one.type.tensor_type.shape.dim[:1] and _first(one).HasField("dim_value")
+            for one in found
+        ):
             raise InputError(f"model {path} cannot be loaded: it takes no stacks one by one")
         sides = [[side.dim_value for side in one.type.tensor_type.shape.dim[1:]] for one in found]
         if sides != [expected]:

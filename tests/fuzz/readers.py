@@ -346,7 +346,10 @@ def _params_seeds() -> tuple[bytes, ...]:
 
 
 def _score_seeds() -> tuple[bytes, ...]:
-    return b"case,site,region,dice\na,x,lung,0.9\nb,y,lung,\n", b'case,region,nsd\n"a ""b""",l,1e3\n'
+    return (
+        b"case,site,region,dice\na,x,lung,0.9\nb,y,lung,\n",
+        b'case,region,nsd\n"a ""b""",l,1e3\n',
+    )
 
 
 def _pair_seeds() -> tuple[bytes, ...]:

@@ -99,13 +99,17 @@ def _line(process: "subprocess.Popen[bytes]", seconds: float) -> str | None:
 
 def main() -> int:
     """Fuzz the readers that are asked for, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=1000, help="files for each reader [1000]")
     parser.add_argument("--reader", default=",".join(READERS), help="which, with commas [all]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that were findings")
     asked = parser.parse_args()
-    print(f"{'reader':10} {'runs':>7} {'seconds':>8} {'runs/s':>7} {'ok':>7} {'refused':>8} findings")
+    print(
+        f"{'reader':10} {'runs':>7} {'seconds':>8} {'runs/s':>7} {'ok':>7} {'refused':>8} findings"
+    )
     found = 0
     for name in asked.reader.split(","):
         tally = fuzz(name, seed=asked.seed, runs=asked.runs)

@@ -43,7 +43,13 @@ def read_scores(text: str, varied: Mapping[str, Any]) -> list[Row]:
         {'fold': 2, 'case': 'ann', 'region': 'scar', 'dice': nan}
     """
     return [
-        {**varied, **{key: plain_cell(cell) if key in _NAMES else _number(cell) for key, cell in row.items()}}
+        {
+            **varied,
+            **{
+                key: plain_cell(cell) if key in _NAMES else _number(cell)
+                for key, cell in row.items()
+            },
+        }
         for row in csv.DictReader(text.splitlines())
     ]
 

@@ -109,7 +109,6 @@ class DicomSeries:
             )
         return np.rint(pixels) if self.dtype.kind == "i" else pixels
 
-
     def _check_stream(self, each: Slice) -> None:
         """Raise `ValueError` for pixels that unpack to another size than the header tells of."""
         if each.syntax in UNPACKED or each.part.name in self._looked_at:

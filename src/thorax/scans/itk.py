@@ -39,7 +39,9 @@ _NUMERIC = frozenset(
     " oldmax lineskip byteskip elementmin elementmax elementtointensityfunctionslope"
     " elementtointensityfunctionoffset sequenceid color id parentid".split()
 )
-_NUMBER = re.compile(r"([-+]?(\d{1,18}\.?\d{0,40}|\.\d{1,40})(e[-+]?\d{1,3})?|[-+]?nan|none)?", re.I)
+_NUMBER = re.compile(
+    r"([-+]?(\d{1,18}\.?\d{0,40}|\.\d{1,40})(e[-+]?\d{1,3})?|[-+]?nan|none)?", re.I
+)
 _WIDEST_BYTES = 8
 _LAST = "ElementDataFile"
 """The field of a MetaImage after which the voxels begin."""

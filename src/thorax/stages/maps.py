@@ -40,6 +40,8 @@ def read_certainty() -> Certainty:
         return {}
     with CERTAINTY.open(encoding="utf-8", newline="") as stream:
         return {
-            (plain_cell(row["case"]), plain_cell(row["region"])): float(row["certainty"] or math.nan)
+            (plain_cell(row["case"]), plain_cell(row["region"])): float(
+                row["certainty"] or math.nan
+            )
             for row in csv.DictReader(stream)
         }
