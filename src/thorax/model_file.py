@@ -22,11 +22,60 @@ LARGEST_BYTES = 2**31 - 1
 MOST_VALUES = 2**31
 """Numbers that the operators give for one stack, all together; the default network: 2**24."""
 OPERATORS = frozenset(
-    "Add AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvTranspose Div Dropout"
-    " Exp Flatten Gather Gemm GlobalAveragePool HardSigmoid Identity InstanceNormalization"
-    " LayerNormalization LeakyRelu Log MatMul Max MaxPool Min Mul Neg Pad Pow PRelu Reciprocal"
-    " ReduceMean ReduceSum ReduceSumSquare Relu Reshape Resize Shape Sigmoid Slice Softmax"
-    " Softplus Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Upsample".split()
+    [
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Constant",
+        "Conv",
+        "ConvTranspose",
+        "Div",
+        "Dropout",
+        "Exp",
+        "Flatten",
+        "Gather",
+        "Gemm",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "Identity",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Log",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mul",
+        "Neg",
+        "Pad",
+        "Pow",
+        "PRelu",
+        "Reciprocal",
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Shape",
+        "Sigmoid",
+        "Slice",
+        "Softmax",
+        "Softplus",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Transpose",
+        "Unsqueeze",
+        "Upsample",
+    ]
 )
 """Of which a network can be made: what our own are made of, and their like."""
 

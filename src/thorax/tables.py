@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-
 _FORMULA = frozenset("=+-@\t\r")
 """What a formula begins with, in the spreadsheets in use."""
 

@@ -20,7 +20,8 @@ NUMBERS = (
     b"9" * 5000,
 )  # fmt: skip
 TOKENS = (
-    b"../../../etc/passwd", b"/dev/zero", b"%s%s%n", b"LIST", b"LOCAL", b"\x00", b"\n", b"*a", b"&a ",
+    b"../../../etc/passwd", b"/dev/zero", b"%s%s%n", b"LIST", b"LOCAL", b"\x00", b"\n", b"*a",
+    b"&a ",
     b"!!python/object/apply:os.system [id]", b"[" * 400, b"{" * 400, b'"', b"'", b": ", b"- ", b",",
     b"2020-99-99", b"\xff\xfe", b"\xed\xa0\x80", b"=1+1", b"<script>",
 )  # fmt: skip

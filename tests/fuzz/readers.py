@@ -138,7 +138,8 @@ def _slice(syntax: str, frames: int, *, height_mm: int = 5) -> bytes:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3.4"
     made = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     tags = {
-        "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"1.2.3.{height_mm}", "SeriesInstanceUID": "1.2.3",
+        "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"1.2.3.{height_mm}",
+        "SeriesInstanceUID": "1.2.3",
         "StudyInstanceUID": "1.2", "SeriesNumber": 3, "Modality": "CT", "ImageType": ["ORIGINAL"],
         "Rows": 40, "Columns": 40, "SamplesPerPixel": 1, "BitsAllocated": 16, "BitsStored": 16,
         "HighBit": 15, "PixelRepresentation": 1, "PhotometricInterpretation": "MONOCHROME2",
@@ -255,7 +256,8 @@ def _spec() -> Any:
 
 
 OPERATORS = (
-    "Resize", "Pad", "ConvTranspose", "MaxPool", "Reshape", "Concat", "If", "Loop", "Tile", "Expand",
+    "Resize", "Pad", "ConvTranspose", "MaxPool", "Reshape", "Concat", "If", "Loop", "Tile",
+    "Expand",
     "ConstantOfShape", "Shape", "Gather", "Cast", "Upsample", "Add", "Constant", "MatMul",
 )  # fmt: skip
 

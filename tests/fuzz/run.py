@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """Damaged files by the thousand, for every reader: each must be read or refused in one line.
 
     python tests/fuzz/run.py --runs 1000 --reader nifti,nrrd --seed 1 --keep findings

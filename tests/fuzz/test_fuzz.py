@@ -1,4 +1,4 @@
-"""A handful of damaged files for each reader, the same each time; `run.py` does it by the thousand."""
+"""A few damaged files for each reader, the same each time; `run.py` makes them by the thousand."""
 
 import pytest
 

@@ -16,7 +16,6 @@ from thorax.errors import InputError
 from thorax.inference import probabilities
 from thorax.intensity import Window
 
-
 LARGEST_BYTES = 2**31
 """Of the weights of a network."""
 LARGEST_NUMBER = 4096
@@ -24,10 +23,32 @@ LARGEST_NUMBER = 4096
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _LARGEST_CONFIG = 2**24
 _LAYERS = frozenset(
-    "Activation Add AveragePooling2D BatchNormalization Concatenate Conv2D Conv2DTranspose"
-    " DepthwiseConv2D Dropout GlobalAveragePooling2D GroupNormalization InputLayer"
-    " LayerNormalization LeakyReLU MaxPooling2D Multiply PReLU ReLU Reshape SeparableConv2D"
-    " SpatialDropout2D Subtract UpSampling2D ZeroPadding2D".split()
+    [
+        "Activation",
+        "Add",
+        "AveragePooling2D",
+        "BatchNormalization",
+        "Concatenate",
+        "Conv2D",
+        "Conv2DTranspose",
+        "DepthwiseConv2D",
+        "Dropout",
+        "GlobalAveragePooling2D",
+        "GroupNormalization",
+        "InputLayer",
+        "LayerNormalization",
+        "LeakyReLU",
+        "MaxPooling2D",
+        "Multiply",
+        "PReLU",
+        "ReLU",
+        "Reshape",
+        "SeparableConv2D",
+        "SpatialDropout2D",
+        "Subtract",
+        "UpSampling2D",
+        "ZeroPadding2D",
+    ]
 )
 _MODULES = frozenset(("keras", "keras.initializers", "keras.regularizers", "keras.constraints"))
 _MODELS = frozenset(("Functional", "Sequential"))

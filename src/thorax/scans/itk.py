@@ -33,11 +33,43 @@ _FREE = frozenset(("content", "comment"))
 _MOST_NUMBERS = 110
 _COUNTS = frozenset(("ndims", "dimension", "spacedimension"))
 _NUMERIC = frozenset(
-    "dimsize sizes elementspacing elementsize elementnumberofchannels offset position origin"
-    " transformmatrix rotation orientation centerofrotation headersize compresseddatasize spacings"
-    " spaceorigin spacedirections measurementframe thicknesses axismins axismaxs min max oldmin"
-    " oldmax lineskip byteskip elementmin elementmax elementtointensityfunctionslope"
-    " elementtointensityfunctionoffset sequenceid color id parentid".split()
+    [
+        "dimsize",
+        "sizes",
+        "elementspacing",
+        "elementsize",
+        "elementnumberofchannels",
+        "offset",
+        "position",
+        "origin",
+        "transformmatrix",
+        "rotation",
+        "orientation",
+        "centerofrotation",
+        "headersize",
+        "compresseddatasize",
+        "spacings",
+        "spaceorigin",
+        "spacedirections",
+        "measurementframe",
+        "thicknesses",
+        "axismins",
+        "axismaxs",
+        "min",
+        "max",
+        "oldmin",
+        "oldmax",
+        "lineskip",
+        "byteskip",
+        "elementmin",
+        "elementmax",
+        "elementtointensityfunctionslope",
+        "elementtointensityfunctionoffset",
+        "sequenceid",
+        "color",
+        "id",
+        "parentid",
+    ]
 )
 _NUMBER = re.compile(
     r"([-+]?(\d{1,18}\.?\d{0,40}|\.\d{1,40})(e[-+]?\d{1,3})?|[-+]?nan|none)?", re.I
@@ -221,23 +253,26 @@ def read_fields(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise FileNotFoundError
-    fields: dict[str, str] = {}
     with path.open("rb") as stream:
         content = stream.read(_LONGEST_HEADER)
     nrrd = content.startswith(b"NRRD")
+    fields: dict[str, str] = {}
     for line in content.splitlines():
         if nrrd and not line:
             return fields
         name, *value = re.split("[:=]", line.decode("latin-1"), maxsplit=1)
-        key = "".join(name.lower().split())
         if value and not value[0].startswith("="):
-            if not _is_sound(key, value[0].strip()):
-                raise ImageFileError
-            fields.setdefault(key, value[0].strip())
-        if not nrrd and key == _LAST.lower():
-            if name.strip() != _LAST:
-                raise ImageFileError
+            _add(fields, name, value[0].strip())
+        if not nrrd and _LAST.lower() in fields:
             return fields
     if nrrd and len(content) < _LONGEST_HEADER:
         return fields
     raise ImageFileError
+
+
+def _add(fields: dict[str, str], name: str, value: str) -> None:
+    key = "".join(name.lower().split())
+    # MetaIO knows its last field by this spelling alone.
+    if not _is_sound(key, value) or (key == _LAST.lower() and name.strip() != _LAST):
+        raise ImageFileError
+    fields.setdefault(key, value)

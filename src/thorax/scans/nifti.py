@@ -37,7 +37,8 @@ class NiftiFile:
     """A NIfTI file, or one of the formats before it that nibabel knows.
 
     Extensions of the header are passed over: they may be of any size and hold anything, also a
-    DICOM header with the names of patients. Gzip is undone by ISA-L, which takes half the time of zlib and looks at the checksum too.
+    DICOM header with the names of patients. Gzip is undone by ISA-L, which takes half the time of
+    zlib and looks at the checksum too.
 
     Args:
         path: The file.
@@ -99,7 +100,7 @@ class NiftiFile:
 
 class _NoExtensions(nibabel.nifti1.Nifti1Extensions):  # type: ignore[misc]
     @classmethod
-    def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> "_NoExtensions":  # noqa: ARG003
+    def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> "_NoExtensions":
         return cls()
 
 
