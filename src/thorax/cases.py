@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from thorax.errors import InputError, first_problem
 from thorax.intensity import Domain, parse_intensity
+from thorax.params import read_yaml
 from thorax.regions import Regions
 from thorax.scans import case_name
 from thorax.writing import write_text
@@ -186,12 +187,9 @@ def load_spec(path: Path) -> DatasetSpec:
         InputError: It is missing, no YAML, or a key is unknown, missing or of the wrong type.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return TypeAdapter(DatasetSpec).validate_python(content)
+        return TypeAdapter(DatasetSpec).validate_python(read_yaml(path))
     except OSError:
         raise InputError(f"there is no {path}; `thorax data add` writes one") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error)}") from None
 

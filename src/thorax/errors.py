@@ -29,6 +29,10 @@ _ADVICE = {
     errno.ENFILE: "too many files are open on this machine; close some programs",
 }
 """What to do about what the machine refuses."""
+# C0 and C1, of which terminals take commands; line breaks of all kinds; marks that turn writing.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class InputError(ValueError):
@@ -36,7 +40,28 @@ class InputError(ValueError):
 
     The command line prints the message alone and exits with status 1. Everything else that is
     raised is a defect of the program and keeps its traceback.
+
+    What file names and headers brought along cannot steer the terminal: see `printable`.
+
+    Args:
+        message: The rule, the value, what to do.
+        more: Further lines, where several things are wrong at once.
     """
+
+    def __init__(self, message: str, *more: str) -> None:
+        super().__init__("\n  ".join(map(printable, (message, *more))))
+
+
+def printable(text: str) -> str:
+    r"""Text that stays one line and steers no terminal, control characters as their escapes.
+
+    Names of files and what headers say may hold anything; see them as they are, harm none.
+
+    Example:
+        >>> print(printable("a\x1b[2Jb.nii"))
+        a\x1b[2Jb.nii
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def advice_on(error: OSError) -> str:

@@ -145,7 +145,7 @@ def _show(axes: Axes, cut: NDArray[Any], view: View, extent: Extent) -> None:
     axes.invert_xaxis()
     axes.autoscale(False)
     axes.set_axis_off()
-    axes.set_title(view.name, color="white", fontsize=11)
+    axes.set_title(view.name, color="white", fontsize=11, parse_math=False)
     name_sides(axes, view.sides)
 
 
@@ -193,11 +193,14 @@ def explain(figure: Figure, regions: Iterable[str], masks: Collection[str], *, t
         for region, colour in zip(regions, COLOURS, strict=False)
         for name, style in zip(masks, STYLES, strict=False)
     ]
-    figure.legend(
+    legend = figure.legend(
         handles=lines,
         loc="outside lower center",
         ncols=len(lines),
         frameon=False,
         labelcolor="white",
     )
-    figure.suptitle(title, color="white", fontsize=12)
+    heading = figure.suptitle(title, color="white", fontsize=12)
+    # Names may hold what would be a formula.
+    for text in (heading, *legend.get_texts()):
+        text.set_parse_math(False)

@@ -254,6 +254,8 @@ def _pairs(table: Path) -> Iterator[Job]:
             raise InputError(
                 f"{table} must have the columns scan,mask, but line {number} lacks one of them"
             )
+        if "\0" in scan + mask:
+            raise InputError(f"{table} must name files, but line {number} holds a null byte")
         check_name(table.parent / mask)
         yield Job(scan, table.parent / scan, table.parent / mask)
 

@@ -181,7 +181,7 @@ def _rows_of(path: Path) -> list[Row]:
         return TypeAdapter(list[Row]).validate_python(json.loads(path.read_bytes()))
     except ValidationError as error:
         problem = first_problem(error)
-    except ValueError:  # no JSON, or no UTF-8
+    except (ValueError, RecursionError):  # no JSON, or no UTF-8
         problem = "it is damaged, or no JSON"
     raise InputError(
         f"{path} cannot be read as the manifest of a batch ({problem}); rename it, or choose "
@@ -196,7 +196,7 @@ def _logged(log: Path) -> Iterator[Row]:
     for line in text.splitlines():
         try:
             yield row_of.validate_python(json.loads(line))
-        except ValueError:  # that of pydantic is one
+        except (ValueError, RecursionError):  # that of pydantic is one
             continue
 
 

@@ -1,6 +1,7 @@
 """The knobs of the pipeline: `params.yaml`, typed and checked; it alone holds the defaults."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,10 @@ def _rising(window: tuple[float, float]) -> tuple[float, float]:
 HuRange = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 PATH = Path("params.yaml")
+LARGEST_YAML_BYTES = 2**20
+"""Of a settings file; none that people write comes near."""
+MOST_VALUES = 100_000
+"""In a settings file, those that aliases stand for counted each time."""
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -201,12 +206,62 @@ def load_params(path: Path = PATH) -> Params:
             wrong type or is out of range; where names are to be chosen from, they are listed.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     return check_params(content, source=str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a small YAML file of plain values; it can neither name code nor unfold without end.
+
+    Raises:
+        InputError: It is no YAML, or too large, also after its aliases are written out.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(LARGEST_YAML_BYTES + 1)
+    if len(content) > LARGEST_YAML_BYTES:
+        raise InputError(
+            f"a settings file must have at most {LARGEST_YAML_BYTES:,} bytes, but {path} has more"
+        )
+    try:
+        return parse_yaml(content.decode("utf-8"))
+    # Besides its own errors, yaml lets through those of int, float and datetime.
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """The plain values of a YAML text.
+
+    Raises:
+        ValueError: Keys are no texts or numbers, or there are too many values.
+        yaml.YAMLError: It is no YAML, or asks for more than plain values.
+
+    Example:
+        >>> parse_yaml("lung: [1, 2]")
+        {'lung': [1, 2]}
+    """
+    content = yaml.safe_load(text)
+    waiting, count = [content], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise ValueError(f"it unfolds to more than {MOST_VALUES:,} values")
+        if isinstance(value, dict):
+            _check_keys(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list | set | tuple):
+            waiting.extend(value)
+    return content
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    for key in keys:
+        if not isinstance(key, str | int | float | None):
+            raise ValueError(f"a key must be a text or a number, got {key!r:.60}")
 
 
 def check_params(content: Any, *, source: str) -> Params:

@@ -66,15 +66,21 @@ def read_record(path: Path) -> Canvases:
             shape = tuple(feature["shape"].int64_list.value)
             plane = np.frombuffer(feature["planes"].bytes_list.value[0], "<i2")
             fraction = np.frombuffer(feature["fractions"].bytes_list.value[0], np.uint8)
+            _check_shape(shape)
             planes.append(plane.reshape(shape[:2]))
             fractions.append(fraction.reshape(shape))
-        except (DecodeError, IndexError, ValueError):
+        except (DecodeError, IndexError, OverflowError, ValueError):
             raise InputError(f"record {path} does not hold planes; {_AGAIN}") from None
     if not planes:
         raise InputError(f"record {path} is empty; {_AGAIN}")
     if len({fraction.shape for fraction in fractions}) > 1:
         raise InputError(f"record {path} holds planes of several shapes; {_AGAIN}")
     return Canvases(np.stack(planes), np.stack(fractions))
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError
 
 
 _AGAIN = "make it again with `dvc repro -sf prepare`"
@@ -86,11 +92,14 @@ def _framed(path: Path) -> Iterator[bytes]:
     except OSError:
         raise InputError(f"record {path} cannot be read; {_AGAIN}") from None
     with stream:
+        left = path.stat().st_size
         while head := stream.read(12):
             if len(head) < 12 or _masked_crc(head[:8]) != struct.unpack("<I", head[8:])[0]:
                 raise InputError(f"record {path} is cut short or damaged; {_AGAIN}")
             (length,) = struct.unpack("<Q", head[:8])
-            body = stream.read(length + 4)
+            left -= 12 + length + 4
+            # A length that the file cannot hold would be taken from memory before it is missed.
+            body = stream.read(length + 4) if left >= 0 else b""
             payload, tail = body[:length], body[length:]
             if len(body) < length + 4 or _masked_crc(payload) != struct.unpack("<I", tail)[0]:
                 raise InputError(f"record {path} is cut short or damaged; {_AGAIN}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from thorax.errors import InputError
 
 MOST_LABELS = 256
+LONGEST_NAME = 64
 MOST_REGIONS = 8
 
 
@@ -30,8 +31,8 @@ class Regions:
         ignored: Label values that may occur and belong to no region.
 
     Raises:
-        InputError: No region or more than 8, a region without labels, a label outside 1..255, or a
-            label both ignored and in a region.
+        InputError: No region or more than 8, a name that cannot be part of a file's, a region
+            without labels, a label outside 1..255, or a label both ignored and in a region.
 
     Example:
         >>> regions = Regions({"lung": (1, 2, 3), "infection": (3,)})
@@ -48,6 +49,7 @@ class Regions:
         if not 1 <= len(self.labels) <= MOST_REGIONS:
             raise InputError(f"there must be 1 to {MOST_REGIONS} regions, got {len(self.labels)}")
         for name, values in self.labels.items():
+            _check_name(name)
             if not values or min(values) < 1 or max(values) >= MOST_LABELS:
                 raise InputError(
                     f"region `{name}` must be made of label values 1..255, got {list(values)}"
@@ -149,3 +151,12 @@ def _distinct(labels: NDArray[Any]) -> set[int]:
             f"{values[0]:g}..{values[-1]:g} ({values.dtype})"
         )
     return {int(value) for value in values}
+
+
+def _check_name(name: str) -> None:
+    """Names of regions become part of the names of files."""
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or set(name) & set("/\\"):
+        raise InputError(
+            f"the name of a region must have 1 to {LONGEST_NAME} letters or signs, and neither "
+            f"slashes nor control characters, got {name[:LONGEST_NAME]!r}"
+        )

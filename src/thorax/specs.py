@@ -15,6 +15,8 @@ from thorax.postprocess import Cleaning
 
 SPEC = "spec.json"
 FORMAT = 2
+LARGEST = 2**24
+"""Characters; a thousand cases of provenance take a hundredth of it."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -36,9 +38,9 @@ class SegmenterSpec:
         format: Version of this form.
     """
 
-    canvas: int
+    canvas: Annotated[int, Field(ge=1, le=1024)]
     crop: Crop
-    context: int
+    context: Annotated[int, Field(ge=0, le=127)]
     window_hu: tuple[float, float]
     regions: dict[str, tuple[int, ...]]
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -72,6 +74,8 @@ def parse_spec(content: str | bytes, *, source: Path) -> SegmenterSpec:
     Raises:
         InputError: It is damaged, or of a newer form; ``source`` is named.
     """
+    if len(content) > LARGEST:
+        raise InputError(f"{source} is damaged: its spec must have at most {LARGEST:,} characters")
     try:
         form = TypeAdapter(_Form).validate_json(content).format
         if form > FORMAT:

@@ -146,7 +146,7 @@ def _check_request(
     with _noting(problems):
         found = find_cases(source)
     if problems:
-        raise InputError("\n".join(problems))
+        raise InputError(*problems)
     return found
 
 
@@ -181,7 +181,7 @@ def _check_cases(source: Path, found: Sequence[FoundCase], spec: DatasetSpec) ->
     if unusable:
         lines = dict.fromkeys(line for of_case in problems for line in of_case)
         headline = f"{unusable} of {len(found)} cases in {source} cannot be used; nothing was added"
-        raise InputError("\n  ".join([f"{headline}:", *lines]))
+        raise InputError(f"{headline}:", *lines)
     return replace(spec, intensity=_named(recognised)) if recognised else spec
 
 

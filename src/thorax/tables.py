@@ -6,9 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+_FORMULA = frozenset("=+-@\t\r")
+"""What a formula begins with, in the spreadsheets in use."""
+
 
 def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
     """Rows as CSV, floats to six digits, undefined figures as empty cells.
+
+    A text that a spreadsheet would take for a formula stands behind an apostrophe, which makes it
+    a text there; `plain_cell` takes that off again.
 
     Args:
         rows: Column name → value; a column that a row lacks is left empty.
@@ -23,12 +29,24 @@ def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _cell(name) for name in names})
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
+def plain_cell(text: str) -> str:
+    """A cell as it was before `as_csv` kept spreadsheets from taking it for a formula.
+
+    Example:
+        >>> plain_cell("'=1+1"), plain_cell("'tis"), plain_cell("-5")
+        ('=1+1', "'tis", '-5')
+    """
+    return text[1:] if text[:1] == "'" and text[1:2] in _FORMULA else text
+
+
 def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in _FORMULA:
+        return f"'{value}"
     if not isinstance(value, float):
         return value
     return "" if math.isnan(value) else f"{value:.6g}"

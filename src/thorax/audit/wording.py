@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from thorax.audit.auditing import Audit
 from thorax.audit.findings import WEIGHTS, Finding, Weight
+from thorax.errors import printable
 
 WIDTH = 100
 _LISTED = 40
@@ -45,7 +46,7 @@ def count_line(audit: Audit) -> str:
 def one_line(finding: Finding) -> str:
     """A finding as a line of its own, with its case and the advice."""
     case = f"{finding.case}: " if finding.case else ""
-    return _plain(f"{case}{finding.text}; {finding.advice} [{finding.check}]")
+    return printable(f"{case}{finding.text}; {finding.advice} [{finding.check}]")
 
 
 def _group_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -77,14 +78,9 @@ def _kind(finding: Finding) -> tuple[str, str]:
     return finding.check, finding.advice
 
 
-def _plain(text: str) -> str:
-    """Text in which no name of a file can steer the terminal."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
 def _wrapped(head: str, text: str) -> list[str]:
     return textwrap.wrap(
-        _plain(text),
+        printable(text),
         WIDTH,
         initial_indent=head,
         subsequent_indent=" " * max(len(head), 6),

@@ -30,7 +30,7 @@ def load_custom(path: Path) -> Any:
         raise InputError(
             f"`augmentation.custom`: {path} cannot be read: {error.strerror}"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"`augmentation.custom`: {path} is not valid JSON: {error}") from None
     try:
         with warnings.catch_warnings():

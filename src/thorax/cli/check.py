@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from thorax.cli.options import say
+
 
 @click.command("check")
 @click.argument("dataset", required=False, metavar="[NAME or FOLDER]")
@@ -39,19 +41,19 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
     folder, context = _folder(dataset)
     audit = audit_dataset(folder, context=context)
     spec = load_spec(folder / SPEC)
-    click.echo(to_json(audit, spec), nl=False) if as_json else click.echo(as_text(audit))
+    say(to_json(audit, spec), nl=False) if as_json else say(as_text(audit))
     if output is not None:
         from thorax.audit.page import write_page
 
         write_page(output, audit, folder)
-        click.echo(f"wrote {output}", err=True)
+        say(f"wrote {output}", err=True)
     if fix is not None:
         from thorax.audit.fixing import fix_dataset
 
         for line in fix_dataset(folder, fix, audit):
-            click.echo(line, err=True)
+            say(line, err=True)
         known = {each.case: each for each in audit.facts}
-        click.echo(as_text(audit_dataset(fix, context=context, known=known)), err=True)
+        say(as_text(audit_dataset(fix, context=context, known=known)), err=True)
     if audit.errors:
         raise SystemExit(1)
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 import click
 
+from thorax.cli.options import say
+
 
 @click.command()
 @click.argument("tables", nargs=-1, metavar="BASELINE TABLE…")
@@ -64,6 +66,6 @@ def compare(
     question = Question(metric, regions, confidence, test)
     comparisons, notes = compare_tables(read_tables(tables, Path()), question)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     show = comparison_json if as_json else comparison_table
-    click.echo(show(comparisons, question))
+    say(show(comparisons, question))

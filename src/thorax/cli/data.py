@@ -7,7 +7,7 @@ import click
 
 from thorax.cli.check import check
 from thorax.cli.diff import cases, diff
-from thorax.cli.options import FOLDER
+from thorax.cli.options import FOLDER, say
 
 if TYPE_CHECKING:
     from thorax.cases import DomainName
@@ -71,8 +71,8 @@ def add(
         **{key: text for key, text in about.items() if text},
     )
     added = add_study(folder, root=Path(), name=name, spec=spec)
-    click.echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
-    click.echo(f"dvc exp run -S dataset={name}")
+    say(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
+    say(f"dvc exp run -S dataset={name}")
 
 
 def _named(intensity: str) -> "DomainName":
@@ -96,13 +96,13 @@ def list_() -> None:
 
     studies = list_studies(Path())
     if not studies:
-        click.echo("no dataset is under data/; run this in the folder of a project", err=True)
+        say("no dataset is under data/; run this in the folder of a project", err=True)
     for study in studies:
         cases = "no data yet" if study.cases is None else f"{study.cases} cases"
         regions = ", ".join(study.regions)
-        click.echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
+        say(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
         if study.problem:
-            click.echo(f"{'':<16} {study.problem}")
+            say(f"{'':<16} {study.problem}")
 
 
 for _command in (check, cases, diff):

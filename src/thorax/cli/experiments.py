@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from thorax.cli.options import FILE
+from thorax.cli.options import FILE, say
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,7 +69,7 @@ def cross_validate(
             row for run in runs for row in tables.read_scores(queue.scores(run.name), run.varied)
         ]
     _keep_table(table, rows, tables.CASE_COLUMNS)
-    click.echo(tables.fold_json(rows) if as_json else tables.fold_tables(rows))
+    say(tables.fold_json(rows) if as_json else tables.fold_tables(rows))
 
 
 @click.command()
@@ -109,7 +109,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     combinations, rows = [run.varied for run in runs], tables.summarise_sweep(scored)
     if rows:
         _keep_table(table, rows, (*combinations[0], *tables.SUMMARY_COLUMNS))
-        click.echo(tables.to_json(rows) if as_json else tables.sweep_table(combinations, rows))
+        say(tables.to_json(rows) if as_json else tables.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)
 
@@ -125,7 +125,7 @@ def _run_all(runs: list[Any], queue: Any, jobs: int) -> str:
     from thorax.experiments.running import describe_failures, run_all
 
     try:
-        failures = run_all(runs, queue, jobs=jobs, tell=partial(click.echo, err=True))
+        failures = run_all(runs, queue, jobs=jobs, tell=partial(say, err=True))
     except KeyboardInterrupt:
         sys.exit(130)
     return describe_failures(failures, len(runs)) if failures else ""

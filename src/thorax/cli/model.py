@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from thorax.cli.options import ANY, FILE, FOLDER, MODEL
+from thorax.cli.options import ANY, FILE, FOLDER, MODEL, say
 from thorax.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def export(target: Path, trained: Path, metrics: Path | None, licence: str) -> N
     if metrics is None and trained == TRAINED and METRICS.exists():
         metrics = METRICS
     compared = export_model(trained, target, metrics=_scores(metrics), licence=licence)
-    click.echo(str(compared), err=True)
-    click.echo(target)
+    say(str(compared), err=True)
+    say(target)
 
 
 @click.group()
@@ -70,7 +70,7 @@ def show(path: Path, as_json: bool) -> None:
     from thorax.specs import load_spec, spec_json
 
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
-    click.echo(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
+    say(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
 
 
 def _scores(path: Path | None) -> dict[str, object]:

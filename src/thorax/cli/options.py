@@ -1,8 +1,12 @@
 """What the commands have in common."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
+
+from thorax.errors import printable
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -21,3 +25,11 @@ REGIONS = click.option(
 SERIES = click.option(
     "--series", metavar="TEXT", help="Of several DICOM series, the one to read, by number or UID."
 )
+
+
+def say(text: Any, *, err: bool = False, nl: bool = True) -> None:
+    """Print, so that no name steers a terminal; what goes to another program is left as it is."""
+    shown = str(text)
+    if err or sys.stdout.isatty():
+        shown = "\n".join(map(printable, shown.split("\n")))
+    click.echo(shown, err=err, nl=nl)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from thorax.cli.options import ANY, MODEL, SERIES
+from thorax.cli.options import ANY, MODEL, SERIES, say
+from thorax.errors import printable
 
 if TYPE_CHECKING:
     from thorax.jobs import Job
@@ -145,10 +146,10 @@ def _one(segmenter: "Segmenter", job: "Job", wish: "Wish") -> None:
 
     files = wanted_outputs(segmenter, job.mask, wish).files
     check_free(job, files, force=wish.force)
-    watch = partial(tqdm, desc=job.scan.name, unit="slab", leave=False, disable=None)
+    watch = partial(tqdm, desc=printable(job.scan.name), unit="slab", leave=False, disable=None)
     _warn(predict_one(segmenter, job, wish, watch=watch))
     for path in files:
-        click.echo(path)
+        say(path)
 
 
 def _many(segmenter: "Segmenter", jobs: "list[Job]", wish: "Wish", *, folder: Path) -> None:
@@ -163,11 +164,11 @@ def _many(segmenter: "Segmenter", jobs: "list[Job]", wish: "Wish", *, folder: Pa
             bar.update()
             _warn(row, case=f"{row.case}: ")
             if not row.error:
-                click.echo(row.mask)
+                say(row.mask)
 
         rows = predict_folder(segmenter, jobs, wish, folder=folder, tell=tell)
     failed = sum(row.status == "failed" for row in rows)
-    click.echo(f"{len(rows) - failed} done, {failed} failed: {folder / 'manifest.csv'}", err=True)
+    say(f"{len(rows) - failed} done, {failed} failed: {folder / 'manifest.csv'}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -176,7 +177,7 @@ def _warn(row: "Row", *, case: str = "") -> None:
     problems = [f"Error: {case}{row.error}"] if row.error else []
     doubts = [f"Doubt: {case}{text}" for text in row.doubts]
     for line in (*problems, *doubts, *(f"Note: {case}{text}" for text in row.warnings)):
-        click.echo(line, err=True)
+        say(line, err=True)
 
 
 def _load(models: Iterable[Path], options: dict[str, Any]) -> "Segmenter":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from thorax.cli.options import ANY, FILE, REGIONS
+from thorax.cli.options import ANY, FILE, REGIONS, say
 from thorax.errors import InputError
 from thorax.params import Convention
 
@@ -84,7 +84,7 @@ def score(truth: Path, predicted: Path, **options: Any) -> None:
     if options["output"]:
         write_text(options["output"], scores_csv(scores, convention))
     rows = [score.row(convention) for score in scores]
-    click.echo(_json(rows, many=truth.is_dir()) if options["as_json"] else _table(rows))
+    say(_json(rows, many=truth.is_dir()) if options["as_json"] else _table(rows))
 
 
 def _scores(

@@ -16,14 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from hydra.errors import HydraException
 
 from thorax.errors import InputError
 from thorax.folds import check_fold_count
-from thorax.params import Params, check_params
+from thorax.params import Params, check_params, read_yaml
 
 _FOLD, _SEED = "split.fold", "seed"
 
@@ -161,7 +160,7 @@ def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], 
         except InvalidArgumentError as error:
             reason = " ".join(str(error.__cause__ or error).split("\n")[:2])
             raise InputError(f"{given}: {reason}") from None
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     return content, check_params(content, source=f"params.yaml with {given}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thorax.errors import InputError
 from thorax.overlap import mean_defined
+from thorax.tables import plain_cell
 
 SCORES = "scores.csv"
 _REPORTED = f"reports/{SCORES}"
@@ -100,13 +101,15 @@ def parse_table(name: str, text: str) -> ScoreTable:
         {'lung': {'ann': 0.5}}
     """
     reader = csv.DictReader(text.splitlines())
-    columns = tuple(reader.fieldnames or ())
+    try:
+        columns, rows = tuple(reader.fieldnames or ()), tuple(reader)
+    except csv.Error as error:
+        raise InputError(f"{name} is no table: {error}; give a CSV of scores") from None
     if missing := {"case", "region"} - set(columns):
         raise InputError(
             f"a score table must have columns case and region, but {name} has no "
             f"{' and no '.join(sorted(missing))}"
         )
-    rows = tuple(reader)
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(
@@ -115,7 +118,11 @@ def parse_table(name: str, text: str) -> ScoreTable:
             )
     if not rows:
         raise InputError(f"a score table must have a row at least, but {name} has none")
-    return ScoreTable(name, columns, rows)
+    return ScoreTable(name, columns, tuple(map(_plain, rows)))
+
+
+def _plain(row: dict[str, str]) -> dict[str, str]:
+    return {key: plain_cell(cell) if key in _WORDS else cell for key, cell in row.items()}
 
 
 def check_metric(metric: str, tables: Sequence[ScoreTable]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from thorax.overlap import mean_defined
+from thorax.tables import plain_cell
 
 Row = dict[str, Any]
 
@@ -42,7 +43,13 @@ def read_scores(text: str, varied: Mapping[str, Any]) -> list[Row]:
         {'fold': 2, 'case': 'ann', 'region': 'scar', 'dice': nan}
     """
     return [
-        {**varied, **{key: cell if key in _NAMES else _number(cell) for key, cell in row.items()}}
+        {
+            **varied,
+            **{
+                key: plain_cell(cell) if key in _NAMES else _number(cell)
+                for key, cell in row.items()
+            },
+        }
         for row in csv.DictReader(text.splitlines())
     ]
 

@@ -18,6 +18,7 @@ from thorax.intensity import Domain
 from thorax.model_file import read_model
 from thorax.params import Params
 from thorax.specs import SegmenterSpec
+from thorax.tables import plain_cell
 
 WORDS = ("case", "site", "region", "side")
 """Columns that hold no figure."""
@@ -217,7 +218,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         InputError: A cell that should hold a number does not.
     """
     for line in _lines(path):
-        words = {name: plain(line.get(name) or "") for name in WORDS}
+        words = {name: plain(plain_cell(line.get(name) or "")) for name in WORDS}
         figures = {name: _cell(path, line, name) for name in line if name and name not in WORDS}
         yield Row(figures=figures, **words)
 
@@ -258,7 +259,7 @@ def _read(path: Path, parse: Callable[[str], T], missing: T) -> T:
         return missing
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, csv.Error, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read: {reason}") from None
 

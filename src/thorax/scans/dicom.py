@@ -6,6 +6,7 @@ pixels; ITK's GDCM does where pydicom has no decoder (JPEG Lossless).
 """
 
 import locale
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from thorax.errors import InputError
 from thorax.scans.dicom_files import Part, find_parts
@@ -26,9 +33,14 @@ from thorax.scans.dicom_headers import (
     split_phases,
     without_copies,
 )
-from thorax.scans.stored import LPS_TO_RAS
+from thorax.scans.dicom_streams import told_sizes
+from thorax.scans.stored import LPS_TO_RAS, check_room, check_shape
 
 Stack = list[Slice]
+UNPACKED = frozenset(
+    (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, "")
+)
+"""Transfer syntaxes whose pixels have no size of their own."""
 _LISTED = 8
 
 
@@ -59,6 +71,9 @@ class DicomSeries:
         self.affine: NDArray[np.float64] = LPS_TO_RAS @ layout.affine
         self.shape: tuple[int, ...] = (*volume[0].family.shape, len(volume))
         self.dtype = _dtype(volume)
+        check_shape(path, self.shape)
+        self._path = path
+        self._looked_at: set[str] = set()
         self.notes: tuple[str, ...] = (
             *_unread(read),
             *_which(chosen, stacks),
@@ -69,6 +84,7 @@ class DicomSeries:
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """HU of the slices ``start..stop-1``, shape ``(columns, rows, stop - start)``."""
+        check_room(self._path, math.prod(self.shape[:2]) * (stop - start) * self.dtype.itemsize)
         block = np.empty((*self.shape[:2], stop - start), self.dtype, order="F")
         for index, each in enumerate(self.slices[start:stop]):
             block[:, :, index] = self._pixels(each).T
@@ -78,6 +94,7 @@ class DicomSeries:
         """HU of one slice, shape ``(rows, columns)``."""
         with quiet():
             try:
+                self._check_stream(each)
                 pixels = _decoded(each) if _has_decoder(each.syntax) else _by_gdcm(each)
             # Decoders raise errors of many kinds for damaged pixels.
             except Exception:
@@ -91,6 +108,14 @@ class DicomSeries:
                 f"{self.shape[1::-1]}; copy it again from its source"
             )
         return np.rint(pixels) if self.dtype.kind == "i" else pixels
+
+    def _check_stream(self, each: Slice) -> None:
+        """Raise `ValueError` for pixels that unpack to another size than the header tells of."""
+        if each.syntax in UNPACKED or each.part.name in self._looked_at:
+            return
+        if any(size != self.shape[:2] for size in told_sizes(each.part.read())):
+            raise ValueError
+        self._looked_at.add(each.part.name)
 
 
 def _decoded(each: Slice) -> NDArray[np.float64]:
@@ -219,7 +244,18 @@ def _which(chosen: Stack, stacks: list[Stack]) -> tuple[str, ...]:
     others = [stack for stack in stacks if stack is not chosen]
     if not others:
         return ()
-    return (f"read {_named(chosen, stacks)}; left out {_listed(others, stacks)}",)
+    return (f"read {_noted(chosen)}; left out {_noted_all(others)}",)
+
+
+def _noted_all(stacks: list[Stack]) -> str:
+    names = [_noted(stack) for stack in stacks[:_LISTED]]
+    return ", ".join([*names, "and more"] if len(stacks) > _LISTED else names)
+
+
+def _noted(stack: Stack) -> str:
+    """A series by its number: notes are kept in files, where no identifier belongs."""
+    number = stack[0].family.number
+    return f"series {number} ({_kind(stack)})" if number else f"a series ({_kind(stack)})"
 
 
 def _listed(some: list[Stack], stacks: list[Stack]) -> str:
@@ -232,11 +268,16 @@ def _named(stack: Stack, stacks: list[Stack]) -> str:
     family = stack[0].family
     sharing = {other[0].family.uid for other in stacks if other[0].family.number == family.number}
     name = family.number if family.number and len(sharing) == 1 else family.uid
+    return f"series {name} ({_kind(stack)})"
+
+
+def _kind(stack: Stack) -> str:
+    family = stack[0].family
     columns, rows = family.shape
     kind = "localizer" if family.localizer else family.modality or "unknown modality"
-    return f"series {name} ({kind}, {len(stack)} × {columns}×{rows})"
+    return f"{kind}, {len(stack)} × {columns}×{rows}"
 
 
 def _number(stack: Stack) -> int:
     number = stack[0].family.number
-    return int(number) if number.lstrip("-").isdigit() else 2**31
+    return int(number) if number.lstrip("-").isdecimal() else 2**31

@@ -1,7 +1,9 @@
 """Where DICOM files come from: a folder, the folder of one file, or a zip that stays packed."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -10,8 +12,15 @@ from typing import IO
 from thorax.errors import InputError
 from thorax.scans.names import PREAMBLE, begins_as_dicom
 
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError),
+    *(RuntimeError, ValueError, LookupError),
+)
+"""What zipfile raises over an archive that is cut short, damaged or made up."""
 MOST_FILES = 100_000
 MOST_BYTES = 20 * 10**9
+LARGEST_ENTRY = 2**31
+"""Bytes of one file in a zip, which is unpacked in memory."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,13 @@ def _part(path: Path) -> Part:
 def _in_zip(path: Path) -> list[Part]:
     try:
         packed = zipfile.ZipFile(path)
-        entries = [entry for entry in packed.infolist() if not entry.is_dir()]
+        entries = [each for each in packed.infolist() if each.filename and not each.is_dir()]
         _check_entries(entries, path)
         parts = [_packed(packed, entry, path) for entry in entries]
         return [part for part in parts if looks_like_dicom(part)]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError):
+    except InputError:
+        raise
+    except _DAMAGE:
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
 
 
@@ -97,6 +108,13 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
         raise InputError(
             f"a zip of DICOM must unpack to at most {MOST_BYTES / 1e9:g} GB, but {path} would take "
             f"{size / 1e9:.1f} GB; unpack the series that you want and give its folder"
+        )
+    largest = max((entry.file_size for entry in entries), default=0)
+    if largest > LARGEST_ENTRY:
+        raise InputError(
+            f"a file in a zip of DICOM must unpack to at most {LARGEST_ENTRY / 2**30:g} GiB, but "
+            f"one in {path} would take {largest / 2**30:.1f} GiB; unpack the zip and give its "
+            "folder"
         )
     for entry in entries:
         if _leaves(entry.filename):

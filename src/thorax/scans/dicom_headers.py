@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pydicom
@@ -18,6 +18,10 @@ from pydicom.dataset import Dataset
 
 from thorax.scans.dicom_files import Part
 
+MOST_FRAMES = 2**16
+"""In one file; those of a whole heart through all of its phases are a tenth of it."""
+LARGEST_VALUE_BYTES = 2**27
+"""Of one value in a header; what all frames of a file say is some megabytes."""
 _SPLITTING = (
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
@@ -104,16 +108,43 @@ def read_slices(part: Part) -> list[Slice]:
     with quiet():
         try:
             with part.open() as stream:
-                header = pydicom.dcmread(
-                    stream, stop_before_pixels=True, specific_tags=_TAGS, force=True
-                )
+                header = read_header(stream, _TAGS)
             if "Rows" not in header or "SeriesInstanceUID" not in header:
                 return []
             count = int(header.get("NumberOfFrames") or 1)
+            if count > MOST_FRAMES:
+                return []
             return [_slice(part, header, frame) for frame in range(count)]
         # pydicom raises errors of many kinds for damaged values.
         except Exception:
             return []
+
+
+def read_header(stream: IO[bytes], tags: list[str] | None = None) -> Dataset:
+    """Read a header, of which no value can fill memory.
+
+    Deflated files are refused: pydicom unpacks them at once, whatever becomes of them.
+
+    Args:
+        stream: The file.
+        tags: Those to read; all unless given.
+    """
+    frugal: Any = _Frugal(stream)
+    return pydicom.dcmread(frugal, stop_before_pixels=True, specific_tags=tags, force=True)
+
+
+class _Frugal:
+    """A file that is read in pieces of bearable size alone."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """As of files, but never all that is left."""
+        if not 0 <= size <= LARGEST_VALUE_BYTES:
+            raise ValueError("a value is too large")
+        return self._stream.read(size)
 
 
 @contextmanager

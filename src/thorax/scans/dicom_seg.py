@@ -12,7 +12,6 @@ from typing import Any
 
 import highdicom
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -20,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from thorax.errors import InputError
 from thorax.scans.dicom import DicomSeries
-from thorax.scans.dicom_headers import quiet
+from thorax.scans.dicom_headers import quiet, read_header
 from thorax.scans.scan import Scan
 from thorax.writing import whole_file
 
@@ -100,7 +99,7 @@ def _sources(series: DicomSeries) -> list[Dataset]:
     with quiet():
         for part in parts:
             with part.open() as stream:
-                headers.append(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
+                headers.append(read_header(stream))
     for header in headers:
         if "NumberOfFrames" not in header:
             _set_measures(header, series)

@@ -1,5 +1,6 @@
 """NIfTI files, read slab by slab, and their headers."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,29 +9,51 @@ from typing import IO, Any, cast
 import nibabel
 import numpy as np
 from isal import igzip
+from nibabel import (
+    AnalyzeImage,
+    MGHImage,
+    Nifti1Image,
+    Nifti1Pair,
+    Nifti2Image,
+    Nifti2Pair,
+    Spm2AnalyzeImage,
+    Spm99AnalyzeImage,
+)
 from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from thorax.scans.stored import Stored, reading
+from thorax.errors import InputError
+from thorax.scans.stored import Stored, check_held, check_room, check_shape, reading
+
+MOST_BEFORE = 2**26
+"""Bytes before the first voxel, where headers keep their extensions."""
+MOST_REST = 2**26
+"""Bytes after the last voxel of a packed file that are read on to its checksum."""
+_NAMES = (".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 
 
 class NiftiFile:
-    """A NIfTI file, or another that nibabel knows.
+    """A NIfTI file, or one of the formats before it that nibabel knows.
 
-    Gzip is undone by ISA-L, which takes half the time of zlib and looks at the checksum too.
+    Extensions of the header are passed over: they may be of any size and hold anything, also a
+    DICOM header with the names of patients. Gzip is undone by ISA-L, which takes half the time of
+    zlib and looks at the checksum too.
 
     Args:
         path: The file.
 
     Raises:
-        InputError: The file is missing, or its header cannot be read.
+        InputError: The file is missing, its header cannot be read, or it tells of more voxels than
+            the file can hold.
     """
 
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         with reading(path, "NIfTI"):
-            image = nibabel.load(path, keep_file_open=True)
+            image = _load(path)
+            _check_size(path, image)
         self.header = image.header
         self.shape: tuple[int, ...] = image.shape
         self.affine: NDArray[np.float64] = image.affine
@@ -40,6 +63,8 @@ class NiftiFile:
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis."""
+        planes = math.prod(self.shape[:2]) * (stop - start)
+        check_room(self._path, planes * _itemsize(self._image))
         if start == 0 and stop == self.shape[2]:
             voxels = np.asanyarray(self._voxels)
         else:
@@ -63,8 +88,65 @@ class NiftiFile:
 
     def _read_on(self) -> None:
         """Read past the last voxel: gzip looks at its checksum only where the file ends."""
-        while self._gzip is not None and self._gzip.read(2**20):
-            pass
+        left = MOST_REST
+        while self._gzip is not None and (read := len(self._gzip.read(2**20))):
+            left -= read
+            if left < 0:
+                raise InputError(
+                    f"{self._path} holds more than the voxels that its header tells of; convert "
+                    "it again from its source"
+                )
+
+
+class _NoExtensions(nibabel.nifti1.Nifti1Extensions):  # type: ignore[misc]
+    @classmethod
+    def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> "_NoExtensions":
+        return cls()
+
+
+def _bare(kind: type[Any]) -> type[Any]:
+    """The same kind of image, read without the extensions of its header."""
+    header = type("Header", (kind.header_class,), {"exts_klass": _NoExtensions})
+    return type(kind.__name__, (kind,), {"header_class": header})
+
+
+_KINDS = (
+    *map(_bare, (Nifti1Pair, Nifti1Image, Nifti2Pair, Nifti2Image)),
+    *(Spm2AnalyzeImage, Spm99AnalyzeImage, AnalyzeImage, MGHImage),
+)
+
+
+def _load(path: Path) -> Any:
+    """As `nibabel.load` does, but for images alone: no surfaces, and no formats of others."""
+    if not path.stat().st_size:
+        raise ImageFileError
+    if not path.name.lower().endswith(_NAMES):
+        raise ImageFileError
+    sniff = None
+    for kind in _KINDS:
+        fits, sniff = kind.path_maybe_image(path, sniff)
+        if fits:
+            return kind.from_filename(path, keep_file_open=True)
+    raise ImageFileError
+
+
+def _check_size(path: Path, image: Any) -> None:
+    check_shape(path, image.shape)
+    proxy = image.dataobj
+    if min(image.shape, default=0) < 1:
+        return
+    if not 0 <= proxy.offset <= MOST_BEFORE:
+        raise ImageFileError
+    file = Path(image.file_map["image"].filename)
+    needed = proxy.offset + math.prod(image.shape) * proxy.dtype.itemsize
+    packed = file.name.lower().endswith((".gz", ".mgz"))
+    check_held(path, needed, held=file.stat().st_size, packed=packed)
+
+
+def _itemsize(image: Any) -> int:
+    """Bytes of a voxel in memory: those that are scaled become doubles."""
+    scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
+    return 8 if scaled else int(image.dataobj.dtype.itemsize)
 
 
 def _through(stream: IO[bytes], proxy: Any) -> ArrayProxy:

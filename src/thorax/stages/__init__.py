@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from thorax.errors import InputError, in_one_line
+from thorax.errors import InputError, in_one_line, printable
 
 DATA = Path("data")
 AUDIT = DATA / "audit"
@@ -76,4 +76,5 @@ def made_by(stage: str, *places: Path) -> Iterator[None]:
 
 def tell(text: str) -> None:
     """Say something to whoever watches the stage; results go to files."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    shown = "\n".join(map(printable, text.split("\n")))
+    print(shown, file=sys.stderr, flush=True)  # noqa: T201

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thorax.errors import InputError
 from thorax.stages import PREDICTIONS
-from thorax.tables import as_csv
+from thorax.tables import as_csv, plain_cell
 from thorax.writing import write_text
 
 CERTAINTY = PREDICTIONS / "certainty.csv"
@@ -48,7 +48,9 @@ def read_certainty() -> Certainty:
         if not text.endswith("\n"):
             raise ValueError("its end is missing")
         return {
-            (row["case"], row["region"]): float(row["certainty"] or math.nan)
+            (plain_cell(row["case"]), plain_cell(row["region"])): float(
+                row["certainty"] or math.nan
+            )
             for row in csv.DictReader(text.splitlines())
         }
     except (ValueError, KeyError, TypeError) as error:

@@ -34,10 +34,10 @@ def check(folder: Path) -> Audit:
     save_audit(AUDIT, audit, spec)
     if audit.errors:
         lines = [one_line(finding) for finding in audit.errors]
+        if len(lines) == 1:
+            raise InputError(f"{folder}: {lines[0]}")
         headline = f"{folder} cannot be used as it is; `thorax data check` tells more:"
-        raise InputError(
-            f"{folder}: {lines[0]}" if len(lines) == 1 else "\n  ".join([headline, *lines])
-        )
+        raise InputError(headline, *lines)
     if audit.warnings:
         tell(as_text(audit, weights=["warning"]))
     return audit
