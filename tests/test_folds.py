@@ -488,6 +488,6 @@ def test_testing_everybody_is_refused() -> None:
 )
 def test_the_disease_load_is_that_of_the_original_mask(voxels: dict[str, int], load: float) -> None:
     ceiling = {region: Overlap(1, count, 2) for region, count in voxels.items()}
-    entry = RecordEntry("a1", "a", "k", 3, "5" * 64, "a" * 64, None, "c" * 64, ceiling)
+    entry = RecordEntry("a1", "a", "k", 3, "5" * 64, "a" * 64, "hu", "c" * 64, ceiling)
     index = Index(1, "chests", 8, "none", dict.fromkeys(voxels, (1,)), (), (entry,))
     assert members_of(index) == (Member("a1", "a", "k", load),)

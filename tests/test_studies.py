@@ -222,7 +222,7 @@ def test_an_unpacked_file_cut_short_is_found(study: Path, project: Path) -> None
     cut(study / "scans" / "bob.nii", share=0.9)
     message = refusal(study, project)
     assert message.startswith(f"1 of 3 cases in {study} ")
-    assert f"{study}/scans/bob.nii cannot be read" in message
+    assert f"{study}/scans/bob.nii is cut short or damaged" in message
     assert len(message.splitlines()) == 2
 
 

@@ -221,6 +221,20 @@ def pair_up(scans: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     return {name: (found[0][name], found[1][name]) for name in sorted(found[0])}
 
 
+def files_in(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted.
+
+    Raises:
+        InputError: There is no such folder, or a name in it is no text.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    paths = sorted(folder.iterdir())
+    for path in paths:
+        _check_letters(path)
+    return paths
+
+
 def _found(key: str, pattern: str, case: str) -> str:
     try:
         found = re.fullmatch(pattern, case) or re.match(pattern, case)
@@ -235,12 +249,9 @@ def _found(key: str, pattern: str, case: str) -> str:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in files_in(folder):
         name = case_name(path)
-        _check_letters(path)
         if name in found:
             raise InputError(f"two files are named `{name}`: {found[name]} and {path}")
         if name is not None:

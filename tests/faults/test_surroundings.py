@@ -27,8 +27,9 @@ def odd(tmp_path: Path) -> Path:
     dataset, store = root / "data" / "lungenärzte", tmp_path / "store"
     for folder in (dataset / "scans", dataset / "masks", store):
         folder.mkdir(parents=True)
-    for name in ("größe 1", "größe 2", "肺"):
-        ct = np.full((8, 6, 3), 40, np.int16)
+    for number, name in enumerate(("größe 1", "größe 2", "肺")):
+        ct = np.full((8, 6, 3), -1000 + number, np.int16)
+        ct[2:6, 1:5] = 40
         save(store / f"{name}.nii.gz", ct)
         (dataset / "scans" / f"{name}.nii.gz").symlink_to(store / f"{name}.nii.gz")
         save(dataset / "masks" / f"{name}.nii.gz", (ct > 0).astype(np.uint8))

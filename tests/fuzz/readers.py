@@ -331,7 +331,7 @@ def _index_seeds() -> tuple[bytes, ...]:
     return (
         b'{"form": 3, "dataset": "a", "canvas": 8, "crop": "none", "regions": {"lung": [1]},'
         b' "ignored": [], "records": [{"case": "a", "patient": "a", "site": "", "planes": 2,'
-        b' "scan_sha256": "0", "mask_sha256": "1", "window_hu": [-1000, 400], "record_sha256": "2",'
+        b' "scan_sha256": "0", "mask_sha256": "1", "intensity": "-1250,250", "record_sha256": "2",'
         b' "ceiling": {"lung": {"both": 1, "truth": 1, "predicted": 1}}}]}',
     )
 

@@ -17,7 +17,7 @@ from thorax.audit.facts import FORM, CaseFacts, FileFacts
 from thorax.audit.findings import Finding, Weight, order
 from thorax.audit.lungs import lung_labels
 from thorax.audit.measuring import measure
-from thorax.cases import SPEC, DatasetSpec, load_spec
+from thorax.cases import SPEC, DatasetSpec, files_in, load_spec
 from thorax.errors import InputError
 from thorax.index import file_sha256
 from thorax.scans import SUFFIXES, case_name
@@ -149,7 +149,7 @@ def _cases(folder: Path) -> dict[str, _Files]:
     """Every case that has a scan or a mask."""
     found: dict[str, _Files] = {}
     for part in PARTS:
-        for path in _listing(folder / part):
+        for path in files_in(folder / part):
             name = case_name(path)
             if name is not None:
                 files = found.get(name, _Files())
@@ -157,12 +157,6 @@ def _cases(folder: Path) -> dict[str, _Files]:
     if not any(files.scans for files in found.values()):
         raise InputError(f"there is no NIfTI scan in {folder / PARTS[0]}")
     return found
-
-
-def _listing(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
-    return sorted(folder.iterdir())
 
 
 def _facts(
@@ -200,7 +194,7 @@ def _passed_over(folder: Path) -> list[Finding]:
     passed = [
         f"{part}/{path.name}"
         for part in PARTS
-        for path in _listing(folder / part)
+        for path in files_in(folder / part)
         if path.name.lower().endswith((*other, *SUFFIXES)) and case_name(path) is None
         if not path.name.startswith(".")
     ]

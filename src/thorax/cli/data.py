@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Bring datasets in, see which are there, and look for faults in them."""
+    """Add, list, check and compare datasets."""
 
 
 @data.command("add")
