@@ -133,7 +133,7 @@ def test_two_rounds_at_once_do_not_mix(counted: Any) -> None:
 def test_an_error_while_reading_arrives_where_planes_are_asked_for(
     save_nifti: SaveNifti,
 ) -> None:
-    path = save_nifti("chest.nii", np.where(CHEST == CHEST.max(), np.nan, CHEST))
+    path = save_nifti("chest.nii", np.where(CHEST.max() == CHEST, np.nan, CHEST))
     slabs = HeldScan(Scan(path)).slabs()
     assert [next(slabs)[0], next(slabs)[0]] == [0, 16]
     with pytest.raises(InputError, match=r"chest\.nii"):

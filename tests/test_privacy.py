@@ -20,7 +20,9 @@ import pytest
 import SimpleITK
 from click.testing import CliRunner
 
-from thorax.cases import load_dataset
+from thorax.audit.auditing import audit_dataset, save_audit
+from thorax.audit.page import write_page
+from thorax.cases import load_dataset, load_spec
 from thorax.cli import main
 from thorax.engines.keras_engine import KerasEngine
 from thorax.exporting import export
@@ -226,7 +228,7 @@ def test_a_dicom_segmentation_repeats_the_patient_as_it_must(
     assert {name for name, _ in leaks(tmp_path / "out", told)} == {"mask.dcm"}
 
 
-def test_records_and_their_index_hold_no_header(
+def test_records_and_audits_hold_no_header(
     tmp_path: Path,
     patient: Chest,
     monkeypatch: pytest.MonkeyPatch,
@@ -240,6 +242,16 @@ def test_records_and_their_index_hold_no_header(
     save_nifti(study / "scans" / "a.nii.gz", patient)
     save_nifti(study / "masks" / "a.nii.gz", ((hu < -500).astype(np.uint8), affine))
     (study / "dataset.yaml").write_text("regions:\n  lung: [1]\n")
-    prepare(load_dataset(study), tmp_path / "records", canvas=32, crop="lungs")
-    assert [path.name for path in (tmp_path / "records").glob("*.tfrecord")] == ["a.tfrecord"]
-    assert leaks(tmp_path / "records", "".join(capsys.readouterr())) == []
+    made = tmp_path / "made"
+    prepare(load_dataset(study), made / "records", canvas=32, crop="lungs")
+    audit = audit_dataset(study)
+    save_audit(made, audit, load_spec(study / "dataset.yaml"))
+    write_page(made / "audit.html", audit, study)
+    assert sorted(path.name for path in made.rglob("*.*")) == [
+        "a.tfrecord",
+        "audit.html",
+        "audit.json",
+        "index.json",
+    ]
+    page = (made / "audit.html").read_text()
+    assert leaks(made, "".join(capsys.readouterr()) + _decoded(page)) == []

@@ -123,6 +123,24 @@ def numbers(network: Any) -> list[float]:
 # Learning
 
 
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        pytest.param(lambda path: path.unlink(), "cannot be read", id="gone"),
+        pytest.param(
+            lambda path: path.write_bytes(path.read_bytes()[:-9]), "is cut short", id="cut short"
+        ),
+    ],
+)
+def test_a_record_that_is_harmed_after_the_training_began_is_named(
+    plan: PlanJob, harm: Callable[[Path], object], told: str
+) -> None:
+    job = plan()
+    harm(job.source.paths[1])
+    with pytest.raises(InputError, match=rf"record .*b\.tfrecord {told}"):
+        train(job)
+
+
 def test_it_learns(plan: PlanJob) -> None:
     """From 0.69 = log 2, which is guessing; bright pixels in, dark ones out."""
     history, network, told = train(plan(epochs=12))
