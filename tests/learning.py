@@ -11,9 +11,13 @@ from numpy.typing import ArrayLike
 from thorax.augmentation import Augmentation
 from thorax.batches import StackSource
 from thorax.canvases import Canvases
+from thorax.engines.keras_engine import KerasEngine
+from thorax.exporting import export
 from thorax.intensity import Window
 from thorax.params import AugmentationParams
 from thorax.records import write_record
+from thorax.specs import SegmenterSpec
+from thorax.trained import save_trained
 
 STILL: dict[str, Any] = {
     "level": "medium",
@@ -85,3 +89,11 @@ def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:
     network = keras.Model(stack, convolution(stack))
     convolution.set_weights([kernel, np.array(biases, np.float32)])
     return network
+
+
+def save_dark_model(folder: Path) -> Path:
+    """Save a model file, on a canvas of 32, that takes what lies below -500 HU for lung."""
+    spec = SegmenterSpec(32, "lungs", 0, (-1000, 0), {"lung": (1,)})
+    save_trained(folder / "trained", KerasEngine(pointwise([[-20]], [10], canvas=32)), spec)
+    export(folder / "trained", folder / "model.onnx")
+    return folder / "model.onnx"

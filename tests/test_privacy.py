@@ -24,14 +24,10 @@ from thorax.audit.auditing import audit_dataset, save_audit
 from thorax.audit.page import write_page
 from thorax.cases import load_dataset, load_spec
 from thorax.cli import main
-from thorax.engines.keras_engine import KerasEngine
-from thorax.exporting import export
 from thorax.phantom import chest
 from thorax.preparation import prepare
-from thorax.specs import SegmenterSpec
-from thorax.trained import save_trained
 
-from .learning import pointwise
+from .learning import save_dark_model
 from .scans.conftest import one_slice
 
 TAGS = {
@@ -63,11 +59,7 @@ def patient() -> Chest:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model that takes what lies below -500 HU for lung."""
-    folder = tmp_path_factory.mktemp("model")
-    spec = SegmenterSpec(32, "lungs", 0, (-1000, 0), {"lung": (1,)})
-    save_trained(folder / "trained", KerasEngine(pointwise([[-20]], [10], canvas=32)), spec)
-    export(folder / "trained", folder / "model.onnx")
-    return folder / "model.onnx"
+    return save_dark_model(tmp_path_factory.mktemp("model"))
 
 
 def save_dicom(folder: Path, patient: Chest) -> Path:

@@ -4,10 +4,8 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -21,47 +19,13 @@ from thorax.audit.findings import Finding, Weight
 from thorax.audit.page import render, write_page
 from thorax.cases import DatasetSpec
 
+from ..pages import Parsed
+
 HOSTILE = "<img src=x onerror=alert(1)>"
 ATTACK = """x"><script>alert('1')</script><img src=//evil.example/a>&lt;{{ 7*7 }}`</code>`"""
-VOID = {"meta", "link", "br", "hr", "img", "input"}
 SPEC = DatasetSpec(
     regions={"lung": [1, 2], "disease": [2]}, patient="([a-z]+)", site="[a-z]+([0-9])"
 )
-
-
-class Parsed(HTMLParser):
-    """What a browser would see, and what it would load."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, text: str) -> None:
-        if not self.open or self.open[-1] not in ("script", "style"):
-            self.text.append(text)
-
-    def all(self, name: str) -> list[str]:
-        """Values of an attribute, in order."""
-        return [value for _, attrs in self.tags if (value := attrs.get(name)) is not None]
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.tags)
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).split())
 
 
 def facts(

@@ -17,8 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.pipeline.conftest import SMALL
-from tests.pipeline.project import copy_of_the_working_tree
+from tests.pipeline.project import SMALL, copy_of_the_working_tree
 
 OUTPUTS = {
     "volumes": ("data/phantom/scans/*", "data/phantom/masks/*"),

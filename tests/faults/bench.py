@@ -14,18 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from ..pipeline.project import Project, copy_of_the_working_tree
+from ..pipeline.project import SMALL, Project, copy_of_the_working_tree
 
-SMALL = {
-    "phantom.cases": 5,
-    "prepare.canvas": 32,
-    "network.width": 4,
-    "network.depth": 2,
-    "train.context": 1,
-    "train.epochs": 4,
-    "train.batch": 8,
-    "train.pictures": 2,
-}
+FAULTY = SMALL | {"train.epochs": 4, "train.pictures": 2}
 STAGES = ("phantom", "prepare", "train", "export", "predict", "evaluate", "report")
 COMMAND = "command"
 """`thorax predict` on the scans of the phantom."""
@@ -208,7 +199,7 @@ def make_bench(folder: Path) -> Bench:
         return Bench(Project(root), folder, yaml.safe_load(times.read_text()))
     shutil.rmtree(root.parent, ignore_errors=True)
     project = copy_of_the_working_tree(root)
-    project.set(SMALL)
+    project.set(FAULTY)
     project.commit("Start small")
     seconds = {}
     for stage in STAGES:

@@ -16,14 +16,10 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from thorax.engines.keras_engine import KerasEngine
-from thorax.exporting import export
 from thorax.phantom import chest
 from thorax.scans import write_volume
-from thorax.specs import SegmenterSpec
-from thorax.trained import save_trained
 
-from ..learning import pointwise
+from ..learning import save_dark_model
 from ..scans.conftest import one_slice
 
 GOOD = 3
@@ -33,11 +29,7 @@ Break = Callable[[Path, np.ndarray, np.ndarray], object]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model that takes what lies below -500 HU for lung."""
-    folder = tmp_path_factory.mktemp("model")
-    spec = SegmenterSpec(32, "lungs", 0, (-1000, 0), {"lung": (1,)})
-    save_trained(folder / "trained", KerasEngine(pointwise([[-20]], [10], canvas=32)), spec)
-    export(folder / "trained", folder / "model.onnx")
-    return folder / "model.onnx"
+    return save_dark_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .project import Project, copy_of_the_working_tree
-
-SMALL = {
-    "phantom.cases": 5,
-    "prepare.canvas": 32,
-    "network.width": 4,
-    "network.depth": 2,
-    "train.context": 1,
-    "train.epochs": 10,
-    "train.batch": 8,
-}
+from .project import SMALL, Project, copy_of_the_working_tree
 
 
 @pytest.fixture(scope="session")

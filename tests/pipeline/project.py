@@ -11,6 +11,16 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+SMALL = {
+    "phantom.cases": 5,
+    "prepare.canvas": 32,
+    "network.width": 4,
+    "network.depth": 2,
+    "train.context": 1,
+    "train.epochs": 10,
+    "train.batch": 8,
+}
+"""Changes to `params.yaml` with which the whole pipeline takes a minute."""
 DVC_FOLDERS = ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE")
 
 
