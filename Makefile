@@ -22,7 +22,7 @@ repro: install ## run the whole pipeline: volumes, training, masks, scores
 	dvc repro
 
 test: lint ## format, lint, types, layers, unit tests, doctests and pipeline tests
-	pytest --cov --cov-report=term:skip-covered
+	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv-newest
 	tools/newest.sh $(PYTHON) pytest -q tests/pipeline/test_repro.py -k 'turn or learnt or bytes_of_the_stage'
