@@ -155,7 +155,8 @@ def certainty_part(results: Results) -> Part:
     words = (
         "Certainty is worked out without the truth: how much the probabilities look like those of "
         "a mask, as a Dice of both. Here it is set against the Dice that came out. Where points "
-        "lie near 0, it can be read as a Dice on scans without a truth; above 0 it flatters."
+        "lie near 0, it can be read as a Dice on scans without a truth; above 0 "
+        "it flatters, below 0 it is too modest."
     )
     return Part(key, title, (words,), (), charts)
 
