@@ -10,6 +10,8 @@ from .bench import COMMAND, STAGES, Answer, Trial
 
 ALL = (*STAGES, COMMAND)
 LINE = re.compile(r"^(?:thorax|Error|ERROR): (.+)$", re.MULTILINE)
+CUT_LOCK = "dvc.lock' validation failed"
+"""What DVC says of its lock file, which it writes in place, when it was killed meanwhile."""
 GOOD = ("right", "line", "resumed", "–")
 
 
@@ -71,6 +73,10 @@ def endure(fault: Fault, trial: Trial) -> Outcome:
     if first.word == "DEFECT":
         return first
     again = trial.repro()
+    if CUT_LOCK in again.said:
+        first = Outcome("line", f"{CUT_LOCK}: `git checkout dvc.lock`, then right")
+        trial.run("git", "checkout", "--", "dvc.lock")
+        again = trial.repro()
     if again.status != 0:
         return defect(f"does not run again: {last_lines(again.said)}")
     if different := trial.differences():
