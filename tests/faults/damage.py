@@ -125,8 +125,16 @@ def damaged_checkpoint(trial: Trial, harm: Harm) -> Answer:
     return answer
 
 
+def cut_lock(trial: Trial) -> Answer:
+    """Cut DVC's lock file short, and run."""
+    lock = trial.root / "dvc.lock"
+    lock.write_bytes(lock.read_bytes()[:30])
+    return trial.repro()
+
+
 FAULTS = (
     *every_harm(),
+    Fault("cut-lock", cut_lock, ("prepare",)),
     Fault("vanish-scan", partial(vanish, kind="scans"), ("prepare",)),
     Fault("vanish-mask", partial(vanish, kind="masks"), ("prepare",)),
     Fault("cut-checkpoint", partial(damaged_checkpoint, harm=cut), ("train",)),

@@ -10,7 +10,7 @@ from .bench import COMMAND, STAGES, Answer, Trial
 
 ALL = (*STAGES, COMMAND)
 LINE = re.compile(r"^(?:thorax|Error|ERROR): (.+)$", re.MULTILINE)
-CUT_LOCK = "dvc.lock' validation failed"
+CUT_LOCK = re.compile(r"^(?:ERROR: )?(.*dvc\.lock' validation failed.*)$", re.MULTILINE)
 """What DVC says of its lock file, which it writes in place, when it was killed meanwhile."""
 GOOD = ("right", "line", "resumed", "–")
 
@@ -73,8 +73,8 @@ def endure(fault: Fault, trial: Trial) -> Outcome:
     if first.word == "DEFECT":
         return first
     again = trial.repro()
-    if CUT_LOCK in again.said:
-        first = Outcome("line", f"{CUT_LOCK}: `git checkout dvc.lock`, then right")
+    if again.status != 0 and (line := CUT_LOCK.search(again.said)):
+        first = Outcome("line", f"{line[1]}: `git checkout dvc.lock`, then right")
         trial.run("git", "checkout", "--", "dvc.lock")
         again = trial.repro()
     if again.status != 0:
@@ -102,7 +102,7 @@ def judge(answer: Answer, trial: Trial) -> Outcome:
         return Outcome("right", "killed, then right")
     if "Traceback (most recent call last)" in answer.said:
         return defect(f"traceback: {last_lines(answer.said)}")
-    lines = LINE.findall(answer.said)
+    lines = LINE.findall(answer.said) or CUT_LOCK.findall(answer.said)
     return Outcome("line", lines[0]) if lines else defect(f"no line: {last_lines(answer.said)}")
 
 
