@@ -24,6 +24,8 @@ TIMED = ("reports/training.json", "reports/live/")
 """What tells of time, and so is never the same twice."""
 TELLING = ("reports/report.html", "reports/report.md")
 """What repeats `training.json`."""
+MEASURED = "data/audit/"
+"""What is known of a dataset is kept, also of one that will not do."""
 PATIENCE_S = 300.0
 ENDED_BY_US = -1000
 
@@ -146,7 +148,7 @@ class Trial:
             name
             for name in names
             if not name.startswith(TIMED)
-            and (finished or not Path(name).name.startswith("."))
+            and (finished or not (Path(name).name.startswith(".") or name.startswith(MEASURED)))
             and (repeats or name not in TELLING)
             and found.get(name) != expected.get(name)
         )
