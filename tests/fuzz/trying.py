@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thorax.errors import InputError
+from thorax.errors import InputError, printable
 
 from .readers import READERS, Reader
 
@@ -61,7 +61,7 @@ def attempt(reader: Reader, content: bytes) -> str:
 
 
 def _checked(line: str) -> str:
-    return "refused" if line.isprintable() and line else f"not one line: {line!r:.150}"
+    return "refused" if line and printable(line) == line else f"not one line: {line!r:.150}"
 
 
 def _peak_bytes() -> int:

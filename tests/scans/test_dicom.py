@@ -300,6 +300,19 @@ def test_what_is_no_dicom_is_refused(tmp_path: Path, content: bytes) -> None:
         Scan(tmp_path)
 
 
+def test_files_that_do_not_name_their_transfer_syntax_are_read(save_series: SaveSeries) -> None:
+    """The tag of the first element behind the preamble is gone, and the group with it.
+
+    GDCM, left to guess, took gigabytes for such a file.
+    """
+    folder = save_series("ct", HU)
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert content[132:136] == b"\x02\0\0\0"
+        path.write_bytes(content[:132] + bytes(4) + content[136:])
+    np.testing.assert_array_equal(Scan(folder).voxels(), HU)
+
+
 def test_files_without_a_preamble_are_read(save_series: SaveSeries) -> None:
     """As old archives keep them: the data set alone."""
     folder = save_series("ct", HU)

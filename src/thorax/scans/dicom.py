@@ -8,17 +8,22 @@ pixels; ITK's GDCM does where pydicom has no decoder (JPEG Lossless).
 import locale
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     RLELossless,
 )
 
@@ -41,6 +46,8 @@ UNPACKED = frozenset(
     (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, "")
 )
 """Transfer syntaxes whose pixels have no size of their own."""
+BY_GDCM = frozenset((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1))
+"""Those that pydicom has no decoder for that could be shipped."""
 _LISTED = 8
 
 
@@ -95,7 +102,7 @@ class DicomSeries:
         with quiet():
             try:
                 self._check_stream(each)
-                pixels = _decoded(each) if _has_decoder(each.syntax) else _by_gdcm(each)
+                pixels = _decoder(each.syntax)(each)
             # Decoders raise errors of many kinds for damaged pixels.
             except Exception:
                 raise InputError(
@@ -118,9 +125,37 @@ class DicomSeries:
         self._looked_at.add(each.part.name)
 
 
+def _decoder(syntax: str) -> Callable[[Slice], NDArray[Any]]:
+    """What reads pixels of a transfer syntax; `ValueError` if nothing does.
+
+    GDCM is given what it alone can read, and nothing else: for files whose kind it has to guess it
+    may take gigabytes.
+    """
+    if not syntax:
+        return _untold
+    if _has_decoder(syntax):
+        return _decoded
+    if syntax in BY_GDCM:
+        return _by_gdcm
+    raise ValueError(f"nothing reads {syntax}")
+
+
 def _decoded(each: Slice) -> NDArray[np.float64]:
     with each.part.seekable() as stream:
-        stored = pixel_array(stream, index=each.frame)
+        return _in_hu(pixel_array(stream, index=each.frame), each)
+
+
+def _untold(each: Slice) -> NDArray[np.float64]:
+    """Pixels of a file that does not name its transfer syntax: as its header was found to be."""
+    with each.part.seekable() as stream:
+        whole = dcmread(stream, force=True)
+    is_implicit, is_little = whole.original_encoding
+    plain = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    whole.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else plain
+    return _in_hu(pixel_array(whole, index=each.frame), each)
+
+
+def _in_hu(stored: NDArray[Any], each: Slice) -> NDArray[np.float64]:
     return stored.astype(np.float64) * each.slope + each.intercept
 
 
