@@ -31,6 +31,7 @@ class Fault:
         stages: Where it is tried.
         setting: Where trials are held, such as on a small disk.
         by_default: Whether it is tried unless it is named.
+        lasting: Whether it stays: then a refusal in one line is how it ends.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Fault:
     stages: tuple[str, ...] = ALL
     setting: Callable[[Any], AbstractContextManager[Any]] = nullcontext
     by_default: bool = True
+    lasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,15 @@ def attempt(fault: Fault, trial: Trial) -> Outcome:
     """Let a fault happen, take it away, run again, and compare all with the reference."""
     try:
         with fault.setting(trial) as there:
-            return endure(fault, there)
+            first = judge(fault.strike(there), there)
+            ended = first.word == "DEFECT" or (fault.lasting and first.word == "line")
+            return first if ended else endure(first, there)
     except SkippedError as error:
         return Outcome("–", f"skipped: {error}")
 
 
-def endure(fault: Fault, trial: Trial) -> Outcome:
-    first = judge(fault.strike(trial), trial)
-    if first.word == "DEFECT":
-        return first
+def endure(first: Outcome, trial: Trial) -> Outcome:
+    """Run again once the fault is gone."""
     again = trial.repro()
     if again.status != 0 and (line := CUT_LOCK.search(again.said)):
         first = Outcome("line", f"{line[1]}: `git checkout dvc.lock`, then right")

@@ -72,7 +72,7 @@ FAULTS = (
     Fault("odd-home", partial(Trial.run_stage, env={"HOME": "/dev/null/home"})),
     Fault("no-utf8", partial(with_environment, env=NO_UTF8)),
     Fault("odd-path", Trial.repro, setting=odd_path),
-    Fault("data-is-a-link", Trial.repro, setting=linked),
+    Fault("data-is-a-link", Trial.repro, setting=linked, lasting=True),
     Fault("scans-are-links", linked_scans, ("prepare", "predict", "evaluate", COMMAND)),
     Fault("files-of-tomorrow", clock_set_back),
     Fault("clock-goes-back", clock_jumps),

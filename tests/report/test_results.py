@@ -141,3 +141,10 @@ def test_intensities_are_told_by_source(few: Results, reports: Path) -> None:
     ]
     assert "brought to HU" in told.notes[0]
     assert intensity_table(few).groups == ()
+
+
+def test_a_picture_that_is_cut_short_is_named(reports: Path) -> None:
+    (reports / "overlays").mkdir()
+    (reports / "overlays" / "a.png").write_bytes(png()[:-5])
+    with pytest.raises(InputError, match=r"a\.png is cut short; make it again with `dvc repro"):
+        gathered(reports)

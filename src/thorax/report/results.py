@@ -20,6 +20,8 @@ from thorax.params import Params
 from thorax.specs import SegmenterSpec
 from thorax.tables import plain_cell
 
+PNG_END = b"IEND\xae\x42\x60\x82"
+"""The last of a picture's chunks, which is empty, and its checksum."""
 WORDS = ("case", "site", "region", "side")
 """Columns that hold no figure."""
 Figures = Mapping[str, float]
@@ -272,7 +274,14 @@ def _by_region(path: Path) -> dict[str, tuple[Figures, ...]]:
 
 
 def _pictures(folder: Path) -> dict[str, bytes]:
-    return {plain(path.stem): path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    return {plain(path.stem): _picture(path) for path in sorted(folder.glob("*.png"))}
+
+
+def _picture(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not content.endswith(PNG_END):
+        raise InputError(f"{path} is cut short; make it again with `dvc repro -sf evaluate`")
+    return content
 
 
 def _digests(lock: Path, dataset: str) -> dict[str, str]:
