@@ -1,7 +1,7 @@
 """From a dataset to records: cases in parallel processes, what did not change left as it is."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,8 +67,10 @@ def prepare(
     """
     settings = Settings(dataset.regions, canvas, crop)
     known = _known(folder, dataset, settings)
-    work = partial(prepare_case, folder=folder, settings=settings, known=known)
-    entries = _in_parallel(work, dataset.cases, workers or os.cpu_count() or 1)
+    work = partial(prepare_case, folder=folder, settings=settings)
+    # Each process is told of its own case alone: what is known of all would be sent with each.
+    cases = [(case, known.get(case.name)) for case in dataset.cases]
+    entries = _in_parallel(work, cases, workers or os.cpu_count() or 1)
     index = _index(dataset, settings, sorted(entries, key=lambda entry: entry.case))
     _forget(folder, index)
     save_index(folder, index)
@@ -76,16 +78,21 @@ def prepare(
 
 
 def prepare_case(
-    case: Case, *, folder: Path, settings: Settings, known: dict[str, RecordEntry]
+    case: Case, old: RecordEntry | None, *, folder: Path, settings: Settings
 ) -> RecordEntry:
     """Write the record of one case, unless the one that is there is right.
+
+    Args:
+        case: The case.
+        old: What the last run made of it; None if there was none, or with other settings.
+        folder: Where the record goes.
+        settings: How it is made.
 
     Raises:
         InputError: The scan or the mask is unusable; the message names the case.
     """
     path = folder / f"{case.name}{SUFFIX}"
     digests = file_sha256(case.scan), file_sha256(case.mask)
-    old = known.get(case.name)
     if old and _unchanged(old, case, digests) and _is_whole(path, old):
         return replace(old, patient=case.patient, site=case.site)
     try:
@@ -153,10 +160,12 @@ def _forget(folder: Path, index: Index) -> None:
 
 
 def _in_parallel(
-    work: Callable[[Case], RecordEntry], cases: tuple[Case, ...], workers: int
+    work: Callable[[Case, RecordEntry | None], RecordEntry],
+    cases: Sequence[tuple[Case, RecordEntry | None]],
+    workers: int,
 ) -> list[RecordEntry]:
     with worker_pool(min(workers, len(cases))) as pool:
-        running = [pool.submit(work, case) for case in cases]
+        running = [pool.submit(work, *case) for case in cases]
         try:
             with tqdm(as_completed(running), total=len(cases), desc="prepare", unit="case") as done:
                 return [future.result() for future in done]
