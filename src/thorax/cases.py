@@ -18,6 +18,8 @@ from thorax.scans import case_name
 from thorax.writing import write_text
 
 SPEC = "dataset.yaml"
+PARTS = ("scans", "masks")
+"""The folders of a dataset."""
 
 
 def _checked(intensity: str) -> str:

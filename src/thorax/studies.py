@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from thorax.canvases import coarse_planes, open_mask
 from thorax.cases import (
+    PARTS,
     SPEC,
     Dataset,
     DatasetSpec,
@@ -36,7 +36,8 @@ from thorax.intensity import Domain
 from thorax.opened import recognise_few
 from thorax.regions import MOST_LABELS, Regions
 from thorax.scans import SUFFIXES, Scan
-from thorax.study_files import PARTS, FoundCase, find_cases
+from thorax.study_files import FoundCase, find_cases
+from thorax.workers import in_threads
 
 Origin = Literal["made by a stage", "tracked", "not tracked"]
 
@@ -176,7 +177,7 @@ def _check_cases(source: Path, found: Sequence[FoundCase], spec: DatasetSpec) ->
     """See whether all cases can be used; return the spec with the intensities that were found."""
     recognised: dict[str, Recognised] = {}
     work = partial(_problems_of, spec=spec, regions=spec.as_regions(), recognised=recognised)
-    problems = _in_threads(work, found)
+    problems = in_threads(work, found, title="check")
     unusable = sum(1 for of_case in problems if of_case)
     if unusable:
         lines = dict.fromkeys(line for of_case in problems for line in of_case)
@@ -196,18 +197,6 @@ def _named(recognised: Mapping[str, Recognised]) -> DomainName | dict[str, Domai
         for note in one.notes:
             tqdm.write(f"{case}: {note}", file=sys.stderr)
     return {**others, "*": commonest} if others else commonest
-
-
-def _in_threads(
-    work: Callable[[FoundCase], list[str]], found: Sequence[FoundCase]
-) -> list[list[str]]:
-    # Most of the time goes into unpacking gzip, which lets other threads run.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            return list(tqdm(pool.map(work, found), "check", len(found), unit="case"))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _problems_of(

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from thorax.cases import PARTS
 from thorax.errors import InputError
 
-PARTS = ("scans", "masks")
 _LAYOUTS = (PARTS, ("images", "labels"), ("imagesTr", "labelsTr"))
 _ENDINGS = (
     re.compile(r"[-_](0000|ct|scan|image)$", re.IGNORECASE),

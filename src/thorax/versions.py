@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import yaml
 
-from thorax.cases import SPEC
+from thorax.cases import PARTS, SPEC
 from thorax.errors import InputError
+from thorax.params import parse_yaml
 from thorax.scans import case_name
 
 State = Literal["here", "tracked", "lost", "untracked", "none"]
@@ -24,7 +25,6 @@ Kind = Literal["added", "removed", "changed", "renamed"]
 
 WORKSPACE = ""
 """Stands for the files as they are now, where a revision is asked for."""
-PARTS = ("scans", "masks")
 
 
 @dataclass(frozen=True)
@@ -272,8 +272,8 @@ def _version(revision: str, told: Mapping[str, Any]) -> Version:
 
 def _meaning(text: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
+        content = parse_yaml(text)
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError):
         content = text
     if content is None:
         return {}

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from thorax.audit import outliers, patients
+from thorax.audit.checks_intensity import declared_domain
 from thorax.audit.checks_masks import fits_hu, mirror_of
 from thorax.audit.facts import CaseFacts
 from thorax.audit.findings import Finding
 from thorax.audit.lungs import lung_labels
 from thorax.cases import DatasetSpec
-from thorax.errors import InputError
-from thorax.intensity import Domain
 
 SIDED = 0.2
 """Share of the width by which two labels must lie apart to be a right and a left one."""
@@ -49,7 +48,7 @@ def mixture(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
     kinds = Counter(each.values.kind for each in facts if each.values and each.values.kind)
     if len(kinds) < 2:
         return
-    told = len({str(_declared(spec, each.case)) for each in facts}) >= len(kinds)
+    told = len({str(declared_domain(spec, each.case)) for each in facts}) >= len(kinds)
     listed = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
     yield Finding(
         "intensity-mixture",
@@ -138,13 +137,6 @@ def unused(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
                 f"no mask holds label {_listed(absent)} of `{region}`",
                 "nothing, if it is true; else mend the label values in dataset.yaml",
             )
-
-
-def _declared(spec: DatasetSpec, case: str) -> Domain | None:
-    try:
-        return spec.domain_of(case)
-    except InputError:
-        return None
 
 
 def _listed(values: Sequence[object]) -> str:

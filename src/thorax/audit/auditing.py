@@ -1,15 +1,12 @@
 """Audit a dataset: measure its cases in parallel, check each, and compare them."""
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from tqdm import tqdm
 
 from thorax.audit.across import check_together
 from thorax.audit.checks import check_case
@@ -17,14 +14,14 @@ from thorax.audit.facts import FORM, CaseFacts, FileFacts
 from thorax.audit.findings import Finding, Weight, order
 from thorax.audit.lungs import lung_labels
 from thorax.audit.measuring import measure
-from thorax.cases import SPEC, DatasetSpec, files_in, load_spec
+from thorax.cases import PARTS, SPEC, DatasetSpec, files_in, load_spec
 from thorax.errors import InputError
 from thorax.index import file_sha256
 from thorax.scans import SUFFIXES, case_name
+from thorax.workers import in_threads
 from thorax.writing import write_text
 
 NAME = "audit.json"
-PARTS = ("scans", "masks")
 _FACTS = TypeAdapter(tuple[CaseFacts, ...])
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
@@ -89,7 +86,7 @@ def audit_dataset(
     spec.as_regions()
     cases = _cases(folder)
     work = partial(_facts, spec=spec, known=known or {})
-    facts = _in_threads(work, sorted(cases.items()), workers or os.cpu_count() or 1)
+    facts = in_threads(work, sorted(cases.items()), title="audit", size=workers)
     shown = _shown(spec, facts)
     found = [finding for each in facts for finding in check_case(each, shown, context=context)]
     found += check_together(facts, spec)
@@ -210,17 +207,3 @@ def _passed_over(folder: Path) -> list[Finding]:
             "convert them to NIfTI, or take them out",
         )
     ]
-
-
-def _in_threads(
-    work: Callable[[tuple[str, _Files]], CaseFacts],
-    items: Sequence[tuple[str, _Files]],
-    workers: int,
-) -> list[CaseFacts]:
-    # Most of the time goes into unpacking gzip and into numpy, which let other threads run.
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            return list(tqdm(pool.map(work, items), "audit", len(items), unit="case"))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -167,16 +167,8 @@ def finding_groups(audit: Audit, cards: Iterable[CaseCard]) -> list[Group]:
     ]
 
 
-def volume_ml(case: CaseFacts, labels: Sequence[int]) -> float | None:
-    """Volume of a region in a case; None if its mask cannot be measured."""
-    if case.labels is None or case.labels.problem or not case.mask or not case.mask.grid:
-        return None
-    voxels = sum(case.labels.voxels.get(label, 0) for label in labels)
-    return voxels * case.mask.grid.voxel_ml
-
-
 def _card(key: str, case: CaseFacts, spec: DatasetSpec, findings: tuple[Finding, ...]) -> CaseCard:
-    volumes = {name: volume_ml(case, labels) for name, labels in spec.regions.items()}
+    volumes = {name: case.volume_ml(labels) for name, labels in spec.regions.items()}
     regions = tuple(
         RegionVolume(name, colour, UNKNOWN if volume is None else _millilitres(volume))
         for (name, volume), colour in zip(volumes.items(), COLOURS, strict=False)
@@ -222,7 +214,7 @@ def _spacings(scans: Iterable[FileFacts], axes: Iterable[int]) -> list[float]:
 
 
 def _volumes(audit: Audit, labels: Sequence[int]) -> str:
-    measured = [volume_ml(case, labels) for case in audit.facts]
+    measured = [case.volume_ml(labels) for case in audit.facts]
     volumes = [volume for volume in measured if volume]
     if not volumes:
         return "in no case"

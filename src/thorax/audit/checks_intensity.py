@@ -69,7 +69,7 @@ def other_domain(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     values = facts.values
     if not values or values.low == values.high:
         return
-    declared = _declared(facts, spec)
+    declared = declared_domain(spec, facts.case)
     misfit = _misfit(facts, spec)
     seen = parse_intensity(values.intensity) if values.intensity else None
     if declared is None or not (misfit or (seen and _differs(declared, seen, values))):
@@ -100,7 +100,7 @@ def domain_of(facts: CaseFacts, spec: DatasetSpec) -> Domain | None:
 
     A declared window goes before a recognised one, which is but an estimate.
     """
-    declared = _declared(facts, spec)
+    declared = declared_domain(spec, facts.case)
     if facts.values is None or not facts.values.intensity:
         return declared
     seen = parse_intensity(facts.values.intensity)
@@ -108,16 +108,17 @@ def domain_of(facts: CaseFacts, spec: DatasetSpec) -> Domain | None:
     return declared if both else seen
 
 
-def _declared(facts: CaseFacts, spec: DatasetSpec) -> Domain | None:
+def declared_domain(spec: DatasetSpec, case: str) -> Domain | None:
+    """What `dataset.yaml` says of the values of a case; None if it says nothing of it."""
     try:
-        return spec.domain_of(facts.case)
+        return spec.domain_of(case)
     except InputError:
         return None
 
 
 def _misfit(facts: CaseFacts, spec: DatasetSpec) -> str:
     """Why values cannot be what they are declared to be; empty if they can."""
-    declared, values = _declared(facts, spec), facts.values
+    declared, values = declared_domain(spec, facts.case), facts.values
     if declared is None or values is None:
         return ""
     if declared.window_hu:

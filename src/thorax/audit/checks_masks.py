@@ -102,7 +102,7 @@ def cut_off(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
 
 def volume(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     """Lungs that are no adult's by their volume; those that are cut off may be smaller."""
-    found = volume_ml(facts, spec)
+    found = facts.volume_ml(lung_labels(spec))
     low, high = PLAUSIBLE_ML
     if found and not low <= found <= high and not any(cut_off(facts, spec)):
         yield Finding(
@@ -157,14 +157,6 @@ def swapped(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
             "swap the label values, or mend the affine of scan and mask",
             facts.case,
         )
-
-
-def volume_ml(facts: CaseFacts, spec: DatasetSpec) -> float:
-    """Volume of the lungs; 0 if there are none, or if it cannot be told."""
-    if not facts.labels or not facts.mask or facts.mask.grid is None:
-        return 0.0
-    voxels = sum(facts.labels.voxels.get(label, 0) for label in lung_labels(spec))
-    return voxels * facts.mask.grid.voxel_ml
 
 
 def mean_hu(facts: CaseFacts, labels: Sequence[int], spec: DatasetSpec) -> float | None:

@@ -1,5 +1,7 @@
 """What is known of a case: all that the checks need, without its voxels."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -129,3 +131,10 @@ class CaseFacts:
     values: ValueFacts | None = None
     labels: LabelFacts | None = None
     problem: str = ""
+
+    def volume_ml(self, labels: Iterable[int]) -> float | None:
+        """Volume of some labels together; None if the mask cannot be measured."""
+        grid = self.mask.grid if self.mask else None
+        if self.labels is None or self.labels.problem or grid is None:
+            return None
+        return sum(self.labels.voxels.get(label, 0) for label in labels) * grid.voxel_ml

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from thorax.audit.auditing import Audit
 from thorax.audit.checks_geometry import SAME_SPACING
+from thorax.audit.checks_intensity import declared_domain
 from thorax.audit.corrections import (
     Correction,
     Step,
@@ -32,7 +33,7 @@ from thorax.audit.corrections import (
 )
 from thorax.audit.facts import CaseFacts
 from thorax.audit.lungs import lung_labels
-from thorax.cases import SPEC, DatasetSpec, DomainName, domain_name, load_spec, save_spec
+from thorax.cases import PARTS, SPEC, DatasetSpec, DomainName, domain_name, load_spec, save_spec
 from thorax.errors import InputError
 from thorax.folders import whole_folder
 from thorax.intensity import HU, Domain
@@ -41,7 +42,7 @@ from thorax.scans.declared import declared
 from thorax.scans.opening import open_stored
 from thorax.scans.stored import StoredArray, reading
 
-SCANS, MASKS = "scans", "masks"
+SCANS, MASKS = PARTS
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class _Case:
 
     def _of_values(self, stored: StoredArray) -> list[Correction]:
         """How the values become HU; what they mean is noted where `dataset.yaml` errs."""
-        known, said = recognised(stored), _said(self._spec, self.name)
+        known, said = recognised(stored), declared_domain(self._spec, self.name) or HU
         if known is None or (said.window_hu and known.domain.window_hu):
             return []
         if known.domain == said:
@@ -194,7 +195,7 @@ def _check_target(folder: Path, target: Path) -> None:
 
 def _copy(folder: Path, staged: Path) -> None:
     shutil.copyfile(folder / SPEC, staged / SPEC)
-    for part in (SCANS, MASKS):
+    for part in PARTS:
         (staged / part).mkdir()
         for path in sorted((folder / part).iterdir()):
             if case_name(path) is not None:
@@ -215,14 +216,6 @@ def _load(path: Path) -> _Loaded | None:
     spacing = np.linalg.norm(stored.affine[:3, :3], axis=0)
     alike = np.allclose(stated.spacing or spacing, spacing, rtol=SAME_SPACING)
     return _Loaded(stored, stated.oriented, stated.oriented and alike)
-
-
-def _said(spec: DatasetSpec, name: str) -> Domain:
-    """What `dataset.yaml` says of the values of a case; HU where it says nothing."""
-    try:
-        return spec.domain_of(name)
-    except InputError:
-        return HU
 
 
 def _intensity(spec: DatasetSpec, domains: Mapping[str, Domain]) -> dict[str, DomainName]:

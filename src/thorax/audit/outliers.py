@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.audit.checks_masks import mean_hu, volume_ml
+from thorax.audit.checks_masks import mean_hu
 from thorax.audit.facts import CaseFacts
 from thorax.audit.findings import Finding
 from thorax.audit.lungs import lung_labels
@@ -23,7 +23,8 @@ LEAST_MAD_HU = 30
 
 def volumes(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
     """Lungs that are much larger or smaller than those of the others."""
-    found = {each.case: volume_ml(each, spec) for each in facts}
+    labels = lung_labels(spec)
+    found = {each.case: each.volume_ml(labels) for each in facts}
     for case, value, middle in _outliers({k: v for k, v in found.items() if v}, _share):
         yield Finding(
             "outlier-volume",

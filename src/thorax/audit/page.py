@@ -1,15 +1,12 @@
 """The page of an audit: one file that opens from disk, in the look of the report."""
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
-from tqdm import tqdm
 
 from thorax.audit.auditing import Audit
 from thorax.audit.cards import case_cards, finding_groups, headline, overview
@@ -20,6 +17,7 @@ from thorax.cases import SPEC, DatasetSpec, load_spec
 from thorax.intensity import parse_intensity
 from thorax.report.page import environment
 from thorax.viewer.pages import content_policy
+from thorax.workers import in_threads
 from thorax.writing import write_text
 
 MOST_PICTURES = 1000
@@ -60,10 +58,8 @@ def draw(facts: Sequence[CaseFacts], folder: Path, spec: DatasetSpec) -> dict[st
             domain=parse_intensity(known) if known else None,
         )
 
-    # Most of the time goes into unpacking gzip, which lets other threads run.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pictures = tqdm(pool.map(picture, facts), "draw", len(facts), unit="case")
-        return {case.case: found for case, found in zip(facts, pictures, strict=True) if found}
+    pictures = in_threads(picture, facts, title="draw")
+    return {case.case: found for case, found in zip(facts, pictures, strict=True) if found}
 
 
 def render(audit: Audit, spec: DatasetSpec, pictures: Mapping[str, bytes]) -> str:
