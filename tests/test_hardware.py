@@ -48,6 +48,14 @@ def test_the_kind_of_a_machine_says_no_more_than_figures_depend_on() -> None:
     assert set(kind_of_machine()) == {"system", "instructions", "cores"}
 
 
+@pytest.mark.parametrize(("asked", "cores"), [("1", 1), ("", None), ("all", None), ("4096", None)])
+def test_a_training_that_was_given_some_cores_says_how_many(
+    monkeypatch: pytest.MonkeyPatch, asked: str, cores: int | None
+) -> None:
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
+    assert kind_of_machine()["cores"] == (cores or describe_machine()["cores"])
+
+
 def test_versions_are_those_installed() -> None:
     import numpy
 

@@ -3,6 +3,7 @@
 import csv
 import gc
 import math
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
@@ -30,7 +31,7 @@ ROW = {
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "live", tmp_path / "watched")
+    return Places(tmp_path / "live", tmp_path / "watched", tmp_path / "kept")
 
 
 def watch(places: Places, told: list[str] | None = None, **changes: Any) -> TrainingWatch:
@@ -171,11 +172,24 @@ def test_a_single_case_is_drawn_once(places: Places, cases: list[CaseDice]) -> N
     assert [path.name for path in places.pictures.iterdir()] == ["epoch_001_worst.png"]
 
 
-def test_pictures_of_another_training_are_forgotten_and_of_this_one_kept(places: Places) -> None:
-    places.pictures.mkdir()
-    picture = places.pictures / "epoch_001_worst.png"
-    picture.touch()
+def test_pictures_outlive_a_stage_that_is_started_again(
+    places: Places, cases: list[CaseDice]
+) -> None:
+    """DVC removes what a stage leaves before it starts it again."""
+    first = watch(places, every=1)
+    first.resumed([])
+    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1])
+    drawn = (places.pictures / "epoch_001_worst.png").read_bytes()
+    shutil.rmtree(places.pictures)
     watch(places).resumed([ROW])
-    assert picture.exists()
+    assert (places.pictures / "epoch_001_worst.png").read_bytes() == drawn
+
+
+def test_pictures_of_another_training_are_forgotten(places: Places, cases: list[CaseDice]) -> None:
+    first = watch(places, every=1)
+    first.resumed([])
+    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1])
     watch(places).resumed([])
-    assert not picture.exists()
+    assert list(places.pictures.iterdir()) == []
+    watch(places).resumed([ROW])
+    assert list(places.pictures.iterdir()) == []

@@ -23,6 +23,7 @@ _ADVICE = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.ENOENT: "see whether it was moved or removed meanwhile, and run this again",
+    errno.ENOTDIR: "a file has the name of a folder there; move it, or set HOME if that is yours",
     errno.EIO: "see whether the disk is sound, and run this again",
     errno.ESTALE: "see whether the network drive is still there, and run this again",
     errno.EMFILE: "too many files are open; raise `ulimit -n`",
@@ -72,6 +73,17 @@ def advice_on(error: OSError) -> str:
         'make room there'
     """
     return _ADVICE.get(error.errno or 0, "")
+
+
+def printable_lines(text: str) -> str:
+    r"""Text that steers no terminal and keeps its lines; see `printable`.
+
+    Example:
+        >>> print(printable_lines("one\ntwo\x07"))
+        one
+        two\x07
+    """
+    return "\n".join(map(printable, text.split("\n")))
 
 
 @contextmanager

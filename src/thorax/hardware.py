@@ -1,5 +1,6 @@
 """What a figure was measured on: the machine and the versions of what ran there."""
 
+import os
 import platform
 from collections.abc import Iterable
 from importlib import metadata
@@ -10,6 +11,8 @@ import psutil
 
 CPU_INFO = Path("/proc/cpuinfo")
 GIB = 2**30
+THREADS = "TF_NUM_INTRAOP_THREADS"
+"""The variable by which TensorFlow is told how many cores one operation may take."""
 INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """From the oldest to the newest, as the kernel names them."""
 
@@ -34,19 +37,26 @@ def kind_of_machine() -> dict[str, Any]:
     """What figures depend on to the last digit, besides versions: sums are taken in its order.
 
     Returns:
-        ``system``, ``instructions`` (the widest that the processor has for numbers) and ``cores``.
+        ``system``, ``instructions`` (the widest that the processor has for numbers) and ``cores``
+        that the network uses.
     """
     told = describe_machine()
     return {
         "system": told["system"],
         "instructions": _instructions(CPU_INFO),
-        "cores": told["cores"],
+        "cores": min(told["cores"], _threads() or told["cores"]),
     }
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Versions of installed packages, by name."""
     return {name: metadata.version(name) for name in packages}
+
+
+def _threads() -> int:
+    """To how many threads TensorFlow was limited from outside; 0: it may use all cores."""
+    asked = os.environ.get(THREADS, "")
+    return int(asked) if asked.isdecimal() else 0
 
 
 def _instructions(cpu_info: Path) -> str:

@@ -1,6 +1,7 @@
 """Telling people how a training goes: a line an epoch, live plots, pictures of watched cases."""
 
 import math
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from thorax.records import read_record
 from thorax.snapshots import snapshot
 from thorax.training import Row
 from thorax.validation import CaseDice
-from thorax.writing import empty_folder
+from thorax.writing import empty_folder, whole_file
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,13 @@ class Places:
     Args:
         live: Folder of DVCLive.
         pictures: Folder of the pictures.
+        kept: Folder of the same pictures, where DVC does not reach: it clears what a stage leaves
+            before it starts the stage again.
     """
 
     live: Path
     pictures: Path
+    kept: Path
 
 
 class TrainingWatch:
@@ -61,15 +65,17 @@ class TrainingWatch:
         self._started, self._told = time.monotonic(), 0
 
     def resumed(self, history: Sequence[Row]) -> None:
-        """Begin the live plots anew with what is known; forget pictures of another training."""
+        """Begin plots and pictures anew with what is known of this training."""
         self._live = _live_plots(self._places.live)
-        if not history:
-            empty_folder(self._places.pictures)
+        empty_folder(self._places.pictures)
         for row in history:
             self._plot(row)
         if history:
-            self._places.pictures.mkdir(parents=True, exist_ok=True)
             self._tell(f"going on after epoch {len(history)}")
+            for picture in sorted(self._places.kept.glob("*.png")):
+                self._show(picture)
+        else:
+            empty_folder(self._places.kept)
         self._started = time.monotonic()
 
     def trained(self, row: Row, *, stacks_per_s: float) -> None:
@@ -107,7 +113,13 @@ class TrainingWatch:
         )
         title = f"{case.path.stem}, the {rank} after epoch {epoch}: Dice on the canvas {dice}"
         figure = snapshot(record, found, self._regions, title=title)
-        save_png(figure, self._places.pictures / f"epoch_{epoch:03d}_{rank}.png")
+        picture = self._places.kept / f"epoch_{epoch:03d}_{rank}.png"
+        save_png(figure, picture)
+        self._show(picture)
+
+    def _show(self, picture: Path) -> None:
+        with whole_file(self._places.pictures / picture.name) as temporary:
+            shutil.copyfile(picture, temporary)
 
 
 def _live_plots(folder: Path) -> Any:

@@ -25,7 +25,7 @@ stages:
 """
 # Notes its starts; fails, or takes a minute, while a file says so.
 STAGE = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import yaml
 
@@ -33,6 +33,7 @@ params, told = yaml.safe_load(Path("params.yaml").read_text()), Path({told!r})
 loss, fold = params["loss"], params["split"]["fold"]
 with (told / "starts").open("a") as starts:
     print(loss, file=starts)
+(told / "threads").write_text(os.environ.get("TF_NUM_INTRAOP_THREADS", "all"))
 if Path("models/start/spec.json").exists():
     (told / "weights").touch()
 print("epoch 1/1  loss 0.5", file=sys.stderr, flush=True)
@@ -149,6 +150,19 @@ def test_a_failure_is_told_and_the_same_command_runs_it_again_alone(
         ("bce", "0.3", "1"),
         ("dice", "0.4", "1"),
     ]
+
+
+def test_two_runs_at_a_time_share_the_cores(project: Path, told: Path) -> None:
+    finish(start(project, *SWEEP, "--jobs", "2"))
+    assert (told / "threads").read_text() == str(max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def test_how_cores_are_shared_is_left_to_who_says_it(
+    project: Path, told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
+    finish(start(project, *SWEEP, "--jobs", "2"))
+    assert (told / "threads").read_text() == "7"
 
 
 def test_a_worker_that_is_killed_leaves_nothing_behind_and_its_run_is_run_again(

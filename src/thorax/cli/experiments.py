@@ -19,7 +19,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=1),
             default=1,
             show_default=True,
-            help="Runs at a time; one training uses all cores.",
+            help="Runs at a time, which share the cores.",
         ),
         click.option("--csv", "table", type=FILE, help="Also write the figures to this CSV file."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from thorax.errors import printable
+from thorax.errors import printable_lines
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -31,5 +31,5 @@ def say(text: Any, *, err: bool = False, nl: bool = True) -> None:
     """Print, so that no name steers a terminal; what goes to another program is left as it is."""
     shown = str(text)
     if err or sys.stdout.isatty():
-        shown = "\n".join(map(printable, shown.split("\n")))
+        shown = printable_lines(shown)
     click.echo(shown, err=err, nl=nl)

@@ -22,6 +22,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.experiments.executor.base import ExecutorInfo
 
+from thorax import hardware
 from thorax.errors import InputError
 from thorax.experiments.plan import Run
 
@@ -33,6 +34,7 @@ _IRRELEVANT = ("params.yaml", "reports", "*dvc.lock")
 _START = "models/start"
 """Start weights are put there by hand; DVC leaves files that git does not know out of its copy."""
 _TAIL_BYTES = 16_384
+_THREADS = (hardware.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class ExperimentQueue:
             self._dvc("exp", "run", "--queue", "--name", run.name, *settings)
 
     def start(self, jobs: int) -> None:
-        """Start workers, up to so many; they end on their own when the queue is empty."""
-        self._dvc("queue", "start", "--jobs", str(jobs), quiet=True)
+        """Start workers, up to so many, that share the cores; they end when the queue is empty."""
+        self._dvc("queue", "start", "--jobs", str(jobs), quiet=True, jobs=jobs)
 
     def drop(self, names: Collection[str]) -> None:
         """Take tasks off the queue that wait, failed or lost their worker, and what they left."""
@@ -172,13 +174,13 @@ class ExperimentQueue:
             copy.relative_to((self._root / ".dvc/tmp/exps").resolve())
             shutil.rmtree(copy, ignore_errors=True)
 
-    def _dvc(self, *arguments: str, quiet: bool = False) -> None:
+    def _dvc(self, *arguments: str, quiet: bool = False, jobs: int = 1) -> None:
         # Workers inherit, and keep open, what they print to: a pipe would never end.
         where = subprocess.DEVNULL if quiet else subprocess.PIPE
         answer = subprocess.run(
             [sys.executable, "-m", "dvc", *arguments],
             cwd=self._root,
-            env=_environment(),
+            env={**share(jobs), **_environment()},
             stdin=subprocess.DEVNULL,
             stdout=where,
             stderr=where,
@@ -207,6 +209,22 @@ def open_queue(root: Path) -> Iterator[ExperimentQueue]:
     _git(root, "rev-parse", "--verify", "HEAD", rule="runs start from a commit; make a first one")
     with Repo(str(root)) as repo:
         yield ExperimentQueue(root, repo)
+
+
+def share(jobs: int) -> dict[str, str]:
+    """Variables that keep each of several runs to its share of the cores.
+
+    Two trainings that both take all cores wait for each other at every layer. What the environment
+    says already is the user's and stays.
+
+    Example:
+        >>> share(1)
+        {}
+    """
+    if jobs == 1:
+        return {}
+    cores = len(psutil.Process().cpu_affinity() or ())
+    return dict.fromkeys(_THREADS, str(max(1, cores // jobs)))
 
 
 def tail(log: Path) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from thorax.errors import InputError, in_one_line, printable
+from thorax.errors import InputError, in_one_line, printable_lines
 
 DATA = Path("data")
 AUDIT = DATA / "audit"
@@ -76,5 +76,4 @@ def made_by(stage: str, *places: Path) -> Iterator[None]:
 
 def tell(text: str) -> None:
     """Say something to whoever watches the stage; results go to files."""
-    shown = "\n".join(map(printable, text.split("\n")))
-    print(shown, file=sys.stderr, flush=True)  # noqa: T201
+    print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -50,7 +51,6 @@ from thorax.watching import Places, TrainingWatch
 from thorax.writing import write_text
 
 RAN_ON = ("thorax", "keras", keras.backend.backend(), "numpy", "albumentations")
-PLACES = Places(REPORTS / "live", REPORTS / "watched")
 
 
 def main() -> None:
@@ -72,6 +72,7 @@ def main() -> None:
     write_text(REPORTS / "history.csv", history_csv(history, job.regions))
     write_text(REPORTS / "training.json", effort_json(history, time.monotonic() - begun))
     job.checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(places(job).kept, ignore_errors=True)
 
 
 def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[Any, list[Row]]:
@@ -81,7 +82,7 @@ def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[An
         every=params.train.pictures,
         regions=job.regions,
         window=job.source.window,
-        places=PLACES,
+        places=places(job),
         tell=tell,
     )
     if params.train.batch == "auto":
@@ -101,6 +102,11 @@ def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[An
     network = build_for(params, index, "float32")
     network.set_weights(trainee.network.get_weights())
     return network, history
+
+
+def places(job: Job) -> Places:
+    """Where plots and pictures go, and where these outlive the stage: beside the checkpoint."""
+    return Places(REPORTS / "live", REPORTS / "watched", job.checkpoint.with_suffix(".pictures"))
 
 
 def plan(params: Params, index: Index, split: Split, provenance: dict[str, Any]) -> Job:
