@@ -1,4 +1,4 @@
-"""Tables as CSV."""
+"""Tables as CSV, written and read."""
 
 import csv
 import io
@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+Table = tuple[tuple[str, ...], list[dict[str, str]]]
+"""Columns, then rows: column → cell."""
 _FORMULA = frozenset("=+-@\t\r")
 """What a formula begins with, in the spreadsheets in use."""
 
@@ -32,6 +34,41 @@ def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
     writer.writerow({name: _cell(name) for name in names})
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def read_csv(text: str) -> Table:
+    r"""Columns and rows of a table; cells are those that `as_csv` was given, as text.
+
+    Raises:
+        ValueError: It is no CSV, or a row has more or fewer cells than the header.
+
+    Example:
+        >>> read_csv("case,dice\n'=a,0.5\n")
+        (('case', 'dice'), [{'case': '=a', 'dice': '0.5'}])
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        columns, rows = tuple(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ValueError(
+                f"rows must have as many cells as the header, {len(columns)}, but row {number} "
+                "has not"
+            )
+    return columns, [{name: plain_cell(cell) for name, cell in row.items()} for row in rows]
+
+
+def whole(text: str) -> str:
+    """The text of a file, unless its end is missing: it might end in the middle of a figure.
+
+    Raises:
+        ValueError: Its last line does not end.
+    """
+    if not text.endswith("\n"):
+        raise ValueError("it is cut short")
+    return text
 
 
 def plain_cell(text: str) -> str:

@@ -222,11 +222,13 @@ def test_a_case_of_several_seeds_has_its_mean_over_them() -> None:
         ("case,region,dice\n", "a score table must have a row at least, but new has none"),
         (
             "case,region,dice\nann,lung,1\nben,lung\n",
-            "a row must have as many cells as the header, 3, but row 3 of new has not",
+            "new is no table: rows must have as many cells as the header, 3, but row 2 has not; "
+            "give a CSV of scores",
         ),
         (
             "case,region,dice\nann,lung,0,5\n",
-            "a row must have as many cells as the header, 3, but row 2 of new has not",
+            "new is no table: rows must have as many cells as the header, 3, but row 1 has not; "
+            "give a CSV of scores",
         ),
     ],
     ids=["empty", "another table", "header alone", "cut short", "decimal comma"],

@@ -1,6 +1,5 @@
 """Score tables of files, experiments and git revisions, as a person names them."""
 
-import csv
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from thorax.errors import InputError
 from thorax.overlap import mean_defined
-from thorax.tables import plain_cell
+from thorax.tables import read_csv
 
 SCORES = "scores.csv"
 _REPORTED = f"reports/{SCORES}"
@@ -100,29 +99,18 @@ def parse_table(name: str, text: str) -> ScoreTable:
         >>> parse_table("new", "case,region,dice\nann,lung,0.5\n").figures("dice")
         {'lung': {'ann': 0.5}}
     """
-    reader = csv.DictReader(text.splitlines())
     try:
-        columns, rows = tuple(reader.fieldnames or ()), tuple(reader)
-    except csv.Error as error:
+        columns, rows = read_csv(text)
+    except ValueError as error:
         raise InputError(f"{name} is no table: {error}; give a CSV of scores") from None
     if missing := {"case", "region"} - set(columns):
         raise InputError(
             f"a score table must have columns case and region, but {name} has no "
             f"{' and no '.join(sorted(missing))}"
         )
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise InputError(
-                f"a row must have as many cells as the header, {len(columns)}, but row {line} of "
-                f"{name} has not"
-            )
     if not rows:
         raise InputError(f"a score table must have a row at least, but {name} has none")
-    return ScoreTable(name, columns, tuple(map(_plain, rows)))
-
-
-def _plain(row: dict[str, str]) -> dict[str, str]:
-    return {key: plain_cell(cell) if key in _WORDS else cell for key, cell in row.items()}
+    return ScoreTable(name, columns, tuple(rows))
 
 
 def check_metric(metric: str, tables: Sequence[ScoreTable]) -> None:

@@ -3,7 +3,6 @@
 Figures that are undefined, because truth and prediction are both empty, are left out of means.
 """
 
-import csv
 import json
 import math
 import statistics
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from thorax.overlap import mean_defined
-from thorax.tables import plain_cell
+from thorax.tables import read_csv
 
 Row = dict[str, Any]
 
@@ -45,12 +44,9 @@ def read_scores(text: str, varied: Mapping[str, Any]) -> list[Row]:
     return [
         {
             **varied,
-            **{
-                key: plain_cell(cell) if key in _NAMES else _number(cell)
-                for key, cell in row.items()
-            },
+            **{key: cell if key in _NAMES else _number(cell) for key, cell in row.items()},
         }
-        for row in csv.DictReader(text.splitlines())
+        for row in read_csv(text)[1]
     ]
 
 

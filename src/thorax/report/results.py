@@ -1,6 +1,5 @@
 """The results of a run, gathered from the files that the stages before the report leave."""
 
-import csv
 import json
 import math
 import re
@@ -18,7 +17,7 @@ from thorax.intensity import Domain
 from thorax.model_file import read_model
 from thorax.params import Params
 from thorax.specs import SegmenterSpec
-from thorax.tables import plain_cell
+from thorax.tables import Table, read_csv, whole
 
 PNG_END = b"IEND\xae\x42\x60\x82"
 """The last of a picture's chunks, which is empty, and its checksum."""
@@ -171,7 +170,7 @@ def gather(
         params=params,
         dataset=dataset,
         regions=tuple(dict.fromkeys([*map(plain, dataset.regions), *(row.region for row in rows)])),
-        columns=frozenset(_header(scores)),
+        columns=frozenset(_table(scores)[0]),
         rows=rows,
         sides=tuple(read_rows(places.reports / "sides.csv")),
         metrics={plain(region): figures for region, figures in metrics.items()},
@@ -219,9 +218,9 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         InputError: A cell that should hold a number does not.
     """
-    for line in _lines(path):
-        words = {name: plain(plain_cell(line.get(name) or "")) for name in WORDS}
-        figures = {name: _cell(path, line, name) for name in line if name and name not in WORDS}
+    for line in _table(path)[1]:
+        words = {name: plain(line.get(name, "")) for name in WORDS}
+        figures = {name: _cell(path, line, name) for name in line if name not in WORDS}
         yield Row(figures=figures, **words)
 
 
@@ -234,19 +233,9 @@ def _cell(path: Path, line: Mapping[str, str], name: str) -> float:
         ) from None
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
-    return _read(path, lambda text: list(csv.DictReader(_whole(text))), [])
-
-
-def _header(path: Path) -> list[str]:
-    return _read(path, lambda text: next(csv.reader(_whole(text)), []), [])
-
-
-def _whole(text: str) -> list[str]:
-    """Lines of a table; one that is cut short may end in the middle of a figure."""
-    if not text.endswith("\n"):
-        raise ValueError("it is cut short")
-    return text.splitlines()
+def _table(path: Path) -> Table:
+    missing: Table = ((), [])
+    return _read(path, lambda text: read_csv(whole(text)), missing)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -261,7 +250,7 @@ def _read(path: Path, parse: Callable[[str], T], missing: T) -> T:
         return missing
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read: {reason}") from None
 

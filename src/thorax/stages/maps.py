@@ -1,13 +1,12 @@
 """What `predict` leaves beside the masks of the test cases for `evaluate` to judge."""
 
-import csv
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from thorax.errors import InputError
 from thorax.stages import PREDICTIONS
-from thorax.tables import as_csv, plain_cell
+from thorax.tables import as_csv, read_csv, whole
 from thorax.writing import write_text
 
 CERTAINTY = PREDICTIONS / "certainty.csv"
@@ -44,16 +43,9 @@ def read_certainty() -> Certainty:
     if not CERTAINTY.is_file():
         return {}
     try:
-        text = CERTAINTY.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            raise ValueError("its end is missing")
-        return {
-            (plain_cell(row["case"]), plain_cell(row["region"])): float(
-                row["certainty"] or math.nan
-            )
-            for row in csv.DictReader(text.splitlines())
-        }
-    except (ValueError, KeyError, TypeError) as error:
+        _, rows = read_csv(whole(CERTAINTY.read_text(encoding="utf-8")))
+        return {(row["case"], row["region"]): float(row["certainty"] or math.nan) for row in rows}
+    except (ValueError, KeyError) as error:
         raise InputError(
             f"{CERTAINTY} is cut short or damaged; make it again with `dvc repro -sf predict`"
         ) from error
