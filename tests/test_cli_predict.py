@@ -43,6 +43,13 @@ SPEC = SegmenterSpec(
 )
 
 
+SCORES = """case,region,dice,certainty
+a,lung,0.96,0.90
+b,lung,0.86,0.80
+c,lung,0.91,0.85
+"""
+
+
 def thorax(*arguments: object) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments)], prog_name="thorax")
 
@@ -161,30 +168,55 @@ def test_a_model_is_exported_with_the_scores_of_the_project(
     (tmp_path / "models/segmenter").symlink_to(trained)
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text('{"lung": {"dice": {"mean": 0.98}}}')
+    (tmp_path / "reports/scores.csv").write_text(SCORES)
     result = thorax("export", "lungs.onnx", "--licence", "CC BY 4.0")
     assert (result.exit_code, result.stdout) == (0, "lungs.onnx\n")
     assert result.stderr.startswith("the exported model finds the same: 0 of 1536 pixels differ")
     shown = thorax("model", "show", "lungs.onnx")
     assert shown.stdout.splitlines() == [
-        "model        lungs.onnx",
-        "regions      lung (labels 1)",
-        "threshold    0.5",
-        "sees         1 planes of 8×8, 0..1000 HU, not cropped",
-        "network      lean",
-        "loss         focal_dice",
-        "trained on   2 cases of phantom",
-        "records      0123",
-        "tested on    c",
-        "mean Dice    lung 0.9800",
-        "licence      CC BY 4.0",
+        "model          lungs.onnx",
+        "regions        lung (labels 1)",
+        "threshold      0.5",
+        "sees           1 planes of 8×8, 0..1000 HU, not cropped",
+        "network        lean",
+        "loss           focal_dice",
+        "trained on     2 cases of phantom",
+        "records        0123",
+        "tested on      c",
+        "mean Dice      lung 0.9800",
+        "expected Dice  lung: certainty +0.060 ± 0.000 (3 held-out cases)",
+        "licence        CC BY 4.0",
     ]
     assert json.loads(thorax("model", "show", "lungs.onnx", "--json").stdout)["context"] == 0
 
 
 def test_a_folder_can_be_looked_at_too(trained: Path) -> None:
     shown = thorax("model", "show", trained).stdout
-    assert "mean Dice    not measured" in shown
-    assert "licence      not said" in shown
+    assert "mean Dice      not measured" in shown
+    assert "expected Dice  not known" in shown
+    assert "licence        not said" in shown
+
+
+def test_a_scan_is_told_the_dice_to_expect(scans: Path, trained: Path, tmp_path: Path) -> None:
+    """The model is sure of every pixel here: a certainty of 1, and 0.06 more is 1 all the same."""
+    (tmp_path / "folds.csv").write_text(SCORES)
+    model = tmp_path / "m.onnx"
+    thorax("export", model, "--trained", trained, "--scores", tmp_path / "folds.csv")
+    result = thorax(
+        "predict", scans, tmp_path / "out", "--model", model, "--intensity", "hu", "--statistics"
+    )
+    assert "Expected: a: lung: Dice 1.00 (1.00 to 1.00)\n" in result.stderr
+    statistics = json.loads((tmp_path / "out/a.json").read_text())
+    assert statistics["expected_dice"] == {"lung": {"dice": 1.0, "low": 1.0, "high": 1.0}}
+    header, *_ = (tmp_path / "out/manifest.csv").read_text().splitlines()
+    assert "lung_certainty,lung_expected_dice" in header
+
+
+def test_a_table_without_certainty_tells_nothing_to_expect(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("case,region,dice\na,lung,0.9\n")
+    model = tmp_path / "m.onnx"
+    thorax("export", model, "--trained", trained, "--scores", tmp_path / "scores.csv")
+    assert "expected Dice  not known" in thorax("model", "show", model).stdout
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from thorax.errors import InputError
+from thorax.expectation import ExpectedDice
 from thorax.manifest import DONE, FAILED, STARTED, Manifest, Row, table_of
 
 LOG = ".manifest.jsonl"
@@ -170,6 +171,24 @@ def test_the_columns_of_a_row() -> None:
         "anna,done,12.5,4210.5,0.98,31.25,,lung: one; infection: two,"
         "a piece was removed,,hu,abc,in/anna.nii,out/anna.nii\n"
     )
+
+
+def test_the_dice_to_expect_has_a_column_where_it_is_known() -> None:
+    known = row(
+        "anna", certainty={"lung": 0.9}, expected_dice={"lung": ExpectedDice(0.95, 0.9, 1.0)}
+    )
+    assert table_of([known, row("ben", FAILED)]).splitlines() == [
+        "case,status,seconds,lung_ml,lung_certainty,lung_expected_dice,doubts,warnings,error,"
+        "intensity,model,scan,mask",
+        "anna,done,0,,0.9,0.95,,,,,abc,in/anna.nii,out/anna.nii",
+        "ben,failed,0,,,,,,,,abc,in/ben.nii,out/ben.nii",
+    ]
+
+
+def test_the_dice_to_expect_comes_back_with_its_range(tmp_path: Path) -> None:
+    told = row("anna", expected_dice={"lung": ExpectedDice(0.95, 0.9, 1.0)})
+    written(tmp_path, told)
+    assert Manifest(tmp_path).rows["anna"] == told
 
 
 def test_figures_have_six_digits() -> None:

@@ -1,6 +1,7 @@
 """Segmenters: saved, loaded, and run on scans whose masks are known by eye."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 
 from thorax.engines.keras_engine import KerasEngine
 from thorax.errors import InputError
+from thorax.expectation import Expectation
 from thorax.intensity import HU, Domain
 from thorax.outputs import Bits, Watch, outputs_of, write_outputs
 from thorax.scans import Scan
 from thorax.segmenter import Model, Segmenter
 from thorax.specs import SegmenterSpec
+from thorax.volumes import Volumes
 
 from .learning import pointwise
 
@@ -217,6 +220,42 @@ def test_the_threshold_acts(
     graded = make_segmenter([[8]], [-4], **spec)
     segment(graded, steps, tmp_path / "mask.nii", threshold=None if own else threshold)
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), np.isin(steps.voxels(), list(found)))
+
+
+KNOWN = Expectation(5, shift=0.1, error=0.05, least_certainty=0.5)
+
+
+def expecting(**known: Any) -> Segmenter:
+    """Return `graded`, with what its certainty stood for on held-out cases."""
+    return make_segmenter([[8]], [-4], regions={"body": (1,)}, expected={"body": KNOWN}, **known)
+
+
+def test_the_dice_to_expect_follows_from_the_certainty(steps: Scan) -> None:
+    segmenter = expecting()
+    found = segmenter.find(segmenter.open(steps, domain=HU))
+    (doubt,) = found.doubts
+    assert doubt.certainty is not None
+    assert found.expected_dice == {"body": KNOWN.dice(doubt.certainty)}
+    volumes = Volumes(found.regions.names, steps.grid)
+    assert found.statistics(volumes)["expected_dice"] == {
+        "body": asdict(KNOWN.dice(doubt.certainty))
+    }
+
+
+def test_what_was_learnt_holds_for_the_use_that_it_was_learnt_of_alone(steps: Scan) -> None:
+    """Another threshold, variants and ensembles have certainties of their own."""
+    segmenter = expecting()
+    opened = segmenter.open(steps, domain=HU)
+    assert segmenter.find(opened, threshold=0.4).expected_dice == {}
+    two = [*segmenter.models, *segmenter.models]
+    for other in (Segmenter(segmenter.models, variants=True), Segmenter(two)):
+        assert other.find(opened).expected_dice == {}
+
+
+def test_where_nothing_is_found_nothing_is_expected(save_nifti: SaveNifti) -> None:
+    segmenter = expecting()
+    air = Scan(save_nifti("air.nii.gz", np.full((SIDE, SIDE, 2), -1000, np.int16)))
+    assert segmenter.find(segmenter.open(air, domain=HU)).expected_dice == {}
 
 
 def test_a_segmenter_has_a_threshold_of_one_half_unless_told(graded: Segmenter) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from thorax.errors import InputError
+from thorax.expectation import Expectation
 from thorax.postprocess import Cleaning
 from thorax.specs import SegmenterSpec, load_spec, parse_spec, spec_json
 
@@ -32,6 +33,7 @@ def test_all_of_a_spec_comes_back() -> None:
         provenance={"split": {"test": ["a", "b"]}, "loss": "dice", "versions": {"keras": "3"}},
         metrics={"lung": {"dice": {"mean": 0.98}}},
         licence="CC BY 4.0",
+        expected={"lung": Expectation(5, shift=0.03, error=0.01, least_certainty=0.9)},
     )
     loaded = parse_spec(spec_json(made), source=Path("spec.json"))
     assert loaded == made
@@ -51,7 +53,8 @@ def test_the_spec_is_for_people_too() -> None:
         "provenance": {},
         "metrics": {},
         "licence": "",
-        "format": 2,
+        "expected": {},
+        "format": 3,
     }
 
 
@@ -59,6 +62,12 @@ def test_a_spec_of_the_first_form_is_read(saved: Path) -> None:
     """It knew no cleaning, metrics or licence."""
     change_spec(saved, format=1, cleaning=None, metrics=None, licence=None)
     assert load_spec(saved).regions == SPEC.regions
+
+
+def test_a_spec_of_the_second_form_is_read(saved: Path) -> None:
+    """It knew no Dice to expect."""
+    change_spec(saved, format=2, expected=None)
+    assert load_spec(saved).expected == {}
 
 
 def change_spec(folder: Path, **changes: Any) -> None:
@@ -103,14 +112,14 @@ def test_a_spec_that_is_none_is_damaged(saved: Path, content: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"format": 3}, id="the number alone"),
-        pytest.param({"format": 3, "resample_mm": 1.0, "crop": None}, id="with what it brings"),
+        pytest.param({"format": 4}, id="the number alone"),
+        pytest.param({"format": 4, "resample_mm": 1.0, "crop": None}, id="with what it brings"),
     ],
 )
 def test_a_newer_form_is_told(saved: Path, changes: dict[str, Any]) -> None:
     change_spec(saved, **changes)
     with pytest.raises(
         InputError,
-        match=rf"{saved}/spec\.json was written by a newer thorax \(form 3, known: 2\); update",
+        match=rf"{saved}/spec\.json was written by a newer thorax \(form 4, known: 3\); update",
     ):
         load_spec(saved)

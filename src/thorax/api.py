@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from thorax.engines import Device, EngineName, Precision
 from thorax.errors import InputError
+from thorax.expectation import ExpectedDice
 from thorax.intensity import LOWEST_HU, parse_intensity
 from thorax.outputs import outputs_of, restored_slabs, write_outputs
 from thorax.scans import Scan, check_name
@@ -40,6 +41,11 @@ class Segmentation:
     def volumes_ml(self) -> dict[str, float]:
         """Volume of each region in millilitres."""
         return volumes_ml(self.statistics)
+
+    @property
+    def expected_dice(self) -> dict[str, ExpectedDice]:
+        """The Dice to expect of each region, where the model knows it of held-out cases."""
+        return self._found.expected_dice
 
     @property
     def image(self) -> Any:
@@ -106,7 +112,7 @@ class Predictor:
             planes = segmenter.regions.merge(slab.masks)
             labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
             volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
-        statistics = volumes.result()
+        statistics = found.statistics(volumes)
         return Segmentation(
             np.ascontiguousarray(shown.to_stored(labels)),
             np.array(shown.stored.affine, dtype=np.float64),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.expectation import Expectation
 from thorax.geometry import place_whole
 from thorax.overlap import overlap
 from thorax.sides import LUNG, side_names
@@ -51,11 +52,20 @@ class Doubt:
     agreement: float | None
     continuity: float | None
 
-    def reasons(self, region: str) -> list[str]:
-        """Why to look at this region, in words."""
+    def reasons(self, region: str, expectation: Expectation | None = None) -> list[str]:
+        """Why to look at this region, in words.
+
+        Args:
+            region: Its name.
+            expectation: How sure the model was on held-out cases, where that is known.
+        """
         found = []
-        if self.certainty is not None and self.certainty < LEAST_CERTAINTY:
-            found.append(f"{region}: the network is not sure of itself ({self.certainty:.2f})")
+        least = expectation.least_certainty if expectation else LEAST_CERTAINTY
+        if self.certainty is not None and self.certainty < least:
+            usual = f"; on held-out cases at least {least:.2f}" if expectation else ""
+            found.append(
+                f"{region}: the network is not sure of itself ({self.certainty:.2f}{usual})"
+            )
         if self.agreement is not None and self.agreement < LEAST_AGREEMENT:
             found.append(f"{region}: variants agree by a Dice of {self.agreement:.2f} only")
         if self.continuity is not None and self.continuity < LEAST_CONTINUITY:

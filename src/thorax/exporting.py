@@ -1,7 +1,7 @@
 """From a trained network to one file that any ONNX runtime reads, and is seen to find the same."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from thorax.engines.graphs import open_graph
 from thorax.engines.keras_engine import KerasEngine, load_network
+from thorax.expectation import Expectation
 from thorax.model_file import write_model
 from thorax.specs import SegmenterSpec, load_spec
 from thorax.trained import MODEL
@@ -50,7 +51,12 @@ class Exported:
 
 
 def export(
-    folder: Path, path: Path, *, metrics: dict[str, Any] | None = None, licence: str = ""
+    folder: Path,
+    path: Path,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    expected: Mapping[str, Expectation] | None = None,
+    licence: str = "",
 ) -> Exported:
     """Export what training left as one file, and try both on the same planes.
 
@@ -58,6 +64,7 @@ def export(
         folder: As written by `thorax.trained.save_trained`.
         path: Ends in ``.onnx``.
         metrics: Scores to put in.
+        expected: Region name → what Dice to expect of its masks.
         licence: Under which the model may be used.
 
     Returns:
@@ -73,7 +80,10 @@ def export(
     compared = _compare(KerasEngine(network), graph, spec)
     if compared.difference > TOLERANCE:
         raise RuntimeError(f"the exported model finds other things than the network: {compared}")
-    write_model(path, graph, replace(spec, metrics=metrics or {}, licence=licence))
+    told = replace(
+        spec, metrics=dict(metrics or {}), expected=dict(expected or {}), licence=licence
+    )
+    write_model(path, graph, told)
     return compared
 
 

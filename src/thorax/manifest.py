@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from thorax.errors import InputError, first_problem
+from thorax.expectation import ExpectedDice
 from thorax.tables import as_csv
 from thorax.writing import write_text
 
@@ -39,6 +40,8 @@ class Row:
         intensity: What its voxel values were taken for.
         volumes_ml: Of each region.
         certainty: Of each region; see `thorax.doubt.certainty`.
+        expected_dice: Of each region, where the model knows what its certainty stands for; see
+            `thorax.expectation`.
         doubts: Why to look at it first.
         warnings: What else to know.
         error: Why it failed.
@@ -54,6 +57,7 @@ class Row:
     intensity: str = ""
     volumes_ml: dict[str, float] = field(default_factory=dict)
     certainty: dict[str, float | None] = field(default_factory=dict)
+    expected_dice: dict[str, ExpectedDice] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
@@ -122,8 +126,12 @@ class Manifest:
 
 def table_of(rows: Sequence[Row]) -> str:
     """The rows as CSV; lists are joined by semicolons, and texts take one line each."""
-    regions = dict.fromkeys(name for row in rows for name in (*row.volumes_ml, *row.certainty))
-    figures = [f"{region}_{what}" for region in regions for what in ("ml", "certainty")]
+    kinds = ["ml", "certainty"]
+    if any(row.expected_dice for row in rows):
+        kinds.append("expected_dice")
+    found = ((*row.volumes_ml, *row.certainty, *row.expected_dice) for row in rows)
+    regions = dict.fromkeys(name for names in found for name in names)
+    figures = [f"{region}_{kind}" for region in regions for kind in kinds]
     names = (*_FIXED[:3], *figures, *_FIXED[3:], "scan", "mask")
     return as_csv(map(_cells, rows), names)
 
@@ -133,6 +141,7 @@ def _cells(row: Row) -> dict[str, Any]:
         **{name: getattr(row, name) for name in (*_FIXED, "scan", "mask")},
         **{f"{region}_ml": ml for region, ml in row.volumes_ml.items()},
         **{f"{region}_certainty": figure for region, figure in row.certainty.items()},
+        **{f"{region}_expected_dice": told.dice for region, told in row.expected_dice.items()},
         "doubts": _one_line("; ".join(row.doubts)),
         "warnings": _one_line("; ".join(row.warnings)),
         "error": _one_line(row.error),

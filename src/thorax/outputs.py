@@ -147,7 +147,7 @@ def write_outputs(found: Found, outputs: Outputs, *, watch: Watch = iter) -> dic
             volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
             if sketch:
                 sketch.add(slab.start, slab.hu, slab.masks)
-    statistics = volumes.result()
+    statistics = found.statistics(volumes)
     if outputs.preview and sketch:
         sketch.draw(outputs.preview, statistics)
     if outputs.statistics:

@@ -220,6 +220,7 @@ def _segment(
         intensity=opened.recognised.kind,
         volumes_ml={name: round(volume, 3) for name, volume in volumes_ml(statistics).items()},
         certainty={name: _rounded(doubt.certainty) for name, doubt in doubts},
+        expected_dice=found.expected_dice,
         doubts=found.reasons(statistics),
         warnings=(*opened.notes, *found.notes),
     )

@@ -1,7 +1,7 @@
 """A segmenter: one model or several, and what finds the regions of a scan with them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from thorax.doubt import Doubt, doubts, implausible
 from thorax.engines import Device, Engine, EngineName, Precision
 from thorax.engines.graphs import open_graph
 from thorax.errors import InputError
+from thorax.expectation import Expectation, ExpectedDice
 from thorax.geometry import Placement
 from thorax.index import file_sha256
 from thorax.intensity import Domain
@@ -23,6 +24,7 @@ from thorax.scans import Scan
 from thorax.sides import LUNG, lung_sides, read_sides, side_map
 from thorax.specs import SPEC, SegmenterSpec
 from thorax.variants import AS_IT_IS, MIRRORED, Variant, variants_of
+from thorax.volumes import Volumes
 
 Floats = NDArray[np.float32]
 
@@ -55,6 +57,7 @@ class Found:
             no region of that name.
         doubts: One a region.
         notes: What cleaning took away.
+        expectations: Region name → what its certainty stands for, where that is known.
     """
 
     opened: Opened
@@ -64,20 +67,40 @@ class Found:
     sides: NDArray[np.uint8] | None
     doubts: list[Doubt]
     notes: tuple[str, ...]
+    expectations: Mapping[str, Expectation] = field(default_factory=dict)
+
+    @property
+    def expected_dice(self) -> dict[str, ExpectedDice]:
+        """The Dice to expect of each region, where something was found and held-out cases tell."""
+        named = zip(self.regions.names, self.doubts, strict=True)
+        return {
+            name: self.expectations[name].dice(doubt.certainty)
+            for name, doubt in named
+            if name in self.expectations and doubt.certainty is not None
+        }
 
     @property
     def placement(self) -> Placement:
         """How planes lie on the canvas."""
         return self.opened.placement
 
+    def statistics(self, volumes: Volumes) -> dict[str, Any]:
+        """All figures, ready for JSON: those of `Volumes.result`, and the Dice to expect."""
+        expected = {name: asdict(told) for name, told in self.expected_dice.items()}
+        return {**volumes.result(), "expected_dice": expected}
+
     def reasons(self, statistics: dict[str, Any]) -> tuple[str, ...]:
         """Why to look at the masks, in words.
 
         Args:
-            statistics: As `thorax.volumes.Volumes` gives them.
+            statistics: As `statistics` gives them.
         """
         named = zip(self.regions.names, self.doubts, strict=True)
-        seen = (reason for name, doubt in named for reason in doubt.reasons(name))
+        seen = (
+            reason
+            for name, doubt in named
+            for reason in doubt.reasons(name, self.expectations.get(name))
+        )
         return (*seen, *implausible(statistics))
 
 
@@ -149,7 +172,14 @@ class Segmenter:
             self._sides(clear >= limit),
             doubts(clear, [one >= limit for one in each], threshold=limit),
             cleaned.notes,
+            self._expectations(limit),
         )
+
+    def _expectations(self, threshold: float) -> Mapping[str, Expectation]:
+        """What is known of one model as it is used in the pipeline holds for no other use."""
+        alone = len(self.models) == 1 and self._variants == (AS_IT_IS,)
+        cleaned = self._cleaning == self.spec.cleaning
+        return self.spec.expected if alone and cleaned and threshold == self.spec.threshold else {}
 
     def _seen(self, model: Model, variant: Variant, planes: NDArray[np.int16]) -> Floats:
         changed = np.ascontiguousarray(variant.there(planes))

@@ -10,11 +10,12 @@ from pydantic.dataclasses import dataclass as checked
 
 from thorax.canvases import Crop
 from thorax.errors import InputError, first_problem
+from thorax.expectation import Expectation
 from thorax.intensity import Window
 from thorax.postprocess import Cleaning
 
 SPEC = "spec.json"
-FORMAT = 2
+FORMAT = 3
 LARGEST = 2**24
 """Characters; a thousand cases of provenance take a hundredth of it."""
 
@@ -34,6 +35,8 @@ class SegmenterSpec:
             `thorax.postprocess.Cleaning`.
         provenance: What the network was trained on and how, for people and for `predict`.
         metrics: Scores on the test cases, as in `reports/metrics.json`; empty until exported.
+        expected: Region name → what Dice to expect of a mask; empty until exported with the scores
+            of held-out cases.
         licence: Under which the model may be used; empty until said.
         format: Version of this form.
     """
@@ -47,6 +50,7 @@ class SegmenterSpec:
     cleaning: dict[str, Cleaning] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    expected: dict[str, Expectation] = field(default_factory=dict)
     licence: str = ""
     format: int = FORMAT
 

@@ -10,10 +10,12 @@ from thorax.cli.options import ANY, FILE, FOLDER, MODEL, say
 from thorax.errors import InputError
 
 if TYPE_CHECKING:
+    from thorax.expectation import Expectation
     from thorax.specs import SegmenterSpec
 
 TRAINED = Path("models/segmenter")
 METRICS = Path("reports/metrics.json")
+SCORES = Path("reports/scores.csv")
 
 
 @click.command()
@@ -30,8 +32,17 @@ METRICS = Path("reports/metrics.json")
     type=FILE,
     help=f"Scores to put in. [default: {METRICS} if it is there and no folder is given]",
 )
+@click.option(
+    "--scores",
+    type=FILE,
+    help="Table of held-out cases, such as that of cross-validate --csv; it tells what Dice "
+    "to expect. "
+    f"[default: {SCORES}, likewise]",
+)
 @click.option("--licence", default="", help="Under which the model may be used.")
-def export(target: Path, trained: Path, metrics: Path | None, licence: str) -> None:
+def export(
+    target: Path, trained: Path, metrics: Path | None, scores: Path | None, licence: str
+) -> None:
     """Export a trained model as one file.
 
     TARGET is ONNX and needs neither Keras nor a network connection; its metadata tell all that
@@ -44,9 +55,13 @@ def export(target: Path, trained: Path, metrics: Path | None, licence: str) -> N
     """
     from thorax.exporting import export as export_model
 
-    if metrics is None and trained == TRAINED and METRICS.exists():
-        metrics = METRICS
-    compared = export_model(trained, target, metrics=_scores(metrics), licence=licence)
+    compared = export_model(
+        trained,
+        target,
+        metrics=_scores(metrics or _made(METRICS, trained)),
+        expected=_expected(scores or _made(SCORES, trained)),
+        licence=licence,
+    )
     say(str(compared), err=True)
     say(target)
 
@@ -71,6 +86,29 @@ def show(path: Path, as_json: bool) -> None:
 
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
     say(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
+
+
+def _made(path: Path, trained: Path) -> Path | None:
+    """A file of the pipeline that made the model, if it is there."""
+    return path if trained == TRAINED and path.exists() else None
+
+
+def _expected(path: Path | None) -> "dict[str, Expectation]":
+    """What certainty stood for in a table of scores; nothing where that has no column for it."""
+    from thorax.expectation import learn
+    from thorax.experiments.score_tables import read_tables
+
+    if path is None:
+        return {}
+    (table,) = read_tables([str(path)], Path())
+    if "certainty" not in table.metrics:
+        return {}
+    sure, dices = table.figures("certainty"), table.figures("dice")
+    learnt = {
+        region: learn((sure[region][case], dice) for case, dice in cases.items())
+        for region, cases in dices.items()
+    }
+    return {region: known for region, known in learnt.items() if known}
 
 
 def _scores(path: Path | None) -> dict[str, object]:
@@ -105,9 +143,11 @@ def _described(path: Path, spec: "SegmenterSpec") -> str:
         "records": str(trained.get("records_sha256", "unknown")),
         "tested on": ", ".join(split.get("test", ())) or "nothing",
         **_figures(spec),
+        "expected Dice": "; ".join(f"{name}: {known}" for name, known in spec.expected.items())
+        or "not known",
         "licence": spec.licence or "not said",
     }
-    return "\n".join(f"{name:<12} {text}" for name, text in lines.items())
+    return "\n".join(f"{name:<14} {text}" for name, text in lines.items())
 
 
 def _figures(spec: "SegmenterSpec") -> dict[str, str]:

@@ -176,7 +176,8 @@ def _many(segmenter: "Segmenter", jobs: "list[Job]", wish: "Wish", *, folder: Pa
 def _warn(row: "Row", *, case: str = "") -> None:
     problems = [f"Error: {case}{row.error}"] if row.error else []
     doubts = [f"Doubt: {case}{text}" for text in row.doubts]
-    for line in (*problems, *doubts, *(f"Note: {case}{text}" for text in row.warnings)):
+    expected = [f"Expected: {case}{name}: Dice {dice}" for name, dice in row.expected_dice.items()]
+    for line in (*problems, *doubts, *expected, *(f"Note: {case}{text}" for text in row.warnings)):
         say(line, err=True)
 
 

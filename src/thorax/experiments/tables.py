@@ -16,10 +16,12 @@ Row = dict[str, Any]
 
 CASE_COLUMNS = (
     "seed", "fold", "case", "region", "dice", "iou", "truth_ml", "predicted_ml", "ceiling_dice",
+    "certainty",
 )  # fmt: skip
 SUMMARY_COLUMNS = (
     "region", "cases", "dice_mean", "dice_median", "dice_sd", "iou_mean", "ceiling_mean",
 )  # fmt: skip
+_FILE_ONLY = ("truth_ml", "predicted_ml", "certainty")
 _NAMES = ("case", "site", "region", "side")
 _TITLES = {
     "dice": "Dice",
@@ -84,7 +86,7 @@ def fold_tables(rows: Sequence[Row]) -> str:
     """The tables of a cross-validation for people: cases, folds, then regions over all."""
     folds, regions = summarise_folds(rows), summarise_cases(rows)
     seeds = ("dice_sd_of_seeds",) if len({row["seed"] for row in rows}) > 1 else ()
-    shown = [key for key in CASE_COLUMNS if not key.endswith("_ml")]
+    shown = [key for key in CASE_COLUMNS if key not in _FILE_ONLY]
     tables = (
         aligned(rows, shown),
         "mean Dice by fold\n" + aligned(folds, folds[0]),
