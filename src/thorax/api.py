@@ -18,6 +18,7 @@ from thorax.scans import Scan, check_name
 from thorax.segmenter import Found, Segmenter
 from thorax.segmenter import load as load_model
 from thorax.volumes import Volumes, volumes_ml
+from thorax.workers import one_blas_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class Predictor:
         self._segmenter = segmenter
         self.spec = segmenter.spec
 
+    @one_blas_thread
     def segment(
         self,
         scan: str | Path | Any,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.geometry import Box
+from thorax.morphology import filled, opened
 
 BODY_HU = -400
 """Fat, the lightest tissue of the body wall, lies near -100 HU; couch foam lies lower than this."""
@@ -42,8 +43,7 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     step = coarse_step(plane_shape)
     whole = ((0, plane_shape[0]), (0, plane_shape[1]))
     tissue = coarse > BODY_HU
-    opened = ndimage.binary_opening(tissue, np.ones((1, 5, 5), dtype=bool))
-    parts, found = ndimage.label(opened)
+    parts, found = ndimage.label(opened(tissue, 2))
     if not found:
         return whole
     sizes = np.bincount(parts.ravel())
@@ -88,11 +88,10 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
 def _air_inside(coarse: NDArray[Any]) -> NDArray[np.bool_]:
     """Air that tissue encloses in its plane, as far as it hangs together in large parts."""
     tissue = coarse > BODY_HU
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in tissue])
-    opened = ndimage.binary_opening(filled & ~tissue, np.ones((1, 3, 3), dtype=bool))
-    parts, found = ndimage.label(opened)
+    air = opened(filled(tissue) & ~tissue, 1)
+    parts, found = ndimage.label(air)
     if not found:
-        return opened
+        return air
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     return (sizes >= LUNG_SHARE * sizes.max())[parts]

@@ -25,6 +25,7 @@ from scipy import ndimage
 
 from thorax.errors import InputError
 from thorax.intensity import HU, Domain
+from thorax.morphology import filled, opened
 
 AIR_HU = -1000
 LUNG_HU = -820
@@ -347,11 +348,11 @@ def _body(sample: _Sample, grey: Grey) -> _Body:
     counted = sample.counted
     cut = _cut(grey[counted])
     air = (grey < cut) | ~counted
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in ~air])
-    lungs = ndimage.binary_opening(filled & air, np.ones((1, 3, 3), dtype=bool))
-    sizes, bodies = lungs.sum(axis=(1, 2)), filled.sum(axis=(1, 2))
-    shown = sizes > LUNG_SHARE * np.maximum(bodies, 1)
-    parts = (air & ~filled, lungs, ~air, filled)
+    bodies = filled(~air)
+    lungs = opened(bodies & air, 1)
+    sizes, whole = lungs.sum(axis=(1, 2)), bodies.sum(axis=(1, 2))
+    shown = sizes > LUNG_SHARE * np.maximum(whole, 1)
+    parts = (air & ~bodies, lungs, ~air, bodies)
     outside, inside, tissue, body = (np.sort(grey[part & counted]) for part in parts)
     middle = _middle(tissue)
     clear = not len(inside) or _middle(inside) - _middle(outside) > 0.05 * (

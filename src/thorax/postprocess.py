@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as checked
 from scipy import ndimage
 
 from thorax.errors import InputError
+from thorax.morphology import IN_PLANE
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -29,7 +30,6 @@ planes of 320 to 500 mm: vessels and bronchi deep in the lung. Main bronchi are 
 much. Experts leave larger vessels out: twice this share fills up to 0.16 % of the lungs of five
 LCTSC scans against their contours."""
 EVERYWHERE = np.ones((3, 3, 3), dtype=bool)
-IN_PLANE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))

@@ -15,6 +15,7 @@ from thorax.outputs import Bits, Outputs, Watch, outputs_of, write_outputs
 from thorax.scans import Scan
 from thorax.segmenter import Segmenter
 from thorax.volumes import volumes_ml
+from thorax.workers import one_blas_thread
 
 Note = Callable[[Row], None]
 
@@ -110,6 +111,7 @@ def check_free(job: Job, files: Sequence[Path], *, force: bool) -> None:
         raise InputError(f"{names} exists already; give --force to write over it")
 
 
+@one_blas_thread
 def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: Note) -> list[Row]:
     """Segment all scans; one that fails is noted, and the others go on.
 
@@ -144,6 +146,7 @@ def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: 
     return rows
 
 
+@one_blas_thread
 def predict_one(segmenter: Segmenter, job: Job, wish: Wish, *, watch: Watch = iter) -> Row:
     """Segment one scan.
 

@@ -1,6 +1,7 @@
 """A segmenter: one model or several, and what finds the regions of a scan with them."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -164,16 +165,19 @@ class Segmenter:
             threshold=limit,
         )
         clear = cleaned.probabilities
-        return Found(
-            opened,
-            self.regions,
-            limit,
-            clear,
-            self._sides(clear >= limit),
-            doubts(clear, [one >= limit for one in each], threshold=limit),
-            cleaned.notes,
-            self._expectations(limit),
-        )
+        with ThreadPoolExecutor(1) as pool:
+            sides = pool.submit(self._sides, clear >= limit)
+            doubted = doubts(clear, [one >= limit for one in each], threshold=limit)
+            return Found(
+                opened,
+                self.regions,
+                limit,
+                clear,
+                sides.result(),
+                doubted,
+                cleaned.notes,
+                self._expectations(limit),
+            )
 
     def _expectations(self, threshold: float) -> Mapping[str, Expectation]:
         """What is known of one model as it is used in the pipeline holds for no other use."""

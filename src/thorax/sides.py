@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from thorax.morphology import grown
+
 LUNG = "lung"
 """The region whose sides are told apart."""
 RIGHT, LEFT = 1, 2
@@ -77,7 +79,7 @@ def side_map(sides: Sides) -> Floats:
     Args:
         sides: As `lung_sides` gives them.
     """
-    right, left = (_grown(sides == side) for side in (RIGHT, LEFT))
+    right, left = (grown(sides == side, REACH) for side in (RIGHT, LEFT))
     near = np.where(sides == RIGHT, np.float32(1), np.float32(-1))
     return np.where(sides > 0, near, right.astype(np.float32) - left)
 
@@ -201,16 +203,3 @@ def _faces(sides: Sides, pieces: NDArray[np.int32], found: int) -> NDArray[np.in
         for part in (np.s_[1:], np.s_[:-1]):
             faces += np.bincount(np.moveaxis(pieces, axis, 0)[part][meet], minlength=found + 1)
     return faces
-
-
-def _grown(side: Mask) -> Mask:
-    """Grow by `REACH` pixels along x and along y."""
-    grown = side
-    for axis in (1, 2):
-        for _ in range(REACH):
-            rows = np.swapaxes(grown, 0, axis)
-            wider = rows.copy()
-            wider[1:] |= rows[:-1]
-            wider[:-1] |= rows[1:]
-            grown = np.swapaxes(wider, 0, axis)
-    return grown

@@ -10,12 +10,14 @@ from thorax.params import load_params
 from thorax.scans import Scan
 from thorax.stages import DATA, MODEL_FILE, PREDICTIONS, made_by, run
 from thorax.stages.maps import map_path, write_certainty
+from thorax.workers import one_blas_thread
 from thorax.writing import empty_folder
 
 if TYPE_CHECKING:
     from thorax.outputs import Bits, Outputs
 
 
+@one_blas_thread
 def main() -> None:
     """Write one mask a test case to `data/predictions`, as `thorax predict` would.
 
