@@ -17,6 +17,16 @@ INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """From the oldest to the newest, as the kernel names them."""
 
 
+def cores() -> int:
+    """How many cores this process may use; the machine may have more.
+
+    Example:
+        >>> cores() >= 1
+        True
+    """
+    return len(psutil.Process().cpu_affinity() or ())
+
+
 def describe_machine() -> dict[str, Any]:
     """Name the processor, its cores and the memory; nothing that tells whose machine it is.
 
@@ -26,7 +36,7 @@ def describe_machine() -> dict[str, Any]:
     """
     return {
         "processor": _processor(CPU_INFO),
-        "cores": len(psutil.Process().cpu_affinity() or ()),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

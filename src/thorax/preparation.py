@@ -1,6 +1,5 @@
 """From a dataset to records: cases in parallel processes, what did not change left as it is."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from thorax.canvases import (
 )
 from thorax.cases import Case, Dataset
 from thorax.errors import InputError
+from thorax.hardware import cores
 from thorax.index import Index, RecordEntry, file_sha256, load_index, save_index
 from thorax.overlap import Overlap
 from thorax.records import SUFFIX, write_record
@@ -70,7 +70,7 @@ def prepare(
     work = partial(prepare_case, folder=folder, settings=settings)
     # Each process is told of its own case alone: what is known of all would be sent with each.
     cases = [(case, known.get(case.name)) for case in dataset.cases]
-    entries = _in_parallel(work, cases, workers or os.cpu_count() or 1)
+    entries = _in_parallel(work, cases, workers or cores())
     index = _index(dataset, settings, sorted(entries, key=lambda entry: entry.case))
     _forget(folder, index)
     save_index(folder, index)

@@ -1,7 +1,6 @@
 """Processes and threads that work on many cases at once, and end when Ctrl-C says so."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -11,6 +10,8 @@ from typing import ParamSpec, TypeVar
 
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
+
+from thorax.hardware import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,11 +39,11 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
     it, so that they finish their case and none of them prints a traceback.
 
     Args:
-        size: How many at most; as many as there are cores unless given.
+        size: How many at most; as many as there are cores to use unless given.
     """
     _start_deaf_server()
     context = multiprocessing.get_context("forkserver")
-    return ProcessPoolExecutor(size, context, _limit_threads)
+    return ProcessPoolExecutor(size or cores(), context, _limit_threads)
 
 
 def in_threads(
@@ -62,7 +63,7 @@ def in_threads(
         >>> in_threads(abs, [-1, 2], title="example")
         [1, 2]
     """
-    with ThreadPoolExecutor(size or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(size or cores()) as pool:
         try:
             return list(tqdm(pool.map(work, items), title, len(items), unit="case"))
         except BaseException:

@@ -223,8 +223,7 @@ def share(jobs: int) -> dict[str, str]:
     """
     if jobs == 1:
         return {}
-    cores = len(psutil.Process().cpu_affinity() or ())
-    return dict.fromkeys(_THREADS, str(max(1, cores // jobs)))
+    return dict.fromkeys(_THREADS, str(max(1, hardware.cores() // jobs)))
 
 
 def tail(log: Path) -> list[str]:
