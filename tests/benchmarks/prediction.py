@@ -7,15 +7,13 @@ was learnt. Wall and CPU time and peak memory are those of a whole process from 
 """
 
 import argparse
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from measuring import REGIONS, make_scan, peak_mib, say, timed
+from measuring import REGIONS, cost_of, make_scan, say, timed
 
 from thorax.architectures import build
 from thorax.engines.graphs import open_graph
@@ -48,11 +46,12 @@ def main() -> None:
         bench_prediction(scan, folder, model=asked.model or model)
         if asked.engines:
             compare_engines(trained, model)
+            compare_processes(scan, folder, trained=trained, model=model)
         if asked.growth:
             for shape in GROWTH:
                 grown = folder / "grown.nii.gz"
                 make_scan(0, shape, grown, folder / "truth.nii.gz")
-                say(f"{shape!s:<18} {told(grown, folder, model)}")
+                say(f"{shape!s:<18} {cost_of(command(grown, folder, model))}")
         if asked.batch:
             bench_batch(scan, folder, asked.model or model)
 
@@ -87,8 +86,8 @@ def fresh_model(folder: Path) -> tuple[Path, Path]:
 def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> None:
     """One scan: the whole process from the shell, then its parts in a warm process."""
     used = model or fresh_model(folder)[1]
-    told(scan, folder, used)
-    say(f"predict     {Scan(scan).grid.shape}: {told(scan, folder, used)}")
+    cost_of(command(scan, folder, used))
+    say(f"predict     {Scan(scan).grid.shape}: {cost_of(command(scan, folder, used))}")
     started = time.perf_counter()
     segmenter = Segmenter([load(used)])
     parts = {"model": time.perf_counter() - started}
@@ -101,15 +100,10 @@ def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> 
     say("  of which  " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
 
 
-def told(scan: Path, folder: Path, model: Path) -> str:
-    """Wall and CPU time and peak memory of a prediction from the shell."""
-    command = [sys.executable, "-m", "thorax.cli", "predict", str(scan)]
-    command += [str(folder / "mask.nii.gz"), "--model", str(model), "--force"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall = timed(lambda: subprocess.run(command, check=True, capture_output=True))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return f"{wall:.2f} s wall, {cpu:.2f} s CPU, peak {peak_mib(command):.0f} MiB"
+def command(scan: Path, folder: Path, model: Path, *more: str) -> list[str]:
+    """The command that segments a scan."""
+    start = [sys.executable, "-m", "thorax.cli", "predict", str(scan), str(folder / "mask.nii.gz")]
+    return [*start, "--model", str(model), "--force", *more]
 
 
 def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> None:
@@ -118,10 +112,9 @@ def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> No
     many.mkdir()
     for number in range(scans):
         (many / f"{number}.nii.gz").symlink_to(scan)
-    command = [sys.executable, "-m", "thorax.cli", "predict", str(many), str(folder / "masks")]
-    command += ["--model", str(model)]
-    wall = timed(lambda: subprocess.run(command, check=True, capture_output=True))
-    say(f"batch       {scans} scans in one call: {wall / scans:.2f} s a scan")
+    start = [sys.executable, "-m", "thorax.cli", "predict", str(many), str(folder / "masks")]
+    cost = cost_of([*start, "--model", str(model)])
+    say(f"batch       {scans} scans in one call: {cost.wall / scans:.2f} s a scan; {cost}")
 
 
 def compare_engines(trained: Path, path: Path) -> None:
@@ -149,6 +142,16 @@ def compare_engines(trained: Path, path: Path) -> None:
         differing = np.count_nonzero((found >= 0.5) != (reference >= 0.5))
         largest = np.abs(found - reference).max()
         say(f"{name:<24} {start:8.2f} {STACKS / seconds:9.1f} {largest:19.1e} {differing:7}")
+
+
+def compare_processes(scan: Path, folder: Path, *, trained: Path, model: Path) -> None:
+    """Whole processes with each engine, and the voxels in which their masks differ from Keras'."""
+    masks = []
+    for name, used in (("keras", trained), ("onnxruntime", model), ("openvino", model)):
+        cost = cost_of(command(scan, folder, used, "--engine", name, "--precision", "float32"))
+        masks.append(Scan(folder / "mask.nii.gz").voxels())
+        differing = np.count_nonzero(masks[-1] != masks[0])
+        say(f"{name:<12} {cost}; {differing} of {masks[0].size} voxels differ from keras")
 
 
 if __name__ == "__main__":
