@@ -15,7 +15,7 @@ from thorax.engines.keras_engine import KerasEngine
 from thorax.errors import InputError
 from thorax.intensity import HU
 from thorax.jobs import Job, find_jobs
-from thorax.manifest import Row
+from thorax.manifest import Manifest, Row
 from thorax.predicting import Wish, predict_folder
 from thorax.segmenter import Model, Segmenter
 from thorax.specs import SegmenterSpec
@@ -153,6 +153,27 @@ def test_what_was_done_otherwise_is_done_again(scans: Path, change: dict[str, An
     rows, _ = run(make_segmenter(digest), scans, **change)
     assert {row.status for row in rows} == {"done"}
     assert all(path.stat().st_mtime_ns != before[path] for path in masks.glob("*.gz"))
+
+
+def test_two_batches_in_one_folder_keep_apart(segmenter: Segmenter, scans: Path) -> None:
+    """The first is at work still; once it has ended, or was killed, the second may go on."""
+    said = r"another batch is at work in .*masks; wait for its"
+    with Manifest(scans.parent / "masks").alone(), pytest.raises(InputError, match=said):
+        run(segmenter, scans)
+    assert not list((scans.parent / "masks").glob("*.nii.gz"))
+    rows, _ = run(segmenter, scans)
+    assert [row.status for row in rows] == ["done"] * 3
+
+
+def test_files_beside_one_mask_are_never_the_mask_of_another_scan(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    (scans / "s2.nii.gz").rename(scans / "s1_lung.nii.gz")
+    run(segmenter, scans)
+    with pytest.raises(
+        InputError, match=r"s1.nii.gz and .*s1_lung.nii.gz would both write .*masks/s1_lung.nii.gz;"
+    ):
+        run(segmenter, scans, replace(WISH, bits=8))
 
 
 def test_masks_of_others_are_left_alone_unless_forced(segmenter: Segmenter, scans: Path) -> None:

@@ -5,12 +5,14 @@ the end the table is written anew, the scans to look at first at its top.
 """
 
 import codecs
+import fcntl
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -84,6 +86,27 @@ class Manifest:
             ) from None
         self.rows = {row.case: row for row in rows}
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other batches out of the folder for as long as the body runs.
+
+        Drives that know no locks keep nobody out.
+
+        Raises:
+            InputError: Another batch is at work there, or the folder cannot be written.
+        """
+        with self._opened() as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"another batch is at work in {self._log.parent}; wait for its end, or choose "
+                    "another folder"
+                ) from None
+            except OSError:
+                pass
+            yield
+
     def add(self, row: Row) -> None:
         """Note a row, in the file too.
 
@@ -97,14 +120,10 @@ class Manifest:
         # The line comes after its break, for the one before may have been cut short.
         line = "\n" + json.dumps(asdict(known), allow_nan=False)
         try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("a", encoding="utf-8") as stream:
+            with self._opened() as stream:
                 stream.write(line)
         except OSError as error:
-            raise InputError(
-                f"cannot write {self._log}: {error.strerror or error}; choose a folder that can "
-                "be written"
-            ) from None
+            raise self._refused(error) from None
 
     def write(self) -> None:
         """Write the tables, failed cases first, then those in doubt, then by name.
@@ -117,6 +136,19 @@ class Manifest:
         write_text(self._json, json.dumps(content, indent=1, allow_nan=False) + "\n")
         write_text(self._table, _for_spreadsheets(table_of(rows)))
         self._log.unlink(missing_ok=True)
+
+    def _opened(self) -> TextIO:
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            return self._log.open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> InputError:
+        reason = error.strerror or error
+        return InputError(
+            f"cannot write {self._log}: {reason}; choose a folder that can be written"
+        )
 
     def _before(self) -> list[Row]:
         if not self._json.exists():

@@ -64,8 +64,10 @@ def predict_folder(
         One row a scan, also of those that were done before.
 
     Raises:
-        InputError: The manifest that is there cannot be read, or none can be written.
+        InputError: The manifest that is there cannot be read, none can be written, another batch
+            is at work there, or two scans would write one file.
     """
+    _check_apart(segmenter, jobs, wish)
     manifest = Manifest(folder)
 
     def note(row: Row) -> None:
@@ -73,12 +75,28 @@ def predict_folder(
         if row.status != STARTED:
             tell(row)
 
-    try:
-        left = [job for job in jobs if _is_left(segmenter, job, wish, manifest=manifest, note=note)]
-        predict_all(segmenter, left, wish, note=note)
-    finally:
-        manifest.write()
+    def is_left(job: Job) -> bool:
+        return _is_left(segmenter, job, wish, manifest=manifest, note=note)
+
+    with manifest.alone():
+        try:
+            predict_all(segmenter, list(filter(is_left, jobs)), wish, note=note)
+        finally:
+            manifest.write()
     return [manifest.rows[job.case] for job in jobs]
+
+
+def _check_apart(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish) -> None:
+    """See that the files beside one mask are not those of another scan: `a_lung.nii.gz`."""
+    owners: dict[Path, Job] = {}
+    for job in jobs:
+        for path in wanted_outputs(segmenter, job.mask, wish).files:
+            other = owners.setdefault(path, job)
+            if other is not job:
+                raise InputError(
+                    f"{other.scan} and {job.scan} would both write {path}; rename one, or give "
+                    "them folders of their own"
+                )
 
 
 def _is_left(segmenter: Segmenter, job: Job, wish: Wish, *, manifest: Manifest, note: Note) -> bool:
