@@ -1,5 +1,6 @@
 """A segmenter: one model or several, and what finds the regions of a scan with them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -231,7 +232,7 @@ def load(
 
     spec, graph = read_model(path)
     running = open_graph(graph, engine or "openvino", device=device, precision=precision)
-    return Model(spec, running, file_sha256(path))
+    return Model(spec, running, hashlib.sha256(graph).hexdigest())
 
 
 def _load_folder(folder: Path) -> Model:
