@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from thorax.errors import InputError
-from thorax.experiments.plan import Run, parse_seeds, plan_folds, plan_sweep
+from thorax.experiments.plan import Run, advice_on_records, parse_seeds, plan_folds, plan_sweep
 
 PARAMS = (Path(__file__).parents[2] / "params.yaml").read_text()
 
@@ -183,6 +183,31 @@ def test_a_sweep_that_is_made_larger_keeps_its_names() -> None:
 
 def test_a_cross_validation_with_more_seeds_keeps_its_names() -> None:
     assert set(names(folds(seeds=(0,)))) < set(names(folds(seeds=(0, 1))))
+
+
+PHANTOM = {key: yaml.safe_load(PARAMS)[key] for key in ("dataset", "prepare")}
+
+
+def test_records_that_each_run_would_make_anew_are_told_of() -> None:
+    runs = folds("dataset=study", "prepare.crop=body", "loss=bce")
+    assert advice_on_records(runs, PHANTOM) == (
+        "each run prepares study anew; "
+        "`dvc exp run prepare -S dataset=study -S prepare.crop=body` before keeps it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "locked"),
+    [
+        pytest.param(folds(), PHANTOM, id="they are there"),
+        pytest.param(folds("dataset=study"), {}, id="nothing is known"),
+        pytest.param(folds("dataset=study")[:1], PHANTOM, id="a single run"),
+        pytest.param(sweep("prepare.crop=body,none"), PHANTOM, id="each makes others"),
+        pytest.param([], PHANTOM, id="no run is left"),
+    ],
+)
+def test_else_nothing_is_said_of_records(runs: list[Run], locked: dict[str, object]) -> None:
+    assert advice_on_records(runs, locked) == ""
 
 
 def test_names_can_be_git_references() -> None:

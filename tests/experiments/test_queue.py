@@ -217,6 +217,18 @@ def test_the_state_is_that_of_the_commit_and_of_the_source(project: Path) -> Non
     assert len({before, changed, state(project)}) == 3
 
 
+def test_the_parameters_of_the_last_preparation_are_read(project: Path) -> None:
+    with open_queue(project) as queue:
+        assert queue.locked("prepare") == {}
+        (project / "dvc.lock").write_text(
+            "schema: '2.0'\nstages:\n  prepare:\n    cmd: x\n    params:\n      params.yaml:\n"
+            "        dataset: ward\n        prepare: {canvas: 64}\n"
+        )
+        assert queue.locked("prepare") == {"dataset": "ward", "prepare": {"canvas": 64}}
+        (project / "dvc.lock").write_text("schema: [")
+        assert queue.locked("prepare") == {}
+
+
 def test_start_weights_that_git_does_not_know_change_the_state(project: Path) -> None:
     add_start_weights(project)
     before = state(project)

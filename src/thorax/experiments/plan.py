@@ -10,8 +10,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +25,8 @@ from thorax.folds import check_fold_count
 from thorax.params import Params, check_params, read_yaml
 
 _FOLD, _SEED = "split.fold", "seed"
+_PREPARING = ("dataset", "prepare")
+"""What the stage `prepare` depends on in `params.yaml`."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Run:
         name: Of the experiment; the same parameters in the same state of the project have the same.
         overrides: As for `dvc exp run -S`.
         varied: What tells the run from the others of its command, by name.
+        prepared: The parameters that its records are made with.
     """
 
     name: str
     overrides: tuple[str, ...]
     varied: dict[str, Any]
+    prepared: dict[str, Any] = field(default_factory=dict)
 
 
 def plan_folds(
@@ -76,6 +80,7 @@ def plan_folds(
             name=f"cv-{digest}-fold{fold}-seed{seed}",
             overrides=(*common, f"{_FOLD}={fold}", f"{_SEED}={seed}"),
             varied={"seed": seed, "fold": fold},
+            prepared=_preparing(content),
         )
         for seed in dict.fromkeys(seeds or [checked.seed])
         for fold in range(checked.split.folds)
@@ -122,6 +127,33 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+def advice_on_records(runs: Sequence[Run], locked: Mapping[str, Any]) -> str:
+    """What to do about records that each run would make anew; empty where that is not so.
+
+    A run works in a copy of the project, which has the records that `dvc.lock` tells of, or none.
+
+    Args:
+        runs: What is to be run.
+        locked: Parameters of the records in `dvc.lock`; empty if nothing is known of them.
+
+    Example:
+        >>> run = Run("cv", ("dataset=study",), {}, {"dataset": "study", "prepare": {}})
+        >>> advice_on_records([run, run], {"dataset": "phantom", "prepare": {}})
+        'each run prepares study anew; `dvc exp run prepare -S dataset=study` before keeps it'
+    """
+    wanted = runs[0].prepared if runs else {}
+    if len(runs) < 2 or locked in ({}, wanted) or any(run.prepared != wanted for run in runs):
+        return ""
+    given = {override for run in runs for override in run.overrides}
+    settings = sorted(override for override in given if override.startswith(_PREPARING))
+    command = " ".join(["dvc exp run prepare", *(f"-S {override}" for override in settings)])
+    return f"each run prepares {wanted['dataset']} anew; `{command}` before keeps it"
+
+
+def _preparing(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: content[key] for key in _PREPARING}
+
+
 def _product(given: dict[str, list[str]]) -> list[dict[str, str]]:
     return [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
 
@@ -132,7 +164,8 @@ def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], sta
         raise InputError("a sweep compares test scores, but `split.fold: none` tests on nothing")
     values = {key: chosen[key].partition("=")[2] for key in varied}
     words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
-    return Run(f"sweep-{_digest(content, state)}-{words[:60]}", tuple(chosen.values()), values)
+    name = f"sweep-{_digest(content, state)}-{words[:60]}"
+    return Run(name, tuple(chosen.values()), values, _preparing(content))
 
 
 def _choices(override: str) -> tuple[str, list[str]]:

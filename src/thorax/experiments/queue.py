@@ -25,11 +25,13 @@ from dvc.repo.experiments.executor.base import ExecutorInfo
 from thorax import hardware
 from thorax.errors import InputError
 from thorax.experiments.plan import Run
+from thorax.params import read_yaml
 
 Status = Literal["Queued", "Running", "Failed", "Success"]
 
 _SCORES = "reports/scores.csv"
-_IRRELEVANT = ("params.yaml", "reports", "*dvc.lock")
+_PARAMS = "params.yaml"
+_IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
 """Changes that need no new digest: parameters have their own, the rest is made by the pipeline."""
 _START = "models/start"
 """Start weights are put there by hand; DVC leaves files that git does not know out of its copy."""
@@ -77,6 +79,12 @@ class ExperimentQueue:
             content = hashlib.sha256((self._root / name).read_bytes()).hexdigest()
             digest.update(f"\0{name}\0{content}".encode())
         return digest.hexdigest()
+
+    def locked(self, stage: str) -> dict[str, Any]:
+        """The parameters with which a stage was run last; none if it never was."""
+        with suppress(OSError, InputError, KeyError, TypeError):
+            return dict(read_yaml(self._root / "dvc.lock")["stages"][stage]["params"][_PARAMS])
+        return {}
 
     def finished(self) -> dict[str, str]:
         """Git references of all experiments that are there, by name."""
@@ -200,7 +208,7 @@ def open_queue(root: Path) -> Iterator[ExperimentQueue]:
     Raises:
         InputError: The folder is no DVC project under git, or has no commit yet.
     """
-    if not (root / ".dvc").is_dir() or not (root / "params.yaml").is_file():
+    if not (root / ".dvc").is_dir() or not (root / _PARAMS).is_file():
         raise InputError(
             "runs are queued in the top folder of a project, one with .dvc and params.yaml, "
             f"got {root.resolve()}"
