@@ -212,6 +212,34 @@ def test_a_scan_is_told_the_dice_to_expect(scans: Path, trained: Path, tmp_path:
     assert "lung_certainty,lung_expected_dice" in header
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("case,region,certainty\na,lung,0.9\n", "has no dice"),
+        (
+            "case,region,dice,certainty\n" + "a,liver,0.9,0.9\n",
+            "must have scores of what the model",
+        ),
+        ("case,region,dice,certainty\n" + "a,lung,95,0.9\n" * 3, "between 0 and 1, got 95"),
+        ("case,region,dice,certainty\na,lung,good,0.9\n", "dice must be numbers"),
+    ],
+    ids=["no dice", "another region", "percent", "words"],
+)
+def test_a_table_that_tells_nothing_of_the_model_is_refused(
+    trained: Path, tmp_path: Path, content: str, said: str
+) -> None:
+    rows = content.splitlines()
+    named = [rows[0], *(row.replace("a,", f"{n},", 1) for n, row in enumerate(rows[1:]))]
+    (tmp_path / "scores.csv").write_text("\n".join(named) + "\n")
+    result = thorax(
+        "export", tmp_path / "m.onnx", "--trained", trained, "--scores", tmp_path / "scores.csv"
+    )
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_a_table_without_certainty_tells_nothing_to_expect(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("case,region,dice\na,lung,0.9\n")
     model = tmp_path / "m.onnx"

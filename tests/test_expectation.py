@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from thorax.errors import InputError
 from thorax.expectation import Expectation, learn
 
 
 def test_three_cases_by_hand() -> None:
     """Differences of 0.02, 0.04 and 0.06 have a mean of 0.04 and an SD of 0.02.
 
-    Student's t of two degrees of freedom is 2.920 at 0.95, as tables have it; certainties of 0.80,
-    0.84 and 0.88 have an SD of 0.04, twice that of the differences.
+    Student's t of two degrees of freedom is 2.920 at 0.95, as tables have it.
     """
     width = 2.920 * 0.02 * math.sqrt(4 / 3)
     learnt = learn([(0.80, 0.82), (0.84, 0.88), (0.88, 0.94)])
     assert learnt is not None
     assert (learnt.cases, learnt.shift) == (3, 0.04)
     assert learnt.error == pytest.approx(width, abs=1e-4)
-    assert learnt.least_certainty == pytest.approx(0.84 - 2 * width, abs=1e-4)
+    assert learnt.least_certainty == 0.80  # more than 0.84 - 2 * width
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,21 @@ def test_many_cases_come_to_the_quantile_of_the_normal_distribution() -> None:
     learnt = learn((0.5, 0.5 + shift) for shift in shifts.tolist())
     assert learnt is not None
     assert learnt.error == pytest.approx(norm.ppf(0.95) * shifts.std(ddof=1), rel=0.01)
+
+
+def test_who_is_less_sure_than_nearly_all_is_in_doubt() -> None:
+    """One odd case among many does not lower the limit to where it lies: by hand 0.6168."""
+    learnt = learn([(0.9, 0.95)] * 9 + [(0.5, 0.55)])
+    assert learnt is not None
+    assert learnt.least_certainty == pytest.approx(
+        0.86 - 1.833 * 0.12649 * math.sqrt(1.1), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("case", [(0.9, 95.0), (-0.1, 0.5)], ids=["percent", "negative"])
+def test_what_is_no_share_is_refused(case: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="certainty and Dice must lie between 0 and 1, got"):
+        learn([case] * 3)
 
 
 def test_a_dice_is_told_within_its_range() -> None:

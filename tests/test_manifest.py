@@ -1,6 +1,7 @@
 """The manifest of a batch: there as it goes, whole at the end."""
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -159,6 +160,34 @@ def test_tables_are_replaced_as_a_whole(tmp_path: Path, name: str) -> None:
     written(tmp_path, row("ben"))
     assert (tmp_path / "old").read_text() == old
     assert "ben" in (tmp_path / name).read_text()
+
+
+def test_what_another_batch_wrote_meanwhile_is_known(tmp_path: Path) -> None:
+    second = Manifest(tmp_path)
+    written(tmp_path, row("anna"))
+    with second.alone():
+        assert list(second.rows) == ["anna"]
+
+
+def test_a_lock_is_on_the_log_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another batch removes the log, its last act, just after this one opened it."""
+    manifest, lock, first = Manifest(tmp_path), fcntl.flock, [True]
+
+    def late(stream: Any, how: int) -> None:
+        if first:
+            first.clear()
+            (tmp_path / LOG).unlink()
+        lock(stream, how)
+
+    monkeypatch.setattr("thorax.manifest.fcntl.flock", late)
+    with (
+        manifest.alone(),
+        pytest.raises(InputError, match="another batch is at work"),
+        Manifest(tmp_path).alone(),
+    ):
+        pass
 
 
 # The CSV

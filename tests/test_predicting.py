@@ -157,7 +157,7 @@ def test_what_was_done_otherwise_is_done_again(scans: Path, change: dict[str, An
 
 def test_two_batches_in_one_folder_keep_apart(segmenter: Segmenter, scans: Path) -> None:
     """The first is at work still; once it has ended, or was killed, the second may go on."""
-    said = r"another batch is at work in .*masks; wait for its"
+    said = r"another batch is at work in .*masks; wait for its end, or"
     with Manifest(scans.parent / "masks").alone(), pytest.raises(InputError, match=said):
         run(segmenter, scans)
     assert not list((scans.parent / "masks").glob("*.nii.gz"))
@@ -174,6 +174,19 @@ def test_files_beside_one_mask_are_never_the_mask_of_another_scan(
         InputError, match=r"s1.nii.gz and .*s1_lung.nii.gz would both write .*masks/s1_lung.nii.gz;"
     ):
         run(segmenter, scans, replace(WISH, bits=8))
+
+
+def test_a_file_is_known_by_another_spelling_too(
+    segmenter: Segmenter, scans: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text(
+        "scan,mask\nscans/s1.nii.gz,out/s1.nii.gz\n"
+        f"scans/s2.nii.gz,../{tmp_path.name}/out/s1_lung.nii.gz\n"
+    )
+    jobs = find_jobs([tmp_path / "pairs.csv"], None)
+    wish = replace(WISH, bits=8)
+    with pytest.raises(InputError, match="would both write"):
+        predict_folder(segmenter, jobs, wish, folder=tmp_path, tell=lambda _: None)
 
 
 def test_masks_of_others_are_left_alone_unless_forced(segmenter: Segmenter, scans: Path) -> None:

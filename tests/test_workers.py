@@ -1,11 +1,13 @@
-"""Worker processes give results back and are deaf to Ctrl-C."""
+"""Worker processes give results back and are deaf to Ctrl-C; how many threads BLAS has."""
 
 import os
 import signal
 import subprocess
 import sys
 
-from thorax.workers import worker_pool
+from threadpoolctl import threadpool_info
+
+from thorax.workers import one_blas_thread, worker_pool
 
 PROGRAM = """
 from thorax.stages import run
@@ -48,3 +50,13 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback() -> None:
         os.killpg(program.pid, signal.SIGINT)
         assert program.communicate()[1] == ""
     assert program.returncode == 130
+
+
+def test_blas_has_one_thread_for_as_long_as_the_work_takes() -> None:
+    before = _blas_threads()
+    assert set(one_blas_thread(_blas_threads)()) == {1}
+    assert _blas_threads() == before
+
+
+def _blas_threads() -> list[int]:
+    return [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]

@@ -18,7 +18,6 @@ from thorax.scans import Scan, check_name
 from thorax.segmenter import Found, Segmenter
 from thorax.segmenter import load as load_model
 from thorax.volumes import Volumes, volumes_ml
-from thorax.workers import one_blas_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,6 @@ class Predictor:
         self._segmenter = segmenter
         self.spec = segmenter.spec
 
-    @one_blas_thread
     def segment(
         self,
         scan: str | Path | Any,

@@ -62,7 +62,7 @@ class Doubt:
         found = []
         least = expectation.least_certainty if expectation else LEAST_CERTAINTY
         if self.certainty is not None and self.certainty < least:
-            usual = f"; on held-out cases at least {least:.2f}" if expectation else ""
+            usual = f"; on held-out cases mostly above {least:.2f}" if expectation else ""
             found.append(
                 f"{region}: the network is not sure of itself ({self.certainty:.2f}{usual})"
             )

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from thorax.errors import InputError
+
 LEAST_CASES = 3
 """Cases below which nothing is expected: two tell hardly anything of a spread."""
 CONFIDENCE = 0.9
@@ -44,7 +46,8 @@ class Expectation:
         cases: Held-out cases that this was learnt on.
         shift: Dice is larger than `thorax.doubt.certainty` by so much, in the mean.
         error: Half the width of the interval for a further case.
-        least_certainty: A further case is less sure than this in one of twenty.
+        least_certainty: A further case is less sure than this in one of twenty, or less sure than
+            any held-out case, whichever is more.
     """
 
     cases: Annotated[int, Field(ge=LEAST_CASES)]
@@ -82,11 +85,17 @@ def learn(cases: Iterable[tuple[float, float]]) -> Expectation | None:
     Returns:
         None where there are too few cases.
 
+    Raises:
+        InputError: A figure is no share.
+
     Example:
         >>> print(learn([(0.90, 0.96), (0.80, 0.86), (0.85, 0.91)]))
         certainty +0.060 ± 0.000 (3 held-out cases)
     """
     known = [pair for pair in cases if all(map(math.isfinite, pair))]
+    for figure in (figure for pair in known for figure in pair):
+        if not 0 <= figure <= 1:
+            raise InputError(f"certainty and Dice must lie between 0 and 1, got {figure:g}")
     if len(known) < LEAST_CASES:
         return None
     sure = [certainty for certainty, _ in known]
@@ -95,7 +104,7 @@ def learn(cases: Iterable[tuple[float, float]]) -> Expectation | None:
         cases=len(known),
         shift=round(statistics.mean(shifts), 4),
         error=round(_further(shifts), 4),
-        least_certainty=round(statistics.mean(sure) - _further(sure), 4),
+        least_certainty=round(max(statistics.mean(sure) - _further(sure), min(sure)), 4),
     )
 
 

@@ -54,6 +54,7 @@ def export(
     folder: Path,
     path: Path,
     *,
+    threshold: float | None = None,
     metrics: Mapping[str, Any] | None = None,
     expected: Mapping[str, Expectation] | None = None,
     licence: str = "",
@@ -63,6 +64,7 @@ def export(
     Args:
         folder: As written by `thorax.trained.save_trained`.
         path: Ends in ``.onnx``.
+        threshold: From which on a voxel belongs to a region; None: as the trained model has it.
         metrics: Scores to put in.
         expected: Region name → what Dice to expect of its masks.
         licence: Under which the model may be used.
@@ -81,7 +83,11 @@ def export(
     if compared.difference > TOLERANCE:
         raise RuntimeError(f"the exported model finds other things than the network: {compared}")
     told = replace(
-        spec, metrics=dict(metrics or {}), expected=dict(expected or {}), licence=licence
+        spec,
+        threshold=threshold or spec.threshold,
+        metrics=dict(metrics or {}),
+        expected=dict(expected or {}),
+        licence=licence,
     )
     write_model(path, graph, told)
     return compared

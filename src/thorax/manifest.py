@@ -8,6 +8,7 @@ import codecs
 import fcntl
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, field, replace
@@ -78,13 +79,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self._log = folder / ".manifest.jsonl"
         self._table, self._json = folder / "manifest.csv", folder / "manifest.json"
-        try:
-            rows = self._before()
-        except OSError as error:
-            raise InputError(
-                f"{error.filename} cannot be read: {error.strerror}; choose another folder"
-            ) from None
-        self.rows = {row.case: row for row in rows}
+        self.rows = self._known()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -95,16 +90,9 @@ class Manifest:
         Raises:
             InputError: Another batch is at work there, or the folder cannot be written.
         """
-        with self._opened() as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"another batch is at work in {self._log.parent}; wait for its end, or choose "
-                    "another folder"
-                ) from None
-            except OSError:
-                pass
+        with self._locked():
+            # Another batch may have ended since the rows were read.
+            self.rows = self._known()
             yield
 
     def add(self, row: Row) -> None:
@@ -137,6 +125,27 @@ class Manifest:
         write_text(self._table, _for_spreadsheets(table_of(rows)))
         self._log.unlink(missing_ok=True)
 
+    def _locked(self) -> TextIO:
+        """The log, which nobody else has locked."""
+        while True:
+            stream = self._opened()
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The batch before may have removed it after it was opened here.
+                if os.path.samestat(os.fstat(stream.fileno()), self._log.stat()):
+                    return stream
+            except BlockingIOError:
+                stream.close()
+                raise InputError(
+                    f"another batch is at work in {self._log.parent}; wait for its end, or put "
+                    "masks, or the table of pairs, elsewhere"
+                ) from None
+            except FileNotFoundError:
+                pass
+            except OSError:  # a drive that knows no locks
+                return stream
+            stream.close()
+
     def _opened(self) -> TextIO:
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -149,6 +158,14 @@ class Manifest:
         return InputError(
             f"cannot write {self._log}: {reason}; choose a folder that can be written"
         )
+
+    def _known(self) -> dict[str, Row]:
+        try:
+            return {row.case: row for row in self._before()}
+        except OSError as error:
+            raise InputError(
+                f"{error.filename} cannot be read: {error.strerror}; choose another folder"
+            ) from None
 
     def _before(self) -> list[Row]:
         if not self._json.exists():

@@ -1,5 +1,6 @@
 """Segmenting one scan after the other: reading, network and writing of different scans overlap."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -91,7 +92,7 @@ def _check_apart(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish) -> None:
     owners: dict[Path, Job] = {}
     for job in jobs:
         for path in wanted_outputs(segmenter, job.mask, wish).files:
-            other = owners.setdefault(path, job)
+            other = owners.setdefault(Path(os.path.realpath(path)), job)
             if other is not job:
                 raise InputError(
                     f"{other.scan} and {job.scan} would both write {path}; rename one, or give "

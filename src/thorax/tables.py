@@ -39,6 +39,8 @@ def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
 def read_csv(text: str) -> Table:
     r"""Columns and rows of a table; cells are those that `as_csv` was given, as text.
 
+    But for carriage returns, which no reader of text files keeps.
+
     Raises:
         ValueError: It is no CSV, or a row has more or fewer cells than the header.
 

@@ -72,7 +72,7 @@ class TrainingWatch:
             self._plot(row)
         if history:
             self._tell(f"going on after epoch {len(history)}")
-            for picture in sorted(self._places.kept.glob("*.png")):
+            for picture in sorted(self._places.kept.glob("epoch_*.png")):
                 self._show(picture)
         else:
             empty_folder(self._places.kept)

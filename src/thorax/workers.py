@@ -22,7 +22,8 @@ def one_blas_thread(work: Callable[Given, Result]) -> Callable[Given, Result]:
     """Decorate what multiplies the small matrices of planes, to take one BLAS thread.
 
     Several gain next to nothing there, take half as much work again, and wait for each other where
-    other programs run.
+    other programs run. The limit is of the whole process, so this is for programs of our own, not
+    for what others call from theirs.
 
     Example:
         >>> one_blas_thread(abs)(-1)

@@ -83,6 +83,6 @@ def cost_of(command: list[str]) -> Cost:
         "print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
     )
     return Cost(*json.loads(done.stdout))

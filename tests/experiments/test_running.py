@@ -23,6 +23,7 @@ class ScriptedQueue:
     workers: set[str] | None = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    jobs: int = 1
 
     def finished(self) -> dict[str, str]:
         return {name: f"refs/exps/{name}" for name in self.results}
@@ -61,13 +62,17 @@ class ScriptedQueue:
         self.put(name, "Success")
         self.results.add(name)
 
+    def finish_all(self) -> None:
+        for name in list(self.held):
+            self.finish(name)
+
     def run(self) -> dict[str, list[str]]:
         steps = iter(self.steps)
 
         def pause() -> None:
             next(steps)(self)
 
-        return run_all(RUNS, self, jobs=1, tell=self.said.append, pause=pause)  # type: ignore[arg-type]
+        return run_all(RUNS, self, jobs=self.jobs, tell=self.said.append, pause=pause)  # type: ignore[arg-type]
 
 
 def nothing(_: ScriptedQueue) -> None:
@@ -87,6 +92,12 @@ def test_runs_are_queued_started_and_waited_for() -> None:
     assert queue.run() == {}
     assert queue.calls == ["add bce", "add dice", "start 1"]
     assert queue.said[-2:] == ["bce: done, 1 to go", "dice: done, 0 to go"]
+
+
+def test_cores_are_shared_among_the_runs_that_there_are() -> None:
+    queue = ScriptedQueue([ScriptedQueue.finish_all], jobs=8)
+    queue.run()
+    assert queue.calls == ["add bce", "add dice", "start 2"]
 
 
 def test_what_is_done_is_not_run_again() -> None:

@@ -211,6 +211,22 @@ def test_a_case_of_several_seeds_has_its_mean_over_them() -> None:
     assert parse_table("cv", text).figures("dice") == {"lung": {"ann": 0.625}}
 
 
+def test_pairs_are_those_of_one_prediction() -> None:
+    """Where nothing was found there is no certainty, and so no pair."""
+    text = (
+        "seed,case,region,dice,certainty\n0,ann,lung,0.5,0.25\n1,ann,lung,1,0.75\n"
+        "0,ben,lung,0.875,\n1,ben,lung,0.5,0.5\n0,ann,scar,,\n"
+    )
+    assert parse_table("cv", text).paired("certainty", "dice") == {
+        "lung": [(0.5, 0.75), (0.5, 0.5)]
+    }
+
+
+def test_pairs_need_both_columns() -> None:
+    with pytest.raises(InputError, match="the metric must be a column of every table, but cv has"):
+        parse_table("cv", "case,region,certainty\nann,lung,0.5\n").paired("certainty", "dice")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -120,7 +120,7 @@ def damaged_checkpoint(trial: Trial, harm: Harm) -> Answer:
     running = trial.begin(trial.stage_command(), {})
     running.wait_for("epoch 2/")
     answer = running.kill()
-    (kept,) = (trial.root / "models/checkpoints").iterdir()
+    (kept,) = (trial.root / "models/checkpoints").glob("*.npz")
     harm(kept)
     return answer
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,8 @@ from thorax.cli.options import ANY, FILE, FOLDER, MODEL, say
 from thorax.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from thorax.expectation import Expectation
     from thorax.specs import SegmenterSpec
 
@@ -39,10 +41,14 @@ SCORES = Path("reports/scores.csv")
     "to expect. "
     f"[default: {SCORES}, likewise]",
 )
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Probability from which on a voxel belongs to a region. [default: that of params.yaml, "
+    "likewise]",
+)
 @click.option("--licence", default="", help="Under which the model may be used.")
-def export(
-    target: Path, trained: Path, metrics: Path | None, scores: Path | None, licence: str
-) -> None:
+def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     """Export a trained model as one file.
 
     TARGET is ONNX and needs neither Keras nor a network connection; its metadata tell all that
@@ -54,12 +60,14 @@ def export(
       thorax export lungs.onnx --licence "CC BY 4.0"
     """
     from thorax.exporting import export as export_model
+    from thorax.specs import load_spec
 
     compared = export_model(
         trained,
         target,
-        metrics=_scores(metrics or _made(METRICS, trained)),
-        expected=_expected(scores or _made(SCORES, trained)),
+        threshold=_threshold(options["threshold"], trained),
+        metrics=_scores(options["metrics"] or _made(METRICS, trained)),
+        expected=_expected(options["scores"] or _made(SCORES, trained), load_spec(trained).regions),
         licence=licence,
     )
     say(str(compared), err=True)
@@ -93,7 +101,7 @@ def _made(path: Path, trained: Path) -> Path | None:
     return path if trained == TRAINED and path.exists() else None
 
 
-def _expected(path: Path | None) -> "dict[str, Expectation]":
+def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, Expectation]":
     """What certainty stood for in a table of scores; nothing where that has no column for it."""
     from thorax.expectation import learn
     from thorax.experiments.score_tables import read_tables
@@ -103,12 +111,21 @@ def _expected(path: Path | None) -> "dict[str, Expectation]":
     (table,) = read_tables([str(path)], Path())
     if "certainty" not in table.metrics:
         return {}
-    sure, dices = table.figures("certainty"), table.figures("dice")
-    learnt = {
-        region: learn((sure[region][case], dice) for case, dice in cases.items())
-        for region, cases in dices.items()
-    }
+    pairs = table.paired("certainty", "dice")
+    if not set(pairs) & set(regions):
+        raise InputError(
+            f"{path} must have scores of what the model finds, {', '.join(regions)}, but has "
+            f"{', '.join(pairs) or 'none'}; name another table with --scores"
+        )
+    learnt = {region: learn(pairs[region]) for region in regions if region in pairs}
     return {region: known for region, known in learnt.items() if known}
+
+
+def _threshold(given: float | None, trained: Path) -> float | None:
+    """The one that the pipeline scored unless another is given; None: that of the trained model."""
+    from thorax.params import PATH, load_params
+
+    return given if given or not _made(PATH, trained) else load_params().predict.threshold
 
 
 def _scores(path: Path | None) -> dict[str, object]:

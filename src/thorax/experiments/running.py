@@ -46,6 +46,8 @@ def run_all(
     """
     try:
         watch = _Watch(_enqueue(runs, queue, tell), queue, tell)
+        # The cores are shared among what runs, not among what might have.
+        jobs = min(jobs, len(watch.open))
         if watch.open:
             queue.start(jobs)
         looks = 0

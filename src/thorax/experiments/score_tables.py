@@ -1,5 +1,7 @@
 """Score tables of files, experiments and git revisions, as a person names them."""
 
+import math
+import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +61,26 @@ class ScoreTable:
             for region, cases in found.items()
         }
 
+    def paired(self, first: str, second: str) -> dict[str, list[tuple[float, float]]]:
+        """Region → both figures of each case, from the predictions that have both.
+
+        A case that was scored with several seeds has the means over them.
+
+        Raises:
+            InputError: There is no such column, or a cell is no number.
+        """
+        for metric in (first, second):
+            check_metric(metric, [self])
+        found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        for row in self.rows:
+            pair = self._number(row, first), self._number(row, second)
+            if all(map(math.isfinite, pair)):
+                found.setdefault(row["region"], {}).setdefault(row["case"], []).append(pair)
+        return {
+            region: [_mean_pair(pairs) for pairs in cases.values()]
+            for region, cases in found.items()
+        }
+
     def _number(self, row: dict[str, str], metric: str) -> float:
         cell = row[metric]
         try:
@@ -68,6 +90,11 @@ class ScoreTable:
                 f"{metric} must be numbers, but {self.name} has {cell!r} for {row['case']}, "
                 f"{row['region']}"
             ) from None
+
+
+def _mean_pair(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    first, second = zip(*pairs, strict=True)
+    return statistics.mean(first), statistics.mean(second)
 
 
 def read_tables(arguments: Sequence[str], folder: Path) -> list[ScoreTable]:

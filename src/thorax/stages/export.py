@@ -1,5 +1,6 @@
 """Turn the trained network into the model file that `predict` runs."""
 
+from thorax.params import load_params
 from thorax.stages import MODEL_FILE, SEGMENTER, made_by, run, tell
 
 
@@ -10,7 +11,7 @@ def main() -> None:
     from thorax.trained import MODEL
 
     with made_by("train", SEGMENTER / MODEL, SEGMENTER / SPEC):
-        exported = export(SEGMENTER, MODEL_FILE)
+        exported = export(SEGMENTER, MODEL_FILE, threshold=load_params().predict.threshold)
     tell(str(exported))
 
 
