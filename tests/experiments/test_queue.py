@@ -152,6 +152,16 @@ def test_a_failure_is_told_and_the_same_command_runs_it_again_alone(
     ]
 
 
+def test_what_another_sweep_ran_is_not_run_again(project: Path, told: Path) -> None:
+    finish(start(project, *SWEEP))
+    out, err = finish(start(project, *SWEEP, "-S", "seed=0,1"))
+    assert err.startswith("4 runs, 2 of them done already\n")
+    assert sorted(starts(told)) == ["bce", "bce", "dice", "dice"]
+    assert out == "mean Dice of lung: loss by seed\nloss       0       1\n" + (
+        "bce   0.3000  0.3000\ndice  0.4000  0.4000\n"
+    )
+
+
 def test_two_runs_at_a_time_share_the_cores(project: Path, told: Path) -> None:
     finish(start(project, *SWEEP, "--jobs", "2"))
     assert (told / "threads").read_text() == str(max(1, len(os.sched_getaffinity(0)) // 2))

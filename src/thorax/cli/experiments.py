@@ -94,11 +94,12 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
       thorax sweep -S loss=focal_dice,bce -S network.name=unet,lean
     """
     from thorax.experiments import tables
-    from thorax.experiments.plan import plan_sweep
+    from thorax.experiments.plan import plan_sweep, under_known_names
     from thorax.experiments.queue import open_queue
 
     with open_queue(Path()) as queue:
-        runs = plan_sweep(_params(), overrides, state=queue.state())
+        planned = plan_sweep(_params(), overrides, state=queue.state())
+        runs = under_known_names(planned, [*queue.tasks(), *queue.finished()])
         failures = _run_all(runs, queue, jobs)
         done = queue.finished()
         scored = [

@@ -10,8 +10,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -111,6 +111,25 @@ def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[Run
     return list({run.name: run for run in runs}.values())
 
 
+def under_known_names(runs: Sequence[Run], names: Iterable[str]) -> list[Run]:
+    """The runs of a sweep under the names that another sweep may have given them.
+
+    A digest tells what a run is; the words after it, for people, are those of the keys that its
+    command varies.
+
+    Args:
+        runs: Of a sweep.
+        names: Of experiments that are there or queued; later ones go before.
+
+    Example:
+        >>> run = Run("sweep-0a1b2c3d-bce-0", ("loss=bce", "seed=0"), {})
+        >>> [run.name for run in under_known_names([run], ["sweep-0a1b2c3d-bce", "mine"])]
+        ['sweep-0a1b2c3d-bce']
+    """
+    known = {_identity(name): name for name in names}
+    return [replace(run, name=known.get(_identity(run.name), run.name)) for run in runs]
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds out of a list with commas; none out of nothing.
 
@@ -166,6 +185,11 @@ def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], sta
     words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
     name = f"sweep-{_digest(content, state)}-{words[:60]}"
     return Run(name, tuple(chosen.values()), values, _preparing(content))
+
+
+def _identity(name: str) -> str:
+    found = re.match("sweep-[0-9a-f]{8}(?=-|$)", name)
+    return found[0] if found else name
 
 
 def _choices(override: str) -> tuple[str, list[str]]:
