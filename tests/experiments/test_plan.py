@@ -191,8 +191,8 @@ PHANTOM = {key: yaml.safe_load(PARAMS)[key] for key in ("dataset", "prepare")}
 def test_records_that_each_run_would_make_anew_are_told_of() -> None:
     runs = folds("dataset=study", "prepare.crop=body", "loss=bce")
     assert advice_on_records(runs, PHANTOM) == (
-        "each run prepares study anew; "
-        "`dvc exp run prepare -S dataset=study -S prepare.crop=body` before keeps it"
+        "each run prepares study anew; set dataset=study, prepare.crop=body in params.yaml and "
+        "run `dvc repro prepare` once"
     )
 
 

@@ -156,17 +156,17 @@ def advice_on_records(runs: Sequence[Run], locked: Mapping[str, Any]) -> str:
         locked: Parameters of the records in `dvc.lock`; empty if nothing is known of them.
 
     Example:
-        >>> run = Run("cv", ("dataset=study",), {}, {"dataset": "study", "prepare": {}})
-        >>> advice_on_records([run, run], {"dataset": "phantom", "prepare": {}})
-        'each run prepares study anew; `dvc exp run prepare -S dataset=study` before keeps it'
+        >>> run = Run("cv", ("dataset=a",), {}, {"dataset": "a", "prepare": {}})
+        >>> advice_on_records([run, run], {"dataset": "b", "prepare": {}})
+        'each run prepares a anew; set dataset=a in params.yaml and run `dvc repro prepare` once'
     """
     wanted = runs[0].prepared if runs else {}
     if len(runs) < 2 or locked in ({}, wanted) or any(run.prepared != wanted for run in runs):
         return ""
     given = {override for run in runs for override in run.overrides}
     settings = sorted(override for override in given if override.startswith(_PREPARING))
-    command = " ".join(["dvc exp run prepare", *(f"-S {override}" for override in settings)])
-    return f"each run prepares {wanted['dataset']} anew; `{command}` before keeps it"
+    change = f"set {', '.join(settings)} in params.yaml and " if settings else ""
+    return f"each run prepares {wanted['dataset']} anew; {change}run `dvc repro prepare` once"
 
 
 def _preparing(content: Mapping[str, Any]) -> dict[str, Any]:
