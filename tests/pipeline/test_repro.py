@@ -199,7 +199,7 @@ def test_nothing_runs_again_when_nothing_changed(project: Project) -> None:
 @pytest.mark.parametrize(
     ("changes", "first", "left_alone"),
     [
-        ({"predict.threshold": 0.4}, "predict", ["prepare", "train"]),
+        ({"predict.threshold": 0.4}, "export", ["prepare", "train"]),
         ({"loss": "dice"}, "train", ["prepare"]),
         ({"split.fold": 1}, "train", ["prepare"]),
         ({"network.width": 8}, "train", ["prepare"]),

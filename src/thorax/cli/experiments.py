@@ -143,4 +143,6 @@ def _keep_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable
 
     names = list(columns)
     if path:
-        write_text(path, as_csv([{key: row[key] for key in names} for row in rows], names))
+        write_text(
+            path, as_csv([{key: row[key] for key in names if key in row} for row in rows], names)
+        )
