@@ -51,7 +51,7 @@ def main() -> None:
             for shape in GROWTH:
                 grown = folder / "grown.nii.gz"
                 make_scan(0, shape, grown, folder / "truth.nii.gz")
-                say(f"{shape!s:<18} {cost_of(command(grown, folder, model))}")
+                say(f"{shape!s:<18} {cost_of(command(grown, folder / 'mask.nii.gz', model))}")
         if asked.batch:
             bench_batch(scan, folder, asked.model or model)
 
@@ -86,8 +86,9 @@ def fresh_model(folder: Path) -> tuple[Path, Path]:
 def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> None:
     """One scan: the whole process from the shell, then its parts in a warm process."""
     used = model or fresh_model(folder)[1]
-    cost_of(command(scan, folder, used))
-    say(f"predict     {Scan(scan).grid.shape}: {cost_of(command(scan, folder, used))}")
+    segment = command(scan, folder / "mask.nii.gz", used)
+    cost_of(segment)
+    say(f"predict     {Scan(scan).grid.shape}: {cost_of(segment)}")
     started = time.perf_counter()
     segmenter = Segmenter([load(used)])
     parts = {"model": time.perf_counter() - started}
@@ -100,9 +101,9 @@ def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> 
     say("  of which  " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
 
 
-def command(scan: Path, folder: Path, model: Path, *more: str) -> list[str]:
-    """The command that segments a scan."""
-    start = [sys.executable, "-m", "thorax.cli", "predict", str(scan), str(folder / "mask.nii.gz")]
+def command(scans: Path, target: Path, model: Path, *more: str) -> list[str]:
+    """The command that segments a scan, or a folder of them."""
+    start = [sys.executable, "-m", "thorax.cli", "predict", str(scans), str(target)]
     return [*start, "--model", str(model), "--force", *more]
 
 
@@ -112,8 +113,7 @@ def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> No
     many.mkdir()
     for number in range(scans):
         (many / f"{number}.nii.gz").symlink_to(scan)
-    start = [sys.executable, "-m", "thorax.cli", "predict", str(many), str(folder / "masks")]
-    cost = cost_of([*start, "--model", str(model)])
+    cost = cost_of(command(many, folder / "masks", model))
     say(f"batch       {scans} scans in one call: {cost.wall / scans:.2f} s a scan; {cost}")
 
 
@@ -148,8 +148,9 @@ def compare_processes(scan: Path, folder: Path, *, trained: Path, model: Path) -
     """Whole processes with each engine, and the voxels in which their masks differ from Keras'."""
     masks = []
     for name, used in (("keras", trained), ("onnxruntime", model), ("openvino", model)):
-        cost = cost_of(command(scan, folder, used, "--engine", name, "--precision", "float32"))
-        masks.append(Scan(folder / "mask.nii.gz").voxels())
+        mask = folder / "mask.nii.gz"
+        cost = cost_of(command(scan, mask, used, "--engine", name, "--precision", "float32"))
+        masks.append(Scan(mask).voxels())
         differing = np.count_nonzero(masks[-1] != masks[0])
         say(f"{name:<12} {cost}; {differing} of {masks[0].size} voxels differ from keras")
 

@@ -1,7 +1,7 @@
 """Runs are brought to their end, whatever the queue held before and whatever becomes of workers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,13 @@ class ScriptedQueue:
     calls: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     jobs: int = 1
+    prepared: str = ""
 
     def finished(self) -> dict[str, str]:
         return {name: f"refs/exps/{name}" for name in self.results}
+
+    def locked(self, stage: str) -> dict[str, str]:
+        return {"dataset": self.prepared} if stage == "prepare" and self.prepared else {}
 
     def tasks(self) -> dict[str, Task]:
         return dict(self.held)
@@ -92,6 +96,13 @@ def test_runs_are_queued_started_and_waited_for() -> None:
     assert queue.run() == {}
     assert queue.calls == ["add bce", "add dice", "start 1"]
     assert queue.said[-2:] == ["bce: done, 1 to go", "dice: done, 0 to go"]
+
+
+def test_records_that_each_run_makes_anew_are_told_of() -> None:
+    runs = [replace(run, prepared={"dataset": "study"}) for run in RUNS]
+    queue = ScriptedQueue([ScriptedQueue.finish_all], prepared="phantom")
+    run_all(runs, queue, jobs=1, tell=queue.said.append, pause=queue.finish_all)  # type: ignore[arg-type]
+    assert queue.said[1] == "Note: each run prepares study anew; run `dvc repro prepare` once"
 
 
 def test_cores_are_shared_among_the_runs_that_there_are() -> None:

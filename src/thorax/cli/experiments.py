@@ -123,13 +123,8 @@ def _params() -> str:
 
 def _run_all(runs: list[Any], queue: Any, jobs: int) -> str:
     """Run them; what is to be told of failures, empty if there are none."""
-    from thorax.experiments.plan import advice_on_records
     from thorax.experiments.running import describe_failures, run_all
 
-    done = queue.finished()
-    left = [run for run in runs if run.name not in done]
-    if advice := advice_on_records(left, queue.locked("prepare")):
-        say(f"Note: {advice}", err=True)
     try:
         failures = run_all(runs, queue, jobs=jobs, tell=partial(say, err=True))
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from thorax.experiments.plan import Run
+from thorax.experiments.plan import Run, advice_on_records
 from thorax.experiments.queue import ExperimentQueue, Task, tail
 
 Tell = Callable[[str], None]
@@ -146,6 +146,8 @@ def _enqueue(runs: Sequence[Run], queue: ExperimentQueue, tell: Tell) -> list[st
     tell(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done already")
     if not waiting:
         return []
+    if advice := advice_on_records(waiting, queue.locked("prepare")):
+        tell(f"Note: {advice}")
     at_work = queue.in_work() or set()
     fresh = [run for run in waiting if not _on_its_way(tasks.get(run.name), at_work)]
     queue.drop([run.name for run in fresh if run.name in tasks])

@@ -164,13 +164,14 @@ def gather(
     scores = places.reports / "scores.csv"
     if not scores.is_file():
         raise InputError(f"there is no {scores}; run `dvc repro evaluate`")
-    rows = tuple(read_rows(scores))
+    columns, lines = _table(scores)
+    rows = tuple(_rows(scores, lines))
     metrics = _json(places.reports / "summary.json")
     return Results(
         params=params,
         dataset=dataset,
         regions=tuple(dict.fromkeys([*map(plain, dataset.regions), *(row.region for row in rows)])),
-        columns=frozenset(_table(scores)[0]),
+        columns=frozenset(columns),
         rows=rows,
         sides=tuple(read_rows(places.reports / "sides.csv")),
         metrics={plain(region): figures for region, figures in metrics.items()},
@@ -218,7 +219,11 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         InputError: A cell that should hold a number does not.
     """
-    for line in _table(path)[1]:
+    return _rows(path, _table(path)[1])
+
+
+def _rows(path: Path, lines: Sequence[dict[str, str]]) -> Iterator[Row]:
+    for line in lines:
         words = {name: plain(line.get(name, "")) for name in WORDS}
         figures = {name: _cell(path, line, name) for name in line if name not in WORDS}
         yield Row(figures=figures, **words)
