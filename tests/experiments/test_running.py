@@ -8,7 +8,7 @@ import pytest
 
 from thorax.experiments.plan import Run
 from thorax.experiments.queue import Status, Task
-from thorax.experiments.running import run_all
+from thorax.experiments.running import Rest, run_all
 
 RUNS = [Run(name, (f"loss={name}",), {"loss": name}) for name in ("bce", "dice")]
 
@@ -103,6 +103,15 @@ def test_records_that_each_run_makes_anew_are_told_of() -> None:
     queue = ScriptedQueue([ScriptedQueue.finish_all], prepared="phantom")
     run_all(runs, queue, jobs=1, tell=queue.said.append, pause=queue.finish_all)  # type: ignore[arg-type]
     assert queue.said[1] == "Note: each run prepares study anew; run `dvc repro prepare` once"
+
+
+def test_looking_takes_a_fiftieth_of_the_time() -> None:
+    """Looks of 0.01, 0.2 and 5 seconds of CPU."""
+    taken, slept = iter([0.0, 0.01, 0.01, 0.21, 0.21, 5.21, 5.21]), list[float]()
+    rest = Rest(lambda: next(taken), slept.append)
+    for _ in range(3):
+        rest()
+    assert slept == pytest.approx([2.0, 10.0, 30.0])
 
 
 def test_cores_are_shared_among_the_runs_that_there_are() -> None:

@@ -17,8 +17,28 @@ _STRIKES = 3
 _LOOKS_TO_STOP = 15
 
 
-def _pause() -> None:
-    time.sleep(2)
+class Rest:
+    """Waits between two looks at the queue, the longer the more a look takes from what runs.
+
+    A look goes through all experiments, so it takes longer the more of them a project has.
+
+    Args:
+        clock: Seconds of CPU that this process has taken.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.process_time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._seen = clock()
+
+    def __call__(self) -> None:
+        """Wait at least two seconds, at most thirty, else fifty times what was taken."""
+        self._sleep(min(30.0, max(2.0, 50 * (self._clock() - self._seen))))
+        self._seen = self._clock()
 
 
 def run_all(
@@ -27,7 +47,7 @@ def run_all(
     *,
     jobs: int,
     tell: Tell,
-    pause: Pause = _pause,
+    pause: Pause | None = None,
 ) -> dict[str, list[str]]:
     """Run what has no result yet, and wait for it.
 
@@ -39,11 +59,12 @@ def run_all(
         queue: Where.
         jobs: How many at a time.
         tell: Says a line to whoever waits.
-        pause: Waits between two looks at the queue.
+        pause: Waits between two looks at the queue; without one, as `Rest` does.
 
     Returns:
         The runs that failed, each with the end of its log.
     """
+    pause = pause or Rest()
     try:
         watch = _Watch(_enqueue(runs, queue, tell), queue, tell)
         # The cores are shared among what runs, not among what might have.
