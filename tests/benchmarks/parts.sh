@@ -12,6 +12,7 @@ for part in \
     train.rare_share=0.0,0.8 \
     loss=focal_dice,bce_dice,bce,tversky \
     train.context=0,1,2,3 \
+    train.learning_rate=0.001,0.003 \
     train.average=0.0,0.99 \
     losses.deep_supervision=0.0,0.5
 do
