@@ -160,15 +160,19 @@ def test_what_the_scan_is_taken_for_is_said(
 # Models
 
 
-def test_a_model_is_exported_with_the_scores_of_the_project(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def scored(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder, gone to, of a project that trained a model and scored it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models/segmenter").symlink_to(trained)
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/metrics.json").write_text('{"lung": {"dice": {"mean": 0.98}}}')
     (tmp_path / "reports/scores.csv").write_text(SCORES)
+    return tmp_path
+
+
+def test_a_model_is_exported_with_the_scores_of_the_project(scored: Path) -> None:
     result = thorax("export", "lungs.onnx", "--licence", "CC BY 4.0")
     assert (result.exit_code, result.stdout) == (0, "lungs.onnx\n")
     assert result.stderr.startswith("the exported model finds the same: 0 of 1536 pixels differ")
@@ -188,6 +192,23 @@ def test_a_model_is_exported_with_the_scores_of_the_project(
         "licence        CC BY 4.0",
     ]
     assert json.loads(thorax("model", "show", "lungs.onnx", "--json").stdout)["context"] == 0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "mean", "expected"),
+    [
+        (0.5, "lung 0.9800", "lung: certainty +0.060 ± 0.000 (3 held-out cases)"),
+        (0.3, "not measured", "not known"),
+    ],
+)
+def test_scores_of_masks_at_one_threshold_tell_nothing_of_another(
+    scored: Path, threshold: float, mean: str, expected: str
+) -> None:
+    thorax("export", "lungs.onnx", "--threshold", threshold)
+    shown = thorax("model", "show", "lungs.onnx").stdout.splitlines()
+    assert f"threshold      {threshold}" in shown
+    assert f"mean Dice      {mean}" in shown
+    assert f"expected Dice  {expected}" in shown
 
 
 def test_a_folder_can_be_looked_at_too(trained: Path) -> None:

@@ -32,7 +32,8 @@ SCORES = Path("reports/scores.csv")
 @click.option(
     "--metrics",
     type=FILE,
-    help=f"Scores to put in. [default: {METRICS} if it is there and no folder is given]",
+    help=f"Scores to put in. [default: {METRICS} if it is there and neither a folder nor another "
+    "threshold is given]",
 )
 @click.option(
     "--scores",
@@ -62,12 +63,19 @@ def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     from thorax.exporting import export as export_model
     from thorax.specs import load_spec
 
+    spec = load_spec(trained)
+    scored = _scored_threshold(trained) or spec.threshold
+    threshold = options["threshold"] or scored
+    # Figures of the masks that one threshold gave say nothing of those that another gives.
+    metrics, scores = (
+        _made(path, trained) if threshold == scored else None for path in (METRICS, SCORES)
+    )
     compared = export_model(
         trained,
         target,
-        threshold=_threshold(options["threshold"], trained),
-        metrics=_scores(options["metrics"] or _made(METRICS, trained)),
-        expected=_expected(options["scores"] or _made(SCORES, trained), load_spec(trained).regions),
+        threshold=threshold,
+        metrics=_scores(options["metrics"] or metrics),
+        expected=_expected(options["scores"] or scores, spec.regions),
         licence=licence,
     )
     say(str(compared), err=True)
@@ -121,11 +129,11 @@ def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, Expec
     return {region: known for region, known in learnt.items() if known}
 
 
-def _threshold(given: float | None, trained: Path) -> float | None:
-    """The one that the pipeline scored unless another is given; None: that of the trained model."""
+def _scored_threshold(trained: Path) -> float | None:
+    """The one that the pipeline scored; None for models that it did not make."""
     from thorax.params import PATH, load_params
 
-    return given if given or not _made(PATH, trained) else load_params().predict.threshold
+    return load_params().predict.threshold if _made(PATH, trained) else None
 
 
 def _scores(path: Path | None) -> dict[str, object]:
