@@ -17,6 +17,10 @@ _STRIKES = 3
 _LOOKS_TO_STOP = 15
 
 
+def _wait() -> None:
+    time.sleep(2)
+
+
 class Rest:
     """Waits between two looks at the queue, the longer the more a look takes from what runs.
 
@@ -59,12 +63,13 @@ def run_all(
         queue: Where.
         jobs: How many at a time.
         tell: Says a line to whoever waits.
-        pause: Waits between two looks at the queue; without one, as `Rest` does.
+        pause: Waits between two looks at the queue; without one, as `Rest` does, but for two
+            seconds once runs are to stop.
 
     Returns:
         The runs that failed, each with the end of its log.
     """
-    pause = pause or Rest()
+    rest = pause or Rest()
     try:
         watch = _Watch(_enqueue(runs, queue, tell), queue, tell)
         # The cores are shared among what runs, not among what might have.
@@ -73,13 +78,13 @@ def run_all(
             queue.start(jobs)
         looks = 0
         while watch.open:
-            pause()
+            rest()
             watch.look()
             looks += 1
             if looks % _LOOKS_A_CHECK == 0:
                 watch.check(jobs)
     except KeyboardInterrupt:
-        _stop([run.name for run in runs], queue, tell=tell, pause=pause)
+        _stop([run.name for run in runs], queue, tell=tell, pause=pause or _wait)
         raise
     # What was given up too early may have come to its end after all.
     done = queue.finished()
