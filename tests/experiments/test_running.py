@@ -120,6 +120,22 @@ def test_cores_are_shared_among_the_runs_that_there_are() -> None:
     assert queue.calls == ["add bce", "add dice", "start 2"]
 
 
+@pytest.mark.parametrize(
+    ("others", "are"),
+    [(("lovasz",), "1 in DVC's queue is"), (("lovasz", "focal"), "2 in DVC's queue are")],
+)
+def test_what_another_command_left_in_the_queue_is_told_of(others: Sequence[str], are: str) -> None:
+    queue = ScriptedQueue([ScriptedQueue.finish_all])
+    for name in others:
+        queue.put(name, "Queued")
+    queue.put("failed", "Failed")
+    queue.run()
+    assert queue.said[1] == (
+        f"Note: {are} of another command and will run too; "
+        "`dvc queue remove --queued` takes what waits off"
+    )
+
+
 def test_what_is_done_is_not_run_again() -> None:
     queue = ScriptedQueue(results={"bce", "dice"})
     assert queue.run() == {}

@@ -174,6 +174,8 @@ def _enqueue(runs: Sequence[Run], queue: ExperimentQueue, tell: Tell) -> list[st
         return []
     if advice := advice_on_records(waiting, queue.locked("prepare")):
         tell(f"Note: {advice}")
+    if advice := _advice_on_others(tasks, runs):
+        tell(f"Note: {advice}")
     at_work = queue.in_work() or set()
     fresh = [run for run in waiting if not _on_its_way(tasks.get(run.name), at_work)]
     queue.drop([run.name for run in fresh if run.name in tasks])
@@ -181,6 +183,18 @@ def _enqueue(runs: Sequence[Run], queue: ExperimentQueue, tell: Tell) -> list[st
         queue.add(run)
         tell(f"{run.name}: queued")
     return [run.name for run in waiting]
+
+
+def _advice_on_others(tasks: Mapping[str, Task], runs: Sequence[Run]) -> str:
+    """What to tell of runs that wait but are not of these, as of a command that was killed."""
+    own = {run.name for run in runs}
+    others = sum(task.status == "Queued" and name not in own for name, task in tasks.items())
+    if not others:
+        return ""
+    return (
+        f"{others} in DVC's queue {'is' if others == 1 else 'are'} of another command and will run "
+        "too; `dvc queue remove --queued` takes what waits off"
+    )
 
 
 def _on_its_way(task: Task | None, at_work: set[str]) -> bool:
