@@ -27,7 +27,7 @@ class Rest:
     A look goes through all experiments, so it takes longer the more of them a project has.
 
     Args:
-        clock: Seconds of CPU that this process has taken.
+        clock: Seconds of CPU that this process has taken; what it took before counts for nothing.
         sleep: Waits so many seconds.
     """
 
@@ -69,14 +69,13 @@ def run_all(
     Returns:
         The runs that failed, each with the end of its log.
     """
-    rest = pause or Rest()
     try:
         watch = _Watch(_enqueue(runs, queue, tell), queue, tell)
         # The cores are shared among what runs, not among what might have.
         jobs = min(jobs, len(watch.open))
         if watch.open:
             queue.start(jobs)
-        looks = 0
+        rest, looks = pause or Rest(), 0
         while watch.open:
             rest()
             watch.look()
