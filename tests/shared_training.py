@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from thorax.devices import _share
-from thorax.optimizers import make_optimizer
+from thorax.optimizers import make_optimizer, steering
 
 from .settings import train_params
 
@@ -23,22 +23,59 @@ def devices() -> list[Any]:
     return [device.name for device in tf.config.list_logical_devices("CPU")]
 
 
+class Spy(keras.layers.Layer):
+    """Notes on how many devices a batch lies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: set[int] = set()
+
+    def call(self, batch: Any) -> Any:
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.debug.inspect_array_sharding(
+                batch, callback=lambda found: self.parts.add(found.num_devices // _copies(found))
+            )
+        else:
+            import tensorflow as tf
+
+            replica = tf.distribute.get_replica_context()
+            self.parts.add(replica.num_replicas_in_sync if replica else 1)
+        return batch
+
+
+def _copies(sharding: Any) -> int:
+    """Return how many devices hold the very same rows."""
+    rows = sharding.devices_indices_map((8, 3)).values()
+    return sharding.num_devices // len(set(map(str, rows)))
+
+
 def train(used: list[Any]) -> dict[str, Any]:
-    """Fit a line through points that lie on one."""
+    """Fit a line through points that lie on one; most gradients are long enough to be clipped."""
     points = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
     values = points @ np.float32([[1.0], [2.0], [-1.0]])
     params = train_params(
-        learning_rate=0.1, schedule="constant", warm_up=0.0, weight_decay=0.01, average=0.9
-    )
-    with _share(used, "auto"):
+        learning_rate=0.1, schedule="constant", warm_up=0.0, weight_decay=0.01, average=0.9,
+        clip_norm=1.0,
+    )  # fmt: skip
+    sharing, spy = _share(used, "auto", batch=8), Spy()
+    with sharing.scope():
         keras.utils.set_random_seed(0)
         stack = keras.Input((3,))
-        network = keras.Model(stack, keras.layers.Dense(1, name="logits")(stack))
+        network = keras.Model(stack, keras.layers.Dense(1, name="logits")(spy(stack)))
         optimizer = make_optimizer(params, network.trainable_variables, steps=100)
         network.compile(optimizer, "mse", auto_scale_loss=False)
-    history = network.fit(points, values, batch_size=8, epochs=10, shuffle=False, verbose=0)
-    weights = [float(one) for array in network.get_weights() for one in array.ravel()]
-    return {"devices": len(used), "weights": weights, "losses": history.history["loss"]}
+    spy.parts.clear()
+    with sharing.scope():
+        history = network.fit(points, values, batch_size=8, epochs=10, shuffle=False, verbose=0)
+    return {
+        "devices": sharing.devices,
+        "parts": max(spy.parts),
+        "weights": [float(one) for array in network.get_weights() for one in array.ravel()],
+        "losses": history.history["loss"],
+        "norms": float(keras.ops.convert_to_numpy(steering(optimizer).norms)),
+    }
 
 
 if __name__ == "__main__":

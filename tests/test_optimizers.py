@@ -171,6 +171,18 @@ def test_the_average_becomes_as_slow_as_asked() -> None:
     assert trained.values() == pytest.approx([0.25 * 1.0 + 0.75 * 0.9] * 4)
 
 
+def test_each_of_the_batches_of_a_step_has_its_share_in_the_average() -> None:
+    """Ten steps of two batches, and one of 0.1: the two batches after it move it by 3/4."""
+    trained = Trained(average=0.25, accumulate=2)
+    for _ in range(20):
+        trained.step(0.0)
+    for _ in range(2):
+        trained.step(0.2)
+    trained.step(0.0)
+    steering(trained.optimizer).average_into(trained.variables)
+    assert trained.values() == pytest.approx([0.25 * 1.0 + 0.75 * 0.9] * 4)
+
+
 def test_without_an_average_the_weights_stay_what_they_are() -> None:
     trained = Trained()
     trained.step(0.2)

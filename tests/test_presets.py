@@ -368,7 +368,8 @@ def test_without_keras_hub_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(
         InputError,
-        match=r"need keras-hub, which is not installed; run `pip install 'thorax\[imagenet\]'`$",
+        match=r"`network.start: resnet_18_imagenet` is neither fresh nor segmenter, and presets "
+        r"need keras-hub, which is not installed; run `pip install 'thorax\[imagenet\]'`$",
     ):
         load_preset("resnet_18_imagenet")
 

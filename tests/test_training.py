@@ -4,7 +4,8 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import thorax.training
 from thorax.batches import epoch_batches
 from thorax.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from thorax.devices import Sharing
 from thorax.errors import InputError
 from thorax.losses import bce
 from thorax.training import Job, Row, Trainee, check_watched, compile_trainee, fit
@@ -233,6 +235,47 @@ def test_batches_whose_gradients_are_averaged_are_one_step(plan: PlanJob) -> Non
     """Two batches of four are alike here; each would have made a step of its own."""
     once, _, _ = train(plan(epochs=1, batch=4, accumulate=2, schedule="constant"))
     assert once[0]["gradient_norm"] == pytest.approx(0.25, abs=1e-2)
+
+
+def test_a_step_whose_batches_lie_in_two_epochs_counts_where_it_is_made(plan: PlanJob) -> None:
+    """Two epochs of two batches, three to a step: one step, in the second epoch."""
+    first, second = train(plan(epochs=2, batch=4, accumulate=3, schedule="constant"))[0]
+    assert first["gradient_norm"] == 0.0
+    assert second["gradient_norm"] == pytest.approx(0.25, abs=1e-2)
+
+
+def test_a_training_too_short_for_a_step_is_refused(plan: PlanJob) -> None:
+    with pytest.raises(InputError, match=r"`train.accumulate: 7` needs as many batches, but"):
+        compiled(plan(epochs=3, batch=4, accumulate=7))
+
+
+def test_batches_are_not_accumulated_on_several_gpus_of_tensorflow(plan: PlanJob) -> None:
+    network = pointwise([[0.0]], [0.0], canvas=SIDE)
+    with pytest.raises(
+        InputError, match="works on one GPU only under TensorFlow, got 2; set `train"
+    ):
+        compile_trainee(
+            Trainee(network, network, Sharing(2)), bce, plan(accumulate=2), scale_loss=False
+        )
+
+
+def test_the_devices_share_every_epoch_and_nothing_else(plan: PlanJob) -> None:
+    """What is built outside of the scope, or validated within, would be shared otherwise."""
+    heard: list[str] = []
+
+    @contextmanager
+    def scope() -> Iterator[None]:
+        heard.append("in")
+        yield
+        heard.append("out")
+
+    job, network = plan(epochs=2), pointwise([[0.0]], [0.0], canvas=SIDE)
+    trainee = Trainee(network, network, Sharing(1, scope))
+    compile_trainee(trainee, bce, job, scale_loss=False)
+    listener = Listener()
+    listener.heard = lambda: heard.append("told")  # type: ignore[method-assign]
+    fit(trainee, job, watcher=listener)
+    assert heard == ["in", "out", "told"] * 2
 
 
 def test_spent_memory_is_told_by_the_batch(plan: PlanJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,46 +1,83 @@
 """Several GPUs on one machine, each with its share of every batch."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
 
 from thorax.errors import InputError
 
+Scope = Callable[[], AbstractContextManager[Any]]
+"""Opens a context; again and again."""
 
-def share_batches(asked: int | Literal["auto"]) -> AbstractContextManager[Any]:
-    """A context in which a network that is built is trained on as many GPUs as asked for.
 
-    On TensorFlow it is a `MirroredStrategy`; on JAX a data-parallel `keras.distribution`. With one
-    device, or none but the CPU, it is nothing.
+@dataclass(frozen=True)
+class Sharing:
+    """Devices that a network is trained on together.
 
     Args:
-        asked: How many GPUs; ``auto``: all that there are.
+        devices: How many.
+        scope: The context in which the network is built and fitted: a `MirroredStrategy` on
+            TensorFlow, a data-parallel `keras.distribution` on JAX, nothing for one device.
+    """
+
+    devices: int = 1
+    scope: Scope = nullcontext
+
+
+ALONE = Sharing()
+"""One GPU, or the CPU."""
+
+
+def share_batches(asked: int | Literal["auto"], *, batch: int) -> Sharing:
+    """Share each batch among as many GPUs as asked for.
+
+    Args:
+        asked: How many GPUs; ``auto``: the most that a batch can be shared among evenly.
+        batch: Stacks a step.
 
     Raises:
-        InputError: There are fewer GPUs than asked for.
+        InputError: There are fewer GPUs than asked for, or a batch has no equal shares for them.
     """
-    return _share(_gpus(), asked)
+    return _share(_gpus(), asked, batch=batch)
 
 
-def _share(devices: list[Any], asked: int | Literal["auto"]) -> AbstractContextManager[Any]:
-    if asked != "auto" and asked > max(1, len(devices)):
-        raise InputError(
-            f"`train.devices: {asked}` asks for more GPUs than the {len(devices)} here"
-        )
-    used = devices if asked == "auto" else devices[:asked]
+def _share(devices: list[Any], asked: int | Literal["auto"], *, batch: int) -> Sharing:
+    used = devices[: _count(len(devices), asked, batch)]
     if len(used) < 2:
-        return nullcontext()
+        return ALONE
     if keras.backend.backend() == "jax":
         parallel = keras.distribution.DataParallel(devices=used, auto_shard_dataset=False)
-        return parallel.scope()
+        return Sharing(len(used), parallel.scope)
     import tensorflow as tf
 
-    return tf.distribute.MirroredStrategy(used).scope()
+    return Sharing(len(used), tf.distribute.MirroredStrategy(used).scope)
+
+
+def _count(there: int, asked: int | Literal["auto"], batch: int) -> int:
+    if asked == "auto":
+        return max(count for count in range(1, max(1, there) + 1) if batch % count == 0)
+    if asked > max(1, there):
+        raise InputError(f"`train.devices: {asked}` asks for more GPUs than the {there} here")
+    if batch % asked:
+        raise InputError(
+            f"`train.devices: {asked}` cannot share a batch of {batch} evenly; make `train.batch` "
+            f"a multiple of {asked}"
+        )
+    return asked
 
 
 def _gpus() -> list[Any]:
     if keras.backend.backend() == "jax":
+        import jax
+
+        try:
+            # Keras asks in this way, and JAX refuses where it was installed for the CPU alone.
+            jax.devices("gpu")
+        except RuntimeError:
+            return []
         return keras.distribution.list_devices("gpu")
     import tensorflow as tf
 

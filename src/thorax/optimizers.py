@@ -129,10 +129,13 @@ class _Steered:
     def _update_model_variables_moving_average(self: Any, variables: Sequence[Any]) -> None:
         """Follow the weights closely at first, or a short training would keep its first ones.
 
-        The momentum after t steps is ``min(average, t / (t + 9))``.
+        The momentum after t steps is ``min(average, t / (t + 9))``. Keras averages after every
+        batch, whether or not it made a step, so each of the batches of a step has its share.
         """
         done = ops.cast(self.iterations, "float32")
         momentum = ops.minimum(self.ema_momentum, done / (done + 9.0))
+        if self.gradient_accumulation_steps:
+            momentum = momentum ** (1 / self.gradient_accumulation_steps)
         for variable, average in zip(variables, self._model_variables_moving_average, strict=True):
             average.assign(momentum * average + (1.0 - momentum) * variable)
 
@@ -141,9 +144,29 @@ class _Steered:
         return rate * ops.convert_to_tensor(self.factor)
 
     def _clip_gradients(self: Any, grads: list[Any]) -> list[Any]:
-        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in grads]
+        """Log and clip the gradient of the whole batch, where devices have parts of it, too."""
+        whole, devices = _over_devices(grads)
+        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in whole]
         self.norms.assign_add(ops.sqrt(sum(squares)))
-        return super()._clip_gradients(grads)  # type: ignore[misc]
+        clipped = super()._clip_gradients(whole)  # type: ignore[misc]
+        # Keras adds up what the devices have after this.
+        return clipped if devices == 1 else [gradient / devices for gradient in clipped]
+
+
+def _over_devices(gradients: list[Any]) -> tuple[list[Any], int]:
+    """The sum over the devices of a `MirroredStrategy`, and how many there are.
+
+    JAX knows only whole batches, however many devices share them.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return gradients, 1
+    import tensorflow as tf
+
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return gradients, 1
+    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    return list(summed), replica.num_replicas_in_sync
 
 
 class _Adam(_Steered, keras.optimizers.Adam):  # type: ignore[misc]

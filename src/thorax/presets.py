@@ -52,7 +52,7 @@ def load_preset(name: str) -> Preset:
         InputError: keras-hub is not installed, there is no such preset, it cannot be fetched or
             read, or it is no ResNet of basic blocks.
     """
-    hub = _import_hub()
+    hub = _import_hub(name)
     if not _may_exist(name, hub):
         raise InputError(
             "`network.start` must be fresh, segmenter, a ResNet preset of keras-hub or the folder "
@@ -161,14 +161,15 @@ class _Trained:
         return {name: [self.kernel * scale, self.beta - self.mean * scale]}
 
 
-def _import_hub() -> Any:
+def _import_hub(name: str) -> Any:
     try:
         import keras_hub
     except ImportError as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         reason = "which is not installed" if missing == "keras_hub" else f"but: {error}"
         raise InputError(
-            f"ImageNet weights need keras-hub, {reason}; run `pip install 'thorax[imagenet]'`"
+            f"`network.start: {name}` is neither fresh nor segmenter, and presets need keras-hub, "
+            f"{reason}; run `pip install 'thorax[imagenet]'`"
         ) from error
     return keras_hub
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from thorax.backend import worth_compiling
 from thorax.batches import StackSource, epoch_batches
 from thorax.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from thorax.devices import ALONE, Sharing
 from thorax.errors import InputError
 from thorax.memory import told_by_memory
 from thorax.optimizers import make_optimizer, steering
@@ -63,10 +63,12 @@ class Trainee:
     Args:
         network: From stacks to logits; its weights are what training is for.
         model: Compiled; the network itself, or the same layers with more outputs.
+        sharing: The devices that it was built for.
     """
 
     network: Any
     model: Any
+    sharing: Sharing = ALONE
 
     @property
     def levels(self) -> int:
@@ -113,7 +115,11 @@ def compile_trainee(
         job: What is to be trained.
         scale_loss: Whether to scale the loss up, for float16.
         encoder: Whether a layer of that name belongs to the encoder.
+
+    Raises:
+        InputError: There are too few batches for a single step, or they cannot be accumulated.
     """
+    _check_accumulation(job, devices=trainee.sharing.devices)
     optimizer = make_optimizer(
         job.params,
         trainee.model.trainable_variables,
@@ -127,8 +133,23 @@ def compile_trainee(
         [loss] * len(weights) if trainee.levels else loss,
         loss_weights=weights if trainee.levels else None,
         auto_scale_loss=False,
-        jit_compile=worth_compiling(),
+        # XLA and TensorFlow's determinism exclude each other.
+        jit_compile=keras.backend.backend() != "tensorflow",
     )
+
+
+def _check_accumulation(job: Job, *, devices: int) -> None:
+    asked, batches = job.params.accumulate, job.steps * job.params.epochs
+    if asked > batches:
+        raise InputError(
+            f"`train.accumulate: {asked}` needs as many batches, but the whole training has "
+            f"{batches}; lower it or `train.batch`"
+        )
+    if asked > 1 and devices > 1 and keras.backend.backend() == "tensorflow":
+        raise InputError(
+            f"`train.accumulate: {asked}` works on one GPU only under TensorFlow, got {devices}; "
+            "set `train.devices: 1`, or raise `train.batch` instead"
+        )
 
 
 def fit(trainee: Trainee, job: Job, *, watcher: Watcher) -> list[Row]:
@@ -177,10 +198,10 @@ def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Ro
     if job.params.schedule == "plateau":
         steered.factor.assign(0.5 ** halvings(history, patience=job.params.plateau))
     steered.norms.assign(0.0)
-    started = time.monotonic()
-    with _told_by_records(job.source.paths), told_by_memory(job.batch):
+    begun, started = _number(steered.iterations), time.monotonic()
+    with _told_by_records(job.source.paths), told_by_memory(job.batch), trainee.sharing.scope():
         loss = model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
-    seconds = time.monotonic() - started
+    seconds, updates = time.monotonic() - started, _number(steered.iterations) - begun
     if not math.isfinite(loss):
         raise InputError(
             f"the loss is {loss} in epoch {epoch + 1}; lower `train.learning_rate`, set "
@@ -190,7 +211,7 @@ def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Ro
         "epoch": epoch + 1,
         "loss": float(loss),
         "rate": float(keras.ops.convert_to_numpy(steered.learning_rate)),
-        "gradient_norm": _number(steered.norms) / max(1, job.steps // job.params.accumulate),
+        "gradient_norm": _number(steered.norms) / max(1.0, updates),
     }
     return row, job.steps * job.batch / seconds
 

@@ -37,6 +37,27 @@ def test_rms_leaves_silence_silent() -> None:
     np.testing.assert_array_equal(divide_by_rms(np.zeros((1, 2, 2, 1), np.float32)), 0)
 
 
+@pytest.mark.parametrize("size", [1e-3, 0.03, 1.0, 300.0, 2e4])
+def test_rms_in_float16_is_that_of_float32(size: float) -> None:
+    """Squares of 300 overflow in float16, and those of 0.001 vanish."""
+    maps = (size * draw_maps(4) / np.abs(draw_maps(4)).max()).astype(np.float16)
+    halved = np.asarray(divide_by_rms(maps))
+    assert halved.dtype == np.float16
+    whole = np.asarray(divide_by_rms(maps.astype(np.float32)))
+    assert halved.astype(np.float32) == pytest.approx(whole, rel=1e-3, abs=1e-3)
+
+
+def test_the_slope_of_rms_in_float16_is_finite_for_stacks_that_are_nearly_empty() -> None:
+    """Near silence the slope of the root is some 1e7, and float16 ends at 65504."""
+    import tensorflow as tf
+
+    maps = tf.constant(np.full((1, 8, 8, 4), 1e-3), tf.float16)
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        total = tf.reduce_sum(tf.cast(divide_by_rms(maps), tf.float32)) * 2.0**5
+    assert np.isfinite(tape.gradient(total, maps).numpy()).all()
+
+
 def test_none_changes_nothing() -> None:
     np.testing.assert_array_equal(run(draw_maps(4), "none"), draw_maps(4))
 

@@ -38,7 +38,14 @@ def test_chances_and_shares_stay_below_1_and_turns_within_half_a_circle() -> Non
     unlimited = ("gamma", "blur", "sharpen", "mixup", "cutmix")
     assert [scaled.pop(name) for name in unlimited] == [1.5] * 5
     assert scaled.pop("rotate_degrees") == 180
+    assert scaled.pop("flip") == 0.75
     assert {scaled[name] for name in STRENGTHS if name in scaled} == {0.99}
+
+
+@pytest.mark.parametrize(("chance", "at_hard"), [(0.1, 0.2), (0.4, 0.5), (0.5, 0.5), (0.7, 0.7)])
+def test_hard_mirrors_no_more_than_half_of_the_stacks(chance: float, at_hard: float) -> None:
+    """With more, most stacks would be mirrored, and few as they are; what was asked for stands."""
+    assert at("hard", flip=chance)["flip"] == at_hard
 
 
 def test_what_stands_is_never_lowered_but_by_soft() -> None:

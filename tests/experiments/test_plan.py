@@ -73,7 +73,8 @@ def test_the_published_folds_of_the_covid_19_set_are_five() -> None:
         (["los=bce"], (), "-S los=bce: Could not override 'los'."),
         (["loss=bec"], (), "`loss`: Input should be 'bce', 'dice'"),
         (["split.folds=1"], (), "`split.folds`: Input should be greater than or equal to 2, got 1"),
-        (["split.test=[ann]"], (), "`split.test` names the test cases"),
+        (["split.test=[ann]"], (), "`split.test` names cases"),
+        (["split.train=[ann]"], (), "`split.train` names cases, so there are no folds; empty it"),
         (["loss=[bce"], (), "-S loss=[bce cannot be read"),
     ],
 )
@@ -138,6 +139,7 @@ def test_a_value_given_twice_runs_once() -> None:
         (["losses.part_weights=[1,2]"], "a sweep needs a key with several values"),
         (["loss=bce,bec"], "`loss`: Input should be 'bce', 'dice'"),
         (["loss=bce,dice", "split.fold=none"], "`split.fold: none` tests on nothing"),
+        (["loss=bce,dice", "split.train=[ann]"], "`split.train` without `split.test` tests on"),
         (["loss=glob(*)"], "is not supported"),
         (["train.learning_rate=interval(0,1)"], "does not support"),
     ],

@@ -11,24 +11,32 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thorax.augmentation import Augmentation
 from thorax.engines.keras_engine import load_network
+from thorax.errors import InputError
 from thorax.folds import Split
 from thorax.index import Index, load_index
+from thorax.intensity import Window
 from thorax.memory import BatchTooLargeError
+from thorax.optimizers import steering
 from thorax.overlap import Overlap
-from thorax.params import Params, load_params
+from thorax.params import AugmentationParams, Params, load_params
 from thorax.precision import Chosen
+from thorax.specs import load_spec
 from thorax.stages import prepare
 from thorax.stages.train import (
-    build_for,
     describe,
     describe_segmenter,
+    forget,
     history_csv,
     main,
     plan,
     rarest,
-    start,
+    ready,
+    sized,
+    watcher_of,
 )
+from thorax.training import Job, Trainee
 
 Fails = Callable[[Callable[[], None]], str]
 SPLIT = Split(("anna-1", "anna-2"), (), ("ben-1",))
@@ -207,15 +215,6 @@ def test_a_start_that_is_not_there_is_told_of(
     assert fails(main).startswith("models/start/model.keras cannot be read: No such file")
 
 
-def test_fresh_weights_stay_what_they_are(index: Index, set_params: Callable[..., None]) -> None:
-    set_params(**small())
-    network = build_for(load_params(), index, "float32")
-    before = network.get_weights()
-    start(network, "fresh", ["lung", "infection"])
-    for one, other in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_batches_are_halved_until_they_fit(
     index: Index,
     set_params: Callable[..., None],
@@ -236,6 +235,35 @@ def test_batches_are_halved_until_they_fit(
     main()
     assert tried == [4, 2, 1]
     assert "memory ran out; beginning again with batch 2" in capsys.readouterr().err
+    told = load_spec(Path("models/segmenter")).provenance
+    assert (told["train"]["batch"], told["batch"]) == ("auto", 1)
+
+
+@pytest.fixture
+def auto(
+    index: Index, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], Job]:
+    """Return a function that plans a training with `batch: auto` where so many stacks fit."""
+    set_params(**small(train={"batch": "auto"}))
+
+    def planned(fitting: int) -> Job:
+        monkeypatch.setattr("thorax.stages.train.largest_batch", lambda *_, **__: fitting)
+        params = load_params()
+        return sized(params, index, plan(params, index, SPLIT, {}), Chosen("float32", ""))
+
+    return planned
+
+
+def test_a_training_goes_on_with_the_batch_that_it_was_begun_with(
+    auto: Callable[[int], Job],
+) -> None:
+    """Its steps, and so its learning rate, are counted in these batches."""
+    begun = auto(4)
+    begun.checkpoint.parent.mkdir(parents=True)
+    begun.checkpoint.touch()
+    assert (auto(2).batch, auto(2).checkpoint) == (4, begun.checkpoint)
+    forget(begun)
+    assert (auto(2).batch, auto(2).checkpoint == begun.checkpoint) == (2, False)
 
 
 def test_a_batch_that_was_asked_for_is_not_changed(
@@ -260,6 +288,90 @@ def test_coarser_levels_are_trained_and_leave_no_trace_in_the_segmenter(
     main()
     network = load_network(project / "models/segmenter/model.keras")
     assert [output.shape[-1] for output in network.outputs] == [2]
+
+
+# What the parameters reach
+
+
+def test_the_stacks_are_made_as_the_parameters_say(
+    index: Index, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def augmentation(params: AugmentationParams) -> Augmentation:
+        given.append(params)
+        return Augmentation(params)
+
+    monkeypatch.setattr("thorax.stages.train.Augmentation", augmentation)
+    set_params(
+        train={"fraction": 0.5, "rare_share": 0.25, "window": [-900, 100], "context": 2},
+        augmentation={"level": "hard", "noise": 0.25},
+    )
+    params = load_params()
+    source = plan(params, index, SPLIT, {}).source
+    assert (source.fraction, source.rare_share, source.context) == (0.5, 0.25, 2)
+    assert source.window == Window(-900, 100)
+    assert given == [params.augmentation]
+
+
+@pytest.fixture
+def get_ready(index: Index, set_params: Callable[..., None]) -> Callable[..., Trainee]:
+    """Return a function that makes what is trained by parameters with changes."""
+
+    def trainee(policy: str = "float32", **changes: Any) -> Trainee:
+        set_params(**small(**changes))
+        params = load_params()
+        return ready(params, index, plan(params, index, SPLIT, {}), Chosen(policy, ""))
+
+    return trainee
+
+
+def test_supervision_goes_as_deep_as_the_network(get_ready: Callable[..., Trainee]) -> None:
+    depth = {"depth": 3}
+    assert get_ready(network=depth).levels == 0
+    assert get_ready(network=depth, losses={"deep_supervision": 0.5}).levels == 2
+
+
+def test_the_encoder_has_its_own_rate(get_ready: Callable[..., Trainee]) -> None:
+    trainee = get_ready(train={"encoder_rate": 0.125})
+    rates = dict(
+        zip(
+            (variable.path for variable in trainee.model.trainable_variables),
+            steering(trainee.model.optimizer)._rates,
+            strict=True,
+        )
+    )
+    assert rates["encoder_0_conv_0/kernel"] == 0.125
+    assert rates["logits/kernel"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "scaled"), [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", True)]
+)
+def test_layers_compute_in_the_chosen_precision(
+    get_ready: Callable[..., Trainee], policy: str, scaled: bool
+) -> None:
+    trainee = get_ready(policy)
+    assert trainee.network.get_layer("encoder_0_conv_0").dtype_policy.name == policy
+    assert (steering(trainee.model.optimizer) is not trainee.model.optimizer) == scaled
+
+
+def test_as_many_gpus_are_asked_for_as_the_parameters_say(
+    get_ready: Callable[..., Trainee],
+) -> None:
+    with pytest.raises(InputError, match=r"`train.devices: 2` asks for more GPUs than the 0 here"):
+        get_ready(train={"devices": 2})
+
+
+def test_pictures_are_drawn_as_often_as_asked(
+    index: Index, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("thorax.stages.train.TrainingWatch", lambda **given: asked.update(given))
+    set_params(train={"pictures": 3, "epochs": 7})
+    params = load_params()
+    watcher_of(params, plan(params, index, SPLIT, {}))
+    assert (asked["every"], asked["epochs"], asked["regions"]) == (3, 7, ["lung", "infection"])
 
 
 def test_a_patience_without_validation_is_refused(

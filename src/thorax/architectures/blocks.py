@@ -72,6 +72,9 @@ def divide_by_rms(maps: Tensor) -> Tensor:
         >>> [round(float(value), 3) for value in np.ravel(divided)]
         [1.4, 0.2]
     """
+    if maps.dtype == "float16":
+        # There squares overflow from 256 on, and near 0 the slope of the root does.
+        return ops.cast(divide_by_rms(ops.cast(maps, "float32")), "float16")
     square = ops.mean(ops.square(maps), axis=(1, 2, 3), keepdims=True)
     return maps * ops.rsqrt(square + 1e-5)
 

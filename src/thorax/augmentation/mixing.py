@@ -15,8 +15,9 @@ class Mixing:
     Where both are asked for, each batch draws one of them evenly.
 
     Args:
-        mixup: α of the Beta(α, α) that the share of each stack is drawn from; 0: not at all.
-        cutmix: The same for the share of the canvas that each stack keeps.
+        mixup: α of the Beta(α, α) that the share of a stack is drawn from, once a batch; 0: not
+            at all.
+        cutmix: The same for the share of the canvas that a stack keeps.
     """
 
     mixup: float

@@ -9,7 +9,8 @@ FACTORS = {"none": 0.0, "soft": 0.5, "medium": 1.0, "hard": 2.0}
 """Share of each strength that a level uses."""
 HIGHEST_SHARE = 0.99
 """How far twice a chance or a share goes: it must lie below 1."""
-HIGHEST_DEGREES = 180.0
+HIGHEST = {"rotate_degrees": 180.0, "flip": 0.5}
+"""The same for what is no such share; more mirror images than that would be the other side."""
 NO_SHARES = ("gamma", "blur", "sharpen", "mixup", "cutmix")
 """Strengths without an upper limit."""
 
@@ -37,6 +38,6 @@ def at_level(params: AugmentationParams) -> AugmentationParams:
 def _scaled(name: str, strength: float, factor: float) -> float:
     if name in NO_SHARES:
         return factor * strength
-    highest = HIGHEST_DEGREES if name == "rotate_degrees" else HIGHEST_SHARE
+    highest = HIGHEST.get(name, HIGHEST_SHARE)
     # What was asked for as it stands is never lowered.
     return min(factor * strength, max(highest, strength))

@@ -71,8 +71,9 @@ def plan_folds(
         raise InputError("a seed must be given once; leave out -S seed or --seeds")
     common = [values[0] for values in given.values()]
     content, checked = _overridden(params, common)
-    if checked.split.test:
-        raise InputError("`split.test` names the test cases, so there are no folds; empty it")
+    for side in ("test", "train"):
+        if getattr(checked.split, side):
+            raise InputError(f"`split.{side}` names cases, so there are no folds; empty it")
     check_fold_count(checked.split)
     digest = _digest(_without_fold_and_seed(content), state)
     return [
@@ -179,8 +180,10 @@ def _product(given: dict[str, list[str]]) -> list[dict[str, str]]:
 
 def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], state: str) -> Run:
     content, checked = _overridden(params, list(chosen.values()))
-    if checked.split.fold == "none" and not checked.split.test:
-        raise InputError("a sweep compares test scores, but `split.fold: none` tests on nothing")
+    named, none = checked.split.train, checked.split.fold == "none"
+    if (named or none) and not checked.split.test:
+        cause = "`split.train` without `split.test`" if named else "`split.fold: none`"
+        raise InputError(f"a sweep compares test scores, but {cause} tests on nothing")
     values = {key: chosen[key].partition("=")[2] for key in varied}
     words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
     name = f"sweep-{_digest(content, state)}-{words[:60]}"

@@ -22,21 +22,21 @@ from thorax.augmentation import Augmentation
 from thorax.batches import StackSource
 from thorax.checkpoints import run_key
 from thorax.devices import share_batches
-from thorax.engines.keras_engine import KerasEngine, load_network
+from thorax.engines.keras_engine import KerasEngine
 from thorax.folds import Split, members_of, split_cases
 from thorax.hardware import describe_machine, kind_of_machine, versions
-from thorax.index import Index, file_sha256, load_index, verify
+from thorax.index import Index, load_index, verify
 from thorax.intensity import Window
 from thorax.losses import SegmentationLoss
 from thorax.memory import BatchTooLargeError, largest_batch
 from thorax.params import Params, load_params
 from thorax.postprocess import default_cleaning
 from thorax.precision import Chosen, choose
-from thorax.presets import load_preset, pour_preset
-from thorax.specs import SPEC, SegmenterSpec, load_spec
+from thorax.specs import SegmenterSpec
 from thorax.stages import RECORDS, REPORTS, SEGMENTER, START, checkpoints, run, tell
+from thorax.starts import digests, notes, start
 from thorax.tables import as_csv
-from thorax.trained import MODEL, save_trained
+from thorax.trained import save_trained
 from thorax.training import (
     Job,
     Row,
@@ -46,7 +46,6 @@ from thorax.training import (
     fit,
     make_repeatable,
 )
-from thorax.transfer import pour
 from thorax.watching import Places, TrainingWatch
 from thorax.writing import write_text
 
@@ -61,23 +60,46 @@ def main() -> None:
     check_watched(params.train, watched=len(split.validation))
     precision = choose(params.train.precision)
     tell(f"precision {precision.policy}: {precision.reason}")
-    if split.note:
-        tell(split.note)
     provenance = describe(params, index, split, precision)
+    for note in filter(None, [split.note, *notes(params, index, START)]):
+        tell(note)
     job = plan(params, index, split, provenance)
     make_repeatable(params.seed)
-    network, history = train(params, index, job, precision)
+    network, history, done = train(params, index, sized(params, index, job, precision), precision)
+    if params.train.batch == "auto":
+        provenance["batch"] = done.batch
     spec = describe_segmenter(params, index, provenance)
     save_trained(SEGMENTER, KerasEngine(network), spec)
     write_text(REPORTS / "history.csv", history_csv(history, job.regions))
     write_text(REPORTS / "training.json", effort_json(history, time.monotonic() - begun))
-    job.checkpoint.unlink(missing_ok=True)
-    shutil.rmtree(places(job).kept, ignore_errors=True)
+    forget(done)
 
 
-def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[Any, list[Row]]:
-    """Train, with ever smaller batches where ``auto`` was too bold; the float32 network."""
-    watcher = TrainingWatch(
+def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[Any, list[Row], Job]:
+    """Train, with ever smaller batches where ``auto`` was too bold.
+
+    Returns:
+        The float32 network, its history, and the job with the batch that it ended with.
+    """
+    while True:
+        trainee = ready(params, index, job, precision)
+        try:
+            history = fit(trainee, job, watcher=watcher_of(params, job))
+            break
+        except BatchTooLargeError:
+            if params.train.batch != "auto" or job.batch == 1:
+                raise
+            forget(job)
+            job = with_batch(job, job.batch // 2)
+            tell(f"memory ran out; beginning again with batch {job.batch}")
+    network = build_for(params, index, "float32")
+    network.set_weights(trainee.network.get_weights())
+    return network, history, job
+
+
+def watcher_of(params: Params, job: Job) -> TrainingWatch:
+    """What tells, plots and draws how this training goes."""
+    return TrainingWatch(
         epochs=params.train.epochs,
         every=params.train.pictures,
         regions=job.regions,
@@ -85,23 +107,32 @@ def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[An
         places=places(job),
         tell=tell,
     )
-    if params.train.batch == "auto":
+
+
+def sized(params: Params, index: Index, job: Job, precision: Chosen) -> Job:
+    """The job with the batch that ``auto`` stands for: the one it was begun with, or what fits."""
+    if params.train.batch != "auto":
+        return job
+    begun = sorted(job.checkpoint.parent.glob(f"{job.checkpoint.stem}-batch*.npz"))
+    if begun:
+        batch = int(begun[0].stem.rpartition("-batch")[2])
+    else:
         untrained = build_for(params, index, precision.policy)
-        job = replace(job, batch=largest_batch(untrained, stacks=job.source.stacks))
-        tell(f"batch {job.batch}")
-    while True:
-        trainee = ready(params, index, job, precision)
-        try:
-            history = fit(trainee, job, watcher=watcher)
-            break
-        except BatchTooLargeError:
-            if params.train.batch != "auto" or job.batch == 1:
-                raise
-            job = replace(job, batch=job.batch // 2)
-            tell(f"memory ran out; beginning again with batch {job.batch}")
-    network = build_for(params, index, "float32")
-    network.set_weights(trainee.network.get_weights())
-    return network, history
+        batch = largest_batch(untrained, stacks=job.source.stacks)
+    tell(f"batch {batch}")
+    return with_batch(job, batch)
+
+
+def with_batch(job: Job, batch: int) -> Job:
+    """The same job in other batches; its checkpoints are its own, for it makes other steps."""
+    key = job.checkpoint.stem.partition("-")[0]
+    return replace(job, batch=batch, checkpoint=job.checkpoint.with_stem(f"{key}-batch{batch}"))
+
+
+def forget(job: Job) -> None:
+    """Take away what a job that is done, or given up, would have gone on from."""
+    job.checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(places(job).kept, ignore_errors=True)
 
 
 def places(job: Job) -> Places:
@@ -152,15 +183,18 @@ def rarest(index: Index, cases: Sequence[str]) -> int:
 
 def ready(params: Params, index: Index, job: Job, precision: Chosen) -> Trainee:
     """A network with its first weights, its loss and its optimizer."""
-    with share_batches(params.train.devices):
+    sharing = share_batches(params.train.devices, batch=job.batch)
+    with sharing.scope():
         network = build_for(params, index, precision.policy)
-        start(network, params.network.start, list(index.regions))
+        poured = start(network, params.network.start, list(index.regions), folder=START)
         model = network
         if job.supervision:
             model = supervise(network, regions=len(index.regions), seed=params.seed)
-        trainee = Trainee(network, model)
+        trainee = Trainee(network, model, sharing)
         loss = SegmentationLoss(params.loss, params.losses, regions=job.regions)
         compile_trainee(trainee, loss, job, scale_loss=precision.scales_loss, encoder=is_encoder)
+    if poured:
+        tell(str(poured))
     return trainee
 
 
@@ -176,19 +210,6 @@ def build_for(params: Params, index: Index, dtype: str) -> keras.Model:
     )
 
 
-def start(network: Any, origin: str, regions: Sequence[str]) -> None:
-    """Pour weights that were trained already into a fresh network, where that is asked for."""
-    if origin == "fresh":
-        return
-    if origin == "segmenter":
-        known = list(load_spec(START).regions)
-        earlier = load_network(START / MODEL)
-        poured = pour(network, earlier, regions=regions, earlier_regions=known)
-    else:
-        poured = pour_preset(network, load_preset(origin))
-    tell(str(poured))
-
-
 def describe(params: Params, index: Index, split: Split, precision: Chosen) -> dict[str, Any]:
     """What the segmenter says of its training; holds no time, so that equal runs are equal.
 
@@ -201,7 +222,7 @@ def describe(params: Params, index: Index, split: Split, precision: Chosen) -> d
         "loss": params.loss,
         "seed": params.seed,
         "network": asdict(params.network),
-        "files_sha256": digests(params),
+        "files_sha256": digests(params, START),
         "losses": asdict(params.losses),
         "augmentation": asdict(params.augmentation),
         "train": asdict(params.train),
@@ -210,14 +231,6 @@ def describe(params: Params, index: Index, split: Split, precision: Chosen) -> d
         "versions": {"python": platform.python_version(), **versions(RAN_ON)},
         "machine": kind_of_machine(),
     }
-
-
-def digests(params: Params) -> dict[str, str]:
-    """Digests of the files that the training depends on besides its records, by path."""
-    paths = [START / MODEL, START / SPEC] if params.network.start == "segmenter" else []
-    if params.augmentation.custom:
-        paths.append(Path(params.augmentation.custom))
-    return {path.as_posix(): file_sha256(path) for path in paths}
 
 
 def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any]) -> SegmenterSpec:
