@@ -62,7 +62,7 @@ class Killer:
     def resumed(self, history: Sequence[Row]) -> None:
         """See `thorax.training.Watcher`."""
 
-    def validated(self, epoch: int, network: Any, cases: Any) -> None:
+    def validated(self, epoch: int, network: Any, cases: Any, *, last: bool) -> None:
         """See `thorax.training.Watcher`."""
 
     def trained(self, row: Row, *, stacks_per_s: float) -> None:

@@ -85,6 +85,7 @@ class Listener:
         self.past: list[Row] = []
         self.rows: list[Row] = []
         self.speeds: list[float] = []
+        self.lasts: list[bool] = []
         self.seen: list[tuple[int, list[float], list[CaseDice]]] = []
         self._stop_after = stop_after
 
@@ -101,7 +102,8 @@ class Listener:
     def heard(self) -> None:
         """For those who want to look at something else then."""
 
-    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice]) -> None:
+    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool) -> None:
+        self.lasts.append(last)
         self.seen.append((epoch, numbers(network), list(cases)))
 
 
@@ -383,9 +385,19 @@ def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
 def test_training_ends_where_patience_does(plan: PlanJob, scripted: Any) -> None:
     """Epochs 3 and 4 are no better than 2; the weights of 2 are kept."""
     weights = scripted(0.2, 0.9, 0.5, 0.9 - 1e-9, 0.95)
-    history, network, _ = train(plan(watched=[Path("a")], epochs=5, patience=2))
+    job, listener = plan(watched=[Path("a")], epochs=5, patience=2), Listener()
+    trainee = compiled(job)
+    history = fit(trainee, job, watcher=listener)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
-    assert numbers(network) == weights[1]
+    assert listener.lasts == [False, False, False, True]
+    assert numbers(trainee.network) == weights[1]
+
+
+def test_the_last_of_all_epochs_is_told(plan: PlanJob, scripted: Any) -> None:
+    scripted(0.2, 0.9)
+    job, listener = plan(watched=[Path("a")], epochs=2), Listener()
+    fit(compiled(job), job, watcher=listener)
+    assert listener.lasts == [False, True]
 
 
 def test_a_training_that_lost_patience_does_not_go_on(plan: PlanJob, scripted: Any) -> None:

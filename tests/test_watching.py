@@ -138,7 +138,7 @@ def test_pictures_come_every_so_often(
     watcher.resumed([])
     network = pointwise([[1.0]], [0.0], canvas=4)
     for epoch in (1, 2, 3, 4):
-        watcher.validated(epoch, network, cases)
+        watcher.validated(epoch, network, cases, last=epoch == 4)
     expected = [f"epoch_{epoch:03d}_{rank}.png" for epoch in epochs for rank in ("best", "worst")]
     assert sorted(path.name for path in places.pictures.iterdir()) == expected
 
@@ -152,7 +152,7 @@ def test_best_and_worst_are_told_apart(
     )
     watcher = watch(places, every=1)
     watcher.resumed([])
-    watcher.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:2])
+    watcher.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:2], last=False)
     assert titles == [
         "bad, the worst after epoch 1: Dice on the canvas lung 0.100",
         "good, the best after epoch 1: Dice on the canvas lung 0.900",
@@ -168,7 +168,7 @@ def _figure() -> Any:
 def test_a_single_case_is_drawn_once(places: Places, cases: list[CaseDice]) -> None:
     watcher = watch(places, every=1)
     watcher.resumed([])
-    watcher.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1])
+    watcher.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
     assert [path.name for path in places.pictures.iterdir()] == ["epoch_001_worst.png"]
 
 
@@ -178,7 +178,7 @@ def test_pictures_outlive_a_stage_that_is_started_again(
     """DVC removes what a stage leaves before it starts it again."""
     first = watch(places, every=1)
     first.resumed([])
-    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1])
+    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
     drawn = (places.pictures / "epoch_001_worst.png").read_bytes()
     shutil.rmtree(places.pictures)
     watch(places).resumed([ROW])
@@ -188,7 +188,7 @@ def test_pictures_outlive_a_stage_that_is_started_again(
 def test_pictures_of_another_training_are_forgotten(places: Places, cases: list[CaseDice]) -> None:
     first = watch(places, every=1)
     first.resumed([])
-    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1])
+    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
     watch(places).resumed([])
     assert list(places.pictures.iterdir()) == []
     watch(places).resumed([ROW])

@@ -85,7 +85,7 @@ class Watcher(Protocol):
     def trained(self, row: Row, *, stacks_per_s: float) -> None:
         """Told of each epoch."""
 
-    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice]) -> None:
+    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool) -> None:
         """Shown the network of each epoch and its Dice of each watched case, if there is any."""
 
 
@@ -172,14 +172,15 @@ def fit(trainee: Trainee, job: Job, *, watcher: Watcher) -> list[Row]:
     history, best = _go_on(trainee, job)
     watcher.resumed(history)
     for epoch in range(len(history), job.params.epochs):
-        if exhausted(history, patience=job.params.patience):
+        if _is_last(history, job.params):
             break
         row, stacks_per_s = _train_epoch(trainee, job, history)
         with _averaged(trainee):
             if job.watched:
                 cases = validate(trainee.network, job.watched, window=job.source.window)
                 row |= _mean_dice(cases, job.regions)
-                watcher.validated(epoch + 1, trainee.network, cases)
+                last = _is_last([*history, row], job.params)
+                watcher.validated(epoch + 1, trainee.network, cases, last=last)
             if not job.watched or _score(row) >= max(map(_score, [row, *history])):
                 best = trainee.network.get_weights()
         history.append(row)
@@ -187,6 +188,11 @@ def fit(trainee: Trainee, job: Job, *, watcher: Watcher) -> list[Row]:
         watcher.trained(row, stacks_per_s=stacks_per_s)
     trainee.network.set_weights(best)
     return history
+
+
+def _is_last(history: Sequence[Row], params: TrainParams) -> bool:
+    """Whether no epoch comes after these."""
+    return len(history) == params.epochs or exhausted(history, patience=params.patience)
 
 
 def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Row, float]:

@@ -90,9 +90,9 @@ class TrainingWatch:
             f"{left // 60}:{left % 60:02d} left"
         )
 
-    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice]) -> None:
+    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool) -> None:
         """Draw the best and the worst case every so often, and after the last epoch."""
-        if not self._every or (epoch % self._every and epoch != self._epochs):
+        if not self._every or (epoch % self._every and not last):
             return
         ranked = sorted(cases, key=lambda case: -1.0 if math.isnan(case.mean) else case.mean)
         self._picture(epoch, network, ranked[0], "worst")
