@@ -6,13 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from thorax.errors import InputError
-from thorax.experiments.queue import open_queue, tail
+from thorax.experiments.queue import Task, open_queue, tail
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = """
@@ -256,6 +258,78 @@ def test_what_the_pipeline_makes_does_not_change_the_state(project: Path) -> Non
         (project / name).write_text("schema: '2.0'\nstages: {}\n")
     (project / "notes.txt").touch()
     assert state(project) == before
+
+
+# Who is at work
+
+
+REVISION, WAITING = "a" * 40, "b" * 40
+SLEEP = "import time; time.sleep(60)"
+WORKER = "import subprocess, sys; {child}; print(flush=True); " + SLEEP
+AT_IT = f"subprocess.Popen([sys.executable, '-c', '{SLEEP}', '/run/{REVISION}.run'])"
+
+
+@pytest.fixture
+def start_worker(project: Path) -> Iterator[Callable[..., psutil.Popen]]:
+    """Return a function that starts something which DVC would take for a worker of the queue."""
+    started: list[psutil.Popen] = []
+
+    def begin(number: int, child: str = "", word: str = "queue-worker") -> psutil.Popen:
+        command = [sys.executable, "-c", WORKER.format(child=child or "..."), word]
+        process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        folder = project / ".dvc/tmp/exps/celery"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"dvc-exp-worker-{number}.json").write_text(f'{{"pid": {process.pid}}}')
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with suppress(psutil.Error):
+            for one in [*process.children(), process]:
+                one.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_worker_is_at_what_it_has_a_process_for(
+    project: Path, start_worker: Callable[..., psutil.Popen]
+) -> None:
+    with open_queue(project) as queue:
+        assert queue.in_work() is None
+        start_worker(1, AT_IT)
+        assert queue.in_work() == {REVISION}
+
+
+def test_a_worker_without_a_process_may_be_at_anything_that_runs(
+    project: Path, start_worker: Callable[..., psutil.Popen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sets up a run, or collects what one has left."""
+    tasks = {
+        "cv-0": Task("Running", REVISION, None),
+        "cv-1": Task("Queued", WAITING, None),
+    }
+    with open_queue(project) as queue:
+        monkeypatch.setattr(queue, "tasks", lambda: tasks)
+        start_worker(1)
+        assert queue.in_work() == {REVISION}
+
+
+def test_a_process_that_is_no_worker_does_not_count(
+    project: Path, start_worker: Callable[..., psutil.Popen]
+) -> None:
+    """Numbers of processes come again."""
+    worker = start_worker(1)
+    with open_queue(project) as queue:
+        assert queue.in_work() == set()
+        worker.kill()
+        worker.wait()
+        assert queue.in_work() is None
+        start_worker(1, word="something-else")
+        assert queue.in_work() is None
+        (project / ".dvc/tmp/exps/celery/dvc-exp-worker-2.json").write_text("{")
+        assert queue.in_work() is None
 
 
 # Where nothing can be queued

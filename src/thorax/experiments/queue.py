@@ -6,6 +6,7 @@ that a training wants.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -105,12 +106,16 @@ class ExperimentQueue:
     def in_work(self) -> set[str] | None:
         """Revisions that living workers are at; None when no worker lives.
 
-        Asks the workers, which takes a second or two.
+        Their processes tell. The workers themselves stop answering once nothing waits any more,
+        though they are still at something, and what is asked of them can break them off.
         """
-        workers = self._queue.worker_status()
+        workers = list(self._workers())
         if not workers:
             return None
-        return {task["args"][0]["stash_rev"] for tasks in workers.values() for task in tasks}
+        found = [_revisions(worker) for worker in workers]
+        running = (task.revision for task in self.tasks().values() if task.status == "Running")
+        # Before and after a run, a worker is at it without a process for it.
+        return set().union(*found, *([running] if not all(found) else []))
 
     def add(self, run: Run) -> None:
         """Queue a run.
@@ -153,6 +158,13 @@ class ExperimentQueue:
         logs = [task.log] if task and task.log else sorted(folder.glob("*.out"))
         ends = [line for log in logs for line in tail(log)]
         return list(dict.fromkeys(ends[-2 * lines :]))[-lines:] or ["it left no log"]
+
+    def _workers(self) -> Iterator[psutil.Process]:
+        for path in (self._root / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
+            with suppress(OSError, ValueError, KeyError, psutil.Error):
+                worker = psutil.Process(json.loads(path.read_bytes())["pid"])
+                if "queue-worker" in worker.cmdline():
+                    yield worker
 
     def _untracked_start(self) -> list[str]:
         names = _git(self._root, "ls-files", "--others", "-z", "--", _START).split("\0")
@@ -244,6 +256,17 @@ def tail(log: Path) -> list[str]:
         return []
     lines = (line.rstrip().rpartition("\r")[2].strip() for line in text.split("\n"))
     return [line for line in lines if line]
+
+
+def _revisions(worker: psutil.Process) -> set[str]:
+    """What a worker has processes for; each names its file, ``<revision>.run``."""
+    found: set[str] = set()
+    with suppress(psutil.Error):
+        for process in worker.children():
+            with suppress(psutil.Error):
+                words = map(Path, process.cmdline())
+                found |= {word.stem for word in words if word.suffix == ".run"}
+    return found
 
 
 def _kill_orphan(process: int, revision: str) -> None:
