@@ -35,7 +35,7 @@ def deepest_fall(dice: list[float]) -> float:
 def draw(curves: dict[str, list[float]], png: Path) -> None:
     """One line an experiment, named in a legend."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
+    axes = figure.add_subplot(xlabel="epoch", ylabel="validation Dice", ylim=(0.75, 1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     for label, dice in curves.items():
