@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from thorax.devices import _count, share_batches
+from thorax.devices import ALONE, _count, share_batches
 from thorax.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -47,8 +47,18 @@ def test_a_batch_is_shared_evenly(there: int, asked: Any, batch: int, used: int)
 
 
 def test_a_batch_without_even_shares_is_refused() -> None:
-    with pytest.raises(InputError, match=r"cannot share a batch of 8 evenly; make `train.batch` a"):
+    with pytest.raises(InputError, match=r"`train.devices: 3` cannot share steps of 8 stacks even"):
         _count(3, 3, 8)
+
+
+def test_what_tensorflow_cannot_share_stays_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thorax.devices._gpus", lambda: ["GPU:0", "GPU:1"])
+    assert share_batches("auto", batch=8, unshared=["`train.accumulate: 2`"]) is ALONE
+    assert share_batches(1, batch=8, unshared=["`train.accumulate: 2`"]) is ALONE
+    with pytest.raises(
+        InputError, match=r"`train.devices: 2` does not go with `train.accumulate: 2"
+    ):
+        share_batches(2, batch=8, unshared=["`train.accumulate: 2`"])
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

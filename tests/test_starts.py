@@ -79,6 +79,7 @@ def test_a_preset_in_a_folder_is_known_by_all_of_its_files(folder: Path) -> None
 
 def test_without_files_there_are_no_digests(folder: Path) -> None:
     assert digests(params_of(), folder) == {}
+    assert digests(params_of(""), folder) == {}, "not those of all that is here"
 
 
 # Notes
@@ -89,6 +90,7 @@ def test_there_is_mostly_nothing_to_tell(folder: Path) -> None:
     assert notes(params_of(), INDEX, folder) == []
     assert notes(params_of("segmenter"), INDEX, folder) == []
     assert notes(params_of(custom=str(folder / "mine.json")), INDEX, folder) == []
+    assert notes(params_of(custom=str(folder / ".." / "start" / "mine.json")), INDEX, folder) == []
 
 
 def test_a_file_that_dvc_does_not_watch_is_told_of(folder: Path) -> None:

@@ -251,17 +251,9 @@ def test_a_training_too_short_for_a_step_is_refused(plan: PlanJob) -> None:
         compiled(plan(epochs=3, batch=4, accumulate=7))
 
 
-def test_batches_are_not_accumulated_on_several_gpus_of_tensorflow(plan: PlanJob) -> None:
-    network = pointwise([[0.0]], [0.0], canvas=SIDE)
-    with pytest.raises(
-        InputError, match="works on one GPU only under TensorFlow, got 2; set `train"
-    ):
-        compile_trainee(
-            Trainee(network, network, Sharing(2)), bce, plan(accumulate=2), scale_loss=False
-        )
-
-
-def test_the_devices_share_every_epoch_and_nothing_else(plan: PlanJob) -> None:
+def test_the_devices_share_every_epoch_and_nothing_else(
+    plan: PlanJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is built outside of the scope, or validated within, would be shared otherwise."""
     heard: list[str] = []
 
@@ -271,13 +263,15 @@ def test_the_devices_share_every_epoch_and_nothing_else(plan: PlanJob) -> None:
         yield
         heard.append("out")
 
-    job, network = plan(epochs=2), pointwise([[0.0]], [0.0], canvas=SIDE)
+    monkeypatch.setattr(thorax.training, "validate", lambda *_, **__: heard.append("watched") or [])
+    job = plan(epochs=2, watched=[Path("a")])
+    network = pointwise([[0.0]], [0.0], canvas=SIDE)
     trainee = Trainee(network, network, Sharing(1, scope))
     compile_trainee(trainee, bce, job, scale_loss=False)
     listener = Listener()
     listener.heard = lambda: heard.append("told")  # type: ignore[method-assign]
     fit(trainee, job, watcher=listener)
-    assert heard == ["in", "out", "told"] * 2
+    assert heard == ["in", "out", "watched", "told"] * 2
 
 
 def test_spent_memory_is_told_by_the_batch(plan: PlanJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Several GPUs on one machine, each with its share of every batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,16 +31,27 @@ ALONE = Sharing()
 """One GPU, or the CPU."""
 
 
-def share_batches(asked: int | Literal["auto"], *, batch: int) -> Sharing:
+def share_batches(
+    asked: int | Literal["auto"], *, batch: int, unshared: Sequence[str] = ()
+) -> Sharing:
     """Share each batch among as many GPUs as asked for.
 
     Args:
         asked: How many GPUs; ``auto``: the most that a batch can be shared among evenly.
         batch: Stacks a step.
+        unshared: Settings in use that TensorFlow cannot share; with them ``auto`` is one GPU.
 
     Raises:
-        InputError: There are fewer GPUs than asked for, or a batch has no equal shares for them.
+        InputError: There are fewer GPUs than asked for, a batch has no equal shares for them, or
+            something cannot be shared.
     """
+    if unshared and keras.backend.backend() == "tensorflow":
+        if asked != "auto" and asked > 1:
+            raise InputError(
+                f"`train.devices: {asked}` does not go with {unshared[0]} under TensorFlow; set "
+                "`train.devices: 1`"
+            )
+        return ALONE
     return _share(_gpus(), asked, batch=batch)
 
 
@@ -63,8 +74,8 @@ def _count(there: int, asked: int | Literal["auto"], batch: int) -> int:
         raise InputError(f"`train.devices: {asked}` asks for more GPUs than the {there} here")
     if batch % asked:
         raise InputError(
-            f"`train.devices: {asked}` cannot share a batch of {batch} evenly; make `train.batch` "
-            f"a multiple of {asked}"
+            f"`train.devices: {asked}` cannot share steps of {batch} stacks evenly; set it to auto "
+            f"or `train.batch` to a multiple of {asked}"
         )
     return asked
 

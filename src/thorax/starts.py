@@ -39,10 +39,11 @@ def start(network: Any, origin: str, regions: Sequence[str], *, folder: Path) ->
 
 def digests(params: Params, folder: Path) -> dict[str, str]:
     """Digests of the files that a training depends on besides its records, by path."""
-    origin = Path(params.network.start)
-    paths = [folder / MODEL, folder / SPEC] if params.network.start == "segmenter" else []
-    if origin.is_dir():
-        paths += sorted(path for path in origin.rglob("*") if path.is_file())
+    origin, paths = params.network.start, []
+    if origin == "segmenter":
+        paths = [folder / MODEL, folder / SPEC]
+    elif origin and origin != "fresh" and Path(origin).is_dir():
+        paths = sorted(path for path in Path(origin).rglob("*") if path.is_file())
     if params.augmentation.custom:
         paths.append(Path(params.augmentation.custom))
     return {path.as_posix(): file_sha256(path) for path in paths}
@@ -51,7 +52,10 @@ def digests(params: Params, folder: Path) -> dict[str, str]:
 def notes(params: Params, index: Index, folder: Path) -> list[str]:
     """What a user should know of what is begun with, a line each; mostly nothing."""
     found = []
-    strangers = [path for path in digests(params, folder) if folder not in Path(path).parents]
+    inside = folder.resolve()
+    strangers = [
+        path for path in digests(params, folder) if inside not in Path(path).resolve().parents
+    ]
     if strangers:
         found.append(
             f"Note: {strangers[0]} lies outside of {folder}, so `dvc repro` does not notice when "

@@ -117,9 +117,9 @@ def compile_trainee(
         encoder: Whether a layer of that name belongs to the encoder.
 
     Raises:
-        InputError: There are too few batches for a single step, or they cannot be accumulated.
+        InputError: There are too few batches for a single step.
     """
-    _check_accumulation(job, devices=trainee.sharing.devices)
+    _check_accumulation(job)
     optimizer = make_optimizer(
         job.params,
         trainee.model.trainable_variables,
@@ -138,17 +138,12 @@ def compile_trainee(
     )
 
 
-def _check_accumulation(job: Job, *, devices: int) -> None:
+def _check_accumulation(job: Job) -> None:
     asked, batches = job.params.accumulate, job.steps * job.params.epochs
     if asked > batches:
         raise InputError(
             f"`train.accumulate: {asked}` needs as many batches, but the whole training has "
             f"{batches}; lower it or `train.batch`"
-        )
-    if asked > 1 and devices > 1 and keras.backend.backend() == "tensorflow":
-        raise InputError(
-            f"`train.accumulate: {asked}` works on one GPU only under TensorFlow, got {devices}; "
-            "set `train.devices: 1`, or raise `train.batch` instead"
         )
 
 

@@ -1,6 +1,7 @@
 """The real DVC and git, on a project whose one stage writes scores without training anything."""
 
 import csv
+import hashlib
 import os
 import shutil
 import signal
@@ -274,13 +275,12 @@ def start_worker(project: Path) -> Iterator[Callable[..., psutil.Popen]]:
     """Return a function that starts something which DVC would take for a worker of the queue."""
     started: list[psutil.Popen] = []
 
-    def begin(number: int, child: str = "", word: str = "queue-worker") -> psutil.Popen:
-        command = [sys.executable, "-c", WORKER.format(child=child or "..."), word]
+    def begin(child: str = "...", word: str = "queue-worker", at: Path = project) -> psutil.Popen:
+        number = hashlib.sha256(str(at / ".dvc/tmp/exps/celery").encode()).hexdigest()[:6]
+        words = [word, f"dvc-exp-{number}-1@localhost"]
+        command = [sys.executable, "-c", WORKER.format(child=child), *words]
         process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
         process.stdout.readline()
-        folder = project / ".dvc/tmp/exps/celery"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"dvc-exp-worker-{number}.json").write_text(f'{{"pid": {process.pid}}}')
         started.append(process)
         return process
 
@@ -298,8 +298,12 @@ def test_a_worker_is_at_what_it_has_a_process_for(
 ) -> None:
     with open_queue(project) as queue:
         assert queue.in_work() is None
-        start_worker(1, AT_IT)
+        worker = start_worker(AT_IT)
         assert queue.in_work() == {REVISION}
+        for process in [*worker.children(), worker]:
+            process.kill()
+        worker.wait()
+        assert queue.in_work() is None
 
 
 def test_a_worker_without_a_process_may_be_at_anything_that_runs(
@@ -312,23 +316,16 @@ def test_a_worker_without_a_process_may_be_at_anything_that_runs(
     }
     with open_queue(project) as queue:
         monkeypatch.setattr(queue, "tasks", lambda: tasks)
-        start_worker(1)
+        start_worker()
         assert queue.in_work() == {REVISION}
 
 
-def test_a_process_that_is_no_worker_does_not_count(
+def test_workers_of_other_projects_and_other_processes_do_not_count(
     project: Path, start_worker: Callable[..., psutil.Popen]
 ) -> None:
-    """Numbers of processes come again."""
-    worker = start_worker(1)
+    start_worker(at=project.parent)
+    start_worker(word="something-else")
     with open_queue(project) as queue:
-        assert queue.in_work() == set()
-        worker.kill()
-        worker.wait()
-        assert queue.in_work() is None
-        start_worker(1, word="something-else")
-        assert queue.in_work() is None
-        (project / ".dvc/tmp/exps/celery/dvc-exp-worker-2.json").write_text("{")
         assert queue.in_work() is None
 
 

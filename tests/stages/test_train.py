@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from thorax.augmentation import Augmentation
+from thorax.devices import ALONE
 from thorax.engines.keras_engine import load_network
 from thorax.errors import InputError
 from thorax.folds import Split
@@ -264,6 +265,50 @@ def test_a_training_goes_on_with_the_batch_that_it_was_begun_with(
     assert (auto(2).batch, auto(2).checkpoint) == (4, begun.checkpoint)
     forget(begun)
     assert (auto(2).batch, auto(2).checkpoint == begun.checkpoint) == (2, False)
+
+
+def test_memory_that_runs_out_after_some_epochs_costs_none_of_them(
+    index: Index, set_params: Callable[..., None], monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    kept: list[Path] = []
+
+    def fit_at_first(trainee: Any, job: Any, *, watcher: Any) -> None:
+        job.checkpoint.parent.mkdir(parents=True)
+        job.checkpoint.write_text("an epoch")
+        kept.append(job.checkpoint)
+        raise BatchTooLargeError("too large")
+
+    monkeypatch.setattr("thorax.stages.train.fit", fit_at_first)
+    monkeypatch.setattr("thorax.stages.train.largest_batch", lambda *_, **__: 4)
+    set_params(**small(train={"batch": "auto"}))
+    assert fails(main) == (
+        "memory ran out, though epochs with batch 4 went through; the same command goes on after "
+        "them"
+    )
+    assert [path.read_text() for path in kept] == ["an epoch"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "train", "named"),
+    [
+        ("float32", {"accumulate": 2}, ["`train.accumulate: 2`"]),
+        ("mixed_float16", {}, ["`train.precision: float16`"]),
+        ("mixed_bfloat16", {}, []),
+    ],
+)
+def test_what_cannot_be_shared_is_named(
+    get_ready: Callable[..., Trainee],
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    train: dict[str, Any],
+    named: list[str],
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "thorax.stages.train.share_batches", lambda _, **given: asked.update(given) or ALONE
+    )
+    get_ready(policy, train=train)
+    assert asked["unshared"] == named
 
 
 def test_a_batch_that_was_asked_for_is_not_changed(

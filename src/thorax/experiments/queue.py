@@ -6,7 +6,6 @@ that a training wants.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -160,11 +159,12 @@ class ExperimentQueue:
         return list(dict.fromkeys(ends[-2 * lines :]))[-lines:] or ["it left no log"]
 
     def _workers(self) -> Iterator[psutil.Process]:
-        for path in (self._root / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.json"):
-            with suppress(OSError, ValueError, KeyError, psutil.Error):
-                worker = psutil.Process(json.loads(path.read_bytes())["pid"])
-                if "queue-worker" in worker.cmdline():
-                    yield worker
+        """All workers of this project, by the names that DVC gives them."""
+        project = hashlib.sha256(self._queue.wdir.encode()).hexdigest()[:6]
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "queue-worker" in words and any(w.startswith(f"dvc-exp-{project}-") for w in words):
+                yield process
 
     def _untracked_start(self) -> list[str]:
         names = _git(self._root, "ls-files", "--others", "-z", "--", _START).split("\0")

@@ -23,6 +23,7 @@ from thorax.batches import StackSource
 from thorax.checkpoints import run_key
 from thorax.devices import share_batches
 from thorax.engines.keras_engine import KerasEngine
+from thorax.errors import InputError
 from thorax.folds import Split, members_of, split_cases
 from thorax.hardware import describe_machine, kind_of_machine, versions
 from thorax.index import Index, load_index, verify
@@ -82,13 +83,18 @@ def train(params: Params, index: Index, job: Job, precision: Chosen) -> tuple[An
         The float32 network, its history, and the job with the batch that it ended with.
     """
     while True:
-        trainee = ready(params, index, job, precision)
+        trainee, begun = ready(params, index, job, precision), written(job.checkpoint)
         try:
             history = fit(trainee, job, watcher=watcher_of(params, job))
             break
         except BatchTooLargeError:
             if params.train.batch != "auto" or job.batch == 1:
                 raise
+            if written(job.checkpoint) != begun:
+                raise InputError(
+                    f"memory ran out, though epochs with batch {job.batch} went through; the same "
+                    "command goes on after them"
+                ) from None
             forget(job)
             job = with_batch(job, job.batch // 2)
             tell(f"memory ran out; beginning again with batch {job.batch}")
@@ -127,6 +133,11 @@ def with_batch(job: Job, batch: int) -> Job:
     """The same job in other batches; its checkpoints are its own, for it makes other steps."""
     key = job.checkpoint.stem.partition("-")[0]
     return replace(job, batch=batch, checkpoint=job.checkpoint.with_stem(f"{key}-batch{batch}"))
+
+
+def written(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def forget(job: Job) -> None:
@@ -183,7 +194,9 @@ def rarest(index: Index, cases: Sequence[str]) -> int:
 
 def ready(params: Params, index: Index, job: Job, precision: Chosen) -> Trainee:
     """A network with its first weights, its loss and its optimizer."""
-    sharing = share_batches(params.train.devices, batch=job.batch)
+    unshared = [f"`train.accumulate: {job.params.accumulate}`"] * (job.params.accumulate > 1)
+    unshared += ["`train.precision: float16`"] * precision.scales_loss
+    sharing = share_batches(params.train.devices, batch=job.batch, unshared=unshared)
     with sharing.scope():
         network = build_for(params, index, precision.policy)
         poured = start(network, params.network.start, list(index.regions), folder=START)
