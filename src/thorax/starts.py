@@ -39,6 +39,10 @@ def start(network: Any, origin: str, regions: Sequence[str], *, folder: Path) ->
 
 def digests(params: Params, folder: Path) -> dict[str, str]:
     """Digests of the files that a training depends on besides its records, by path."""
+    return {path.as_posix(): file_sha256(path) for path in _files(params, folder)}
+
+
+def _files(params: Params, folder: Path) -> list[Path]:
     origin, paths = params.network.start, []
     if origin == "segmenter":
         paths = [folder / MODEL, folder / SPEC]
@@ -46,16 +50,14 @@ def digests(params: Params, folder: Path) -> dict[str, str]:
         paths = sorted(path for path in Path(origin).rglob("*") if path.is_file())
     if params.augmentation.custom:
         paths.append(Path(params.augmentation.custom))
-    return {path.as_posix(): file_sha256(path) for path in paths}
+    return paths
 
 
 def notes(params: Params, index: Index, folder: Path) -> list[str]:
     """What a user should know of what is begun with, a line each; mostly nothing."""
     found = []
     inside = folder.resolve()
-    strangers = [
-        path for path in digests(params, folder) if inside not in Path(path).resolve().parents
-    ]
+    strangers = [path for path in _files(params, folder) if inside not in path.resolve().parents]
     if strangers:
         found.append(
             f"Note: {strangers[0]} lies outside of {folder}, so `dvc repro` does not notice when "

@@ -73,7 +73,7 @@ def test_the_published_folds_of_the_covid_19_set_are_five() -> None:
         (["los=bce"], (), "-S los=bce: Could not override 'los'."),
         (["loss=bec"], (), "`loss`: Input should be 'bce', 'dice'"),
         (["split.folds=1"], (), "`split.folds`: Input should be greater than or equal to 2, got 1"),
-        (["split.test=[ann]"], (), "`split.test` names cases"),
+        (["split.test=[ann]"], (), "`split.test` names cases, so there are no folds; empty it"),
         (["split.train=[ann]"], (), "`split.train` names cases, so there are no folds; empty it"),
         (["loss=[bce"], (), "-S loss=[bce cannot be read"),
     ],

@@ -112,9 +112,11 @@ class ExperimentQueue:
         if not workers:
             return None
         found = [_revisions(worker) for worker in workers]
-        running = (task.revision for task in self.tasks().values() if task.status == "Running")
-        # Before and after a run, a worker is at it without a process for it.
-        return set().union(*found, *([running] if not all(found) else []))
+        if not all(found):
+            # Before and after a run, a worker is at it without a process for it.
+            tasks = self.tasks().values()
+            found.append({task.revision for task in tasks if task.status == "Running"})
+        return set().union(*found)
 
     def add(self, run: Run) -> None:
         """Queue a run.
