@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from thorax.architectures import build
-from thorax.losses import SegmentationLoss
-from thorax.training import Job, Row, Trainee, compile_trainee, fit, make_repeatable
+from thorax.models.networks import build
+from thorax.training.losses import SegmentationLoss
+from thorax.training.trainer import Job, Row, Trainee, compile_trainee, fit, make_repeatable
 
 from .learning import augmentation, save_record, stack_source
 from .settings import loss_params, network_params, train_params
@@ -60,13 +60,13 @@ class Killer:
         self._after = after
 
     def resumed(self, history: Sequence[Row]) -> None:
-        """See `thorax.training.Watcher`."""
+        """See `thorax.training.trainer.Watcher`."""
 
     def validated(self, epoch: int, network: Any, cases: Any, *, last: bool) -> None:
-        """See `thorax.training.Watcher`."""
+        """See `thorax.training.trainer.Watcher`."""
 
     def trained(self, row: Row, *, stacks_per_s: float) -> None:
-        """See `thorax.training.Watcher`."""
+        """See `thorax.training.trainer.Watcher`."""
         if row["epoch"] == self._after:
             os._exit(KILLED)
 

@@ -8,16 +8,15 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from thorax.augmentation import Augmentation
-from thorax.batches import StackSource
-from thorax.canvases import Canvases
-from thorax.engines.keras_engine import KerasEngine
-from thorax.exporting import export
-from thorax.intensity import Window
-from thorax.params import AugmentationParams
-from thorax.records import write_record
-from thorax.specs import SegmenterSpec
-from thorax.trained import save_trained
+from thorax.common.params import AugmentationParams
+from thorax.imaging.intensity import Window
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.export import export
+from thorax.models.keras_file import save_trained
+from thorax.models.spec import SegmenterSpec
+from thorax.preprocessing.records import Canvases, write_record
+from thorax.training.augmentation import Augmentation
+from thorax.training.data import StackSource
 
 STILL: dict[str, Any] = {
     "level": "medium",

@@ -4,7 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thorax.params import AugmentationParams, LossParams, NetworkParams, TrainParams, load_params
+from thorax.common.params import (
+    AugmentationParams,
+    LossParams,
+    NetworkParams,
+    TrainParams,
+    load_params,
+)
 
 DEFAULTS = load_params(Path(__file__).parents[1] / "params.yaml")
 

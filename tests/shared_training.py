@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from thorax.devices import _share
-from thorax.optimizers import make_optimizer, steering
+from thorax.training.devices import _share
+from thorax.training.optimizer import make_optimizer, steering
 
 from .settings import train_params
 

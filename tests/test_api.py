@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import thorax
-from thorax.engines.keras_engine import KerasEngine
-from thorax.errors import InputError
-from thorax.exporting import export
-from thorax.specs import SegmenterSpec
-from thorax.trained import save_trained
+from thorax.common.errors import InputError
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.export import export
+from thorax.models.keras_file import save_trained
+from thorax.models.spec import SegmenterSpec
 
 from .learning import pointwise
 

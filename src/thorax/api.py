@@ -9,15 +9,15 @@ import nibabel
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from thorax.engines import Device, EngineName, Precision
-from thorax.errors import InputError
-from thorax.expectation import ExpectedDice
-from thorax.intensity import LOWEST_HU, parse_intensity
-from thorax.outputs import outputs_of, restored_slabs, write_outputs
-from thorax.scans import Scan, check_name
-from thorax.segmenter import Found, Segmenter
-from thorax.segmenter import load as load_model
-from thorax.volumes import Volumes, volumes_ml
+from thorax.common.errors import InputError
+from thorax.imaging.intensity import LOWEST_HU, parse_intensity
+from thorax.inference.measurements import Volumes, volumes_ml
+from thorax.inference.outputs import outputs_of, restored_slabs, write_outputs
+from thorax.inference.segmenter import Found, Segmenter
+from thorax.inference.segmenter import load as load_model
+from thorax.io import Scan, check_name
+from thorax.models.engines import Device, EngineName, Precision
+from thorax.models.spec import ExpectedDice
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import dvc.api
 from matplotlib.figure import Figure
 from measuring import say
 
-from thorax.figures import save_png
+from thorax.visualization.drawing import save_png
 
 
 def curve(experiment: str) -> list[float]:

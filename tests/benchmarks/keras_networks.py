@@ -15,11 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from thorax.architectures import build
-from thorax.backend import worth_compiling
-from thorax.losses import SegmentationLoss
-from thorax.optimizers import make_optimizer
-from thorax.params import load_params
+from thorax.common.params import load_params
+from thorax.models.backend import worth_compiling
+from thorax.models.networks import build
+from thorax.training.losses import SegmentationLoss
+from thorax.training.optimizer import make_optimizer
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 CANVAS, PLANES, REGIONS = 128, 5, ["lung", "infection"]

@@ -5,15 +5,15 @@ from typing import Any
 
 from measuring import say, timed
 
-from thorax.architectures import build
-from thorax.augmentation import Augmentation
-from thorax.batches import StackSource, epoch_batches
-from thorax.index import Index
-from thorax.intensity import Window
-from thorax.losses import SegmentationLoss
-from thorax.params import Params, load_params
-from thorax.precision import choose
-from thorax.training import Job, Trainee, compile_trainee
+from thorax.common.params import Params, load_params
+from thorax.imaging.intensity import Window
+from thorax.models.networks import build
+from thorax.preprocessing.index import Index
+from thorax.training.augmentation import Augmentation
+from thorax.training.data import StackSource, epoch_batches
+from thorax.training.losses import SegmentationLoss
+from thorax.training.precision import choose
+from thorax.training.trainer import Job, Trainee, compile_trainee
 
 STEPS = 60
 

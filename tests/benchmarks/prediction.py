@@ -15,18 +15,17 @@ from pathlib import Path
 import numpy as np
 from measuring import REGIONS, cost_of, make_scan, say, timed
 
-from thorax.architectures import build
-from thorax.engines.graphs import open_graph
-from thorax.engines.keras_engine import KerasEngine, load_network
-from thorax.exporting import export
-from thorax.model_file import read_model
-from thorax.outputs import Outputs, write_outputs
-from thorax.params import load_params
-from thorax.postprocess import default_cleaning
-from thorax.scans import Scan
-from thorax.segmenter import Segmenter, load
-from thorax.specs import SegmenterSpec
-from thorax.trained import MODEL, save_trained
+from thorax.common.params import load_params
+from thorax.inference.outputs import Outputs, write_outputs
+from thorax.inference.segmenter import Segmenter, load
+from thorax.io import Scan
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.engines.open import open_graph
+from thorax.models.export import export
+from thorax.models.keras_file import MODEL, load_network, save_trained
+from thorax.models.networks import build
+from thorax.models.onnx_file import read_model
+from thorax.models.spec import SegmenterSpec, default_cleaning
 
 SHAPE = (512, 512, 300)
 GROWTH = [(512, 512, 50), (512, 512, 150), SHAPE, (512, 512, 600), (512, 512, 1200)]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from measuring import REGIONS, gunzip, make_scan, say, timed
 
-from thorax.backend import import_keras
-from thorax.cases import Case, Dataset
-from thorax.index import Index
-from thorax.intensity import HU
-from thorax.preparation import prepare
+from thorax.datasets.dataset import Case, Dataset
+from thorax.imaging.intensity import HU
+from thorax.models.backend import import_keras
+from thorax.preprocessing.index import Index
+from thorax.preprocessing.prepare import prepare
 
 SHAPE = (512, 512, 300)
 CASES = 4

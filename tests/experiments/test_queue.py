@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from thorax.errors import InputError
+from thorax.common.errors import InputError
 from thorax.experiments.queue import Task, open_queue, tail
 
 ROOT = Path(__file__).parents[2]
@@ -358,7 +358,7 @@ def test_a_project_without_a_commit_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_dvc_refuses_is_told_in_its_words(project: Path) -> None:
-    from thorax.experiments.plan import Run
+    from thorax.experiments.runs import Run
 
     with open_queue(project) as queue, pytest.raises(InputError) as refused:
         queue.add(Run("one", ("nothing.like=that",), {}))

@@ -52,8 +52,8 @@ def compare(
     Example:
       thorax compare main focal=sweep-1a2b3c4d-focal_dice --region infection
     """
-    from thorax.errors import InputError
-    from thorax.experiments.comparisons import (
+    from thorax.common.errors import InputError
+    from thorax.experiments.comparison import (
         Question,
         compare_tables,
         comparison_json,

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from thorax.cli.check import check
-from thorax.cli.diff import cases, diff
+from thorax.cli.data_check import check
+from thorax.cli.data_diff import cases, diff
 from thorax.cli.options import FOLDER, say
 
 if TYPE_CHECKING:
-    from thorax.cases import DomainName
+    from thorax.datasets.dataset import DomainName
 
 
 @click.group()
@@ -59,9 +59,9 @@ def add(
     Example:
       thorax data add ~/study --name study --region lung=1,2 --region infection=3
     """
-    from thorax.cases import DatasetSpec
-    from thorax.regions import parse_regions
-    from thorax.studies import add_study
+    from thorax.datasets.add import add_study
+    from thorax.datasets.dataset import DatasetSpec
+    from thorax.imaging.regions import parse_regions
 
     labels = {region: list(values) for region, values in parse_regions(regions).labels.items()}
     spec = DatasetSpec(
@@ -77,8 +77,8 @@ def add(
 
 def _named(intensity: str) -> "DomainName":
     """How a `dataset.yaml` names what the option says."""
-    from thorax.cases import domain_name
-    from thorax.intensity import parse_intensity
+    from thorax.datasets.dataset import domain_name
+    from thorax.imaging.intensity import parse_intensity
 
     domain = parse_intensity(intensity)
     return "auto" if domain is None else domain_name(domain)
@@ -92,7 +92,7 @@ def list_() -> None:
     Example:
       thorax data list
     """
-    from thorax.studies import list_studies
+    from thorax.datasets.listing import list_studies
 
     studies = list_studies(Path())
     if not studies:

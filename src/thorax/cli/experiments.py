@@ -54,9 +54,9 @@ def cross_validate(
     Example:
       thorax cross-validate -S loss=bce_dice --seeds 0,1 --csv folds.csv
     """
-    from thorax.experiments import tables
-    from thorax.experiments.plan import parse_seeds, plan_folds
+    from thorax.experiments import summaries
     from thorax.experiments.queue import open_queue
+    from thorax.experiments.runs import parse_seeds, plan_folds
 
     wanted = parse_seeds(seeds)
     with open_queue(Path()) as queue:
@@ -66,10 +66,10 @@ def cross_validate(
             # Without all folds there is no cross-validation to tell of.
             raise click.ClickException(failures)
         rows = [
-            row for run in runs for row in tables.read_scores(queue.scores(run.name), run.varied)
+            row for run in runs for row in summaries.read_scores(queue.scores(run.name), run.varied)
         ]
-    _keep_table(table, rows, tables.CASE_COLUMNS)
-    say(tables.fold_json(rows) if as_json else tables.fold_tables(rows))
+    _keep_table(table, rows, summaries.CASE_COLUMNS)
+    say(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
 
 
 @click.command()
@@ -93,9 +93,10 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     Example:
       thorax sweep -S loss=focal_dice,bce -S network.name=unet,lean
     """
-    from thorax.experiments import tables
-    from thorax.experiments.plan import plan_sweep, under_known_names
+    from thorax.common.tables import to_json
+    from thorax.experiments import summaries
     from thorax.experiments.queue import open_queue
+    from thorax.experiments.runs import plan_sweep, under_known_names
 
     with open_queue(Path()) as queue:
         planned = plan_sweep(_params(), overrides, state=queue.state())
@@ -103,27 +104,27 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
         failures = _run_all(runs, queue, jobs)
         done = queue.finished()
         scored = [
-            (run.varied, tables.read_scores(queue.scores(run.name), {}))
+            (run.varied, summaries.read_scores(queue.scores(run.name), {}))
             for run in runs
             if run.name in done
         ]
-    combinations, rows = [run.varied for run in runs], tables.summarise_sweep(scored)
+    combinations, rows = [run.varied for run in runs], summaries.summarise_sweep(scored)
     if rows:
-        _keep_table(table, rows, (*combinations[0], *tables.SUMMARY_COLUMNS))
-        say(tables.to_json(rows) if as_json else tables.sweep_table(combinations, rows))
+        _keep_table(table, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
+        say(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)
 
 
 def _params() -> str:
-    from thorax.params import PATH
+    from thorax.common.params import PATH
 
     return PATH.read_text(encoding="utf-8")
 
 
 def _run_all(runs: list[Any], queue: Any, jobs: int) -> str:
     """Run them; what is to be told of failures, empty if there are none."""
-    from thorax.experiments.running import describe_failures, run_all
+    from thorax.experiments.runner import describe_failures, run_all
 
     try:
         failures = run_all(runs, queue, jobs=jobs, tell=partial(say, err=True))
@@ -133,8 +134,8 @@ def _run_all(runs: list[Any], queue: Any, jobs: int) -> str:
 
 
 def _keep_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable[str]) -> None:
-    from thorax.tables import as_csv
-    from thorax.writing import write_text
+    from thorax.common.files import write_text
+    from thorax.common.tables import as_csv
 
     names = list(columns)
     if path:

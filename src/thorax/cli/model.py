@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thorax.cli.options import ANY, FILE, FOLDER, MODEL, say
-from thorax.errors import InputError
+from thorax.common.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from thorax.expectation import Expectation
-    from thorax.specs import SegmenterSpec
+    from thorax.models.spec import Expectation, SegmenterSpec
 
 TRAINED = Path("models/segmenter")
+
 METRICS = Path("reports/metrics.json")
+
 SCORES = Path("reports/scores.csv")
 
 
@@ -60,8 +61,8 @@ def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     Example:
       thorax export lungs.onnx --licence "CC BY 4.0"
     """
-    from thorax.exporting import export as export_model
-    from thorax.specs import load_spec
+    from thorax.models.export import export as export_model
+    from thorax.models.spec import load_spec
 
     spec = load_spec(trained)
     scored = _scored_threshold(trained) or spec.threshold
@@ -97,8 +98,8 @@ def show(path: Path, as_json: bool) -> None:
     Example:
       thorax model show lungs.onnx
     """
-    from thorax.model_file import read_model
-    from thorax.specs import load_spec, spec_json
+    from thorax.models.onnx_file import read_model
+    from thorax.models.spec import load_spec, spec_json
 
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
     say(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
@@ -111,8 +112,8 @@ def _made(path: Path, trained: Path) -> Path | None:
 
 def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, Expectation]":
     """What certainty stood for in a table of scores; nothing where that has no column for it."""
-    from thorax.expectation import learn
     from thorax.experiments.score_tables import read_tables
+    from thorax.inference.expected_dice import learn
 
     if path is None:
         return {}
@@ -131,7 +132,7 @@ def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, Expec
 
 def _scored_threshold(trained: Path) -> float | None:
     """The one that the pipeline scored; None for models that it did not make."""
-    from thorax.params import PATH, load_params
+    from thorax.common.params import PATH, load_params
 
     return load_params().predict.threshold if _made(PATH, trained) else None
 

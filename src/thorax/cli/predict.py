@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from thorax.cli.options import ANY, MODEL, SERIES, say
-from thorax.errors import printable
+from thorax.common.errors import printable
 
 if TYPE_CHECKING:
-    from thorax.jobs import Job
-    from thorax.manifest import Row
-    from thorax.predicting import Wish
-    from thorax.segmenter import Segmenter
+    from thorax.inference.batch import Wish
+    from thorax.inference.inputs import Job
+    from thorax.inference.manifest import Row
+    from thorax.inference.segmenter import Segmenter
 
 
 @click.command()
@@ -104,9 +104,9 @@ def predict(
       thorax predict scans/ masks/ --statistics
     """
     _import_nibabel()
-    from thorax.intensity import parse_intensity
-    from thorax.jobs import find_jobs
-    from thorax.predicting import Wish
+    from thorax.imaging.intensity import parse_intensity
+    from thorax.inference.batch import Wish
+    from thorax.inference.inputs import find_jobs
 
     target = paths[-1] if len(paths) > 1 else None
     jobs = find_jobs(paths[:-1] if target else paths, target, suffix=options["suffix"])
@@ -142,7 +142,7 @@ def _one(segmenter: "Segmenter", job: "Job", wish: "Wish") -> None:
     """Segment a scan into a named file."""
     from tqdm import tqdm
 
-    from thorax.predicting import check_free, predict_one, wanted_outputs
+    from thorax.inference.batch import check_free, predict_one, wanted_outputs
 
     files = wanted_outputs(segmenter, job.mask, wish).files
     check_free(job, files, force=wish.force)
@@ -156,7 +156,7 @@ def _many(segmenter: "Segmenter", jobs: "list[Job]", wish: "Wish", *, folder: Pa
     """Segment scans into a folder, and write its manifest as it goes."""
     from tqdm import tqdm
 
-    from thorax.predicting import predict_folder
+    from thorax.inference.batch import predict_folder
 
     with tqdm(total=len(jobs), desc="predict", unit="scan", disable=None) as bar:
 
@@ -182,7 +182,7 @@ def _warn(row: "Row", *, case: str = "") -> None:
 
 
 def _load(models: Iterable[Path], options: dict[str, Any]) -> "Segmenter":
-    from thorax.segmenter import Segmenter, load
+    from thorax.inference.segmenter import Segmenter, load
 
     running = {name: options[name] for name in ("engine", "device", "precision")}
     return Segmenter(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from thorax.cli.options import ANY, FILE, REGIONS, say
-from thorax.errors import InputError
-from thorax.params import Convention
+from thorax.common.errors import InputError
+from thorax.common.params import Convention
 
 if TYPE_CHECKING:
-    from thorax.mask_pairs import MaskPair
-    from thorax.params import EvaluateParams
-    from thorax.regions import Regions
-    from thorax.scores import Score
+    from thorax.common.params import EvaluateParams
+    from thorax.evaluation.mask_pairs import MaskPair
+    from thorax.evaluation.scores import Score
+    from thorax.imaging.regions import Regions
 
 SHOWN = {
     "dice": ("Dice", ".6f"),
@@ -73,10 +73,10 @@ def score(truth: Path, predicted: Path, **options: Any) -> None:
       thorax score truth.nii.gz lungs.nii.gz --region lung=1,2,3 --region infection=3
       thorax score truth/ lungmask/ --region lung=1 --predicted-region lung=1,2 --output other.csv
     """
-    from thorax.conventions import rules
-    from thorax.mask_pairs import find_pairs
-    from thorax.scores import scores_csv
-    from thorax.writing import write_text
+    from thorax.common.files import write_text
+    from thorax.evaluation.empty_masks import rules
+    from thorax.evaluation.mask_pairs import find_pairs
+    from thorax.evaluation.scores import scores_csv
 
     pairs = find_pairs(truth, predicted, missing=options["allow_missing"])
     convention = rules(options["convention"])
@@ -95,8 +95,8 @@ def _scores(
 ) -> "list[Score]":
     from tqdm import tqdm
 
-    from thorax.scans import Scan
-    from thorax.scoring import open_pair, score_pair
+    from thorax.evaluation.scoring import open_pair, score_pair
+    from thorax.io import Scan
 
     scores = []
     for pair in tqdm(pairs, desc="score", unit="case", disable=None if len(pairs) > 1 else True):
@@ -107,7 +107,7 @@ def _scores(
 
 
 def _settings(options: dict[str, Any]) -> "EvaluateParams":
-    from thorax.params import EvaluateParams
+    from thorax.common.params import EvaluateParams
 
     return EvaluateParams(
         convention=options["convention"],
@@ -134,9 +134,8 @@ def _tolerance(option: str) -> tuple[str, float]:
 
 def _regions(pairs: "list[MaskPair]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
     """Regions of the true masks, and of the predicted ones."""
-    from thorax.regions import Regions, parse_regions
-    from thorax.scans import Scan
-    from thorax.scoring import found_regions
+    from thorax.imaging.regions import Regions, found_regions, parse_regions
+    from thorax.io import Scan
 
     named, renamed = options["regions"], options["predicted_regions"]
     if renamed and not named:

@@ -2,7 +2,7 @@
 
 import math
 
-from thorax.comparing import Comparison, Metric
+from thorax.experiments.paired_tests import Comparison, Metric
 
 
 def conclusion(one: Comparison, confidence: float) -> str:

@@ -22,21 +22,26 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.experiments.executor.base import ExecutorInfo
 
-from thorax import hardware
-from thorax.errors import InputError
-from thorax.experiments.plan import Run
-from thorax.params import read_yaml
+from thorax.common import machine
+from thorax.common.errors import InputError
+from thorax.common.params import read_yaml
+from thorax.experiments.runs import Run
 
 Status = Literal["Queued", "Running", "Failed", "Success"]
 
 _SCORES = "reports/scores.csv"
+
 _PARAMS = "params.yaml"
+
 _IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
 """Changes that need no new digest: parameters have their own, the rest is made by the pipeline."""
+
 _START = "models/start"
 """Start weights are put there by hand; DVC leaves files that git does not know out of its copy."""
+
 _TAIL_BYTES = 16_384
-_THREADS = (hardware.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+_THREADS = (machine.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -245,7 +250,7 @@ def share(jobs: int) -> dict[str, str]:
     """
     if jobs == 1:
         return {}
-    return dict.fromkeys(_THREADS, str(max(1, hardware.cores() // jobs)))
+    return dict.fromkeys(_THREADS, str(max(1, machine.cores() // jobs)))
 
 
 def tail(log: Path) -> list[str]:
