@@ -24,7 +24,7 @@ PLAIN_NETWORK = NetworkParams(
     normalisation="rms",
     dropout=0.0,
     drop_path=0.0,
-    start="fresh",
+    initial_weights="random",
 )
 """A network whose numbers are worked out by hand, whatever `params.yaml` says."""
 

@@ -45,7 +45,7 @@ def compile_for_training(network: Any) -> None:
     params = load_params()
     network.compile(
         make_optimizer(
-            replace(params.train, average=0.0), network.trainable_variables, steps=1_000_000
+            replace(params.train, ema_momentum=0.0), network.trainable_variables, steps=1_000_000
         ),
         SegmentationLoss(params.loss, params.losses, regions=REGIONS),
         auto_scale_loss=False,

@@ -125,13 +125,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model that finds what is above -300 HU, and as bone what is above 260 HU."""
     from thorax.models.engines.keras_engine import KerasEngine
     from thorax.models.keras_file import save_trained
-    from thorax.models.spec import SegmenterSpec
+    from thorax.models.spec import ModelSpec
 
     from ..learning import pointwise
 
     # The network sees SOFT as 0.743 and BONE as 1: logits 4.86 and 10, -3.14 and 2.
     network = pointwise([[0, 0], [20, 20], [0, 0]], [-10, -18], canvas=8)
-    spec = SegmenterSpec(
+    spec = ModelSpec(
         canvas=8,
         crop="none",
         context=1,

@@ -19,14 +19,14 @@ from thorax.io import Scan
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.export import export
 from thorax.models.keras_file import save_trained
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 
 from ..io.conftest import one_slice
 from ..learning import pointwise
 
 SaveNifti = Callable[..., Path]
 SPLIT = {"train": ["a", "b"], "validation": [], "test": ["c"]}
-SPEC = SegmenterSpec(
+SPEC = ModelSpec(
     8,
     "none",
     0,
@@ -133,11 +133,18 @@ def test_variants_and_several_models_are_taken_together(
     mask = tmp_path / "mask.nii.gz"
     models = ("--model", model, "--model", model)
     result = thorax(
-        "predict", scans / "a.nii.gz", mask, *models, "--tta", "--raw", "--intensity", "hu"
+        "predict",
+        scans / "a.nii.gz",
+        mask,
+        *models,
+        "--tta",
+        "--no-postprocessing",
+        "--intensity",
+        "hu",
     )
     assert result.exit_code == 0
     # On so small a canvas shifts move the lung out of it.
-    assert "Doubt: lung: variants agree by a Dice of 0.44 only\n" in result.stderr
+    assert "Check: lung: variants agree by a Dice of 0.44 only\n" in result.stderr
     scan = np.asarray(nibabel.load(scans / "a.nii.gz").dataobj)
     np.testing.assert_array_equal(np.asarray(nibabel.load(mask).dataobj), scan == 500)
 
@@ -151,8 +158,8 @@ def test_what_the_scan_is_taken_for_is_said(
     result = thorax("predict", path, tmp_path / "m.nii", "--model", model, "--intensity", "hu")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
-        "Doubt: lung: 0 mL is unlike an adult's (1000 to 10000 mL)",
-        "Doubt: lung: reaches the end of the scan (feet, head); some of it may not be there",
+        "Check: lung: 0 mL is unlike an adult's (1000 to 10000 mL)",
+        "Check: lung: reaches the end of the scan (feet, head); some of it may not be there",
         "Note: NaN or infinite voxels in 1 of 4 planes were read as -1024",
     ]
 

@@ -148,3 +148,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{tmp_path} cannot be read: Is a directory"):
         load_params(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        ("split", "watch", "validation_cases"),
+        ("network", "start", "initial_weights"),
+        ("augmentation", "border", "field_of_view"),
+        ("train", "average", "ema_momentum"),
+        ("train", "rare_share", "rare_region_share"),
+        ("train", "plateau", "plateau_patience"),
+        ("train", "patience", "early_stopping_patience"),
+        ("train", "pictures", "picture_interval"),
+    ],
+)
+def test_an_old_name_is_refused_with_the_new_one(section: str, old: str, new: str) -> None:
+    content = yaml.safe_load(SHIPPED.read_text())
+    content[section][old] = content[section].pop(new)
+    expected = f"p.yaml: `{section}.{old}` is now called `{section}.{new}`; rename it"
+    with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
+        check_params(content, source="p.yaml")
+
+
+def test_fresh_initial_weights_are_now_random() -> None:
+    content = yaml.safe_load(SHIPPED.read_text())
+    content["network"]["initial_weights"] = "fresh"
+    with pytest.raises(InputError, match="`network.initial_weights: fresh` is now called `random`"):
+        check_params(content, source="p.yaml")

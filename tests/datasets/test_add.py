@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.datasets.add import add_study
+from thorax.datasets.add import add_dataset
 from thorax.datasets.dataset import DatasetSpec, load_dataset, load_spec, save_spec
-from thorax.datasets.listing import StudyLine, list_studies
-from thorax.imaging.intensity import Domain
+from thorax.datasets.listing import DatasetSummary, list_datasets
+from thorax.imaging.intensity import IntensityScale
 from thorax.io import Scan
 
 SPEC = DatasetSpec(
@@ -93,7 +93,7 @@ def refusal(study: Path, project: Path, *, name: str = "ward5", spec: DatasetSpe
     """The message with which a study is refused, once it is sure that nothing is left behind."""
     before = sorted(project.rglob("*"))
     with pytest.raises(InputError) as refused:
-        add_study(study, root=project, name=name, spec=spec)
+        add_dataset(study, root=project, name=name, spec=spec)
     left = set(project.rglob("*")) - set(before) - {project / "data"}
     assert {path for path in left if project / ".dvc" not in path.parents} == set()
     return str(refused.value)
@@ -106,7 +106,7 @@ def names_in(folder: Path) -> list[str]:
 def test_an_added_study_is_a_dataset_with_the_same_voxels_and_is_tracked(
     study: Path, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    added = add_study(study, root=project, name="ward5", spec=SPEC)
+    added = add_dataset(study, root=project, name="ward5", spec=SPEC)
 
     folder = project / "data" / "ward5"
     assert names_in(folder) == ["dataset.yaml", "masks", "masks.dvc", "scans", "scans.dvc"]
@@ -137,7 +137,7 @@ def test_in_a_git_project_git_sees_the_small_files_alone_and_nothing_is_staged(
     root.mkdir()
     dvc("init", "--quiet", "--subdir", root=root)
 
-    add_study(study, root=root, name="ward5", spec=SPEC)
+    add_dataset(study, root=root, name="ward5", spec=SPEC)
 
     seen = git("status", "--short", "--untracked-files=all", "--", "sub/data").splitlines()
     files = (".gitignore", "dataset.yaml", "masks.dvc", "scans.dvc")
@@ -147,7 +147,7 @@ def test_in_a_git_project_git_sees_the_small_files_alone_and_nothing_is_staged(
 def test_without_tracking_no_dvc_is_needed(study: Path, tmp_path: Path) -> None:
     root = tmp_path / "plain"
     root.mkdir()
-    add_study(study, root=root, name="ward5", spec=SPEC, track=False)
+    add_dataset(study, root=root, name="ward5", spec=SPEC, track=False)
     assert names_in(root / "data") == ["ward5"]
     assert names_in(root / "data" / "ward5") == ["dataset.yaml", "masks", "scans"]
 
@@ -156,7 +156,7 @@ def test_a_relative_root_and_the_umask_are_kept(
     study: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    added = add_study(study, root=Path(), name="ward5", spec=SPEC)
+    added = add_dataset(study, root=Path(), name="ward5", spec=SPEC)
     assert added.cases[0].scan == Path("data/ward5/scans/ann1.nii.gz")
     umask = os.umask(0)
     os.umask(umask)
@@ -188,7 +188,7 @@ def test_masks_find_their_scans_by_name(tmp_path: Path, scan: str, mask: str, ca
     save(source / mask, labels(0, 1))
     (source / scan).with_name("README.md").write_text("no image")
 
-    added = add_study(source, root=root, name="ward5", spec=SPEC, track=False)
+    added = add_dataset(source, root=root, name="ward5", spec=SPEC, track=False)
 
     (only,) = added.cases
     folder = root / "data" / "ward5"
@@ -270,14 +270,14 @@ def test_an_8_bit_export_needs_values_that_fit_its_range(study: Path, project: P
 
     for case in ("ann1", "ann2", "bob"):
         save(study / "scans" / f"{case}.nii.gz", (chest() % 256).astype(np.uint8))
-    added = add_study(study, root=project, name="ward5", spec=export, track=False)
-    assert added.cases[0].domain == Domain((-1250, 250))
+    added = add_dataset(study, root=project, name="ward5", spec=export, track=False)
+    assert added.cases[0].domain == IntensityScale((-1250, 250))
 
 
 def test_intensities_are_recognised_where_they_are_not_given(
     chests: Path, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    added = add_study(chests, root=project, name="ward5", spec=AUTO, track=False)
+    added = add_dataset(chests, root=project, name="ward5", spec=AUTO, track=False)
 
     assert load_spec(project / "data/ward5/dataset.yaml").intensity == {
         "a[[]1]": "hu+1024",
@@ -292,7 +292,7 @@ def test_intensities_are_recognised_where_they_are_not_given(
 def test_where_all_scans_are_alike_one_word_says_so(chests: Path, project: Path) -> None:
     for folder in ("scans", "masks"):
         (chests / folder / "a[1].nii").unlink()
-    add_study(chests, root=project, name="ward5", spec=AUTO, track=False)
+    add_dataset(chests, root=project, name="ward5", spec=AUTO, track=False)
     assert load_spec(project / "data/ward5/dataset.yaml").intensity == "hu"
 
 
@@ -381,7 +381,7 @@ def test_a_folder_that_cannot_be_filled(study: Path, project: Path) -> None:
 
 
 def test_the_list_tells_of_every_dataset_and_of_what_is_wrong(study: Path, project: Path) -> None:
-    add_study(study, root=project, name="ward5", spec=SPEC)
+    add_dataset(study, root=project, name="ward5", spec=SPEC)
     data = project / "data"
     save_spec(data / "plain" / "dataset.yaml", SPEC)
     save_spec(data / "made" / "dataset.yaml", SPEC)
@@ -397,14 +397,14 @@ def test_the_list_tells_of_every_dataset_and_of_what_is_wrong(study: Path, proje
     save_spec(data / ".part-x" / "dataset.yaml", SPEC)
     (data / "records").mkdir()
 
-    lines = {line.name: line for line in list_studies(project)}
+    lines = {line.name: line for line in list_datasets(project)}
 
     both = ("lung", "infection")
     assert list(lines) == ["broken", "empty", "made", "plain", "torn", "ward5", "whole", "zero"]
-    assert lines["ward5"] == StudyLine("ward5", "Ward 5", 3, both, "tracked")
-    assert lines["made"] == StudyLine("made", "Ward 5", None, both, "made by a stage")
-    assert lines["plain"] == StudyLine("plain", "Ward 5", None, both, "not tracked")
-    assert lines["whole"] == StudyLine("whole", "Ward 5", None, both, "tracked")
+    assert lines["ward5"] == DatasetSummary("ward5", "Ward 5", 3, both, "tracked")
+    assert lines["made"] == DatasetSummary("made", "Ward 5", None, both, "made by a stage")
+    assert lines["plain"] == DatasetSummary("plain", "Ward 5", None, both, "not tracked")
+    assert lines["whole"] == DatasetSummary("whole", "Ward 5", None, both, "tracked")
     assert (lines["torn"].cases, lines["torn"].regions) == (None, both)
     assert "there is no folder" in lines["torn"].problem
     assert "label values 1..255, got [0]" in lines["zero"].problem
@@ -414,4 +414,4 @@ def test_the_list_tells_of_every_dataset_and_of_what_is_wrong(study: Path, proje
 
 
 def test_no_data_no_list(tmp_path: Path) -> None:
-    assert list_studies(tmp_path) == []
+    assert list_datasets(tmp_path) == []

@@ -14,7 +14,7 @@ from thorax.datasets.dataset import (
     pair_up,
     save_spec,
 )
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.regions import Regions
 
 
@@ -86,7 +86,7 @@ def test_a_dataset_has_its_cases_patients_and_regions(study: Path) -> None:
     ]
     assert dataset.cases[0].scan == study / "scans" / "anna-1.nii.gz"
     assert dataset.cases[0].mask == study / "masks" / "anna-1.nii.gz"
-    assert dataset.cases[0].domain == Domain(None)
+    assert dataset.cases[0].domain == IntensityScale(None)
 
 
 def test_a_case_is_found_by_its_name(dataset: Dataset) -> None:
@@ -174,16 +174,16 @@ def test_a_pattern_that_finds_no_site_is_refused(pattern: str, message: str) -> 
 @pytest.mark.parametrize(
     ("written", "domain"),
     [
-        pytest.param("hu", Domain(None), id="HU"),
-        pytest.param("[-1250, 250]", Domain((-1250, 250)), id="8-bit export"),
-        pytest.param("{c*: hu, r*: [-1250, 250]}", Domain((-1250, 250)), id="by pattern"),
-        pytest.param("{'*': hu, r*: [-1250, 250]}", Domain(None), id="first match"),
-        pytest.param("hu+1024", Domain(offset_hu=1024), id="offset"),
-        pytest.param("250,-1250", Domain((-1250, 250), inverted=True), id="negative"),
+        pytest.param("hu", IntensityScale(None), id="HU"),
+        pytest.param("[-1250, 250]", IntensityScale((-1250, 250)), id="8-bit export"),
+        pytest.param("{c*: hu, r*: [-1250, 250]}", IntensityScale((-1250, 250)), id="by pattern"),
+        pytest.param("{'*': hu, r*: [-1250, 250]}", IntensityScale(None), id="first match"),
+        pytest.param("hu+1024", IntensityScale(offset_hu=1024), id="offset"),
+        pytest.param("250,-1250", IntensityScale((-1250, 250), inverted=True), id="negative"),
     ],
 )
 def test_what_voxel_values_mean_is_found_by_the_name(
-    tmp_path: Path, written: str, domain: Domain
+    tmp_path: Path, written: str, domain: IntensityScale
 ) -> None:
     (tmp_path / "dataset.yaml").write_text(f"regions: {{lung: [1]}}\nintensity: {written}\n")
     assert load_spec(tmp_path / "dataset.yaml").domain_of("radiopaedia_1") == domain

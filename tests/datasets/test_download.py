@@ -22,7 +22,7 @@ from thorax.common.errors import InputError
 from thorax.datasets import download as downloads
 from thorax.datasets.dataset import load_spec
 from thorax.datasets.download import COVID19, Archive, Source, fetch, original_name, unpack
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.pipeline import covid19, run
 
 SCANS = "COVID-19-CT-Seg_20cases.zip"
@@ -432,5 +432,5 @@ def test_dataset_file_keeps_the_scans_of_a_patient_together() -> None:
 
 def test_dataset_file_tells_windowed_scans_from_hounsfield_units() -> None:
     spec = load_spec(DATASET_YAML)
-    assert spec.domain_of("coronacases_001") == Domain(None)
-    assert spec.domain_of("radiopaedia_4_85506_1") == Domain((-1250, 250))
+    assert spec.domain_of("coronacases_001") == IntensityScale(None)
+    assert spec.domain_of("radiopaedia_4_85506_1") == IntensityScale((-1250, 250))

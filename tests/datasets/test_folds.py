@@ -16,7 +16,7 @@ from thorax.datasets.folds import Member, Split, split_cases
 from thorax.datasets.published_folds import COVID19_FOLDS
 from thorax.imaging.overlap import Overlap
 from thorax.pipeline.train import members_of
-from thorax.preprocessing.index import Index, RecordEntry
+from thorax.preprocessing.index import RecordEntry, RecordIndex
 
 SIX = [Member(case, case[0]) for case in ("a1", "a2", "b1", "c1", "c2", "d1")]
 """Six cases of four patients."""
@@ -35,7 +35,7 @@ DRAWN = ("random", "stratified", "sites")
 
 def split(members: Sequence[Member], seed: int = 0, **changes: object) -> Split:
     plain = SplitParams(
-        method="random", folds=4, fold=0, validation=0.0, train=[], watch=[], test=[]
+        method="random", folds=4, fold=0, validation=0.0, train=[], validation_cases=[], test=[]
     )
     return split_cases(members, dataclasses.replace(plain, **changes), seed=seed)
 
@@ -342,10 +342,10 @@ def test_the_seed_draws_who_watches_published_folds() -> None:
 
 def test_who_watches_may_be_named_beside_published_folds() -> None:
     watch = ["coronacases_001", "radiopaedia_4_85506_1"]
-    found = split(covid19(), method="covid19", folds=5, fold=1, watch=watch)
+    found = split(covid19(), method="covid19", folds=5, fold=1, validation_cases=watch)
     assert (found.validation, len(found.train)) == (tuple(watch), 14)
     with pytest.raises(InputError, match=r"but coronacases_001 shows a patient of `split\.watch`"):
-        split(covid19(), method="covid19", folds=5, fold=2, watch=watch)
+        split(covid19(), method="covid19", folds=5, fold=2, validation_cases=watch)
 
 
 @pytest.mark.parametrize(
@@ -410,20 +410,22 @@ def test_the_seed_draws_who_watches_when_cases_are_named() -> None:
 
 
 def test_cases_named_to_watch_take_the_place_of_the_share() -> None:
-    found = split(SIX, test=["d1"], watch=["b1"], validation=0.9)
+    found = split(SIX, test=["d1"], validation_cases=["b1"], validation=0.9)
     assert found == Split(train=("a1", "a2", "c1", "c2"), validation=("b1",), test=("d1",))
 
 
 @pytest.mark.parametrize("method", ["random", "stratified"])
 def test_folds_are_drawn_from_those_who_are_not_named_to_watch(method: str) -> None:
-    found = all_folds(SIX, 3, method=method, watch=["a1", "a2"])
+    found = all_folds(SIX, 3, method=method, validation_cases=["a1", "a2"])
     assert {one.test for one in found} == {("b1",), ("c1", "c2"), ("d1",)}
     assert {one.validation for one in found} == {("a1", "a2")}
 
 
 def test_cases_named_to_train_leave_the_others_out() -> None:
     assert split(SIX, train=["a1", "b1"]) == Split(("a1", "b1"), (), ())
-    assert split(SIX, train=["b1"], test=["a1"], watch=["c1"]) == Split(("b1",), ("c1",), ("a1",))
+    assert split(SIX, train=["b1"], test=["a1"], validation_cases=["c1"]) == Split(
+        ("b1",), ("c1",), ("a1",)
+    )
 
 
 def test_the_share_that_watches_is_taken_from_those_named_to_train() -> None:
@@ -441,9 +443,11 @@ def test_a_name_that_is_not_there_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        pytest.param({"test": ["a1"], "watch": ["a1"]}, "a1 stands", id="test and watch"),
+        pytest.param(
+            {"test": ["a1"], "validation_cases": ["a1"]}, "a1 stands", id="test and watch"
+        ),
         pytest.param({"test": ["b1", "d1"], "train": ["d1", "b1"]}, "b1, d1 stand", id="train"),
-        pytest.param({"watch": ["c1", "c1"]}, "c1 stands", id="one list"),
+        pytest.param({"validation_cases": ["c1", "c1"]}, "c1 stands", id="one list"),
     ],
 )
 def test_a_name_given_twice_is_refused(lists: dict[str, list[str]], message: str) -> None:
@@ -456,11 +460,19 @@ def test_a_name_given_twice_is_refused(lists: dict[str, list[str]], message: str
     [
         pytest.param({"test": ["a1", "b1"]}, "a2", "test", id="test and rest"),
         pytest.param({"test": ["a1"], "train": ["a2"]}, "a2", "test", id="test and train"),
-        pytest.param({"test": ["a1"], "watch": ["a2"]}, "a2", "test", id="test and watch"),
-        pytest.param({"watch": ["c2"], "fold": "none"}, "c1", "watch", id="watch and rest"),
-        pytest.param({"watch": ["c2"], "train": ["c1"]}, "c1", "watch", id="watch and train"),
-        pytest.param({"watch": ["c2"], "folds": 2}, "c1", "watch", id="watch and fold"),
-        pytest.param({"watch": ["c2"], "folds": 2, "fold": 1}, "c1", "watch", id="or no fold"),
+        pytest.param(
+            {"test": ["a1"], "validation_cases": ["a2"]}, "a2", "test", id="test and watch"
+        ),
+        pytest.param(
+            {"validation_cases": ["c2"], "fold": "none"}, "c1", "watch", id="watch and rest"
+        ),
+        pytest.param(
+            {"validation_cases": ["c2"], "train": ["c1"]}, "c1", "watch", id="watch and train"
+        ),
+        pytest.param({"validation_cases": ["c2"], "folds": 2}, "c1", "watch", id="watch and fold"),
+        pytest.param(
+            {"validation_cases": ["c2"], "folds": 2, "fold": 1}, "c1", "watch", id="or no fold"
+        ),
     ],
 )
 def test_a_patient_on_both_sides_is_refused(lists: dict[str, object], torn: str, name: str) -> None:
@@ -490,5 +502,5 @@ def test_testing_everybody_is_refused() -> None:
 def test_the_disease_load_is_that_of_the_original_mask(voxels: dict[str, int], load: float) -> None:
     ceiling = {region: Overlap(1, count, 2) for region, count in voxels.items()}
     entry = RecordEntry("a1", "a", "k", 3, "5" * 64, "a" * 64, "hu", "c" * 64, ceiling)
-    index = Index(1, "chests", 8, "none", dict.fromkeys(voxels, (1,)), (), (entry,))
+    index = RecordIndex(1, "chests", 8, "none", dict.fromkeys(voxels, (1,)), (), (entry,))
     assert members_of(index) == (Member("a1", "a", "k", load),)

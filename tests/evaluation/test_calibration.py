@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from thorax.evaluation.calibration import Reliability, reliability
+from thorax.evaluation.calibration import ReliabilityCounts, count_reliability
 
 TOP = 20
 levels_of = arrays(np.uint8, (3, 4), elements=st.integers(0, TOP))
@@ -19,7 +19,7 @@ truths = arrays(bool, (3, 4))
 def test_figures_agree_with_sums_over_voxels(
     levels: np.ndarray, truth: np.ndarray, bins: int
 ) -> None:
-    counts = reliability(levels, truth, top=TOP)
+    counts = count_reliability(levels, truth, top=TOP)
     kept = [
         (int(level), bool(inside))
         for level, inside in zip(levels.ravel(), truth.ravel(), strict=True)
@@ -44,9 +44,11 @@ def test_figures_agree_with_sums_over_voxels(
 def test_counts_of_parts_add_up_to_the_counts_of_the_whole(
     levels: np.ndarray, truth: np.ndarray, cut: int
 ) -> None:
-    parts = [reliability(levels[part], truth[part], TOP) for part in (slice(cut), slice(cut, None))]
-    added = sum(parts, Reliability.none(TOP))
-    whole = reliability(levels, truth, TOP)
+    parts = [
+        count_reliability(levels[part], truth[part], TOP) for part in (slice(cut), slice(cut, None))
+    ]
+    added = sum(parts, ReliabilityCounts.none(TOP))
+    whole = count_reliability(levels, truth, TOP)
     assert added.inside.tolist() == whole.inside.tolist()
     assert added.outside.tolist() == whole.outside.tolist()
 
@@ -55,7 +57,7 @@ def test_curve_of_ten_voxels() -> None:
     """Four at 0.2, of which one is true; five at 0.8, of which four are; one true at 1."""
     levels = np.array([2] * 4 + [8] * 5 + [10], np.uint8)
     truth = np.array([1, 0, 0, 0, 1, 1, 1, 1, 0, 1], bool)
-    counts = reliability(levels, truth, top=10)
+    counts = count_reliability(levels, truth, top=10)
     low, high = counts.curve(bins=2)
     assert low == {
         "low": 0.0,
@@ -72,30 +74,32 @@ def test_curve_of_ten_voxels() -> None:
 
 
 def test_level_0_outside_the_truth_is_left_out_and_inside_it_is_not() -> None:
-    counts = reliability(np.zeros(4, np.uint8), np.array([0, 0, 0, 1], bool))
+    counts = count_reliability(np.zeros(4, np.uint8), np.array([0, 0, 0, 1], bool))
     assert counts.voxels == 1
     assert counts.brier == 1
     assert counts.expected_error == 1
 
 
 def test_probabilities_that_are_right_have_no_error() -> None:
-    counts = reliability(np.array([0, 255], np.uint8), np.array([0, 1], bool))
+    counts = count_reliability(np.array([0, 255], np.uint8), np.array([0, 1], bool))
     assert (counts.brier, counts.expected_error) == (0, 0)
 
 
 def test_sixteen_bits() -> None:
-    counts = reliability(np.array([65535, 32768], np.uint16), np.array([1, 0], bool), top=65535)
+    counts = count_reliability(
+        np.array([65535, 32768], np.uint16), np.array([1, 0], bool), top=65535
+    )
     assert counts.brier == pytest.approx((32768 / 65535) ** 2 / 2)
 
 
 def test_bounds_of_ten_bins() -> None:
-    rows = Reliability.none().curve()
+    rows = ReliabilityCounts.none().curve()
     assert [row["low"] for row in rows] == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert rows[-1]["high"] == 1
 
 
 def test_nothing_counted_is_undefined() -> None:
-    nothing = reliability(np.zeros((2, 2), np.uint8), np.zeros((2, 2), bool))
+    nothing = count_reliability(np.zeros((2, 2), np.uint8), np.zeros((2, 2), bool))
     assert nothing.voxels == 0
     assert math.isnan(nothing.brier)
     assert math.isnan(nothing.expected_error)
@@ -113,14 +117,14 @@ def test_nothing_counted_is_undefined() -> None:
 )
 def test_levels_that_do_not_fit_are_refused(levels: np.ndarray, top: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        reliability(levels, np.ones((2, 2), bool), top)
+        count_reliability(levels, np.ones((2, 2), bool), top)
 
 
 def test_counts_of_different_levels_are_not_added() -> None:
     with pytest.raises(ValueError, match="one number of levels, got 256 and 101"):
-        Reliability.none() + Reliability.none(100)
+        ReliabilityCounts.none() + ReliabilityCounts.none(100)
 
 
 def test_no_bins_are_refused() -> None:
     with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
-        Reliability.none().curve(0)
+        ReliabilityCounts.none().curve(0)

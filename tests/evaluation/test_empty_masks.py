@@ -8,7 +8,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.evaluation import empty_masks as conventions
-from thorax.evaluation.empty_masks import rules
+from thorax.evaluation.empty_masks import find_convention
 from thorax.evaluation.lesions import count_lesions
 from thorax.evaluation.surface_distance import surface_distances
 from thorax.imaging.overlap import overlap
@@ -47,7 +47,7 @@ def documented() -> dict[tuple[str, str, str], tuple[float, float]]:
 
 def applied(name: str, kind: str, figures: dict[str, float]) -> conventions.Applied:
     truth, predicted = EMPTY[kind]
-    return rules(name).apply(
+    return find_convention(name).apply(
         figures, truth_empty=truth, predicted_empty=predicted, diagonal_mm=DIAGONAL
     )
 
@@ -89,7 +89,9 @@ def test_the_rule_of_the_house_is_what_the_figures_are_by_themselves(kind: str) 
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_stay_where_no_mask_is_empty(name: str) -> None:
     figures = {"dice": 0.8, "hd95_mm": 3.0, "lesion_f1": math.nan}
-    row = rules(name).apply(figures, truth_empty=False, predicted_empty=False, diagonal_mm=DIAGONAL)
+    row = find_convention(name).apply(
+        figures, truth_empty=False, predicted_empty=False, diagonal_mm=DIAGONAL
+    )
     assert row.shown == pytest.approx(figures, nan_ok=True)
     assert row.counted == pytest.approx(figures, nan_ok=True)
     assert row.left_out == ()
@@ -119,5 +121,5 @@ def test_an_unknown_convention_is_refused() -> None:
         "metrics-reloaded, got 'monai'; see evaluate.convention in params.yaml"
     )
     with pytest.raises(InputError) as refused:
-        rules("monai")
+        find_convention("monai")
     assert str(refused.value) == message

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.evaluation.mask_pairs import MaskPair, find_pairs
+from thorax.evaluation.mask_pairs import MaskFiles, find_pairs
 
 
 def files(*paths: str) -> None:
@@ -21,7 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_files_are_a_pair_whatever_their_names() -> None:
     files("a/truth.nii.gz", "b/found.nrrd")
-    pair = MaskPair("truth.nii.gz", Path("a/truth.nii.gz"), Path("b/found.nrrd"))
+    pair = MaskFiles("truth.nii.gz", Path("a/truth.nii.gz"), Path("b/found.nrrd"))
     assert find_pairs(pair.truth, pair.predicted) == [pair]
 
 
@@ -30,8 +30,8 @@ def test_files_of_folders_are_paired_by_name_whatever_their_formats() -> None:
         "t/b.nii.gz", "t/a.nii", "p/a.mha", "p/b.nii.gz", "p/more.nii", "t/notes.txt", "t/._a.nii"
     )
     assert find_pairs(Path("t"), Path("p")) == [
-        MaskPair("a", Path("t/a.nii"), Path("p/a.mha")),
-        MaskPair("b", Path("t/b.nii.gz"), Path("p/b.nii.gz")),
+        MaskFiles("a", Path("t/a.nii"), Path("p/a.mha")),
+        MaskFiles("b", Path("t/b.nii.gz"), Path("p/b.nii.gz")),
     ]
 
 

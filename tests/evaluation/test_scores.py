@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from thorax.evaluation.empty_masks import rules
+from thorax.evaluation.empty_masks import find_convention
 from thorax.evaluation.lesions import Lesions
 from thorax.evaluation.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
 from thorax.evaluation.surface_distance import surface_distances
@@ -41,9 +41,9 @@ def test_a_row_by_hand() -> None:
 def test_disease_is_told_as_a_share_of_the_first_region() -> None:
     """10 of 40 true voxels, 6 of 30 found ones."""
     within = Overlap(25, 40, 30)
-    row = Score("p1", "infection", Overlap(5, 10, 6), 0.001, within=within).row()
+    row = Score("p1", "infection", Overlap(5, 10, 6), 0.001, parent_overlap=within).row()
     assert (row["truth_share"], row["predicted_share"]) == (0.25, 0.2)
-    row = Score("p1", "infection", Overlap(0, 0, 6), 0.001, within=Overlap(0, 0, 30)).row()
+    row = Score("p1", "infection", Overlap(0, 0, 6), 0.001, parent_overlap=Overlap(0, 0, 30)).row()
     assert math.isnan(row["truth_share"])
 
 
@@ -64,7 +64,7 @@ def test_what_an_empty_mask_counts_says_the_convention() -> None:
     nothing = surface_distances(*np.zeros((2, 3, 3, 3), bool), (1, 1, 1))
     score = Score("p", "lung", Overlap(), 0.1, surfaces=nothing, diagonal_mm=500.0)
     assert math.isnan(score.row()["dice"])
-    assert score.row(rules("metrics-reloaded"))["dice"] == 1
+    assert score.row(find_convention("metrics-reloaded"))["dice"] == 1
 
 
 NOTHING = Overlap(0, 0, 0)
@@ -138,9 +138,9 @@ def test_infinite_distances_are_left_out_of_means_and_counted() -> None:
     ]
     ours = summarise(scores)["lung"]["hd95_mm"]
     assert (ours["mean"], ours["cases"], ours["infinite"]) == (2, 1, 1)
-    worst = summarise(scores, rules("metrics-reloaded"))["lung"]["hd95_mm"]
+    worst = summarise(scores, find_convention("metrics-reloaded"))["lung"]["hd95_mm"]
     assert (worst["mean"], worst["cases"], worst["infinite"]) == (6, 2, 0)
-    assert summarise(scores, rules("surface-distance"))["lung"]["hd95_mm"]["mean"] is None
+    assert summarise(scores, find_convention("surface-distance"))["lung"]["hd95_mm"]["mean"] is None
 
 
 def test_means_have_intervals_where_these_are_asked_for() -> None:

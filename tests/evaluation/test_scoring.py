@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.evaluation.calibration import reliability
-from thorax.evaluation.scoring import Pair, Scored, measure_reliability, open_pair, score_pair
+from thorax.evaluation.calibration import count_reliability
+from thorax.evaluation.scoring import (
+    CaseScores,
+    MaskPair,
+    measure_reliability,
+    open_pair,
+    score_pair,
+)
 from thorax.imaging.lung_sides import mask_sides
 from thorax.imaging.overlap import Overlap
-from thorax.imaging.regions import Regions, found_regions
+from thorax.imaging.regions import Regions, regions_in_masks
 from thorax.io import Scan
 
 from ..settings import DEFAULTS
@@ -93,32 +99,32 @@ def test_each_label_of_either_mask_is_a_region(save_nifti: SaveNifti) -> None:
         Scan(save_nifti(f"{label}.nii", np.array([[[0, label, 3]]], np.uint8)))
         for label in (200, 7)
     )
-    regions = found_regions(*masks)
+    regions = regions_in_masks(*masks)
     assert dict(regions.labels) == {"label_3": (3,), "label_7": (7,), "label_200": (200,)}
 
 
 def test_empty_masks_have_no_regions(save_nifti: SaveNifti) -> None:
     mask = Scan(save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8)))
     with pytest.raises(InputError, match=r"must show 1 to 8 label values .* show 0"):
-        found_regions(mask, mask)
+        regions_in_masks(mask, mask)
 
 
 def test_a_ct_taken_for_a_mask_has_too_many_regions(save_nifti: SaveNifti) -> None:
     ct = Scan(save_nifti("ct.nii", np.arange(12, dtype=np.int16).reshape(2, 2, 3)))
     with pytest.raises(InputError, match=r"must show 1 to 8 label values .*ct\.nii show 11"):
-        found_regions(ct)
+        regions_in_masks(ct)
 
 
 def test_negative_labels_are_refused(save_nifti: SaveNifti) -> None:
     ct = Scan(save_nifti("ct.nii", np.array([[[-1000, 40]]], np.int16)))
     with pytest.raises(InputError, match=r"must be made of label values 1\.\.255, got \[-1000\]"):
-        found_regions(ct)
+        regions_in_masks(ct)
 
 
 # Figures
 
 
-def blocks(save_nifti: SaveNifti, spacing_mm: tuple[float, float, float] = (2, 2, 5)) -> Pair:
+def blocks(save_nifti: SaveNifti, spacing_mm: tuple[float, float, float] = (2, 2, 5)) -> MaskPair:
     """Two lungs of 6×8×4 voxels beside each other, the right one with a lesion of 2×2×2.
 
     The prediction lacks the outermost layer of the left lung and all of the lesion.
@@ -229,8 +235,10 @@ def test_probabilities_are_held_against_the_truth(save_nifti: SaveNifti) -> None
 
 
 def test_what_is_known_of_cases_adds_up() -> None:
-    one = reliability(np.array([255, 0], np.uint8), np.array([1, 1], bool))
-    both = Scored(reliability={"lung": one}) + Scored(reliability={"lung": one, "scar": one})
+    one = count_reliability(np.array([255, 0], np.uint8), np.array([1, 1], bool))
+    both = CaseScores(reliability={"lung": one}) + CaseScores(
+        reliability={"lung": one, "scar": one}
+    )
     assert both.reliability["lung"].voxels == 4
     assert both.reliability["scar"].voxels == 2
-    assert (Scored() + Scored()).reliability == {}
+    assert (CaseScores() + CaseScores()).reliability == {}

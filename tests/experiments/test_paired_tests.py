@@ -17,8 +17,8 @@ from thorax.experiments.paired_tests import (
     Metric,
     PairedTest,
     Test,
+    adjust_p_values,
     compare_figures,
-    correct,
     holm,
     metric,
     paired_test,
@@ -273,7 +273,7 @@ def test_all_that_is_compared_is_corrected_together() -> None:
         {"a": 0, "b": 0, "c": 0, "d": 0, "e": 0}, {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
     )
     two = compared({"a": 0, "b": 0}, {"a": 1, "b": 2})
-    first, second = correct([up, two])
+    first, second = adjust_p_values([up, two])
     assert (first.adjusted_p, second.adjusted_p) == (0.125, 0.5)
     assert (first.least_adjusted_p, second.least_adjusted_p) == (0.125, 0.5)
 
@@ -284,7 +284,7 @@ def test_the_least_corrected_p_is_that_of_other_figures_in_the_same_place() -> N
         BEFORE, {case: x + (0.1 if case in "abc" else -0.1) for case, x in BEFORE.items()}
     )
     assert flat.test == PairedTest(1.0, 0.03125, exact=True)
-    assert [one.least_adjusted_p for one in correct([flat, flat])] == [0.0625, 0.0625]
+    assert [one.least_adjusted_p for one in adjust_p_values([flat, flat])] == [0.0625, 0.0625]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ loss, fold = params["loss"], params["split"]["fold"]
 with (told / "starts").open("a") as starts:
     print(loss, file=starts)
 (told / "threads").write_text(os.environ.get("TF_NUM_INTRAOP_THREADS", "all"))
-if Path("models/start/spec.json").exists():
+if Path("models/initial/spec.json").exists():
     (told / "weights").touch()
 print("epoch 1/1  loss 0.5", file=sys.stderr, flush=True)
 if (told / "slow").exists():
@@ -110,10 +110,10 @@ def finish(process: subprocess.Popen[str], *, status: int = 0) -> tuple[str, str
 
 def add_start_weights(root: Path) -> None:
     """As a person does: a folder that git knows, files in it that git does not know."""
-    (root / "models/start").mkdir(parents=True)
-    (root / "models/start/README.md").touch()
+    (root / "models/initial").mkdir(parents=True)
+    (root / "models/initial/README.md").touch()
     commit(root)
-    (root / "models/start/spec.json").write_text("{}")
+    (root / "models/initial/spec.json").write_text("{}")
 
 
 def wait_for_epoch(process: subprocess.Popen[str]) -> None:
@@ -245,7 +245,7 @@ def test_the_parameters_of_the_last_preparation_are_read(project: Path) -> None:
 def test_start_weights_that_git_does_not_know_change_the_state(project: Path) -> None:
     add_start_weights(project)
     before = state(project)
-    (project / "models/start/spec.json").write_text('{"canvas": 128}')
+    (project / "models/initial/spec.json").write_text('{"canvas": 128}')
     assert state(project) != before
 
 

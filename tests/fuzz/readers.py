@@ -201,12 +201,12 @@ def _in_zip(content: bytes, rng: Rng, _: tuple[bytes, ...]) -> bytes:
 def record_seeds() -> tuple[bytes, ...]:
     from tempfile import TemporaryDirectory
 
-    from thorax.preprocessing.records import Canvases, write_record
+    from thorax.preprocessing.records import CaseRecord, write_record
 
     planes = np.arange(2 * 8 * 8, dtype=np.int16).reshape(2, 8, 8)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.tfrecord"
-        write_record(path, Canvases(planes, np.zeros((2, 8, 8, 2), np.uint8)))
+        write_record(path, CaseRecord(planes, np.zeros((2, 8, 8, 2), np.uint8)))
         return (path.read_bytes(),)
 
 
@@ -249,9 +249,9 @@ def model_seeds() -> tuple[bytes, ...]:
 
 
 def _spec() -> Any:
-    from thorax.models.spec import SegmenterSpec
+    from thorax.models.spec import ModelSpec
 
-    return SegmenterSpec(8, "none", 0, (-1000.0, 400.0), {"lung": (1,)})
+    return ModelSpec(8, "none", 0, (-1000.0, 400.0), {"lung": (1,)})
 
 
 OPERATORS = (
@@ -397,12 +397,12 @@ def run_openvino(path: Path) -> None:
 
 
 def _run(path: Path, engine: Any) -> None:
-    from thorax.models.engines.open import open_graph
+    from thorax.models.engines.open import open_engine
     from thorax.models.onnx_file import read_model
 
     spec, graph = read_model(path)
     planes = np.zeros((2, spec.canvas, spec.canvas), np.int16)
-    open_graph(graph, engine).probabilities(planes, 0, 2, window=spec.window)
+    open_engine(graph, engine).probabilities(planes, 0, 2, window=spec.window)
 
 
 def read_spec(path: Path) -> None:
@@ -440,9 +440,9 @@ def read_scores(path: Path) -> None:
 
 
 def read_pairs(path: Path) -> None:
-    from thorax.inference.inputs import find_jobs
+    from thorax.inference.inputs import find_tasks
 
-    find_jobs([path], None)
+    find_tasks([path], None)
 
 
 def read_manifest(path: Path) -> None:
@@ -461,7 +461,7 @@ def _manifest_seeds() -> tuple[bytes, ...]:
     return (
         b'[{"case": "a", "status": "done", "scan": "a.nii", "mask": "b.nii", "model": "0",'
         b' "settings": "", "seconds": 1.5, "intensity": "", "volumes_ml": {"lung": 3.5},'
-        b' "certainty": {"lung": null}, "doubts": ["x"], "warnings": [], "error": ""}]',
+        b' "certainty": {"lung": null}, "quality_warnings": ["x"], "warnings": [], "error": ""}]',
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.imaging.intensity import HU, Domain, Window, parse_intensity, whole_hu
+from thorax.imaging.intensity import HU, IntensityScale, Window, parse_intensity, whole_hu
 
 
 def test_a_window_maps_its_ends_to_0_and_1_and_cuts_what_lies_beyond() -> None:
@@ -32,22 +32,22 @@ def test_a_window_runs_upwards(high_hu: float) -> None:
 
 def test_hu_are_left_as_they_are() -> None:
     voxels = np.array([-1024, 40], np.int16)
-    assert Domain().to_hu(voxels) is voxels
+    assert IntensityScale().to_hu(voxels) is voxels
 
 
 def test_an_8_bit_export_is_stretched_over_its_range() -> None:
-    hu = Domain((-1250, 250)).to_hu(np.array([0, 51, 255], np.uint8))
+    hu = IntensityScale((-1250, 250)).to_hu(np.array([0, 51, 255], np.uint8))
     assert hu == pytest.approx(np.array([-1250, -950, 250]))
 
 
 @pytest.mark.parametrize("range_hu", [(250, -1250), (0, 0), (float("nan"), 250)], ids=str)
 def test_the_range_of_an_export_runs_upwards(range_hu: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="`intensity` must run from low to high HU, got"):
-        Domain(range_hu)
+        IntensityScale(range_hu)
 
 
 def test_the_ends_of_a_negative_are_swapped() -> None:
-    negative = Domain((-1250, 250), inverted=True)
+    negative = IntensityScale((-1250, 250), inverted=True)
     assert negative.to_hu(np.array([0, 204, 255], np.uint8)) == pytest.approx([250, -950, -1250])
 
 
@@ -65,35 +65,37 @@ def test_the_ends_of_a_negative_are_swapped() -> None:
 def test_an_offset_is_taken_off_and_nothing_runs_over(
     voxels: np.ndarray, offset_hu: int, hu: list[float]
 ) -> None:
-    assert Domain(offset_hu=offset_hu).to_hu(voxels).tolist() == hu
+    assert IntensityScale(offset_hu=offset_hu).to_hu(voxels).tolist() == hu
 
 
 def test_single_precision_stays_single() -> None:
-    assert Domain(offset_hu=1024).to_hu(np.zeros(1, np.float32)).dtype == np.float32
+    assert IntensityScale(offset_hu=1024).to_hu(np.zeros(1, np.float32)).dtype == np.float32
 
 
 def test_an_offset_and_a_window_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="`offset_hu` must be 0 beside a window, got 1024"):
-        Domain((-1250, 250), offset_hu=1024)
+        IntensityScale((-1250, 250), offset_hu=1024)
 
 
 def test_only_a_window_can_be_inverted() -> None:
     with pytest.raises(ValueError, match="`inverted` must be given with a window, got none"):
-        Domain(inverted=True)
+        IntensityScale(inverted=True)
 
 
 SPELLINGS = [
     ("hu", HU),
-    ("hu+1024", Domain(offset_hu=1024)),
-    ("hu-1000", Domain(offset_hu=-1000)),
-    ("-1250,250", Domain((-1250, 250))),
-    ("250,-1250", Domain((-1250, 250), inverted=True)),
-    ("-1000.5,400", Domain((-1000.5, 400))),
+    ("hu+1024", IntensityScale(offset_hu=1024)),
+    ("hu-1000", IntensityScale(offset_hu=-1000)),
+    ("-1250,250", IntensityScale((-1250, 250))),
+    ("250,-1250", IntensityScale((-1250, 250), inverted=True)),
+    ("-1000.5,400", IntensityScale((-1000.5, 400))),
 ]
 
 
 @pytest.mark.parametrize(("text", "domain"), SPELLINGS)
-def test_an_option_names_a_domain_and_a_domain_writes_the_option(text: str, domain: Domain) -> None:
+def test_an_option_names_a_domain_and_a_domain_writes_the_option(
+    text: str, domain: IntensityScale
+) -> None:
     assert parse_intensity(text) == domain
     assert str(domain) == text
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.imaging.intensity import HU, Domain
-from thorax.imaging.intensity_detection import Recognised, recognise
+from thorax.imaging.intensity import HU, IntensityScale
+from thorax.imaging.intensity_detection import DetectedIntensity, detect_intensity
 from thorax.phantom import chest
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -93,13 +93,16 @@ PLAIN = {
 
 @pytest.mark.parametrize("change", PLAIN.values(), ids=PLAIN)
 def test_plain_hu_are_left_alone_without_a_word(hu: Voxels, change: Change) -> None:
-    assert recognise(change(hu)) == Recognised(HU, "HU", ())
+    assert detect_intensity(change(hu)) == DetectedIntensity(HU, "HU", ())
 
 
 def test_a_phantom_of_water_in_air_is_hu() -> None:
-    assert recognise(np.array([[[-1000, -1000], [40, 40]]], np.int16)).domain == HU
+    assert detect_intensity(np.array([[[-1000, -1000], [40, 40]]], np.int16)).domain == HU
     water = np.arange(40).reshape(1, 5, 8)
-    assert recognise(np.pad(water, ((0, 3), (9, 9), (9, 9)), constant_values=-1024)).domain == HU
+    assert (
+        detect_intensity(np.pad(water, ((0, 3), (9, 9), (9, 9)), constant_values=-1024)).domain
+        == HU
+    )
 
 
 OFFSETS = {
@@ -118,14 +121,14 @@ OFFSETS = {
 
 @pytest.mark.parametrize(("change", "offset_hu"), OFFSETS.values(), ids=OFFSETS)
 def test_a_forgotten_offset_is_found(hu: Voxels, change: Change, offset_hu: int) -> None:
-    found = recognise(change(hu))
-    assert found.domain == Domain(offset_hu=offset_hu)
+    found = detect_intensity(change(hu))
+    assert found.domain == IntensityScale(offset_hu=offset_hu)
     assert found.kind == f"HU {'+' if offset_hu > 0 else '-'} {abs(offset_hu)}"
     assert len(found.notes) == 1
 
 
 def test_the_note_on_an_offset_says_what_was_seen(hu: Voxels) -> None:
-    (note,) = recognise(plus(1024)(hu.clip(-1000, None))).notes
+    (note,) = detect_intensity(plus(1024)(hu.clip(-1000, None))).notes
     assert note.startswith("the values are taken as HU + 1024: air lies near ")
     assert note.endswith("; `--intensity hu` would keep them as they are")
 
@@ -145,7 +148,7 @@ def test_the_window_of_an_export_is_estimated_near_enough_for_lungs_and_tissue(
     hu: Voxels, range_hu: tuple[float, float], inverted: bool
 ) -> None:
     change = exported(*range_hu)
-    found = recognise((negative(change) if inverted else change)(hu))
+    found = detect_intensity((negative(change) if inverted else change)(hu))
     assert found.kind == ("inverted 8-bit window" if inverted else "8-bit window")
     assert found.domain.inverted is inverted
     # What stood for lungs and for muscle is found again, as far as a lung differs from a lung.
@@ -164,7 +167,7 @@ def test_black_around_the_field_of_view_does_not_turn_an_export_over(
     hu: Voxels, inverted: bool
 ) -> None:
     change = exported(-1250, 250)
-    found = recognise(padded(negative(change) if inverted else change, 0)(hu))
+    found = detect_intensity(padded(negative(change) if inverted else change, 0)(hu))
     assert found.domain.inverted is inverted
 
 
@@ -238,7 +241,7 @@ def test_what_cannot_become_hu_is_refused_in_one_line_that_names_the_option(
     hu: Voxels, change: Change, reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason) as caught:
-        recognise(change(hu))
+        detect_intensity(change(hu))
     assert "--intensity" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -246,7 +249,7 @@ def test_what_cannot_become_hu_is_refused_in_one_line_that_names_the_option(
 def test_noise_is_refused() -> None:
     noise = np.random.default_rng(0).normal(-300, 400, (9, 20, 20))
     with pytest.raises(InputError, match="neighbouring voxels have nothing in common, as in noise"):
-        recognise(noise)
+        detect_intensity(noise)
 
 
 @pytest.mark.parametrize(
@@ -283,12 +286,12 @@ def test_noise_is_refused() -> None:
 )
 def test_what_shows_no_patient_is_refused(voxels: Voxels, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        recognise(voxels)
+        detect_intensity(voxels)
     assert str(caught.value) == message
 
 
 def test_padding_that_reads_as_tissue_is_noted(hu: Voxels) -> None:
-    found = recognise(padded(as_it_is, 0)(hu))
+    found = detect_intensity(padded(as_it_is, 0)(hu))
     assert found.domain == HU
     assert found.notes == (
         "outside the field of view all voxels are 0, which reads as tissue; masks may be wrong "
@@ -297,7 +300,7 @@ def test_padding_that_reads_as_tissue_is_noted(hu: Voxels) -> None:
 
 
 def test_lungs_cut_off_above_air_are_noted(hu: Voxels) -> None:
-    found = recognise(hu.clip(-600, 400))
+    found = detect_intensity(hu.clip(-600, 400))
     assert found.domain == HU
     assert found.notes == (
         "the values were cut off at -600 HU, so the inside of the lungs is flat; if this is air, "
@@ -307,7 +310,7 @@ def test_lungs_cut_off_above_air_are_noted(hu: Voxels) -> None:
 
 def test_a_small_shift_of_hu_is_noted(hu: Voxels) -> None:
     noise = np.random.default_rng(0).integers(0, 40, hu.shape)
-    found = recognise(hu.clip(-1000, None) + noise + 200)
+    found = detect_intensity(hu.clip(-1000, None) + noise + 200)
     assert found.domain == HU
     assert found.notes == (
         "the darkest voxels are near -800 HU, where air is -1000; if the values are shifted, say "
@@ -317,7 +320,7 @@ def test_a_small_shift_of_hu_is_noted(hu: Voxels) -> None:
 
 def test_a_sample_is_left_as_it_was(hu: Voxels) -> None:
     before = hu.copy()
-    recognise(hu)
+    detect_intensity(hu)
     assert (hu == before).all()
 
 
@@ -339,21 +342,21 @@ def test_real_hu_are_left_alone_and_their_changes_are_found() -> None:
     for path in _real("lctsc")[::2]:
         hu = _coarse(path)
         for change in (as_it_is, middle, padded(as_it_is, -2000), lambda hu: hu[60:63]):
-            assert recognise(change(hu)) == Recognised(HU, "HU", ())
-        assert recognise(plus(1024)(hu)).domain == Domain(offset_hu=1024)
-        assert recognise(plus(1000)(hu)).domain == Domain(offset_hu=1000)
-        low_hu, high_hu = recognise(exported(-1250, 250)(hu)).domain.window_hu or (0, 0)
+            assert detect_intensity(change(hu)) == DetectedIntensity(HU, "HU", ())
+        assert detect_intensity(plus(1024)(hu)).domain == IntensityScale(offset_hu=1024)
+        assert detect_intensity(plus(1000)(hu)).domain == IntensityScale(offset_hu=1000)
+        low_hu, high_hu = detect_intensity(exported(-1250, 250)(hu)).domain.window_hu or (0, 0)
         assert (low_hu, high_hu) == (pytest.approx(-1250, abs=60), pytest.approx(250, abs=60))
-        assert recognise(negative(exported(-1000, 400))(hu)).domain.inverted
+        assert detect_intensity(negative(exported(-1000, 400))(hu)).domain.inverted
         for wrong in (mr(900, 350), to_range(65535), exported(-160, 240)):
             with pytest.raises(InputError, match="a scan must be in HU"):
-                recognise(wrong(hu))
+                detect_intensity(wrong(hu))
 
 
 def test_real_equalised_exports_get_the_public_window_and_an_honest_note() -> None:
     for path in _real("covid19-slices"):
-        found = recognise(_coarse(path))
-        assert found.domain == Domain((-1250, 250))
+        found = detect_intensity(_coarse(path))
+        assert found.domain == IntensityScale((-1250, 250))
         assert found.kind == "8-bit window, equalised"
         assert found.notes == (
             "the values are an 8-bit window, taken as 0 for -1250 and 255 for 250 HU: the contrast "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.lung_sides import (
     LEFT,
     RIGHT,
@@ -217,7 +217,7 @@ def test_every_restored_voxel_of_a_lung_has_a_side() -> None:
 def placed_lungs(folder: Path, name: str) -> np.ndarray:
     scan = Scan(folder / "lctsc" / "scans" / f"{name}.nii.gz")
     mask = Scan(folder / "lctsc" / "masks" / f"{name}.nii.gz")
-    placement = find_placement(scan, Domain(), canvas=128, crop="none")
+    placement = find_placement(scan, IntensityScale(), canvas=128, crop="none")
     return place_regions(mask, Regions({"lung": (1,)}), placement)[0][..., 0] >= 128
 
 

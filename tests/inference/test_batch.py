@@ -13,18 +13,18 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import HU
-from thorax.inference.batch import Wish, predict_folder
-from thorax.inference.inputs import Job, find_jobs
+from thorax.inference.batch import PredictOptions, predict_folder
+from thorax.inference.inputs import ScanTask, find_tasks
 from thorax.inference.manifest import Manifest, Row
 from thorax.inference.segmenter import Model, Segmenter
 from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 
 from ..learning import pointwise
 
 SaveNifti = Callable[..., Path]
-SPEC = SegmenterSpec(8, "none", 0, (0, 1000), {"lung": (1,)})
-WISH = Wish(domain=HU)
+SPEC = ModelSpec(8, "none", 0, (0, 1000), {"lung": (1,)})
+WISH = PredictOptions(domain=HU)
 TENTH_ML = np.diag([10.0, 10.0, 1.0, 1.0])
 
 
@@ -49,14 +49,14 @@ def scans(save_nifti: SaveNifti, tmp_path: Path) -> Path:
 
 
 def run(
-    segmenter: Segmenter, scans: Path, wish: Wish = WISH, **others: Any
+    segmenter: Segmenter, scans: Path, options: PredictOptions = WISH, **others: Any
 ) -> tuple[list[Row], list[str]]:
     """Segment a folder; return its rows, and the cases that were told of, in order."""
     masks, told = scans.parent / "masks", []
     rows = predict_folder(
         segmenter,
-        find_jobs([scans], masks, **others),
-        wish,
+        find_tasks([scans], masks, **others),
+        options,
         folder=masks,
         tell=lambda row: told.append(f"{row.case} {row.status}"),
     )
@@ -183,10 +183,10 @@ def test_a_file_is_known_by_another_spelling_too(
         "scan,mask\nscans/s1.nii.gz,out/s1.nii.gz\n"
         f"scans/s2.nii.gz,../{tmp_path.name}/out/s1_lung.nii.gz\n"
     )
-    jobs = find_jobs([tmp_path / "pairs.csv"], None)
-    wish = replace(WISH, bits=8)
+    jobs = find_tasks([tmp_path / "pairs.csv"], None)
+    options = replace(WISH, bits=8)
     with pytest.raises(InputError, match="would both write"):
-        predict_folder(segmenter, jobs, wish, folder=tmp_path, tell=lambda _: None)
+        predict_folder(segmenter, jobs, options, folder=tmp_path, tell=lambda _: None)
 
 
 def test_masks_of_others_are_left_alone_unless_forced(segmenter: Segmenter, scans: Path) -> None:
@@ -249,8 +249,8 @@ def test_ctrl_c_leaves_whole_files_and_a_whole_table(
 
 
 def test_all_that_is_asked_for_lies_beside_the_mask(segmenter: Segmenter, scans: Path) -> None:
-    wish = replace(WISH, bits=16, statistics=True, preview=True)
-    run(segmenter, scans, wish)
+    options = replace(WISH, bits=16, statistics=True, preview=True)
+    run(segmenter, scans, options)
     masks = scans.parent / "masks"
     assert sorted(path.name for path in masks.glob("s1*")) == [
         "s1.json",
@@ -271,18 +271,18 @@ def test_scans_of_which_one_is_in_doubt_come_with_it_first(
     segmenter: Segmenter, scans: Path, save_nifti: SaveNifti, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lung that stops for two planes and goes on; that all are too small is not looked at."""
-    monkeypatch.setattr("thorax.inference.segmenter.implausible", lambda statistics: ())
+    monkeypatch.setattr("thorax.inference.segmenter.plausibility_warnings", lambda statistics: ())
     voxels = np.full((8, 8, 12), -1000, np.int16)
     voxels[2:6, 2:6], voxels[2:6, 2:6, 5:7] = 500, -1000
     save_nifti("scans/torn.nii.gz", voxels, TENTH_ML)
     run(segmenter, scans)
     first = table(scans)[0]
     assert first["case"] == "torn"
-    assert first["doubts"] == "lung: neighbouring planes differ (Dice 0.00)"
+    assert first["quality_warnings"] == "lung: neighbouring planes differ (Dice 0.00)"
 
 
 def test_a_missing_scan_is_one_of_the_batch(segmenter: Segmenter, scans: Path) -> None:
-    jobs = [Job("gone", scans / "gone.nii.gz", scans.parent / "masks/gone.nii.gz")]
+    jobs = [ScanTask("gone", scans / "gone.nii.gz", scans.parent / "masks/gone.nii.gz")]
     told: list[Row] = []
     (row,) = predict_folder(segmenter, jobs, WISH, folder=scans.parent / "masks", tell=told.append)
     assert row.error == f"there is no file {scans}/gone.nii.gz"
@@ -309,7 +309,7 @@ def test_variants_are_mirrored_only_for_models_trained_so(flip: float, names: st
     """The heart lies on one side: others would be led astray."""
     spec = replace(SPEC, provenance={"augmentation": {"flip": flip}})
     engine = KerasEngine(pointwise([[80]], [-20], canvas=8))
-    assert Segmenter([Model(spec, engine, "a")], variants=True).settings == names
+    assert Segmenter([Model(spec, engine, "a")], tta=True).settings == names
 
 
 def test_an_ensemble_is_the_mean_of_its_models(save_nifti: SaveNifti) -> None:
@@ -317,14 +317,14 @@ def test_an_ensemble_is_the_mean_of_its_models(save_nifti: SaveNifti) -> None:
     sure, never = (
         Model(SPEC, KerasEngine(pointwise([[0]], [logit], canvas=8)), "a") for logit in (30, -30)
     )
-    both = Segmenter([sure, never], cleans=False)
+    both = Segmenter([sure, never], postprocess=False)
     voxels = np.zeros((8, 8, 2), np.int16)
     from thorax.io import Scan
 
     found = both.find(both.open(Scan(save_nifti("ct.nii", voxels)), domain=HU))
     np.testing.assert_allclose(found.probabilities, 0.5)
-    assert found.doubts[0].agreement == 0
-    assert found.doubts[0].reasons("lung") == [
+    assert found.quality[0].agreement == 0
+    assert found.quality[0].warnings("lung") == [
         "lung: the network is not sure of itself (0.67)",
         "lung: variants agree by a Dice of 0.00 only",
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.inference.inputs import Job, find_jobs, scan_name
+from thorax.inference.inputs import ScanTask, find_tasks, scan_name
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def dicom(*names: str) -> None:
 def found(*paths: str, suffix: str = "") -> dict[str, tuple[str, str]]:
     """Case → scan and mask, for what stands on the command line."""
     *sources, target = map(Path, paths)
-    jobs = find_jobs(sources, target, suffix=suffix)
+    jobs = find_tasks(sources, target, suffix=suffix)
     cases = {job.case: (str(job.scan), str(job.mask)) for job in jobs}
     assert len(cases) == len(jobs)
     return cases
@@ -49,8 +49,8 @@ def refused(*paths: str, suffix: str = "") -> str:
 
 def test_one_file_goes_to_one_file() -> None:
     files("ct.nii.gz")
-    assert find_jobs([Path("ct.nii.gz")], Path("out/lungs.nrrd")) == [
-        Job("ct", Path("ct.nii.gz"), Path("out/lungs.nrrd"))
+    assert find_tasks([Path("ct.nii.gz")], Path("out/lungs.nrrd")) == [
+        ScanTask("ct", Path("ct.nii.gz"), Path("out/lungs.nrrd"))
     ]
 
 
@@ -98,7 +98,7 @@ def test_without_a_target_there_is_no_mask() -> None:
     with pytest.raises(
         InputError, match="where the mask goes is missing: thorax predict SCAN MASK"
     ):
-        find_jobs([Path("ct.nii.gz")], None)
+        find_tasks([Path("ct.nii.gz")], None)
 
 
 # To a folder
@@ -411,16 +411,16 @@ def pairs(content: str | bytes, name: str = "study/pairs.csv") -> Path:
 
 def refused_pairs(content: str | bytes) -> str:
     with pytest.raises(InputError) as error:
-        find_jobs([pairs(content)], None)
+        find_tasks([pairs(content)], None)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_a_table_names_scans_and_masks_relative_to_itself() -> None:
     table = pairs("scan,mask\na.nii.gz,out/a.nii.gz\n../b,/masks/b.nrrd\n")
-    assert find_jobs([table], None) == [
-        Job("a.nii.gz", Path("study/a.nii.gz"), Path("study/out/a.nii.gz")),
-        Job("../b", Path("study/../b"), Path("/masks/b.nrrd")),
+    assert find_tasks([table], None) == [
+        ScanTask("a.nii.gz", Path("study/a.nii.gz"), Path("study/out/a.nii.gz")),
+        ScanTask("../b", Path("study/../b"), Path("/masks/b.nrrd")),
     ]
 
 
@@ -436,14 +436,14 @@ def test_a_table_names_scans_and_masks_relative_to_itself() -> None:
     ],
 )
 def test_tables_as_programs_write_them(content: str) -> None:
-    assert find_jobs([pairs(content)], None) == [
-        Job("a.nii", Path("study/a.nii"), Path("study/b.nii"))
+    assert find_tasks([pairs(content)], None) == [
+        ScanTask("a.nii", Path("study/a.nii"), Path("study/b.nii"))
     ]
 
 
 def test_names_in_tables_may_hold_commas_and_other_scripts() -> None:
     table = pairs('scan,mask\n"Ł, 胸.nii","m 1.nii"\n', name="PAIRS.CSV")
-    assert find_jobs([table], None) == [Job("Ł, 胸.nii", Path("Ł, 胸.nii"), Path("m 1.nii"))]
+    assert find_tasks([table], None) == [ScanTask("Ł, 胸.nii", Path("Ł, 胸.nii"), Path("m 1.nii"))]
 
 
 @pytest.mark.parametrize("header", ["scan", "scan;mask", "Scan,Mask", "a,b,c"])
@@ -471,7 +471,7 @@ def test_a_table_that_is_not_in_utf_8_is_refused(encoding: str) -> None:
 def test_a_table_that_is_damaged_or_missing_is_named() -> None:
     assert re.match(r"study/pairs\.csv cannot be read: ", refused_pairs('scan,mask\n"a.nii,b\n'))
     with pytest.raises(InputError, match=r"^there is no file gone\.csv$"):
-        find_jobs([Path("gone.csv")], None)
+        find_tasks([Path("gone.csv")], None)
 
 
 def test_a_table_without_rows_has_no_scan() -> None:

@@ -28,7 +28,7 @@ FULL = row(
     intensity="hu",
     volumes_ml={"lung": 4210.5, "infection": 31.25},
     certainty={"lung": 0.98, "infection": None},
-    doubts=("lung: one", "infection: two"),
+    quality=("lung: one", "infection: two"),
     warnings=("a piece was removed",),
 )
 
@@ -141,8 +141,8 @@ def test_failed_cases_come_first_then_doubts_then_names(tmp_path: Path) -> None:
         tmp_path,
         row("b"),
         row("a"),
-        row("z", doubts=("one", "two")),
-        row("y", doubts=("one",)),
+        row("z", quality=("one", "two")),
+        row("y", quality=("one",)),
         row("x", FAILED, error="no"),
         row("c", STARTED),
     )
@@ -241,11 +241,11 @@ def test_a_table_without_rows_has_columns() -> None:
     ],
 )
 def test_a_cell_is_one_line_whatever_it_says(error: str, cell: str) -> None:
-    told = row("anna", FAILED, error=error, warnings=(error, "more"), doubts=(error,))
+    told = row("anna", FAILED, error=error, warnings=(error, "more"), quality=(error,))
     text = table_of([told, row("ben")])
     assert len(text.splitlines()) == 3
     anna, ben = read_table(text)
-    assert (anna["error"], anna["doubts"], anna["mask"]) == (cell, cell, "out/anna.nii")
+    assert (anna["error"], anna["quality_warnings"], anna["mask"]) == (cell, cell, "out/anna.nii")
     assert anna["warnings"].replace(" ;", ";") == f"{cell}; more"
     assert ben["error"] == ""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from thorax.imaging.grid import Grid
-from thorax.inference.measurements import Volumes
+from thorax.inference.measurements import RegionMeasurements
 from thorax.io import Scan
 
 NAMES = ("lung", "infection")
@@ -29,7 +29,7 @@ def figures(
 ) -> dict[str, Any]:
     """Figures of a scan that is added in slabs, the last first."""
     depth, x, y = hu.shape
-    volumes = Volumes(NAMES[: len(masks)], Grid((x, y, depth), affine))
+    volumes = RegionMeasurements(NAMES[: len(masks)], Grid((x, y, depth), affine))
     edges = sorted({0, depth, *cuts})
     for start, stop in reversed(list(pairwise(edges))):
         part = None if sides is None else sides[start:stop]
@@ -199,7 +199,7 @@ def test_slabs_of_another_shape_are_refused(
     sides: tuple[int, ...] | None,
     message: str,
 ) -> None:
-    volumes = Volumes(("lung",), Grid((3, 2, 4), np.eye(4)))
+    volumes = RegionMeasurements(("lung",), Grid((3, 2, 4), np.eye(4)))
     with pytest.raises(ValueError, match=message):
         volumes.add(
             start,
@@ -216,7 +216,7 @@ def test_the_lungs_of_a_real_scan(real_scans: Path) -> None:
     """Against counts over the whole volume."""
     scan = Scan(real_scans / "lctsc" / "scans" / "S1-201.nii.gz")
     mask = Scan(real_scans / "lctsc" / "masks" / "S1-201.nii.gz")
-    volumes = Volumes(("lung",), scan.grid)
+    volumes = RegionMeasurements(("lung",), scan.grid)
     for (start, hu), (_, labels) in zip(scan.slabs(), mask.slabs(), strict=True):
         volumes.add(start, hu.astype(np.int16), labels[None] > 0, None)
     found = volumes.result()

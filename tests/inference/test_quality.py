@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from thorax.imaging.placement import place_whole
-from thorax.inference.quality import Doubt, agreement, certainty, continuity, doubts, implausible
+from thorax.inference.quality import (
+    QualityScores,
+    agreement,
+    certainty,
+    continuity,
+    plausibility_warnings,
+    quality_scores,
+)
 from thorax.io import Scan
 
 
@@ -155,7 +162,7 @@ def test_a_cone_does_not_alarm(planes: int) -> None:
         found = continuity(cone)
         assert found is not None
         assert found >= 0.55
-        assert Doubt(1.0, None, found).reasons("lung") == []
+        assert QualityScores(1.0, None, found).warnings("lung") == []
 
 
 def test_where_planes_begin_and_end_does_not_matter() -> None:
@@ -203,14 +210,14 @@ def test_every_region_has_a_doubt_of_its_own() -> None:
     one = mean >= 0.5
     other = one.copy()
     other[:, :24, :, 1] = False
-    lung, haze, nothing = doubts(mean, [one, other], threshold=0.5)
-    assert lung == Doubt(pytest.approx(1), 1.0, 1.0)
-    assert haze == Doubt(pytest.approx(2 / 3), pytest.approx(2 / 3), 1.0)
-    assert nothing == Doubt(None, None, None)
+    lung, haze, nothing = quality_scores(mean, [one, other], threshold=0.5)
+    assert lung == QualityScores(pytest.approx(1), 1.0, 1.0)
+    assert haze == QualityScores(pytest.approx(2 / 3), pytest.approx(2 / 3), 1.0)
+    assert nothing == QualityScores(None, None, None)
 
 
 def test_reasons_name_the_region_and_the_figure() -> None:
-    assert Doubt(0.5, 0.25, 0.125).reasons("left lung") == [
+    assert QualityScores(0.5, 0.25, 0.125).warnings("left lung") == [
         "left lung: the network is not sure of itself (0.50)",
         "left lung: variants agree by a Dice of 0.25 only",
         "left lung: neighbouring planes differ (Dice 0.12)",
@@ -220,29 +227,29 @@ def test_reasons_name_the_region_and_the_figure() -> None:
 @pytest.mark.parametrize(
     ("doubt", "count"),
     [
-        (Doubt(None, None, None), 0),
-        (Doubt(1.0, 1.0, 1.0), 0),
-        (Doubt(0.9, 0.95, 0.5), 0),
-        (Doubt(0.8999, 0.95, 0.5), 1),
-        (Doubt(0.9, 0.9499, 0.5), 1),
-        (Doubt(0.9, 0.95, 0.4999), 1),
-        (Doubt(0.0, 0.0, 0.0), 3),
+        (QualityScores(None, None, None), 0),
+        (QualityScores(1.0, 1.0, 1.0), 0),
+        (QualityScores(0.9, 0.95, 0.5), 0),
+        (QualityScores(0.8999, 0.95, 0.5), 1),
+        (QualityScores(0.9, 0.9499, 0.5), 1),
+        (QualityScores(0.9, 0.95, 0.4999), 1),
+        (QualityScores(0.0, 0.0, 0.0), 3),
     ],
 )
-def test_limits_themselves_are_no_reason(doubt: Doubt, count: int) -> None:
-    assert len(doubt.reasons("lung")) == count
+def test_limits_themselves_are_no_reason(doubt: QualityScores, count: int) -> None:
+    assert len(doubt.warnings("lung")) == count
 
 
 def test_lungs_as_experts_draw_them_give_no_reason(real_scans: Path) -> None:
     mask = Scan(real_scans / "lctsc" / "masks" / "S1-201.nii.gz")
     planes = mask.planes(0, mask.grid.shape[2])
     fractions = place_whole(planes.shape[1:], canvas=128).place(planes > 0, fill=0.0)
-    (lung,) = doubts(fractions[..., None], [fractions[..., None] >= 0.5], threshold=0.5)
-    assert lung.reasons("lung") == []
+    (lung,) = quality_scores(fractions[..., None], [fractions[..., None] >= 0.5], threshold=0.5)
+    assert lung.warnings("lung") == []
     missing = fractions.copy()
     missing[50] = 0
-    (lung,) = doubts(missing[..., None], [missing[..., None] >= 0.5], threshold=0.5)
-    assert lung.reasons("lung") == ["lung: neighbouring planes differ (Dice 0.00)"]
+    (lung,) = quality_scores(missing[..., None], [missing[..., None] >= 0.5], threshold=0.5)
+    assert lung.warnings("lung") == ["lung: neighbouring planes differ (Dice 0.00)"]
 
 
 # Volumes
@@ -281,9 +288,9 @@ def of_lung(right_ml: float, left_ml: float, *touches: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_unlike_a_chest_is_said(statistics: dict[str, Any], reasons: list[str]) -> None:
-    assert list(implausible(statistics)) == reasons
+    assert list(plausibility_warnings(statistics)) == reasons
 
 
 def test_where_sides_are_not_told_none_is_missed() -> None:
     whole = {"volume_ml": 4000.0, "touches": []}
-    assert list(implausible({"regions": {"lung": {"whole": whole}}})) == []
+    assert list(plausibility_warnings({"regions": {"lung": {"whole": whole}}})) == []

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.imaging.intensity import HU, Domain
-from thorax.inference.measurements import Volumes
+from thorax.imaging.intensity import HU, IntensityScale
+from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.outputs import Bits, Watch, outputs_of, write_outputs
 from thorax.inference.segmenter import Model, Segmenter
 from thorax.io import Scan
 from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.spec import Expectation, SegmenterSpec
+from thorax.models.spec import ExpectedDiceModel, ModelSpec
 
 from ..learning import pointwise
 
@@ -32,7 +32,7 @@ def make_segmenter(weights: Any, biases: Any, **spec: Any) -> Segmenter:
     context = (len(weights) - 1) // 2
     known = {"canvas": SIDE, "crop": "none", "window_hu": (0, 1000), "regions": REGIONS}
     engine = KerasEngine(pointwise(weights, biases, canvas=spec.get("canvas", SIDE)))
-    return Segmenter([Model(SegmenterSpec(context=context, **known | spec), engine, "0" * 64)])
+    return Segmenter([Model(ModelSpec(context=context, **known | spec), engine, "0" * 64)])
 
 
 def segment(
@@ -40,7 +40,7 @@ def segment(
     scan: Scan,
     mask: Path,
     *,
-    domain: Domain | None = HU,
+    domain: IntensityScale | None = HU,
     threshold: float | None = None,
     bits: Bits = 0,
     watch: Watch = iter,
@@ -176,7 +176,7 @@ def test_the_scan_may_be_an_8_bit_export(
     _, expected = chest()
     exported = np.choose(expected, [64, 128, 192]).astype(np.uint8)
     scan = Scan(save_nifti("ct.nii", exported))
-    segment(segmenter, scan, tmp_path / "mask.nii", domain=Domain((-500, 1500)))
+    segment(segmenter, scan, tmp_path / "mask.nii", domain=IntensityScale((-500, 1500)))
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), expected)
 
 
@@ -221,21 +221,23 @@ def test_the_threshold_acts(
     np.testing.assert_array_equal(read(tmp_path / "mask.nii"), np.isin(steps.voxels(), list(found)))
 
 
-KNOWN = Expectation(5, shift=0.1, error=0.05, least_certainty=0.5)
+KNOWN = ExpectedDiceModel(5, bias=0.1, error=0.05, least_certainty=0.5)
 
 
 def expecting(**known: Any) -> Segmenter:
     """Return `graded`, with what its certainty stood for on held-out cases."""
-    return make_segmenter([[8]], [-4], regions={"body": (1,)}, expected={"body": KNOWN}, **known)
+    return make_segmenter(
+        [[8]], [-4], regions={"body": (1,)}, expected_dice={"body": KNOWN}, **known
+    )
 
 
 def test_the_dice_to_expect_follows_from_the_certainty(steps: Scan) -> None:
     segmenter = expecting()
     found = segmenter.find(segmenter.open(steps, domain=HU))
-    (doubt,) = found.doubts
+    (doubt,) = found.quality
     assert doubt.certainty is not None
     assert found.expected_dice == {"body": KNOWN.dice(doubt.certainty)}
-    volumes = Volumes(found.regions.names, steps.grid)
+    volumes = RegionMeasurements(found.regions.names, steps.grid)
     assert found.statistics(volumes)["expected_dice"] == {
         "body": asdict(KNOWN.dice(doubt.certainty))
     }
@@ -247,7 +249,7 @@ def test_what_was_learnt_holds_for_the_use_that_it_was_learnt_of_alone(steps: Sc
     opened = segmenter.open(steps, domain=HU)
     assert segmenter.find(opened, threshold=0.4).expected_dice == {}
     two = [*segmenter.models, *segmenter.models]
-    for other in (Segmenter(segmenter.models, variants=True), Segmenter(two)):
+    for other in (Segmenter(segmenter.models, tta=True), Segmenter(two)):
         assert other.find(opened).expected_dice == {}
 
 

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from thorax.imaging.intensity import LOWEST_HU
-from thorax.inference.tta import AS_IT_IS, SHIFT, shift, variants_of
+from thorax.inference.tta import IDENTITY, SHIFT, shift, transforms_for
 
-VARIANTS = {variant.name: variant for variant in variants_of(["lung", "infection"])}
+VARIANTS = {variant.name: variant for variant in transforms_for(["lung", "infection"])}
 ROW = np.array([[1, 2, 3, 4]]).repeat(4, axis=0)
 """A plane whose pixels tell how far along W they lie."""
 
 
 def test_variants_of_a_model() -> None:
     assert list(VARIANTS) == ["as it is", "mirrored", "shifted", "shifted back"]
-    assert variants_of(["lung"])[0] is AS_IT_IS
+    assert transforms_for(["lung"])[0] is IDENTITY
 
 
 # There
@@ -25,14 +25,14 @@ def test_variants_of_a_model() -> None:
 def test_mirrored_is_left_for_right_and_no_other_axis() -> None:
     """H lies along x: from the patient's left to the right."""
     planes = np.arange(2 * 3 * 3).reshape(2, 3, 3)
-    mirrored = VARIANTS["mirrored"].there(planes)
+    mirrored = VARIANTS["mirrored"].apply(planes)
     assert mirrored[0].tolist() == [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
     assert mirrored[1].tolist() == [[15, 16, 17], [12, 13, 14], [9, 10, 11]]
 
 
 def test_what_comes_in_beyond_the_border_is_air() -> None:
     planes = np.full((1, 5, 5), 40, np.int16)
-    shifted = VARIANTS["shifted"].there(planes)
+    shifted = VARIANTS["shifted"].apply(planes)
     assert shifted.dtype == np.int16
     assert (shifted[0, SHIFT:, SHIFT:] == 40).all()
     assert np.count_nonzero(shifted == LOWEST_HU) == 25 - (5 - SHIFT) ** 2
@@ -76,7 +76,7 @@ MAPS = arrays(
 @given(maps=MAPS)
 def test_back_undoes_there_inside_the_frame(name: str, maps: np.ndarray) -> None:
     variant = VARIANTS[name]
-    again = variant.back(variant.there(maps))
+    again = variant.invert(variant.apply(maps))
     assert again.shape == maps.shape
     inside = np.s_[:, SHIFT:-SHIFT, SHIFT:-SHIFT]
     assert (again[inside] == maps[inside]).all()
@@ -85,13 +85,13 @@ def test_back_undoes_there_inside_the_frame(name: str, maps: np.ndarray) -> None
 @given(MAPS)
 def test_mirrored_twice_is_as_it_was(maps: np.ndarray) -> None:
     mirrored = VARIANTS["mirrored"]
-    assert (mirrored.there(mirrored.there(maps)) == maps).all()
-    assert (mirrored.back(mirrored.there(maps)) == maps).all()
+    assert (mirrored.apply(mirrored.apply(maps)) == maps).all()
+    assert (mirrored.invert(mirrored.apply(maps)) == maps).all()
 
 
 def test_maps_come_back_with_nothing_found_beyond_the_border() -> None:
     for name, lost in (("shifted", np.s_[:, -SHIFT:]), ("shifted back", np.s_[:, :SHIFT])):
-        maps = VARIANTS[name].back(np.ones((1, 8, 8, 1), np.float32))
+        maps = VARIANTS[name].invert(np.ones((1, 8, 8, 1), np.float32))
         assert (maps[lost] == 0).all()
         assert maps.sum() == (8 - SHIFT) ** 2
 
@@ -101,8 +101,8 @@ def test_a_network_that_marks_bright_pixels_marks_the_same_in_every_variant() ->
     planes = np.full((2, 12, 12), -900, np.int16)
     planes[:, 4:6, 5:9] = 40
     for variant in VARIANTS.values():
-        maps = (variant.there(planes) > 0).astype(np.float32)[..., None]
-        assert (variant.back(maps)[..., 0] == (planes > 0)).all()
+        maps = (variant.apply(planes) > 0).astype(np.float32)[..., None]
+        assert (variant.invert(maps)[..., 0] == (planes > 0)).all()
 
 
 # Sides
@@ -113,7 +113,7 @@ def test_a_network_that_marks_bright_pixels_marks_the_same_in_every_variant() ->
     ["left_lung", "RIGHT lung", "lung-left", "lung_L", "R lung", "rightupperlobe", "lobe.RUL"],
 )
 def test_what_has_a_side_is_never_mirrored(region: str) -> None:
-    names = [variant.name for variant in variants_of(["lung", region])]
+    names = [variant.name for variant in transforms_for(["lung", region])]
     assert names == ["as it is", "shifted", "shifted back"]
 
 
@@ -121,4 +121,4 @@ def test_what_has_a_side_is_never_mirrored(region: str) -> None:
     "region", ["lung", "lungs", "infection", "ground_glass", "lobe 1", "Lunge"]
 )
 def test_what_has_no_side_is_mirrored(region: str) -> None:
-    assert "mirrored" in [variant.name for variant in variants_of([region])]
+    assert "mirrored" in [variant.name for variant in transforms_for([region])]

@@ -13,9 +13,9 @@ import pytest
 from nibabel import orientations
 
 from thorax.common.errors import InputError
-from thorax.common.parallel import ahead
+from thorax.common.parallel import prefetch
 from thorax.io import Scan
-from thorax.io.cached_scan import HeldScan
+from thorax.io.cached_scan import CachedScan
 
 SaveNifti = Callable[..., Path]
 CHEST = np.arange(3 * 2 * 40, dtype=np.int16).reshape(3, 2, 40)
@@ -37,7 +37,7 @@ class Counted:
             yield start, planes.copy()
 
 
-def put_together(held: HeldScan) -> np.ndarray:
+def put_together(held: CachedScan) -> np.ndarray:
     """All planes as ``(X, Y, Z)``, or an error where one is missing."""
     planes = {start + n: plane for start, slab in held.slabs() for n, plane in enumerate(slab)}
     return np.stack([planes[number] for number in range(held.grid.shape[2])], axis=2)
@@ -56,7 +56,7 @@ def counted(save_nifti: SaveNifti) -> Counted:
 
 
 def test_a_small_scan_is_read_once(counted: Any) -> None:
-    held = HeldScan(counted)
+    held = CachedScan(counted)
     for _ in range(3):
         np.testing.assert_array_equal(put_together(held), CHEST)
     assert counted.rounds == 1
@@ -66,7 +66,7 @@ def test_a_small_scan_is_read_once(counted: Any) -> None:
 def test_most_bytes_is_the_largest_scan_that_is_held(
     counted: Any, most_bytes: int, rounds: int
 ) -> None:
-    held = HeldScan(counted, most_bytes=most_bytes)
+    held = CachedScan(counted, most_bytes=most_bytes)
     for _ in range(2):
         np.testing.assert_array_equal(put_together(held), CHEST)
     assert counted.rounds == rounds
@@ -75,14 +75,14 @@ def test_most_bytes_is_the_largest_scan_that_is_held(
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_voxels_of_more_than_16_bits_are_read_again(save_nifti: SaveNifti, dtype: Any) -> None:
     scan: Any = Counted(save_nifti("chest.nii", CHEST.astype(dtype)))
-    held = HeldScan(scan)
+    held = CachedScan(scan)
     for _ in range(2):
         np.testing.assert_array_equal(put_together(held), CHEST)
     assert scan.rounds == 2
 
 
 def test_nothing_is_read_before_it_is_asked_for(counted: Any) -> None:
-    HeldScan(counted).slabs()
+    CachedScan(counted).slabs()
     assert counted.rounds == 0
 
 
@@ -97,7 +97,7 @@ def test_planes_are_those_of_the_scan_whatever_the_file_stores(tmp_path: Path, o
     )
     image = nibabel.Nifti1Image(CHEST, np.diag([0.8, 0.9, 2.5, 1.0])).as_reoriented(turn)
     nibabel.save(image, tmp_path / "chest.nii.gz")
-    held = HeldScan(Scan(tmp_path / "chest.nii.gz"))
+    held = CachedScan(Scan(tmp_path / "chest.nii.gz"))
     for _ in ("from the file", "from memory"):
         np.testing.assert_array_equal(put_together(held), CHEST)
 
@@ -105,14 +105,14 @@ def test_planes_are_those_of_the_scan_whatever_the_file_stores(tmp_path: Path, o
 def test_slabs_come_in_the_order_of_the_file_each_time(tmp_path: Path) -> None:
     head_first = nibabel.Nifti1Image(CHEST[:, :, ::-1], np.diag([1.0, 1.0, -2.0, 1.0]))
     nibabel.save(head_first, tmp_path / "chest.nii")
-    held = HeldScan(Scan(tmp_path / "chest.nii"))
+    held = CachedScan(Scan(tmp_path / "chest.nii"))
     for _ in ("from the file", "from memory"):
         assert [(start, len(slab)) for start, slab in held.slabs()] == [(24, 16), (8, 16), (0, 8)]
 
 
 def test_what_is_held_cannot_be_written_to(counted: Any) -> None:
     """Else whoever changes planes in place would change them for the next, too."""
-    held = HeldScan(counted)
+    held = CachedScan(counted)
     for _ in ("from the file", "from memory"):
         for _, planes in held.slabs():
             with pytest.raises(ValueError, match="read-only"):
@@ -120,7 +120,7 @@ def test_what_is_held_cannot_be_written_to(counted: Any) -> None:
 
 
 def test_two_rounds_at_once_do_not_mix(counted: Any) -> None:
-    held = HeldScan(counted)
+    held = CachedScan(counted)
     for (first, one), (second, two) in zip(held.slabs(), held.slabs(), strict=True):
         assert first == second
         np.testing.assert_array_equal(one, two)
@@ -135,7 +135,7 @@ def test_an_error_while_reading_arrives_where_planes_are_asked_for(
     save_nifti: SaveNifti,
 ) -> None:
     path = save_nifti("chest.nii", np.where(CHEST.max() == CHEST, np.nan, CHEST))
-    slabs = HeldScan(Scan(path)).slabs()
+    slabs = CachedScan(Scan(path)).slabs()
     assert [next(slabs)[0], next(slabs)[0]] == [0, 16]
     with pytest.raises(InputError, match=r"chest\.nii"):
         next(slabs)
@@ -143,7 +143,7 @@ def test_an_error_while_reading_arrives_where_planes_are_asked_for(
 
 
 def test_a_scan_that_failed_is_read_anew(counted: Any) -> None:
-    held, whole = HeldScan(counted), counted._scan
+    held, whole = CachedScan(counted), counted._scan
 
     def failing() -> Iterator[tuple[int, np.ndarray]]:
         yield 0, CHEST[:, :, :16].T
@@ -157,7 +157,7 @@ def test_a_scan_that_failed_is_read_anew(counted: Any) -> None:
 
 
 def test_stopping_in_the_middle_leaves_no_thread_and_reads_anew(counted: Any) -> None:
-    held = HeldScan(counted)
+    held = CachedScan(counted)
     slabs = held.slabs()
     assert next(slabs)[0] == 0
     assert len(readers()) == 1
@@ -168,7 +168,7 @@ def test_stopping_in_the_middle_leaves_no_thread_and_reads_anew(counted: Any) ->
 
 
 def test_a_round_that_is_forgotten_leaves_no_thread(counted: Any) -> None:
-    for _ in HeldScan(counted).slabs():
+    for _ in CachedScan(counted).slabs():
         break
     gc.collect()
     assert readers() == []
@@ -203,7 +203,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def test_the_next_item_is_made_while_one_is_worked_on_and_no_more() -> None:
     noted = Noted(5)
-    items = ahead(noted.items)
+    items = prefetch(noted.items)
     assert noted.asked == []
     for number in range(3):
         assert next(items) == number
@@ -214,13 +214,13 @@ def test_the_next_item_is_made_while_one_is_worked_on_and_no_more() -> None:
 
 
 def test_items_are_made_in_another_thread() -> None:
-    names = list(ahead(threading.current_thread().name for _ in range(2)))
+    names = list(prefetch(threading.current_thread().name for _ in range(2)))
     assert threading.current_thread().name not in names
 
 
 def test_the_generator_is_closed_with_the_one_that_goes_through_it() -> None:
     noted = Noted(5)
-    items = ahead(noted.items)
+    items = prefetch(noted.items)
     next(items)
     items.close()
     assert len(noted.closed_in) == 1
@@ -241,7 +241,7 @@ def test_a_generator_that_is_closed_while_an_item_is_made_waits_for_it() -> None
         finally:
             closed.append(True)
 
-    items = ahead(slow())
+    items = prefetch(slow())
     assert next(items) == 0
     assert entered.wait(5)
     threading.Timer(0.05, go_on.set).start()
@@ -250,8 +250,8 @@ def test_a_generator_that_is_closed_while_an_item_is_made_waits_for_it() -> None
 
 
 def test_none_is_an_item_like_others() -> None:
-    assert list(ahead([None, 0, None])) == [None, 0, None]
-    assert list(ahead([])) == []
+    assert list(prefetch([None, 0, None])) == [None, 0, None]
+    assert list(prefetch([])) == []
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -259,7 +259,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         yield 1
         raise KeyError("the third lung")
 
-    items = ahead(failing())
+    items = prefetch(failing())
     assert next(items) == 1
     with pytest.raises(KeyError, match="the third lung"):
         next(items)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.io.raw_header import Declared, declared
+from thorax.io.raw_header import Declared, read_raw_header
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -20,17 +20,17 @@ def test_a_header_is_read_as_it_stands(tmp_path: Path, form: type, order: str) -
     header.set_xyzt_units("meter")
     path = tmp_path / "a.nii"
     path.write_bytes(header.binaryblock)
-    assert declared(path) == Declared((-0.5, 0.0, 2.0), oriented=False, unit="m")
+    assert read_raw_header(path) == Declared((-0.5, 0.0, 2.0), oriented=False, unit="m")
 
 
 def test_a_packed_file_of_ours_states_all(save_nifti: Callable[..., Path]) -> None:
-    stated = declared(save_nifti("a.nii.gz", np.zeros((2, 2, 2), np.uint8)))
+    stated = read_raw_header(save_nifti("a.nii.gz", np.zeros((2, 2, 2), np.uint8)))
     assert stated.spacing == pytest.approx((0.8, 0.8, 2.5))
     assert (stated.oriented, stated.unit) == (True, "")
 
 
 def test_other_formats_state_nothing(tmp_path: Path) -> None:
-    assert declared(tmp_path / "a.nrrd") == Declared()
+    assert read_raw_header(tmp_path / "a.nrrd") == Declared()
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(600)], ids=["empty", "short", "zeros"])
@@ -38,12 +38,12 @@ def test_what_is_no_header_is_refused_or_states_nothing(tmp_path: Path, content:
     path = tmp_path / "a.nii"
     path.write_bytes(content)
     if len(content) > 540:
-        assert declared(path) == Declared()
+        assert read_raw_header(path) == Declared()
         return
     with pytest.raises(InputError, match=r"a\.nii cannot be read: the header is cut short$"):
-        declared(path)
+        read_raw_header(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no file"):
-        declared(tmp_path / "a.nii.gz")
+        read_raw_header(tmp_path / "a.nii.gz")

@@ -11,11 +11,11 @@ from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.export import Exported, export, to_graph
 from thorax.models.keras_file import save_trained
 from thorax.models.onnx_file import read_model
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 
 from ..learning import pointwise
 
-SPEC = SegmenterSpec(4, "none", 1, (0, 1000), {"body": (1,)}, provenance={"loss": "dice"})
+SPEC = ModelSpec(4, "none", 1, (0, 1000), {"body": (1,)}, provenance={"loss": "dice"})
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from thorax.imaging.intensity import Window
 from thorax.inference.segmenter import load
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import load_network, save_trained
-from thorax.models.spec import SegmenterSpec, load_spec
+from thorax.models.spec import ModelSpec, load_spec
 
 from ..learning import pointwise
 
-SPEC = SegmenterSpec(4, "none", 1, (0, 1000), {"body": (1, 2), "bone": (2,)})
+SPEC = ModelSpec(4, "none", 1, (0, 1000), {"body": (1, 2), "bone": (2,)})
 PLANES = np.arange(48, dtype=np.int16).reshape(3, 4, 4) * 20
 
 

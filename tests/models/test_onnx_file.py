@@ -11,11 +11,11 @@ from thorax.common.errors import InputError
 from thorax.inference.segmenter import load
 from thorax.models.export import to_graph
 from thorax.models.onnx_file import read_model, write_model
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 
 from ..learning import pointwise
 
-SPEC = SegmenterSpec(2, "none", 1, (0, 1000), {"body": (1,), "bone": (2,)}, threshold=0.4)
+SPEC = ModelSpec(2, "none", 1, (0, 1000), {"body": (1,), "bone": (2,)}, threshold=0.4)
 Change = Callable[[Any], object]
 
 

@@ -8,15 +8,15 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.models.spec import (
-    Cleaning,
-    Expectation,
-    SegmenterSpec,
+    ExpectedDiceModel,
+    ModelSpec,
+    PostprocessingRule,
     load_spec,
     parse_spec,
     spec_json,
 )
 
-SPEC = SegmenterSpec(8, "none", 0, (0, 1000), {"body": (1, 2), "bone": (2,)})
+SPEC = ModelSpec(8, "none", 0, (0, 1000), {"body": (1, 2), "bone": (2,)})
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_all_of_a_spec_comes_back() -> None:
-    made = SegmenterSpec(
+    made = ModelSpec(
         canvas=128,
         crop="body",
         context=2,
@@ -34,11 +34,13 @@ def test_all_of_a_spec_comes_back() -> None:
         # Not in the order of the alphabet: it is the order of the network's maps.
         regions={"nodule": (7,), "lung": (1, 2, 7), "airway": (5,)},
         threshold=0.35,
-        cleaning={"nodule": Cleaning(minimum_ml=0.1, inside="lung")},
+        postprocessing={"nodule": PostprocessingRule(minimum_ml=0.1, inside="lung")},
         provenance={"split": {"test": ["a", "b"]}, "loss": "dice", "versions": {"keras": "3"}},
         metrics={"lung": {"dice": {"mean": 0.98}}},
         licence="CC BY 4.0",
-        expected={"lung": Expectation(5, shift=0.03, error=0.01, least_certainty=0.9)},
+        expected_dice={
+            "lung": ExpectedDiceModel(5, bias=0.03, half_width=0.01, least_certainty=0.9)
+        },
     )
     loaded = parse_spec(spec_json(made), source=Path("spec.json"))
     assert loaded == made
@@ -54,25 +56,42 @@ def test_the_spec_is_for_people_too() -> None:
         "window_hu": [0, 1000],
         "regions": {"body": [1, 2], "bone": [2]},
         "threshold": 0.5,
-        "cleaning": {},
+        "postprocessing": {},
         "provenance": {},
         "metrics": {},
         "licence": "",
-        "expected": {},
-        "format": 3,
+        "expected_dice": {},
+        "format": 4,
     }
 
 
-def test_a_spec_of_the_first_form_is_read(saved: Path) -> None:
-    """It knew no cleaning, metrics or licence."""
-    change_spec(saved, format=1, cleaning=None, metrics=None, licence=None)
+def test_a_spec_of_format_version_1_is_read(saved: Path) -> None:
+    """It had no postprocessing, metrics or licence."""
+    change_spec(saved, format=1, postprocessing=None, metrics=None, licence=None)
     assert load_spec(saved).regions == SPEC.regions
 
 
-def test_a_spec_of_the_second_form_is_read(saved: Path) -> None:
-    """It knew no Dice to expect."""
-    change_spec(saved, format=2, expected=None)
-    assert load_spec(saved).expected == {}
+def test_a_spec_of_format_version_2_is_read(saved: Path) -> None:
+    """It had no expected Dice."""
+    change_spec(saved, format=2, expected_dice=None)
+    assert load_spec(saved).expected_dice == {}
+
+
+def test_a_spec_of_format_version_3_is_read_with_its_old_names(saved: Path) -> None:
+    learnt = {"cases": 5, "shift": 0.03, "error": 0.01, "least_certainty": 0.9}
+    change_spec(
+        saved,
+        format=3,
+        postprocessing=None,
+        cleaning={"bone": {"minimum_ml": 0.5, "inside": "body"}},
+        expected_dice=None,
+        expected={"body": learnt},
+    )
+    spec = load_spec(saved)
+    assert spec.postprocessing == {"bone": PostprocessingRule(minimum_ml=0.5, inside="body")}
+    assert spec.expected_dice == {
+        "body": ExpectedDiceModel(5, bias=0.03, half_width=0.01, least_certainty=0.9)
+    }
 
 
 def change_spec(folder: Path, **changes: Any) -> None:

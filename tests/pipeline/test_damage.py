@@ -10,8 +10,8 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import save_trained
-from thorax.models.spec import SegmenterSpec
-from thorax.pipeline import evaluate, export, made_by, predict, prepare, report
+from thorax.models.spec import ModelSpec
+from thorax.pipeline import evaluate, export, predict, prepare, report, with_rerun_hint
 from thorax.pipeline.prediction_files import map_path, write_certainty
 from thorax.preprocessing.index import load_index
 
@@ -90,7 +90,7 @@ def test_report_names_what_is_cut_short(fails: Fails, name: str, stage: str) -> 
 
 @pytest.mark.usefixtures("project")
 def test_a_network_and_a_model_that_are_cut_short_are_named(fails: Fails) -> None:
-    spec = SegmenterSpec(8, "none", 0, (-1000, 400), {"lung": (1,)})
+    spec = ModelSpec(8, "none", 0, (-1000, 400), {"lung": (1,)})
     network = pointwise([[20]], [-10], canvas=8)
     save_trained(Path("models/segmenter"), KerasEngine(network), spec)
     export.main()
@@ -137,6 +137,6 @@ def test_prepare_goes_on_where_it_was_killed(project: Path) -> None:
 def test_advice_of_another_kind_is_left_as_it_is() -> None:
     with (
         pytest.raises(InputError, match=r"^there is no data/records/index.json; run `dvc repro"),
-        made_by("train", Path("data/records")),
+        with_rerun_hint("train", Path("data/records")),
     ):
         load_index(Path("data/records"))

@@ -8,7 +8,7 @@ import pytest
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import save_trained
 from thorax.models.onnx_file import read_model
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 from thorax.pipeline.export import main
 
 from ..learning import pointwise
@@ -17,7 +17,7 @@ from ..learning import pointwise
 def test_the_trained_network_becomes_one_file(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = SegmenterSpec(4, "none", 0, (0, 1000), {"lung": (1,)}, provenance={"loss": "dice"})
+    spec = ModelSpec(4, "none", 0, (0, 1000), {"lung": (1,)}, provenance={"loss": "dice"})
     network = pointwise([[8]], [-4], canvas=4)
     save_trained(project / "models/segmenter", KerasEngine(network), spec)
     main()
@@ -26,7 +26,7 @@ def test_the_trained_network_becomes_one_file(
 
 
 def test_the_file_has_the_threshold_that_is_scored(project: Path) -> None:
-    spec = SegmenterSpec(4, "none", 0, (0, 1000), {"lung": (1,)})
+    spec = ModelSpec(4, "none", 0, (0, 1000), {"lung": (1,)})
     network = pointwise([[8]], [-4], canvas=4)
     save_trained(project / "models/segmenter", KerasEngine(network), spec)
     content = (project / "params.yaml").read_text()

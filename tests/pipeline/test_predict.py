@@ -12,7 +12,7 @@ from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.export import export
 from thorax.models.keras_file import save_trained
 from thorax.models.onnx_file import read_model, write_model
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 from thorax.pipeline.predict import main
 
 from ..learning import pointwise
@@ -24,7 +24,7 @@ Fails = Callable[[Callable[[], None]], str]
 def segmenter(project: Path) -> Path:
     """Return the file of a model that calls lung what is brighter than -300 HU."""
     network = pointwise([[0, 0], [20, 20], [0, 0]], [-10, -30], canvas=8)
-    spec = SegmenterSpec(
+    spec = ModelSpec(
         canvas=8,
         crop="none",
         context=1,

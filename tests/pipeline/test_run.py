@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.pipeline import run, tell
+from thorax.pipeline import log, run
 from thorax.pipeline.prepare import main
 
 Fails = Callable[[Callable[[], None]], str]
@@ -45,7 +45,7 @@ def test_an_input_error_is_told_by_name(fails: Fails) -> None:
 
 
 def test_words_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("breathe in")
+    log("breathe in")
     assert capsys.readouterr() == ("", "breathe in\n")
 
 

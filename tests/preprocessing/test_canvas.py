@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.imaging.grid import open_mask
-from thorax.imaging.intensity import Domain
+from thorax.imaging.grid import check_same_grid
+from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.overlap import Overlap
 from thorax.imaging.placement import place_whole
 from thorax.imaging.regions import Regions
@@ -19,7 +19,7 @@ from thorax.preprocessing.canvas import find_placement, place_regions, place_sca
 SaveNifti = Callable[..., Path]
 
 REGIONS = Regions({"lung": (1, 2), "infection": (2,)})
-HU = Domain()
+HU = IntensityScale()
 
 
 def upright(planes: list[list[list[float]]], kind: type = np.int16) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_scanner_padding_is_raised_before_it_is_averaged(save_nifti: SaveNifti) 
 
 def test_an_8_bit_export_is_placed_in_hu(save_nifti: SaveNifti) -> None:
     scan = Scan(save_nifti("scan.nii", upright([[[0, 51], [255, 0]]], np.uint8)))
-    placed = place_scan(scan, Domain((-1250, 250)), place_whole((2, 2), canvas=2))
+    placed = place_scan(scan, IntensityScale((-1250, 250)), place_whole((2, 2), canvas=2))
     assert placed.tolist() == [[[-1024, -950], [250, -1024]]]
 
 
@@ -109,7 +109,7 @@ def test_the_body_of_an_8_bit_export_is_found_in_hu(
     """Every value of such an export lies above -400, the threshold of the body in HU."""
     exported = np.where(body > 0, 220, 30).astype(np.uint8)
     scan = Scan(save_nifti("scan.nii.gz", exported))
-    placement = find_placement(scan, Domain((-1250, 250)), canvas=24, crop="body")
+    placement = find_placement(scan, IntensityScale((-1250, 250)), canvas=24, crop="body")
     assert (placement.x.start, placement.x.stop) == (8, 32)
 
 
@@ -203,7 +203,7 @@ def scan(save_nifti: SaveNifti) -> Scan:
 
 def test_a_mask_on_the_grid_of_its_scan_is_accepted(scan: Scan, save_nifti: SaveNifti) -> None:
     mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), np.eye(4)))
-    assert open_mask(mask, scan) is mask
+    assert check_same_grid(mask, scan) is mask
 
 
 def test_a_mask_may_be_stored_in_another_order_than_its_scan(
@@ -212,7 +212,7 @@ def test_a_mask_may_be_stored_in_another_order_than_its_scan(
     flipped = np.diag([-1.0, 1, 1, 1])
     flipped[0, 3] = 3
     mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), flipped))
-    assert open_mask(mask, scan) is mask
+    assert check_same_grid(mask, scan) is mask
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_mask_on_another_grid_is_refused(
 ) -> None:
     mask = Scan(save_nifti("mask.nii", np.zeros(shape, np.uint8), affine))
     with pytest.raises(InputError, match=message):
-        open_mask(mask, scan)
+        check_same_grid(mask, scan)
 
 
 # Real scans
@@ -270,10 +270,10 @@ def test_the_body_crop_of_a_real_scan_keeps_all_of_its_lungs(real_scans: Path) -
 
 @pytest.mark.parametrize(
     ("folder", "domain", "least"),
-    [("lctsc", HU, 0.998), ("covid19-slices", Domain((-1250, 250)), 0.9997)],
+    [("lctsc", HU, 0.998), ("covid19-slices", IntensityScale((-1250, 250)), 0.9997)],
 )
 def test_the_lung_crop_keeps_all_of_the_lungs_and_loses_less_of_them(
-    real_scans: Path, folder: str, domain: Domain, least: float
+    real_scans: Path, folder: str, domain: IntensityScale, least: float
 ) -> None:
     """The ceilings without a crop are 0.995 and 0.9994."""
     paths = sorted((real_scans / folder / "scans").glob("*.nii.gz"))

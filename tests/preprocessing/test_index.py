@@ -9,7 +9,7 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.imaging.overlap import Overlap
-from thorax.preprocessing.index import Index, RecordEntry, load_index, save_index, verify
+from thorax.preprocessing.index import RecordEntry, RecordIndex, load_index, save_index, verify
 
 
 def entry(case: str, content: bytes = b"") -> RecordEntry:
@@ -27,8 +27,8 @@ def entry(case: str, content: bytes = b"") -> RecordEntry:
 
 
 @pytest.fixture
-def index() -> Index:
-    return Index(
+def index() -> RecordIndex:
+    return RecordIndex(
         form=1,
         dataset="chests",
         canvas=128,
@@ -46,14 +46,14 @@ def records(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_index_survives_being_saved(tmp_path: Path, index: Index) -> None:
+def test_an_index_survives_being_saved(tmp_path: Path, index: RecordIndex) -> None:
     save_index(tmp_path / "records", index)
     loaded = load_index(tmp_path / "records")
     assert loaded == index
     assert loaded.records[0].ceiling["lung"].dice == pytest.approx(0.4)
 
 
-def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: Index) -> None:
+def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: RecordIndex) -> None:
     save_index(tmp_path, index)
     text = (tmp_path / "index.json").read_text()
     content = json.loads(text)
@@ -65,13 +65,13 @@ def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: Index
     assert text.endswith("}\n")
 
 
-def test_the_entry_of_a_case_is_found(index: Index) -> None:
+def test_the_entry_of_a_case_is_found(index: RecordIndex) -> None:
     assert index.entry("b1").patient == "b"
     with pytest.raises(InputError, match="the records hold no case `c1`; run `dvc repro prepare`"):
         index.entry("c1")
 
 
-def test_the_digest_tells_records_and_their_order_apart(index: Index) -> None:
+def test_the_digest_tells_records_and_their_order_apart(index: RecordIndex) -> None:
     digests = {index.digest(cases) for cases in (["a1"], ["b1"], ["a1", "b1"], ["b1", "a1"], [])}
     assert len(digests) == 5
     with pytest.raises(InputError, match="no case `c1`"):
@@ -107,7 +107,7 @@ def test_a_damaged_index_is_refused(tmp_path: Path, content: bytes) -> None:
     ("key", "value"), [("canvas", "wide"), ("crop", "lung"), ("records", {}), ("colour", "red")]
 )
 def test_an_index_of_another_form_is_refused(
-    tmp_path: Path, index: Index, key: str, value: object
+    tmp_path: Path, index: RecordIndex, key: str, value: object
 ) -> None:
     save_index(tmp_path, index)
     content = json.loads((tmp_path / "index.json").read_text())
@@ -116,7 +116,9 @@ def test_an_index_of_another_form_is_refused(
         load_index(tmp_path)
 
 
-def test_an_index_from_before_there_were_sites_is_refused(tmp_path: Path, index: Index) -> None:
+def test_an_index_from_before_there_were_sites_is_refused(
+    tmp_path: Path, index: RecordIndex
+) -> None:
     save_index(tmp_path, index)
     content = json.loads((tmp_path / "index.json").read_text())
     del content["records"][0]["site"]
@@ -125,14 +127,16 @@ def test_an_index_from_before_there_were_sites_is_refused(tmp_path: Path, index:
         load_index(tmp_path)
 
 
-def test_verify_gives_the_paths_in_the_order_of_the_entries(records: Path, index: Index) -> None:
+def test_verify_gives_the_paths_in_the_order_of_the_entries(
+    records: Path, index: RecordIndex
+) -> None:
     backwards = list(reversed(index.records))
     assert verify(records, backwards) == [records / "b1.tfrecord", records / "a1.tfrecord"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"tw", b"tvo", b"twoo"])
 def test_verify_names_the_record_that_was_changed(
-    records: Path, index: Index, content: bytes | None
+    records: Path, index: RecordIndex, content: bytes | None
 ) -> None:
     changed = records / "b1.tfrecord"
     changed.unlink()

@@ -14,12 +14,12 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import Dataset, load_dataset
 from thorax.imaging.overlap import Overlap
-from thorax.preprocessing.index import Index, load_index, verify
+from thorax.preprocessing.index import RecordIndex, load_index, verify
 from thorax.preprocessing.prepare import FORM, prepare
 from thorax.preprocessing.records import read_record
 
 SaveNifti = Callable[..., Path]
-Prepare = Callable[..., Index]
+Prepare = Callable[..., RecordIndex]
 
 CASES = ["anna-1", "anna-2", "ben-1"]
 
@@ -39,7 +39,7 @@ def records(tmp_path: Path) -> Path:
 def run(study: Path, records: Path, in_threads: None) -> Prepare:
     """Return a function that prepares the study as it is on disk at that time."""
 
-    def run(*, canvas: int = 8, crop: str = "none") -> Index:
+    def run(*, canvas: int = 8, crop: str = "none") -> RecordIndex:
         return prepare(load_dataset(study), records, canvas=canvas, crop=crop, workers=2)
 
     return run

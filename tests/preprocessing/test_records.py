@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from thorax.common.errors import InputError
-from thorax.preprocessing.records import Canvases, read_record, write_record
+from thorax.preprocessing.records import CaseRecord, read_record, write_record
 
 PLANES = np.array([[[-1024, 40], [0, 3071]], [[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.int16)
 FRACTIONS = np.arange(3 * 2 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2, 2) * 10
@@ -22,7 +22,7 @@ FRACTIONS = np.arange(3 * 2 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2, 2) * 10
 def record(tmp_path: Path) -> Path:
     """Return a record of three planes of 2×2 pixels with two regions."""
     path = tmp_path / "case.tfrecord"
-    write_record(path, Canvases(PLANES, FRACTIONS))
+    write_record(path, CaseRecord(PLANES, FRACTIONS))
     return path
 
 
@@ -47,15 +47,15 @@ def test_what_is_written_is_read(record: Path) -> None:
 
 
 @st.composite
-def canvases(draw: st.DrawFn) -> Canvases:
+def canvases(draw: st.DrawFn) -> CaseRecord:
     depth, side, regions = (draw(st.integers(1, most)) for most in (4, 5, 8))
     planes = draw(arrays(np.int16, (depth, side, side)))
-    return Canvases(planes, draw(arrays(np.uint8, (depth, side, side, regions))))
+    return CaseRecord(planes, draw(arrays(np.uint8, (depth, side, side, regions))))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(canvases())
-def test_reading_undoes_writing(tmp_path: Path, written: Canvases) -> None:
+def test_reading_undoes_writing(tmp_path: Path, written: CaseRecord) -> None:
     write_record(tmp_path / "case.tfrecord", written)
     read = read_record(tmp_path / "case.tfrecord")
     np.testing.assert_array_equal(read.planes, written.planes)
@@ -63,7 +63,7 @@ def test_reading_undoes_writing(tmp_path: Path, written: Canvases) -> None:
 
 
 def test_equal_canvases_give_equal_bytes(record: Path, tmp_path: Path) -> None:
-    again = Canvases(PLANES.astype(">i2"), np.asfortranarray(FRACTIONS))
+    again = CaseRecord(PLANES.astype(">i2"), np.asfortranarray(FRACTIONS))
     write_record(tmp_path / "again.tfrecord", again)
     assert (tmp_path / "again.tfrecord").read_bytes() == record.read_bytes()
 
@@ -137,7 +137,7 @@ def test_what_holds_no_planes_is_refused(record: Path, content: bytes) -> None:
 
 
 def test_planes_of_two_canvases_are_refused(record: Path, tmp_path: Path) -> None:
-    other = Canvases(np.zeros((1, 3, 3), np.int16), np.zeros((1, 3, 3, 2), np.uint8))
+    other = CaseRecord(np.zeros((1, 3, 3), np.int16), np.zeros((1, 3, 3, 2), np.uint8))
     write_record(tmp_path / "other.tfrecord", other)
     with record.open("ab") as stream:
         stream.write((tmp_path / "other.tfrecord").read_bytes())
@@ -156,11 +156,11 @@ def test_a_failure_in_the_middle_keeps_the_old_record(record: Path) -> None:
     """The second plane has no fractions to go with it."""
     before = record.read_bytes()
     with pytest.raises(IndexError):
-        write_record(record, Canvases(PLANES, FRACTIONS[:1]))
+        write_record(record, CaseRecord(PLANES, FRACTIONS[:1]))
     assert record.read_bytes() == before
     assert list(record.parent.iterdir()) == [record]
 
 
 def test_a_record_can_only_be_written_to_a_folder(record: Path) -> None:
     with pytest.raises(InputError, match=r"cannot write .*; choose a folder that can be written"):
-        write_record(record / "case.tfrecord", Canvases(PLANES, FRACTIONS))
+        write_record(record / "case.tfrecord", CaseRecord(PLANES, FRACTIONS))

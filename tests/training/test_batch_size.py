@@ -8,8 +8,8 @@ from thorax.training.batch_size import (
     KEPT,
     BatchTooLargeError,
     largest_batch,
+    raise_batch_too_large,
     stack_bytes,
-    told_by_memory,
 )
 
 
@@ -73,12 +73,12 @@ def test_spent_memory_is_told_by_the_batch(raised: Exception) -> None:
         pytest.raises(
             BatchTooLargeError, match="a batch of 32 stacks does not fit into memory; lower"
         ),
-        told_by_memory(32),
+        raise_batch_too_large(32),
     ):
         raise raised
 
 
 def test_what_is_no_memory_goes_through() -> None:
-    with pytest.raises(ValueError, match="something else"), told_by_memory(32):
+    with pytest.raises(ValueError, match="something else"), raise_batch_too_large(32):
         raise ValueError("something else")
     assert issubclass(BatchTooLargeError, InputError)

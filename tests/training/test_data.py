@@ -14,7 +14,7 @@ from thorax.common.errors import InputError
 from thorax.common.params import AugmentationParams
 from thorax.imaging.intensity import Window
 from thorax.training.augmentation import Augmentation
-from thorax.training.data import AT_ONCE, StackSource, epoch_batches
+from thorax.training.data import AT_ONCE, StackDataset, epoch_batches
 
 from ..learning import STILL, augmentation, save_record, stack_source
 
@@ -36,13 +36,13 @@ def save_cases(folder: Path, *depths: int) -> list[Path]:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> StackSource:
+def source(tmp_path: Path) -> StackDataset:
     """Return three cases of 8, 8 and 8 planes, seen with one neighbour on each side."""
     paths = save_cases(tmp_path, 8, 8, 8)
     return stack_source(paths, 24, canvas=SIDE, regions=2, context=1)
 
 
-def run(source: StackSource, *, batch: int = 4, seed: int = 0, epoch: int = 0) -> Batches:
+def run(source: StackDataset, *, batch: int = 4, seed: int = 0, epoch: int = 0) -> Batches:
     batches = epoch_batches(source, batch=batch, seed=seed, epoch=epoch)
     return list(batches.as_numpy_iterator())
 
@@ -53,7 +53,7 @@ def values(batches: Batches) -> list[int]:
     return [int(hu) for stacks, _ in batches for hu in np.rint(1000 * stacks[:, 0, 0, middle])]
 
 
-def test_every_plane_comes_once_an_epoch(source: StackSource) -> None:
+def test_every_plane_comes_once_an_epoch(source: StackDataset) -> None:
     for epoch in range(2):
         seen = values(run(source, epoch=epoch))
         assert sorted(seen) == [*range(8), *range(100, 108), *range(200, 208)]
@@ -73,7 +73,7 @@ def test_a_stack_is_a_plane_and_its_neighbours_with_end_planes_repeated(tmp_path
     ]
 
 
-def test_fractions_are_those_of_the_plane_in_the_middle(source: StackSource) -> None:
+def test_fractions_are_those_of_the_plane_in_the_middle(source: StackDataset) -> None:
     for stacks, fractions in run(source):
         hu = np.rint(1000 * stacks[..., 1])
         np.testing.assert_array_equal(np.rint(255 * fractions[..., 0]), hu // 100)
@@ -108,7 +108,7 @@ def test_pixels_stay_where_they_are_and_lie_in_the_window(tmp_path: Path) -> Non
     ],
 )
 def test_seed_and_epoch_decide_the_order(
-    source: StackSource, seed: int, epoch: int, same: bool
+    source: StackDataset, seed: int, epoch: int, same: bool
 ) -> None:
     first, second = run(source, seed=3, epoch=2), run(source, seed=seed, epoch=epoch)
     assert (values(first) == values(second)) is same
@@ -126,7 +126,7 @@ def test_the_same_epoch_gives_the_same_pixels_with_augmentation_too(tmp_path: Pa
             np.testing.assert_array_equal(one[0], again[0])
 
 
-def test_a_batch_shows_several_cases_and_no_run_of_planes(source: StackSource) -> None:
+def test_a_batch_shows_several_cases_and_no_run_of_planes(source: StackDataset) -> None:
     batches = run(source, batch=8)
     for stacks, _ in batches:
         cases = np.rint(1000 * stacks[:, 0, 0, 1]) // 100
@@ -164,7 +164,7 @@ def test_stacks_that_do_not_fill_a_batch_are_left_out_and_others_the_next_time(
     assert len(left_out) > 1
 
 
-def test_the_number_and_the_shape_of_batches_are_known_beforehand(source: StackSource) -> None:
+def test_the_number_and_the_shape_of_batches_are_known_beforehand(source: StackDataset) -> None:
     batches = epoch_batches(source, batch=5, seed=0, epoch=0)
     assert len(batches) == 4
     stacks, fractions = batches.element_spec
@@ -228,7 +228,9 @@ def save_rare(tmp_path: Path) -> Any:
 
 def test_a_share_of_the_stacks_shows_the_rare_region(save_rare: Any) -> None:
     """Half of 20: each of 5 planes twice; of 15 others, 10 once."""
-    source = stack_source(save_rare(5), 20, canvas=SIDE, regions=2, rare=1, rare_share=0.5)
+    source = stack_source(
+        save_rare(5), 20, canvas=SIDE, regions=2, rare_region=1, rare_region_share=0.5
+    )
     others = set()
     for epoch in range(4):
         seen = values(run(source, epoch=epoch))
@@ -253,21 +255,31 @@ def test_a_share_of_the_stacks_shows_the_rare_region(save_rare: Any) -> None:
 def test_how_many_show_the_rare_region(
     save_rare: Any, share: float, holding: int, rare: int
 ) -> None:
-    source = stack_source(save_rare(holding), 20, canvas=SIDE, regions=2, rare=1, rare_share=share)
+    source = stack_source(
+        save_rare(holding), 20, canvas=SIDE, regions=2, rare_region=1, rare_region_share=share
+    )
     seen = values(run(source))
     assert len(seen) == 20
     assert sum(hu < holding for hu in seen) == rare
 
 
 def test_repetitions_are_even(save_rare: Any) -> None:
-    source = stack_source(save_rare(3), 20, canvas=SIDE, regions=2, rare=1, rare_share=0.5)
+    source = stack_source(
+        save_rare(3), 20, canvas=SIDE, regions=2, rare_region=1, rare_region_share=0.5
+    )
     seen = values(run(source))
     assert sorted(seen.count(hu) for hu in range(3)) == [3, 3, 4]
 
 
 def test_the_share_holds_in_each_case_and_for_fractions_too(save_rare: Any) -> None:
     source = stack_source(
-        save_rare(2, 0, 20), [20] * 3, canvas=SIDE, regions=2, rare=1, rare_share=0.5, fraction=0.4
+        save_rare(2, 0, 20),
+        [20] * 3,
+        canvas=SIDE,
+        regions=2,
+        rare_region=1,
+        rare_region_share=0.5,
+        fraction=0.4,
     )
     assert source.shown == [8, 8, 8]
     seen = values(run(source))
@@ -276,14 +288,18 @@ def test_the_share_holds_in_each_case_and_for_fractions_too(save_rare: Any) -> N
 
 
 def test_rare_and_other_stacks_come_in_turns(save_rare: Any) -> None:
-    source = stack_source(save_rare(10), 20, canvas=SIDE, regions=2, rare=1, rare_share=0.5)
+    source = stack_source(
+        save_rare(10), 20, canvas=SIDE, regions=2, rare_region=1, rare_region_share=0.5
+    )
     kinds = np.array([hu < 10 for hu in values(run(source))])
     assert (kinds[1:] != kinds[:-1]).sum() > 4
 
 
 def test_a_share_of_no_region_is_refused(save_rare: Any) -> None:
-    with pytest.raises(ValueError, match=r"`rare` must be a channel where `rare_share` is 0\.5"):
-        stack_source(save_rare(5), 20, canvas=SIDE, regions=2, rare_share=0.5)
+    with pytest.raises(
+        ValueError, match=r"`rare_region` must be a channel where `rare_region_share` is 0\.5"
+    ):
+        stack_source(save_rare(5), 20, canvas=SIDE, regions=2, rare_region_share=0.5)
 
 
 def test_each_path_has_its_number_of_planes(save_rare: Any) -> None:
@@ -353,11 +369,11 @@ def test_thick_slices_of_one_plane_are_possible_and_the_same_again(ramp: Any) ->
 # Mixing and coarser targets
 
 
-def mixed(source: StackSource, **changes: float) -> StackSource:
+def mixed(source: StackDataset, **changes: float) -> StackDataset:
     return replace(source, augmentation=augmentation(**changes))
 
 
-def test_mixup_blends_the_stacks_of_a_batch_and_their_fractions(source: StackSource) -> None:
+def test_mixup_blends_the_stacks_of_a_batch_and_their_fractions(source: StackDataset) -> None:
     plain = run(source, batch=2)
     for (stacks, fractions), (before, shares) in zip(
         run(mixed(source, mixup=1.0), batch=2), plain, strict=True
@@ -369,7 +385,7 @@ def test_mixup_blends_the_stacks_of_a_batch_and_their_fractions(source: StackSou
         assert stacks.sum() == pytest.approx(before.sum(), rel=1e-4)
 
 
-def test_cutmix_puts_stacks_of_a_batch_into_each_other(source: StackSource) -> None:
+def test_cutmix_puts_stacks_of_a_batch_into_each_other(source: StackDataset) -> None:
     plain = run(source, batch=2)
     cut = 0
     for (stacks, fractions), (before, shares) in zip(
@@ -384,7 +400,7 @@ def test_cutmix_puts_stacks_of_a_batch_into_each_other(source: StackSource) -> N
 
 
 def test_each_batch_of_each_epoch_is_mixed_in_its_own_way_and_the_same_again(
-    source: StackSource,
+    source: StackDataset,
 ) -> None:
     changed = mixed(source, mixup=1.0, cutmix=1.0)
     first, again, other = (run(changed, epoch=epoch) for epoch in (0, 0, 1))
@@ -393,7 +409,7 @@ def test_each_batch_of_each_epoch_is_mixed_in_its_own_way_and_the_same_again(
     assert len({stacks.tobytes() for stacks, _ in first + other}) == 12
 
 
-def test_a_batch_of_one_cannot_be_mixed(source: StackSource) -> None:
+def test_a_batch_of_one_cannot_be_mixed(source: StackDataset) -> None:
     with pytest.raises(InputError, match=r"`train\.batch` must be at least 2 .* got 1"):
         run(mixed(source, mixup=0.2), batch=1)
 
@@ -411,7 +427,7 @@ def test_coarser_targets_are_the_means_of_squares(tmp_path: Path) -> None:
     assert 255 * quarter[0, ..., 0] == pytest.approx(75)
 
 
-def test_coarser_targets_are_those_of_mixed_stacks(source: StackSource) -> None:
+def test_coarser_targets_are_those_of_mixed_stacks(source: StackDataset) -> None:
     batches = epoch_batches(mixed(source, cutmix=1.0), batch=4, seed=0, epoch=0, levels=1)
     assert [part.shape.as_list() for part in batches.element_spec[1]] == [
         [4, 4, 4, 2],
@@ -441,7 +457,7 @@ class Recorder(Augmentation):
 
 
 @pytest.fixture
-def recorder(source: StackSource) -> Any:
+def recorder(source: StackDataset) -> Any:
     """Return a function that runs an epoch and returns its batches and sorted seeds."""
 
     def record(seed: int, epoch: int) -> tuple[Batches, list[int]]:
@@ -453,7 +469,7 @@ def recorder(source: StackSource) -> Any:
 
 
 def test_changes_that_do_not_fit_are_noticed_before_any_batch(
-    source: StackSource, tmp_path: Path
+    source: StackDataset, tmp_path: Path
 ) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps(A.to_dict(A.CenterCrop(2, 2, p=0.5))), encoding="utf-8")

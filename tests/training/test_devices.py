@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.training.devices import ALONE, _count, share_batches
+from thorax.training.devices import SINGLE_DEVICE, _count, choose_devices
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("asked", ["auto", 1])
 def test_a_machine_without_gpus_shares_nothing(asked: Any) -> None:
-    sharing = share_batches(asked, batch=8)
+    sharing = choose_devices(asked, batch=8)
     assert sharing.devices == 1
     with sharing.scope() as nothing:
         assert nothing is None
@@ -35,7 +35,7 @@ def test_jax_for_the_cpu_alone_shares_nothing() -> None:
 
 def test_more_gpus_than_there_are_are_refused() -> None:
     with pytest.raises(InputError, match=r"`train.devices: 3` asks for more GPUs than the 0 here"):
-        share_batches(3, batch=8)
+        choose_devices(3, batch=8)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_a_batch_without_even_shares_is_refused() -> None:
 
 def test_what_tensorflow_cannot_share_stays_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thorax.training.devices._gpus", lambda: ["GPU:0", "GPU:1"])
-    assert share_batches("auto", batch=8, unshared=["`train.accumulate: 2`"]) is ALONE
-    assert share_batches(1, batch=8, unshared=["`train.accumulate: 2`"]) is ALONE
+    assert choose_devices("auto", batch=8, unshared=["`train.accumulate: 2`"]) is SINGLE_DEVICE
+    assert choose_devices(1, batch=8, unshared=["`train.accumulate: 2`"]) is SINGLE_DEVICE
     with pytest.raises(
         InputError, match=r"`train.devices: 2` does not go with `train.accumulate: 2"
     ):
-        share_batches(2, batch=8, unshared=["`train.accumulate: 2`"])
+        choose_devices(2, batch=8, unshared=["`train.accumulate: 2`"])
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.training.optimizer import make_optimizer, steering
+from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
 
 from ..settings import train_params
 
@@ -18,7 +18,7 @@ STEADY: dict[str, Any] = {
     "warm_up": 0.0,
     "learning_rate": 0.5,
     "weight_decay": 0.0,
-    "average": 0.0,
+    "ema_momentum": 0.0,
 }
 """A weight loses half of its gradient."""
 
@@ -154,46 +154,46 @@ def test_the_average_follows_the_weights(
     momentum: float, expected: float, scale_loss: bool
 ) -> None:
     """Weights 0.9 and 0.8; the average begins at the first."""
-    trained = Trained(average=momentum, scale_loss=scale_loss)
+    trained = Trained(ema_momentum=momentum, scale_loss=scale_loss)
     trained.step(0.2)
     assert trained.step(0.2) == pytest.approx([0.8] * 4)
-    steering(trained.optimizer).average_into(trained.variables)
+    unwrap_loss_scaling(trained.optimizer).average_into(trained.variables)
     assert trained.values() == pytest.approx([expected] * 4)
 
 
 def test_the_average_becomes_as_slow_as_asked() -> None:
     """After 9 steps the momentum could be 1/2; of 0.25 it stays what it is."""
-    trained = Trained(average=0.25)
+    trained = Trained(ema_momentum=0.25)
     for _ in range(10):
         trained.step(0.0)
     trained.step(0.2)
-    steering(trained.optimizer).average_into(trained.variables)
+    unwrap_loss_scaling(trained.optimizer).average_into(trained.variables)
     assert trained.values() == pytest.approx([0.25 * 1.0 + 0.75 * 0.9] * 4)
 
 
 def test_each_of_the_batches_of_a_step_has_its_share_in_the_average() -> None:
     """Ten steps of two batches, and one of 0.1: the two batches after it move it by 3/4."""
-    trained = Trained(average=0.25, accumulate=2)
+    trained = Trained(ema_momentum=0.25, accumulate=2)
     for _ in range(20):
         trained.step(0.0)
     for _ in range(2):
         trained.step(0.2)
     trained.step(0.0)
-    steering(trained.optimizer).average_into(trained.variables)
+    unwrap_loss_scaling(trained.optimizer).average_into(trained.variables)
     assert trained.values() == pytest.approx([0.25 * 1.0 + 0.75 * 0.9] * 4)
 
 
 def test_without_an_average_the_weights_stay_what_they_are() -> None:
     trained = Trained()
     trained.step(0.2)
-    steering(trained.optimizer).average_into(trained.variables)
+    unwrap_loss_scaling(trained.optimizer).average_into(trained.variables)
     assert trained.values() == pytest.approx([0.9] * 4)
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
 def test_the_end_of_a_fit_leaves_the_weights_alone(scale_loss: bool) -> None:
     """Keras would put the average in their place, after each epoch of ours."""
-    trained = Trained(average=0.75, scale_loss=scale_loss)
+    trained = Trained(ema_momentum=0.75, scale_loss=scale_loss)
     trained.step(0.2)
     trained.step(0.2)
     trained.optimizer.finalize_variable_values(trained.variables)
@@ -207,13 +207,15 @@ def test_the_length_of_gradients_is_added_up_before_they_are_clipped() -> None:
     trained = Trained(clip_norm=1.0)
     trained.step(3.0, 0.0, 4.0, 0.0)
     trained.step(0.0, 6.0, 8.0, 0.0)
-    assert float(keras.ops.convert_to_numpy(steering(trained.optimizer).norms)) == pytest.approx(15)
+    assert float(
+        keras.ops.convert_to_numpy(unwrap_loss_scaling(trained.optimizer).norms)
+    ) == pytest.approx(15)
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
 def test_the_factor_lowers_the_rate(scale_loss: bool) -> None:
     trained = Trained(scale_loss=scale_loss)
-    steering(trained.optimizer).factor.assign(0.25)
+    unwrap_loss_scaling(trained.optimizer).factor.assign(0.25)
     assert trained.step(0.2) == pytest.approx([0.975] * 4)
 
 

@@ -9,7 +9,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from thorax.training.precision import Chosen, choose
+from thorax.training.precision import PrecisionChoice, choose_precision
 
 
 @pytest.fixture
@@ -43,31 +43,33 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
     [("float32", "float32"), ("bfloat16", "mixed_bfloat16"), ("float16", "mixed_float16")],
 )
 def test_what_is_asked_is_given(asked: Any, policy: str, tmp_path: Path) -> None:
-    assert choose(asked, cpuinfo=tmp_path / "none") == Chosen(policy, "as asked")
+    assert choose_precision(asked, cpuinfo=tmp_path / "none") == PrecisionChoice(policy, "as asked")
 
 
 @pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])
 def test_auto_takes_bfloat16_where_the_cpu_has_it(cpuinfo: Path, flag: str) -> None:
     cpuinfo.write_text(cpuinfo.read_text().replace("avx2", f"avx2 {flag}"))
-    assert choose("auto", cpuinfo=cpuinfo) == Chosen("mixed_bfloat16", f"the CPU has {flag}")
+    assert choose_precision("auto", cpuinfo=cpuinfo) == PrecisionChoice(
+        "mixed_bfloat16", f"the CPU has {flag}"
+    )
 
 
 @pytest.mark.usefixtures("gpus")
 def test_auto_takes_float32_on_another_cpu(cpuinfo: Path) -> None:
-    plain = Chosen("float32", "neither a GPU nor a CPU with bfloat16 was found")
-    assert choose("auto", cpuinfo=cpuinfo) == plain
+    plain = PrecisionChoice("float32", "neither a GPU nor a CPU with bfloat16 was found")
+    assert choose_precision("auto", cpuinfo=cpuinfo) == plain
 
 
 @pytest.mark.usefixtures("gpus")
 def test_a_flag_is_a_whole_word(cpuinfo: Path) -> None:
     cpuinfo.write_text("flags\t: not_avx512_bf16 avx512_bf16x\n")
-    assert choose("auto", cpuinfo=cpuinfo).policy == "float32"
+    assert choose_precision("auto", cpuinfo=cpuinfo).policy == "float32"
 
 
 @pytest.mark.usefixtures("gpus")
 def test_auto_takes_float32_where_the_processor_tells_nothing(tmp_path: Path) -> None:
-    assert choose("auto", cpuinfo=tmp_path / "none").policy == "float32"
+    assert choose_precision("auto", cpuinfo=tmp_path / "none").policy == "float32"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_a_gpu_goes_before_the_cpu(
 ) -> None:
     cpuinfo.write_text("flags\t: avx512_bf16\n")
     gpus(*capabilities)
-    assert choose("auto", cpuinfo=cpuinfo) == Chosen(policy, reason)
+    assert choose_precision("auto", cpuinfo=cpuinfo) == PrecisionChoice(policy, reason)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_jax_is_asked_where_keras_runs_on_it(
     made = [SimpleNamespace(platform=kind, compute_capability=text) for kind, text in devices]
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda: made))
-    assert choose("auto", cpuinfo=cpuinfo).policy == policy
+    assert choose_precision("auto", cpuinfo=cpuinfo).policy == policy
 
 
 @pytest.mark.parametrize(
@@ -127,4 +129,4 @@ def test_jax_is_asked_where_keras_runs_on_it(
     ],
 )
 def test_the_loss_is_scaled_in_float16_alone(policy: str, scales: bool) -> None:
-    assert Chosen(policy, "").scales_loss is scales
+    assert PrecisionChoice(policy, "").scales_loss is scales

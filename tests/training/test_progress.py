@@ -13,7 +13,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import Window
-from thorax.training.progress import Places, TrainingWatch
+from thorax.training.progress import ProgressPaths, ProgressReporter
 from thorax.training.validation import CaseDice
 
 from ..learning import pointwise, save_record
@@ -21,7 +21,7 @@ from ..learning import pointwise, save_record
 ROW = {
     "epoch": 1,
     "loss": 0.5,
-    "rate": 0.001,
+    "learning_rate": 0.001,
     "gradient_norm": 2.0,
     "dice": 0.75,
     "dice_lung": 1.0,
@@ -30,66 +30,66 @@ ROW = {
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "live", tmp_path / "watched", tmp_path / "kept")
+def places(tmp_path: Path) -> ProgressPaths:
+    return ProgressPaths(tmp_path / "live", tmp_path / "validation", tmp_path / "kept")
 
 
-def watch(places: Places, told: list[str] | None = None, **changes: Any) -> TrainingWatch:
+def watch(places: ProgressPaths, told: list[str] | None = None, **changes: Any) -> ProgressReporter:
     said = [] if told is None else told
     plain: dict[str, Any] = {"epochs": 4, "every": 2, "regions": ["lung"], "window": Window(0, 1)}
-    return TrainingWatch(**plain | changes, places=places, tell=said.append)
+    return ProgressReporter(**plain | changes, places=places, log=said.append)
 
 
-def plotted(places: Places, name: str) -> list[float]:
+def plotted(places: ProgressPaths, name: str) -> list[float]:
     """Return the values of a live plot, as DVC reads them."""
     with (places.live / f"plots/metrics/{name}.tsv").open() as stream:
         return [float(row[name]) for row in csv.DictReader(stream, delimiter="\t")]
 
 
 def test_a_line_tells_loss_dice_by_region_speed_and_time_left(
-    places: Places, monkeypatch: pytest.MonkeyPatch
+    places: ProgressPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of four epochs took 20 s: three more take 60 s."""
     clock = iter([0.0, 100.0, 120.0])
     monkeypatch.setattr("thorax.training.progress.time.monotonic", lambda: next(clock))
     told: list[str] = []
     watcher = watch(places, told)
-    watcher.resumed([])
-    watcher.trained(ROW, stacks_per_s=71.4)
+    watcher.on_resume([])
+    watcher.on_epoch_end(ROW, stacks_per_s=71.4)
     assert told == [
         "epoch 1/4  loss 0.5000  dice_lung 1.0000  dice_infection 0.5000  71 stacks/s  1:00 left"
     ]
 
 
-def test_a_training_that_goes_on_says_so_and_plots_what_was(places: Places) -> None:
+def test_a_training_that_goes_on_says_so_and_plots_what_was(places: ProgressPaths) -> None:
     told: list[str] = []
     watcher = watch(places, told)
-    watcher.resumed([ROW, ROW | {"epoch": 2, "loss": 0.25}])
-    watcher.trained(ROW | {"epoch": 3, "loss": 0.125}, stacks_per_s=1.0)
+    watcher.on_resume([ROW, ROW | {"epoch": 2, "loss": 0.25}])
+    watcher.on_epoch_end(ROW | {"epoch": 3, "loss": 0.125}, stacks_per_s=1.0)
     assert told[0] == "going on after epoch 2"
     assert plotted(places, "loss") == [0.5, 0.25, 0.125]
 
 
-def test_live_plots_begin_anew_with_each_training(places: Places) -> None:
+def test_live_plots_begin_anew_with_each_training(places: ProgressPaths) -> None:
     for loss in (0.5, 0.25):
         watcher = watch(places)
-        watcher.resumed([])
-        watcher.trained(ROW | {"loss": loss}, stacks_per_s=1.0)
+        watcher.on_resume([])
+        watcher.on_epoch_end(ROW | {"loss": loss}, stacks_per_s=1.0)
     assert plotted(places, "loss") == [0.25]
 
 
 def test_a_repository_without_a_commit_is_told_of(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: ProgressPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     subprocess.run(["dvc", "init", "--quiet"], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="but git says: Empty git repo; commit once first"):
-        watch(places).resumed([])
+        watch(places).on_resume([])
 
 
 def test_the_repository_around_it_is_closed(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: ProgressPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DVCLive reads the last commit; a packed one stays open unless somebody closes it."""
     for command in (
@@ -100,16 +100,16 @@ def test_the_repository_around_it_is_closed(
     ):
         subprocess.run(command, cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
-    watch(places).resumed([])
+    watch(places).on_resume([])
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         gc.collect()
     assert [str(warning.message) for warning in said] == []
 
 
-def test_what_is_undefined_is_not_plotted(places: Places) -> None:
+def test_what_is_undefined_is_not_plotted(places: ProgressPaths) -> None:
     watcher = watch(places)
-    watcher.resumed([ROW | {"dice_infection": math.nan}])
+    watcher.on_resume([ROW | {"dice_infection": math.nan}])
     assert plotted(places, "dice_lung") == [1.0]
     assert not (places.live / "plots/metrics/dice_infection.tsv").exists()
 
@@ -132,27 +132,27 @@ def cases(tmp_path: Path) -> list[CaseDice]:
     ],
 )
 def test_pictures_come_every_so_often(
-    places: Places, cases: list[CaseDice], every: int, epochs: list[int]
+    places: ProgressPaths, cases: list[CaseDice], every: int, epochs: list[int]
 ) -> None:
     watcher = watch(places, every=every)
-    watcher.resumed([])
+    watcher.on_resume([])
     network = pointwise([[1.0]], [0.0], canvas=4)
     for epoch in (1, 2, 3, 4):
-        watcher.validated(epoch, network, cases, last=epoch == 4)
+        watcher.on_validation_end(epoch, network, cases, last=epoch == 4)
     expected = [f"epoch_{epoch:03d}_{rank}.png" for epoch in epochs for rank in ("best", "worst")]
     assert sorted(path.name for path in places.pictures.iterdir()) == expected
 
 
 def test_best_and_worst_are_told_apart(
-    places: Places, cases: list[CaseDice], monkeypatch: pytest.MonkeyPatch
+    places: ProgressPaths, cases: list[CaseDice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     titles = []
     monkeypatch.setattr(
         "thorax.training.progress.snapshot", lambda *_, title: titles.append(title) or _figure()
     )
     watcher = watch(places, every=1)
-    watcher.resumed([])
-    watcher.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:2], last=False)
+    watcher.on_resume([])
+    watcher.on_validation_end(1, pointwise([[1.0]], [0.0], canvas=4), cases[:2], last=False)
     assert titles == [
         "bad, the worst after epoch 1: Dice on the canvas lung 0.100",
         "good, the best after epoch 1: Dice on the canvas lung 0.900",
@@ -165,31 +165,33 @@ def _figure() -> Any:
     return Figure()
 
 
-def test_a_single_case_is_drawn_once(places: Places, cases: list[CaseDice]) -> None:
+def test_a_single_case_is_drawn_once(places: ProgressPaths, cases: list[CaseDice]) -> None:
     watcher = watch(places, every=1)
-    watcher.resumed([])
-    watcher.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
+    watcher.on_resume([])
+    watcher.on_validation_end(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
     assert [path.name for path in places.pictures.iterdir()] == ["epoch_001_worst.png"]
 
 
 def test_pictures_outlive_a_stage_that_is_started_again(
-    places: Places, cases: list[CaseDice]
+    places: ProgressPaths, cases: list[CaseDice]
 ) -> None:
     """DVC removes what a stage leaves before it starts it again."""
     first = watch(places, every=1)
-    first.resumed([])
-    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
+    first.on_resume([])
+    first.on_validation_end(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
     drawn = (places.pictures / "epoch_001_worst.png").read_bytes()
     shutil.rmtree(places.pictures)
-    watch(places).resumed([ROW])
+    watch(places).on_resume([ROW])
     assert (places.pictures / "epoch_001_worst.png").read_bytes() == drawn
 
 
-def test_pictures_of_another_training_are_forgotten(places: Places, cases: list[CaseDice]) -> None:
+def test_pictures_of_another_training_are_forgotten(
+    places: ProgressPaths, cases: list[CaseDice]
+) -> None:
     first = watch(places, every=1)
-    first.resumed([])
-    first.validated(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
-    watch(places).resumed([])
+    first.on_resume([])
+    first.on_validation_end(1, pointwise([[1.0]], [0.0], canvas=4), cases[:1], last=False)
+    watch(places).on_resume([])
     assert list(places.pictures.iterdir()) == []
-    watch(places).resumed([ROW])
+    watch(places).on_resume([ROW])
     assert list(places.pictures.iterdir()) == []

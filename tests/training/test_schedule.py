@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from thorax.training.schedule import Rate, exhausted, halvings
+from thorax.training.schedule import LearningRate, plateau_halvings, should_stop_early
 
 from ..settings import train_params
 
@@ -14,7 +14,7 @@ STEPS = 100
 def rate(step: int, **changes: object) -> float:
     """Rate at a step of 100, of 10 steps' rise to 1 unless changed."""
     params = train_params(**{"learning_rate": 1.0, "warm_up": 0.1} | changes)
-    return float(Rate(params, steps=STEPS)(step))
+    return float(LearningRate(params, steps=STEPS)(step))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "polynomial", "constant", "plateau"])
@@ -67,7 +67,7 @@ def test_the_highest_rate_is_the_one_asked_for() -> None:
 def test_the_plateau_is_counted_from_the_history(
     dice: list[float], patience: int, expected: int
 ) -> None:
-    assert halvings([{"dice": value} for value in dice], patience=patience) == expected
+    assert plateau_halvings([{"dice": value} for value in dice], patience=patience) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_the_plateau_is_counted_from_the_history(
 def test_patience_ends_where_nothing_gets_better(
     dice: list[float], patience: int, expected: bool
 ) -> None:
-    assert exhausted([{"dice": value} for value in dice], patience=patience) is expected
+    assert should_stop_early([{"dice": value} for value in dice], patience=patience) is expected

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from thorax.preprocessing.records import Canvases
+from thorax.preprocessing.records import CaseRecord
 from thorax.training.snapshots import PANELS, snapshot, telling_planes
 
 
@@ -35,11 +35,11 @@ def test_too_much_and_too_little_count_alike() -> None:
     assert telling_planes(truth, found) == telling_planes(found, truth)
 
 
-def case(planes: int) -> Canvases:
+def case(planes: int) -> CaseRecord:
     """Return air with a bright square that is the only region."""
     hu, fractions = np.full((planes, 8, 8), -1000), np.zeros((planes, 8, 8, 2))
     hu[:, 2:5, 2:5], fractions[:, 2:5, 2:5, 0] = 0, 255
-    return Canvases(hu.astype(np.int16), fractions.astype(np.uint8))
+    return CaseRecord(hu.astype(np.int16), fractions.astype(np.uint8))
 
 
 @pytest.mark.parametrize("planes", [1, 2, 7])

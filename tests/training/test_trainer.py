@@ -18,9 +18,16 @@ import thorax.training.trainer
 from thorax.common.errors import InputError
 from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from thorax.training.data import epoch_batches
-from thorax.training.devices import Sharing
+from thorax.training.devices import DeviceStrategy
 from thorax.training.losses import bce
-from thorax.training.trainer import Job, Row, Trainee, check_watched, compile_trainee, fit
+from thorax.training.trainer import (
+    Row,
+    TrainingModel,
+    TrainingPlan,
+    check_validation,
+    compile_training_model,
+    fit,
+)
 from thorax.training.validation import CaseDice
 
 from ..continued_training import KILLED
@@ -29,7 +36,7 @@ from ..settings import train_params
 
 ROOT = Path(__file__).parents[2]
 SIDE = 4
-PlanJob = Callable[..., Job]
+PlanJob = Callable[..., TrainingPlan]
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def plan(tmp_path: Path) -> PlanJob:
     fractions = np.where(planes > 500, 255, 0)[..., None]
     paths = [save_record(tmp_path / f"{case}.tfrecord", planes, fractions) for case in "ab"]
 
-    def plan_job(*, watched: Sequence[Path] = (), **params: Any) -> Job:
+    def plan_job(*, validation_paths: Sequence[Path] = (), **params: Any) -> TrainingPlan:
         settings = {
             "context": 0,
             "window": (0, 1000),
@@ -48,12 +55,12 @@ def plan(tmp_path: Path) -> PlanJob:
             "batch": 4,
             "learning_rate": 0.5,
             "weight_decay": 0.0,
-            "average": 0.0,
+            "ema_momentum": 0.0,
         }
         chosen = train_params(**settings | params)
-        return Job(
+        return TrainingPlan(
             source=stack_source(paths, 8, canvas=SIDE),
-            watched=watched,
+            validation_paths=validation_paths,
             regions=["bright"],
             params=chosen,
             batch=chosen.batch,
@@ -65,12 +72,12 @@ def plan(tmp_path: Path) -> PlanJob:
 
 
 def compiled(
-    job: Job, *, weight: float = 0.0, bias: float = 0.0, scale_loss: bool = False
-) -> Trainee:
+    job: TrainingPlan, *, weight: float = 0.0, bias: float = 0.0, scale_loss: bool = False
+) -> TrainingModel:
     """Return a network of two weights, compiled."""
     network = pointwise([[weight]], [bias], canvas=SIDE)
-    trainee = Trainee(network, network)
-    compile_trainee(trainee, bce, job, scale_loss=scale_loss)
+    trainee = TrainingModel(network, network)
+    compile_training_model(trainee, bce, job, scale_loss=scale_loss)
     return trainee
 
 
@@ -89,10 +96,10 @@ class Listener:
         self.seen: list[tuple[int, list[float], list[CaseDice]]] = []
         self._stop_after = stop_after
 
-    def resumed(self, history: Sequence[Row]) -> None:
+    def on_resume(self, history: Sequence[Row]) -> None:
         self.past = list(history)
 
-    def trained(self, row: Row, *, stacks_per_s: float) -> None:
+    def on_epoch_end(self, row: Row, *, stacks_per_s: float) -> None:
         self.rows.append(row)
         self.speeds.append(stacks_per_s)
         self.heard()
@@ -102,18 +109,22 @@ class Listener:
     def heard(self) -> None:
         """For those who want to look at something else then."""
 
-    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool) -> None:
+    def on_validation_end(
+        self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
+    ) -> None:
         self.lasts.append(last)
         self.seen.append((epoch, numbers(network), list(cases)))
 
 
-def train(job: Job, trainee: Trainee | None = None) -> tuple[list[Row], Any, list[Row]]:
+def train(
+    job: TrainingPlan, trainee: TrainingModel | None = None
+) -> tuple[list[Row], Any, list[Row]]:
     """Train; return the history, the network, and what was told."""
     trainee, listener = trainee or compiled(job), Listener()
     return fit(trainee, job, watcher=listener), trainee.network, listener.rows
 
 
-def stop_training(trainee: Trainee, job: Job, *, after: int) -> None:
+def stop_training(trainee: TrainingModel, job: TrainingPlan, *, after: int) -> None:
     """Train and stop after an epoch."""
     with pytest.raises(KeyboardInterrupt):
         fit(trainee, job, watcher=Listener(stop_after=after))
@@ -183,7 +194,7 @@ def test_a_loss_that_is_no_number_is_told(plan: PlanJob) -> None:
 # The optimizer
 
 
-def rate(trainee: Trainee, step: int) -> float:
+def rate(trainee: TrainingModel, step: int) -> float:
     optimizer = trainee.model.optimizer
     optimizer.iterations.assign(step)
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
@@ -222,7 +233,7 @@ def test_a_row_tells_the_rate_that_is_left_and_the_mean_length_of_the_gradient(
     of the weight the mean of (p - t)·x: (0.5·0.25·3 - 0.5·0.75)/4 = 0.
     """
     history, _, _ = train(plan(learning_rate=1e-9, epochs=1, schedule="constant"))
-    assert history[0]["rate"] == pytest.approx(1e-9)
+    assert history[0]["learning_rate"] == pytest.approx(1e-9)
     assert history[0]["gradient_norm"] == pytest.approx(0.25, abs=1e-3)
 
 
@@ -266,10 +277,10 @@ def test_the_devices_share_every_epoch_and_nothing_else(
     monkeypatch.setattr(
         thorax.training.trainer, "validate", lambda *_, **__: heard.append("watched") or []
     )
-    job = plan(epochs=2, watched=[Path("a")])
+    job = plan(epochs=2, validation_paths=[Path("a")])
     network = pointwise([[0.0]], [0.0], canvas=SIDE)
-    trainee = Trainee(network, network, Sharing(1, scope))
-    compile_trainee(trainee, bce, job, scale_loss=False)
+    trainee = TrainingModel(network, network, DeviceStrategy(1, scope))
+    compile_training_model(trainee, bce, job, scale_loss=False)
     listener = Listener()
     listener.heard = lambda: heard.append("told")  # type: ignore[method-assign]
     fit(trainee, job, watcher=listener)
@@ -291,14 +302,15 @@ def test_spent_memory_is_told_by_the_batch(plan: PlanJob, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("changes", "name"), [({"patience": 3}, "patience"), ({"schedule": "plateau"}, "schedule")]
+    ("changes", "name"),
+    [({"early_stopping_patience": 3}, "patience"), ({"schedule": "plateau"}, "schedule")],
 )
 def test_who_asks_the_validation_needs_cases_that_watch(changes: dict[str, Any], name: str) -> None:
     params = train_params(**changes)
     with pytest.raises(InputError, match=f"`train.{name}.*` needs cases that watch the training"):
-        check_watched(params, watched=0)
-    check_watched(params, watched=1)
-    check_watched(train_params(), watched=0)
+        check_validation(params, validation_paths=0)
+    check_validation(params, validation_paths=1)
+    check_validation(train_params(), validation_paths=0)
 
 
 # Which weights are kept
@@ -340,7 +352,7 @@ def test_the_weights_of_the_best_epoch_are_kept(
 ) -> None:
     weights = scripted(*dice)
     regions = ["bright", "other"] if isinstance(dice[0], tuple) else ["bright"]
-    history, network, _ = train(replace(plan(watched=[Path("a")]), regions=regions))
+    history, network, _ = train(replace(plan(validation_paths=[Path("a")]), regions=regions))
     assert len({tuple(epoch) for epoch in weights}) == 3, "each epoch moves the weights"
     assert numbers(network) == weights[best - 1]
     assert [row["dice_bright"] for row in history] == pytest.approx(
@@ -350,7 +362,7 @@ def test_the_weights_of_the_best_epoch_are_kept(
 
 def test_a_row_tells_the_dice_of_each_region_and_their_mean(plan: PlanJob, scripted: Any) -> None:
     scripted((0.5, 0.75), (math.nan, 0.25), (math.nan, math.nan))
-    history, _, _ = train(replace(plan(watched=[Path("a")]), regions=["bright", "other"]))
+    history, _, _ = train(replace(plan(validation_paths=[Path("a")]), regions=["bright", "other"]))
     told = [(row["dice_bright"], row["dice_other"], row["dice"]) for row in history]
     expected = [(0.5, 0.75, 0.625), (math.nan, 0.25, 0.25), (math.nan, math.nan, math.nan)]
     np.testing.assert_equal(told, expected)
@@ -363,14 +375,16 @@ def test_without_validation_the_last_weights_are_kept(plan: PlanJob) -> None:
     listener.heard = lambda: weights.append(numbers(trainee.network))  # type: ignore[method-assign]
     history = fit(trainee, job, watcher=listener)
     assert numbers(trainee.network) == weights[-1] != weights[-2]
-    assert [list(row) for row in history] == [["epoch", "loss", "rate", "gradient_norm"]] * 3
+    assert [list(row) for row in history] == [
+        ["epoch", "loss", "learning_rate", "gradient_norm"]
+    ] * 3
     assert listener.seen == []
 
 
 def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
     """At once right, with these weights: 8·0.25 - 4 < 0 < 8·0.75 - 4."""
     source = plan().source
-    job = plan(epochs=1, learning_rate=1e-6, watched=source.paths)
+    job = plan(epochs=1, learning_rate=1e-6, validation_paths=source.paths)
     history, _, _ = train(job, compiled(job, weight=8, bias=-4))
     assert history[0]["dice_bright"] == 1.0
 
@@ -381,7 +395,10 @@ def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
 def test_training_ends_where_patience_does(plan: PlanJob, scripted: Any) -> None:
     """Epochs 3 and 4 are no better than 2; the weights of 2 are kept."""
     weights = scripted(0.2, 0.9, 0.5, 0.9 - 1e-9, 0.95)
-    job, listener = plan(watched=[Path("a")], epochs=5, patience=2), Listener()
+    job, listener = (
+        plan(validation_paths=[Path("a")], epochs=5, early_stopping_patience=2),
+        Listener(),
+    )
     trainee = compiled(job)
     history = fit(trainee, job, watcher=listener)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
@@ -391,14 +408,14 @@ def test_training_ends_where_patience_does(plan: PlanJob, scripted: Any) -> None
 
 def test_the_last_of_all_epochs_is_told(plan: PlanJob, scripted: Any) -> None:
     scripted(0.2, 0.9)
-    job, listener = plan(watched=[Path("a")], epochs=2), Listener()
+    job, listener = plan(validation_paths=[Path("a")], epochs=2), Listener()
     fit(compiled(job), job, watcher=listener)
     assert listener.lasts == [False, True]
 
 
 def test_a_training_that_lost_patience_does_not_go_on(plan: PlanJob, scripted: Any) -> None:
     scripted(0.9, 0.5, 0.2)
-    job = plan(watched=[Path("a")], epochs=9, patience=2)
+    job = plan(validation_paths=[Path("a")], epochs=9, early_stopping_patience=2)
     done, _, _ = train(job)
     again, _, told = train(job)
     assert (again, told) == (done, [])
@@ -407,15 +424,15 @@ def test_a_training_that_lost_patience_does_not_go_on(plan: PlanJob, scripted: A
 def test_a_plateau_halves_the_rate(plan: PlanJob, scripted: Any) -> None:
     scripted(0.5, 0.4, 0.3, 0.6, 0.5)
     job = plan(
-        watched=[Path("a")],
+        validation_paths=[Path("a")],
         epochs=5,
         schedule="plateau",
-        plateau=2,
+        plateau_patience=2,
         warm_up=0.0,
         learning_rate=0.25,
     )
     history, _, _ = train(job)
-    assert [row["rate"] for row in history] == [0.25, 0.25, 0.25, 0.125, 0.125]
+    assert [row["learning_rate"] for row in history] == [0.25, 0.25, 0.25, 0.125, 0.125]
 
 
 # The moving average
@@ -431,7 +448,12 @@ def test_the_average_is_watched_and_kept_and_training_goes_on_without_it(plan: P
     steps.checkpoint.unlink()
 
     job = plan(
-        epochs=3, batch=8, schedule="constant", warm_up=0.0, average=0.1, watched=steps.source.paths
+        epochs=3,
+        batch=8,
+        schedule="constant",
+        warm_up=0.0,
+        ema_momentum=0.1,
+        validation_paths=steps.source.paths,
     )
     averaged, watcher = compiled(job), Listener()
     averaged_history = fit(averaged, job, watcher=watcher)
@@ -455,8 +477,8 @@ def test_coarser_levels_are_trained_and_the_network_is_what_is_kept(plan: PlanJo
     job = replace(plan(epochs=1, batch=8), supervision=0.5)
     network = pointwise([[0.0]], [0.0], canvas=SIDE)
     pooled = keras.layers.AveragePooling2D(2)(network.output)
-    trainee = Trainee(network, keras.Model(network.input, [network.output, pooled]))
-    compile_trainee(trainee, bce, job, scale_loss=False)
+    trainee = TrainingModel(network, keras.Model(network.input, [network.output, pooled]))
+    compile_training_model(trainee, bce, job, scale_loss=False)
     assert trainee.levels == 1
     history = fit(trainee, job, watcher=Listener())
     assert history[0]["loss"] == pytest.approx(1.5 * math.log(2), abs=1e-6)
@@ -482,7 +504,7 @@ def test_each_epoch_is_kept_before_it_is_told(plan: PlanJob) -> None:
 def test_the_best_so_far_is_kept_over_an_end(
     plan: PlanJob, scripted: Any, dice: list[float], best: int
 ) -> None:
-    weights, job = scripted(*dice), plan(watched=[Path("a")])
+    weights, job = scripted(*dice), plan(validation_paths=[Path("a")])
     stop_training(compiled(job), job, after=2)
     history, network, told = train(job, compiled(job, weight=99.0))
     assert [row["epoch"] for row in told] == [3]

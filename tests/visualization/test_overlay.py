@@ -11,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
 from thorax.visualization.drawing import save_png
@@ -147,7 +147,7 @@ def test_edges_are_named(save: Any) -> None:
 def test_an_8_bit_export_is_shown_in_hu(save: Any) -> None:
     """0 stands for -1250 HU, which is 100/1500 of the window."""
     ct = save("ct", np.zeros((8, 8, 8), np.uint8))
-    domain = Domain((-1250, 250))
+    domain = IntensityScale((-1250, 250))
     figure = overlay(ct, {"truth": save("mask", MIDDLE)}, REGIONS, domain=domain)
     assert grey_at(figure, 0, 0.3, 0.1) == pytest.approx(100 / 1500, abs=0.01)
 

@@ -18,10 +18,17 @@ from thorax.imaging.placement import place_box
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
 from thorax.preprocessing.canvas import find_placement, place_regions
-from thorax.preprocessing.records import Canvases
+from thorax.preprocessing.records import CaseRecord
 from thorax.visualization.drawing import COLOURS, save_png
 from thorax.visualization.overlay import cuts
-from thorax.visualization.preview import Cut, Shown, busiest_pixel, plain, preview, scan_voxel
+from thorax.visualization.preview import (
+    PreviewData,
+    SliceView,
+    busiest_pixel,
+    plain,
+    preview,
+    scan_voxel,
+)
 
 LCTSC = Path(__file__).parents[3] / "shared" / "data" / "lctsc"
 AIR = -1000
@@ -36,7 +43,7 @@ def lesion(x: int, y: int, z: int, *, shape: tuple[int, ...]) -> np.ndarray:
 
 def shown(
     masks: Mapping[str, np.ndarray], *, spacing_mm: tuple[float, float, float] = (5.0, 5.0, 5.0)
-) -> Shown:
+) -> PreviewData:
     """Return a preview of a body in air, whose canvas has the voxels of the scan."""
     voxels = np.stack(list(masks.values()))
     shape = voxels.shape[1:]
@@ -44,11 +51,11 @@ def shown(
     hu[shape[0] // 8 : -(shape[0] // 8) or None, shape[1] // 8 : -(shape[1] // 8) or None] = 0
     canvases = np.moveaxis(voxels, 3, 1)
     x, y, z = busiest_pixel(canvases)
-    return Shown(
+    return PreviewData(
         cuts=(
-            Cut(hu[:, :, z], voxels[:, :, :, z]),
-            Cut(hu[:, y], voxels[:, :, y]),
-            Cut(hu[x], voxels[:, x]),
+            SliceView(hu[:, :, z], voxels[:, :, :, z]),
+            SliceView(hu[:, y], voxels[:, :, y]),
+            SliceView(hu[x], voxels[:, x]),
         ),
         at=(x, y, z),
         at_mm=(12.4, -30.0, 0.0),
@@ -237,7 +244,7 @@ def test_surfaces_have_the_patients_right_on_the_left() -> None:
         pytest.param(shown({"lung": LUNG[:1]}), id="one column"),
     ],
 )
-def test_no_words_overlap_or_leave_the_picture(case: Shown) -> None:
+def test_no_words_overlap_or_leave_the_picture(case: PreviewData) -> None:
     figure = preview(case)
     boxes = {text.get_text(): text.get_window_extent() for text in figure.texts}
     width, height = figure.bbox.size
@@ -341,7 +348,7 @@ def test_canvases_of_a_real_scan_show_what_its_file_shows() -> None:
     scan, mask = (Scan(LCTSC / folder / "S1-101.nii.gz") for folder in ("scans", "masks"))
     regions = Regions({"lung": (1,)})
     placement = find_placement(scan, HU, canvas=128, crop="lungs")
-    record = Canvases(np.zeros((1, 1, 1), np.int16), place_regions(mask, regions, placement)[0])
+    record = CaseRecord(np.zeros((1, 1, 1), np.int16), place_regions(mask, regions, placement)[0])
     canvases = np.moveaxis(record.fractions >= 128, 3, 0)
     at = scan_voxel(placement, busiest_pixel(canvases))
     found: Any = [regions.split(cut) for cut in cuts(mask, at)]

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from thorax.cli.options import say
+from thorax.cli.options import echo
 
 
 @click.command()
@@ -66,6 +66,6 @@ def compare(
     question = Question(metric, regions, confidence, test)
     comparisons, notes = compare_tables(read_tables(tables, Path()), question)
     for note in notes:
-        say(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     show = comparison_json if as_json else comparison_table
-    say(show(comparisons, question))
+    echo(show(comparisons, question))

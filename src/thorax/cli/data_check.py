@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from thorax.cli.options import say
+from thorax.cli.options import echo
 
 
 @click.command("check")
@@ -41,19 +41,19 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
     folder, context = _folder(dataset)
     audit = audit_dataset(folder, context=context)
     spec = load_spec(folder / SPEC)
-    say(to_json(audit, spec), nl=False) if as_json else say(as_text(audit))
+    echo(to_json(audit, spec), nl=False) if as_json else echo(as_text(audit))
     if output is not None:
         from thorax.reporting.audit_page.page import write_page
 
         write_page(output, audit, folder)
-        say(f"wrote {output}", err=True)
+        echo(f"wrote {output}", err=True)
     if fix is not None:
         from thorax.datasets.repair.fix import fix_dataset
 
         for line in fix_dataset(folder, fix, audit):
-            say(line, err=True)
+            echo(line, err=True)
         known = {each.case: each for each in audit.facts}
-        say(as_text(audit_dataset(fix, context=context, known=known)), err=True)
+        echo(as_text(audit_dataset(fix, context=context, known=known)), err=True)
     if audit.errors:
         raise SystemExit(1)
 

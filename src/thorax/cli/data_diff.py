@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import say
+from thorax.cli.options import echo
 
 if TYPE_CHECKING:
     from thorax.datasets.versions import Change, DatasetDiff, DatasetVersion, Version
@@ -46,18 +46,18 @@ def diff(old: str, new: str, datasets: tuple[str, ...], as_json: bool) -> None:
     names = check_names(datasets, versions)
     found = [diff_dataset(name, versions[0], versions[1]) for name in names]
     if as_json:
-        say(json.dumps(_diff_json(found, versions), indent=2))
+        echo(json.dumps(_diff_json(found, versions), indent=2))
         return
     shown = [
         one for one in found if datasets or one.changes or one.meaning or one.notes or one.same
     ]
     for one in shown:
         _print_notes(one.notes)
-        say(f"{one.dataset}, from {versions[0]} to {versions[1]}: {_counts(one)}")
+        echo(f"{one.dataset}, from {versions[0]} to {versions[1]}: {_counts(one)}")
         for line in (*map(_line, one.changes), *_meaning_line(one)):
-            say(line)
+            echo(line)
     if not shown:
-        say("there are no datasets with files", err=True)
+        echo("there are no datasets with files", err=True)
 
 
 @click.command()
@@ -80,19 +80,19 @@ def cases(revision: str, datasets: tuple[str, ...], as_json: bool) -> None:
     (version,) = read_versions(Path(), [revision])
     names = check_names(datasets, [version])
     if as_json:
-        say(json.dumps(_cases_json(version, names), indent=2))
+        echo(json.dumps(_cases_json(version, names), indent=2))
         return
     for name in names:
         dataset = version.dataset(name)
         if datasets or dataset.cases or dataset.made_figures is not None:
             _print_notes(notes_on(name, version))
-            say(f"{name} {version.place}: {_size(dataset)}; {_origin(dataset)}")
+            echo(f"{name} {version.place}: {_size(dataset)}; {_origin(dataset)}")
             _print_cases(dataset)
 
 
 def _print_notes(notes: "tuple[str, ...] | list[str]") -> None:
     for note in notes:
-        say(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
 
 
 def _counts(diff: "DatasetDiff") -> str:
@@ -136,7 +136,7 @@ def _origin(dataset: "DatasetVersion") -> str:
 def _print_cases(dataset: "DatasetVersion") -> None:
     width = max(map(len, dataset.cases), default=0)
     for case, digests in dataset.cases.items():
-        say("  ".join((case.ljust(width), *(digest or "-" * 32 for digest in digests))))
+        echo("  ".join((case.ljust(width), *(digest or "-" * 32 for digest in digests))))
 
 
 def _diff_json(found: "list[DatasetDiff]", versions: "list[Version]") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from thorax.cli.options import FILE, say
+from thorax.cli.options import FILE, echo
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,7 +69,7 @@ def cross_validate(
             row for run in runs for row in summaries.read_scores(queue.scores(run.name), run.varied)
         ]
     _keep_table(table, rows, summaries.CASE_COLUMNS)
-    say(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
+    echo(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
 
 
 @click.command()
@@ -111,7 +111,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     combinations, rows = [run.varied for run in runs], summaries.summarise_sweep(scored)
     if rows:
         _keep_table(table, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
-        say(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
+        echo(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)
 
@@ -127,7 +127,7 @@ def _run_all(runs: list[Any], queue: Any, jobs: int) -> str:
     from thorax.experiments.runner import describe_failures, run_all
 
     try:
-        failures = run_all(runs, queue, jobs=jobs, tell=partial(say, err=True))
+        failures = run_all(runs, queue, jobs=jobs, tell=partial(echo, err=True))
     except KeyboardInterrupt:
         sys.exit(130)
     return describe_failures(failures, len(runs)) if failures else ""

@@ -31,7 +31,7 @@ SERIES = click.option(
 )
 
 
-def say(text: Any, *, err: bool = False, nl: bool = True) -> None:
+def echo(text: Any, *, err: bool = False, nl: bool = True) -> None:
     """Print, so that no name steers a terminal; what goes to another program is left as it is."""
     shown = str(text)
     if err or sys.stdout.isatty():

@@ -67,9 +67,9 @@ def _document(
     from thorax.imaging.intensity import LOWEST_HU, parse_intensity
     from thorax.imaging.regions import parse_regions
     from thorax.io import Scan
-    from thorax.reporting.viewer import make_exhibit, page
+    from thorax.reporting.viewer import make_viewer_case, page
 
-    exhibit = make_exhibit(
+    exhibit = make_viewer_case(
         scan.name,
         Scan(scan, series=series, nan=LOWEST_HU),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),

@@ -44,7 +44,7 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
     Args:
         size: How many at most; as many as there are cores to use unless given.
     """
-    _start_deaf_server()
+    _start_forkserver_ignoring_sigint()
     context = multiprocessing.get_context("forkserver")
     return ProcessPoolExecutor(size or cores(), context, _limit_threads)
 
@@ -83,7 +83,7 @@ def _limit_threads() -> None:
     threadpool_limits(1)
 
 
-def _start_deaf_server() -> None:
+def _start_forkserver_ignoring_sigint() -> None:
     # Workers inherit what is done about a signal from the server that forks them. Only a main
     # thread may set it; without it all works, but for the tracebacks.
     with suppress(ValueError):
@@ -94,14 +94,14 @@ def _start_deaf_server() -> None:
             signal.signal(signal.SIGINT, heard)
 
 
-def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
     """Go through something, one item ahead in a thread of its own.
 
     What it raises is raised here, in its turn. A generator is closed with this one, once the item
     on its way is there.
 
     Example:
-        >>> list(ahead(range(3)))
+        >>> list(prefetch(range(3)))
         [0, 1, 2]
     """
     iterator = iter(items)

@@ -83,7 +83,7 @@ class SplitParams:
     fold: Annotated[int, Field(ge=0)] | Literal["none"]
     validation: Share
     train: list[str]
-    watch: list[str]
+    validation_cases: list[str]
     test: list[str]
 
 
@@ -99,7 +99,7 @@ class NetworkParams:
     normalisation: Normalisation
     dropout: Share
     drop_path: Share
-    start: str
+    initial_weights: str
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -133,7 +133,7 @@ class AugmentationParams:
     blur: NotNegative
     sharpen: NotNegative
     low_resolution: Share
-    border: Share
+    field_of_view: Share
     missing_planes: Share
     thick_slices: Share
     custom: str
@@ -149,7 +149,7 @@ class TrainParams:
     window: HuRange
     epochs: Count
     fraction: Annotated[float, Field(gt=0, le=1)]
-    rare_share: Share
+    rare_region_share: Share
     batch: Count | Literal["auto"]
     accumulate: Count
     optimizer: Literal["adamw", "adam", "sgd", "lion"]
@@ -158,15 +158,15 @@ class TrainParams:
     momentum: Share
     schedule: Literal["cosine", "polynomial", "one_cycle", "constant", "plateau"]
     warm_up: Share
-    plateau: Count
+    plateau_patience: Count
     weight_decay: NotNegative
     clip_norm: NotNegative
     clip_value: NotNegative
-    average: Share
-    patience: Annotated[int, Field(ge=0)]
+    ema_momentum: Share
+    early_stopping_patience: Annotated[int, Field(ge=0)]
     precision: Precision
     devices: Count | Literal["auto"]
-    pictures: Annotated[int, Field(ge=0)]
+    picture_interval: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -279,13 +279,44 @@ def check_params(content: Any, *, source: str) -> Params:
     """Check parameters that were read from somewhere.
 
     Raises:
-        InputError: As `load_params`; ``source`` stands before what is wrong.
+        InputError: As `load_params`, or a key or value has its name of version 0.1; ``source`` is
+            the file that the message names.
     """
+    _check_renamed(content, source)
     try:
         # Strict JSON rules fit YAML: a list may become a tuple, but "5" never a number.
         return TypeAdapter(Params).validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         raise InputError(f"{source}: {first_problem(error)}") from None
+
+
+_RENAMED_KEYS = {
+    "split": {"watch": "validation_cases"},
+    "network": {"start": "initial_weights"},
+    "augmentation": {"border": "field_of_view"},
+    "train": {
+        "average": "ema_momentum",
+        "rare_share": "rare_region_share",
+        "plateau": "plateau_patience",
+        "patience": "early_stopping_patience",
+        "pictures": "picture_interval",
+    },
+}
+
+
+def _check_renamed(content: Any, source: str) -> None:
+    """Name the new key, or value, where a settings file has the one of version 0.1."""
+    sections = content if isinstance(content, dict) else {}
+    for section, names in _RENAMED_KEYS.items():
+        keys = sections.get(section)
+        for old in set(names).intersection(keys if isinstance(keys, dict) else ()):
+            new = f"`{section}.{names[old]}`"
+            raise InputError(f"{source}: `{section}.{old}` is now called {new}; rename it")
+    network = sections.get("network")
+    if isinstance(network, dict) and network.get("initial_weights") == "fresh":
+        raise InputError(
+            f"{source}: `network.initial_weights: fresh` is now called `random`; rename it"
+        )
 
 
 Crop = Literal["lungs", "body", "none"]

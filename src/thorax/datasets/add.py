@@ -24,16 +24,16 @@ from thorax.datasets.dataset import (
     SPEC,
     Dataset,
     DatasetSpec,
-    DomainName,
-    domain_name,
+    ScaleName,
     load_dataset,
     save_spec,
+    scale_name,
 )
 from thorax.datasets.layouts import FoundCase, find_cases
 from thorax.imaging.body import coarse_planes
-from thorax.imaging.grid import open_mask
-from thorax.imaging.intensity import Domain
-from thorax.imaging.intensity_detection import Recognised, recognise_few
+from thorax.imaging.grid import check_same_grid
+from thorax.imaging.intensity import IntensityScale
+from thorax.imaging.intensity_detection import DetectedIntensity, detect_intensity_of_scan
 from thorax.imaging.regions import MOST_LABELS, Regions
 from thorax.io import SUFFIXES, Scan
 
@@ -58,7 +58,7 @@ _NOT_NAMES = frozenset(
 )
 
 
-def add_study(
+def add_dataset(
     source: Path, *, root: Path, name: str, spec: DatasetSpec, track: bool = True
 ) -> Dataset:
     """Check a study whole, copy it to ``data/<name>`` and track its files with DVC.
@@ -140,7 +140,7 @@ def _check_project(root: Path, track: bool) -> None:
 
 def _check_cases(source: Path, found: Sequence[FoundCase], spec: DatasetSpec) -> DatasetSpec:
     """See whether all cases can be used; return the spec with the intensities that were found."""
-    recognised: dict[str, Recognised] = {}
+    recognised: dict[str, DetectedIntensity] = {}
     work = partial(_problems_of, spec=spec, regions=spec.as_regions(), recognised=recognised)
     problems = in_threads(work, found, title="check")
     unusable = sum(1 for of_case in problems if of_case)
@@ -151,11 +151,11 @@ def _check_cases(source: Path, found: Sequence[FoundCase], spec: DatasetSpec) ->
     return replace(spec, intensity=_named(recognised)) if recognised else spec
 
 
-def _named(recognised: Mapping[str, Recognised]) -> DomainName | dict[str, DomainName]:
+def _named(recognised: Mapping[str, DetectedIntensity]) -> ScaleName | dict[str, ScaleName]:
     """What a `dataset.yaml` says of recognised scans: the commonest once, the others by name."""
-    names = {case: domain_name(one.domain) for case, one in sorted(recognised.items())}
+    names = {case: scale_name(one.domain) for case, one in sorted(recognised.items())}
     ((commonest, _),) = Counter(names.values()).most_common(1)
-    others: dict[str, DomainName] = {
+    others: dict[str, ScaleName] = {
         escape(case): name for case, name in names.items() if name != commonest
     }
     for case, one in sorted(recognised.items()):
@@ -165,7 +165,11 @@ def _named(recognised: Mapping[str, Recognised]) -> DomainName | dict[str, Domai
 
 
 def _problems_of(
-    found: FoundCase, *, spec: DatasetSpec, regions: Regions, recognised: dict[str, Recognised]
+    found: FoundCase,
+    *,
+    spec: DatasetSpec,
+    regions: Regions,
+    recognised: dict[str, DetectedIntensity],
 ) -> list[str]:
     """Everything that is wrong with a case, one line each; its intensities are added if asked."""
     if (len(found.scans), len(found.masks)) != (1, 1):
@@ -184,7 +188,7 @@ def _problems_of(
     with _noting(problems):
         _check_labels(mask, regions)
     with _noting(problems):
-        open_mask(_opened(mask), _opened(scan))
+        check_same_grid(_opened(mask), _opened(scan))
     # A file that cannot even be opened is noted twice.
     return list(dict.fromkeys(problems))
 
@@ -203,15 +207,15 @@ def _opened(path: Path) -> Scan:
     return Scan(path)
 
 
-def _recognise(path: Path) -> Recognised:
+def _recognise(path: Path) -> DetectedIntensity:
     coarse = coarse_planes(_opened(path))
     try:
-        return recognise_few(coarse)
+        return detect_intensity_of_scan(coarse)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _check_scan(path: Path, domain: Domain) -> None:
+def _check_scan(path: Path, domain: IntensityScale) -> None:
     ranges = [(planes.min(), planes.max()) for _, planes in _opened(path).slabs()]
     lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
     if domain.window_hu is None and lowest >= 0:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as checked
 from thorax.common.errors import InputError, first_problem
 from thorax.common.files import write_text
 from thorax.common.params import read_yaml
-from thorax.imaging.intensity import Domain, parse_intensity
+from thorax.imaging.intensity import IntensityScale, parse_intensity
 from thorax.imaging.regions import Regions
 from thorax.io import case_name
 
@@ -28,7 +28,7 @@ def _checked(intensity: str) -> str:
     return intensity
 
 
-DomainName = Annotated[str, AfterValidator(_checked)] | tuple[float, float]
+ScaleName = Annotated[str, AfterValidator(_checked)] | tuple[float, float]
 """The range of HU that 0..255 stand for, or text for `parse_intensity`."""
 
 
@@ -58,7 +58,7 @@ class DatasetSpec:
     ignored: list[int] = Field(default_factory=list)
     patient: str = "(.+)"
     site: str = ""
-    intensity: DomainName | dict[str, DomainName] = "hu"
+    intensity: ScaleName | dict[str, ScaleName] = "hu"
 
     def as_regions(self) -> Regions:
         """The regions, checked."""
@@ -81,7 +81,7 @@ class DatasetSpec:
         """
         return _found("site", self.site, case) if self.site else ""
 
-    def domain_of(self, case: str) -> Domain:
+    def domain_of(self, case: str) -> IntensityScale:
         """What the voxel values of a case mean.
 
         Raises:
@@ -90,7 +90,7 @@ class DatasetSpec:
         domains = self.intensity if isinstance(self.intensity, dict) else {"*": self.intensity}
         for pattern, domain in domains.items():
             if fnmatchcase(case, pattern):
-                return as_domain(domain)
+                return parse_scale(domain)
         raise InputError(f"no pattern under `intensity` matches the case `{case}`")
 
 
@@ -111,7 +111,7 @@ class Case:
     patient: str
     scan: Path
     mask: Path
-    domain: Domain
+    domain: IntensityScale
     site: str = ""
 
 
@@ -153,17 +153,17 @@ def load_dataset(folder: Path) -> Dataset:
     return Dataset(folder.name, spec.as_regions(), tuple(cases))
 
 
-def as_domain(name: DomainName) -> Domain:
+def parse_scale(name: ScaleName) -> IntensityScale:
     """What voxel values mean, from how a `dataset.yaml` names it.
 
     Raises:
         InputError: It is ``auto``, or a range that does not rise.
 
     Example:
-        >>> as_domain("hu+1024").offset_hu
+        >>> parse_scale("hu+1024").offset_hu
         1024
     """
-    known = parse_intensity(name) if isinstance(name, str) else Domain(name)
+    known = parse_intensity(name) if isinstance(name, str) else IntensityScale(name)
     if known is None:
         raise InputError(
             "a `dataset.yaml` must say what voxel values mean; `auto` is for `thorax data add`"
@@ -171,13 +171,13 @@ def as_domain(name: DomainName) -> Domain:
     return known
 
 
-def domain_name(domain: Domain) -> DomainName:
+def scale_name(domain: IntensityScale) -> ScaleName:
     """How a `dataset.yaml` names what voxel values mean.
 
     Example:
-        >>> domain_name(Domain((-1250, 250)))
+        >>> scale_name(IntensityScale((-1250, 250)))
         (-1250, 250)
-        >>> domain_name(Domain((-1250, 250), inverted=True))
+        >>> scale_name(IntensityScale((-1250, 250), inverted=True))
         '250,-1250'
     """
     return domain.window_hu if domain.window_hu and not domain.inverted else str(domain)

@@ -54,7 +54,7 @@ Folds = list[set[str]]
 def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) -> Split:
     """Share the cases out: by name where names are given, else as the method draws the folds.
 
-    Cases named in `test` take the place of a fold, those named in `watch` that of the validation
+    Cases named in `test` take the place of a fold, those named in `validation_cases` that of the validation
     share; folds are then drawn from the others. Where `train` names cases, or `fold` is none, and
     `test` names none, nothing tests. Validation is drawn by patient.
 
@@ -74,7 +74,7 @@ def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) ->
             or nothing is left to train on.
     """
     _check_names(members, params)
-    free = [member for member in members if member.case not in params.watch]
+    free = [member for member in members if member.case not in params.validation_cases]
     fold = _fold_of(params)
     test = set(params.test) if fold is None else _tested(members, fold, params, seed)
     rest = [member for member in free if member.case not in test]
@@ -82,7 +82,7 @@ def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) ->
         rest = [member for member in rest if member.case in params.train]
     _check_apart(members, params, test=test, rest={member.case for member in rest})
     order = _drawn(rest if fold is None else free, seed)
-    watched = set(params.watch) or _watched(rest, order, params, seed)
+    watched = set(params.validation_cases) or _watched(rest, order, params, seed)
     learnt = {member.case for member in rest} - watched
     if not learnt:
         raise InputError("no case is left to train on: add cases or lower `split.validation`")
@@ -118,7 +118,7 @@ def _tested(members: Sequence[Member], fold: int, params: SplitParams, seed: int
     if params.method == "covid19":
         check_fold_count(params)
         return _published_folds(members)[fold]
-    free = [member for member in members if member.case not in params.watch]
+    free = [member for member in members if member.case not in params.validation_cases]
     return _METHODS[params.method](free, params.folds, seed)[fold]
 
 
@@ -247,7 +247,11 @@ def _cases_of(members: Sequence[Member], patients: Collection[str]) -> set[str]:
 
 
 def _check_names(members: Sequence[Member], params: SplitParams) -> None:
-    lists = {"train": params.train, "watch": params.watch, "test": params.test}
+    lists = {
+        "train": params.train,
+        "validation_cases": params.validation_cases,
+        "test": params.test,
+    }
     there = {member.case for member in members}
     for name, cases in lists.items():
         unknown = sorted(set(cases) - there)
@@ -257,7 +261,7 @@ def _check_names(members: Sequence[Member], params: SplitParams) -> None:
     repeated = sorted(case for case, count in times.items() if count > 1)
     if repeated:
         raise InputError(
-            "`split.train`, `split.watch` and `split.test` must name a case once, but "
+            "`split.train`, `split.validation_cases` and `split.test` must name a case once, but "
             f"{', '.join(repeated)} {'stands' if len(repeated) == 1 else 'stand'} there twice"
         )
 
@@ -265,7 +269,10 @@ def _check_names(members: Sequence[Member], params: SplitParams) -> None:
 def _check_apart(
     members: Sequence[Member], params: SplitParams, *, test: set[str], rest: set[str]
 ) -> None:
-    lists = (("test", params.test, rest.union(params.watch)), ("watch", params.watch, test | rest))
+    lists = (
+        ("test", params.test, rest.union(params.validation_cases)),
+        ("validation_cases", params.validation_cases, test | rest),
+    )
     for name, cases, others in lists:
         patients = {member.patient for member in members if member.case in cases}
         torn = sorted(_cases_of(members, patients) & others)

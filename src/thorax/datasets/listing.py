@@ -11,7 +11,7 @@ Origin = Literal["made by a stage", "tracked", "not tracked"]
 
 
 @dataclass(frozen=True)
-class StudyLine:
+class DatasetSummary:
     """What there is to say about one dataset.
 
     Args:
@@ -31,7 +31,7 @@ class StudyLine:
     problem: str = ""
 
 
-def list_studies(root: Path) -> list[StudyLine]:
+def list_datasets(root: Path) -> list[DatasetSummary]:
     """Tell of every folder below ``data/`` that holds a `dataset.yaml`, sorted by name.
 
     Nothing is raised for damaged ones; their line says what is wrong.
@@ -42,7 +42,7 @@ def list_studies(root: Path) -> list[StudyLine]:
     return [_line(path.parent) for path in sorted((root / "data").glob(f"[!.]*/{SPEC}"))]
 
 
-def _line(folder: Path) -> StudyLine:
+def _line(folder: Path) -> DatasetSummary:
     title, cases, problem = "", None, ""
     regions: tuple[str, ...] = ()
     try:
@@ -53,7 +53,7 @@ def _line(folder: Path) -> StudyLine:
             cases = len(load_dataset(folder).cases)
     except (InputError, OSError) as error:
         problem = " ".join(str(error).split())
-    return StudyLine(folder.name, title, cases, regions, _origin(folder), problem)
+    return DatasetSummary(folder.name, title, cases, regions, _origin(folder), problem)
 
 
 def _origin(folder: Path) -> Origin:

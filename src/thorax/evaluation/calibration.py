@@ -12,7 +12,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
+class ReliabilityCounts:
     """Voxel counts by level of probability, in scans or parts of them: counts add up.
 
     Voxels at level 0 that lie outside the truth are left out, here and in all figures below. They
@@ -27,7 +27,7 @@ class Reliability:
     Example:
         >>> levels = np.array([0, 0, 2, 2, 4, 4], np.uint8)
         >>> truth = np.array([0, 1, 0, 1, 1, 1], bool)
-        >>> counts = reliability(levels, truth, top=4)
+        >>> counts = count_reliability(levels, truth, top=4)
         >>> counts.inside, counts.outside
         (array([1, 0, 1, 0, 2]), array([0, 0, 1, 0, 0]))
         >>> counts.brier  # (1² + 0.5² + 0.5² + 0² + 0²) / 5
@@ -38,17 +38,17 @@ class Reliability:
     outside: NDArray[np.int64]
 
     @classmethod
-    def none(cls, top: int = 255) -> "Reliability":
+    def none(cls, top: int = 255) -> "ReliabilityCounts":
         """No voxels at all, to add others to."""
         return cls(np.zeros(top + 1, np.int64), np.zeros(top + 1, np.int64))
 
-    def __add__(self, other: "Reliability") -> "Reliability":
+    def __add__(self, other: "ReliabilityCounts") -> "ReliabilityCounts":
         if len(self.inside) != len(other.inside):
             raise ValueError(
                 f"counts must have one number of levels, got {len(self.inside)} and "
                 f"{len(other.inside)}"
             )
-        return Reliability(self.inside + other.inside, self.outside + other.outside)
+        return ReliabilityCounts(self.inside + other.inside, self.outside + other.outside)
 
     @property
     def voxels(self) -> int:
@@ -117,7 +117,9 @@ class Reliability:
         ]
 
 
-def reliability(levels: NDArray[Any], truth: NDArray[Any], top: int = 255) -> Reliability:
+def count_reliability(
+    levels: NDArray[Any], truth: NDArray[Any], top: int = 255
+) -> ReliabilityCounts:
     """Count the voxels of a scan, or of a part of it, by their level of probability.
 
     Args:
@@ -136,7 +138,7 @@ def reliability(levels: NDArray[Any], truth: NDArray[Any], top: int = 255) -> Re
         raise ValueError(f"levels must be whole numbers, got {levels.dtype}")
     inside = truth != 0
     counts = [_count(levels[chosen], top) for chosen in (inside, ~inside & (levels != 0))]
-    return Reliability(*counts)
+    return ReliabilityCounts(*counts)
 
 
 def _count(levels: NDArray[Any], top: int) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ undefined (NaN), which means leave out; behind an arrow stands what goes into me
 D is the diagonal of the scan in mm, the worst that a distance could be.
 
 * ``thorax``: what cannot be had is not made up. An infinite distance is shown in the row but left
-  out of means, which it would make infinite: `Applied.left_out` names it, for it to be counted.
+  out of means, which it would make infinite: `AppliedMetrics.left_out` names it, for it to be counted.
 * ``nnunet``: overlaps as nnU-Net 2 evaluates a folder, with NaN left out of means. It gives no
   distances; the evaluator of its first version took NaN for them. Surface Dice follows these.
 * ``surface-distance``: as DeepMind's package. It has no means: an infinite distance stays in and
@@ -44,7 +44,7 @@ from thorax.common.errors import InputError
 Figures = dict[str, float]
 
 
-class Entry(NamedTuple):
+class MetricRule(NamedTuple):
     """What a figure is in one kind of emptiness.
 
     Args:
@@ -65,13 +65,13 @@ class Entries(NamedTuple):
         both: Both are.
     """
 
-    truth: Entry
-    predicted: Entry
-    both: Entry
+    truth: MetricRule
+    predicted: MetricRule
+    both: MetricRule
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedMetrics:
     """A row of figures after a rule was applied to it.
 
     Args:
@@ -93,7 +93,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Rules:
+class EmptyMaskConvention:
     """What figures are for empty masks, by the convention of one tool.
 
     Args:
@@ -111,7 +111,7 @@ class Rules:
         truth_empty: bool,
         predicted_empty: bool,
         diagonal_mm: float,
-    ) -> Applied:
+    ) -> AppliedMetrics:
         """Apply the rule to the figures of one region of one case.
 
         Args:
@@ -124,14 +124,14 @@ class Rules:
         Example:
             >>> row = {"dice": 0.0, "hd95_mm": math.inf, "truth_ml": 12.5}
             >>> empty = {"truth_empty": False, "predicted_empty": True, "diagonal_mm": 500.0}
-            >>> rules("thorax").apply(row, **empty)  # doctest: +NORMALIZE_WHITESPACE
+            >>> find_convention("thorax").apply(row, **empty)  # doctest: +NORMALIZE_WHITESPACE
             Applied(shown={'dice': 0.0, 'hd95_mm': inf, 'truth_ml': 12.5},
                     counted={'dice': 0.0, 'hd95_mm': nan, 'truth_ml': 12.5})
-            >>> rules("metrics-reloaded").apply(row, **empty).counted
+            >>> find_convention("metrics-reloaded").apply(row, **empty).counted
             {'dice': 0.0, 'hd95_mm': 500.0, 'truth_ml': 12.5}
         """
         if not truth_empty and not predicted_empty:
-            return Applied(dict(figures), dict(figures))
+            return AppliedMetrics(dict(figures), dict(figures))
         kind = (
             "both" if truth_empty and predicted_empty else "truth" if truth_empty else "predicted"
         )
@@ -143,10 +143,10 @@ class Rules:
             name: diagonal_mm if entry.counted == "diagonal" else entry.counted
             for name, entry in named.items()
         }
-        return Applied({**figures, **shown}, {**figures, **counted})
+        return AppliedMetrics({**figures, **shown}, {**figures, **counted})
 
 
-def rules(name: str) -> Rules:
+def find_convention(name: str) -> EmptyMaskConvention:
     """The rules of a convention.
 
     Args:
@@ -160,23 +160,23 @@ def rules(name: str) -> Rules:
             f"the convention for empty masks must be one of {', '.join(_CONVENTIONS)}, got "
             f"{name!r}; see evaluate.convention in params.yaml"
         )
-    return Rules(name, _CONVENTIONS[name])
+    return EmptyMaskConvention(name, _CONVENTIONS[name])
 
 
 def _same(truth: float, predicted: float, both: float) -> Entries:
     """Entries of which means take what the row shows."""
-    return Entries(*(Entry(value, value) for value in (truth, predicted, both)))
+    return Entries(*(MetricRule(value, value) for value in (truth, predicted, both)))
 
 
 _NAN, _INF = math.nan, math.inf
 
-_UNDEFINED = Entry(_NAN, _NAN)
+_UNDEFINED = MetricRule(_NAN, _NAN)
 
-_APART = Entry(_INF, _NAN)
+_APART = MetricRule(_INF, _NAN)
 
-_WORST = Entry(_NAN, "diagonal")
+_WORST = MetricRule(_NAN, "diagonal")
 
-_NO_SURFACE = Entry(_NAN, 0.0)
+_NO_SURFACE = MetricRule(_NAN, 0.0)
 
 _THORAX = {
     "dice": _same(0.0, 0.0, _NAN),
@@ -200,11 +200,11 @@ _SURFACE_DISTANCE = _THORAX | {
 
 _METRICS_RELOADED = _THORAX | {
     "dice": _same(0.0, 0.0, 1.0),
-    "iou": Entries(Entry(0.0, 0.0), Entry(0.0, 0.0), Entry(_NAN, 1.0)),
+    "iou": Entries(MetricRule(0.0, 0.0), MetricRule(0.0, 0.0), MetricRule(_NAN, 1.0)),
     "precision": _same(0.0, 0.0, _NAN),
-    "nsd": Entries(_NO_SURFACE, _NO_SURFACE, Entry(1.0, 1.0)),
-    "hd95_mm": Entries(_WORST, _WORST, Entry(0.0, 0.0)),
-    "mean_distance_mm": Entries(_WORST, _WORST, Entry(0.0, 0.0)),
+    "nsd": Entries(_NO_SURFACE, _NO_SURFACE, MetricRule(1.0, 1.0)),
+    "hd95_mm": Entries(_WORST, _WORST, MetricRule(0.0, 0.0)),
+    "mean_distance_mm": Entries(_WORST, _WORST, MetricRule(0.0, 0.0)),
     "lesion_sensitivity": _same(1.0, 0.0, 1.0),
     "lesion_precision": _same(0.0, 0.0, 1.0),
     "lesion_f1": _same(0.0, 0.0, 1.0),

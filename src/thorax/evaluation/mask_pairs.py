@@ -11,7 +11,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class MaskPair:
+class MaskFiles:
     """Two masks of one scan.
 
     Args:
@@ -25,7 +25,7 @@ class MaskPair:
     predicted: Path
 
 
-def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[MaskPair]:
+def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[MaskFiles]:
     """Pair two files, or the files of two folders that have one name, whatever their formats.
 
     Args:
@@ -46,7 +46,7 @@ def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[M
             "folder"
         )
     if not truth.is_dir():
-        return [MaskPair(truth.name, truth, predicted)]
+        return [MaskFiles(truth.name, truth, predicted)]
     true, found = named_masks(truth), named_masks(predicted)
     both, lacking = sorted(true.keys() & found.keys()), sorted(true.keys() - found.keys())
     if not both:
@@ -56,7 +56,7 @@ def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[M
             f"{len(lacking)} of {len(true)} true masks have no prediction in {predicted} "
             f"({_listed(lacking)}); give --allow-missing to leave them out"
         )
-    return [MaskPair(name, true[name], found[name]) for name in both]
+    return [MaskFiles(name, true[name], found[name]) for name in both]
 
 
 def named_masks(folder: Path) -> dict[str, Path]:

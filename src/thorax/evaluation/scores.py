@@ -11,7 +11,7 @@ from typing import Any
 
 from thorax.common.tables import as_csv
 from thorax.evaluation.bootstrap import Method, bootstrap_mean
-from thorax.evaluation.empty_masks import Applied, Rules, rules
+from thorax.evaluation.empty_masks import AppliedMetrics, EmptyMaskConvention, find_convention
 from thorax.evaluation.lesions import Lesions
 from thorax.evaluation.surface_distance import SurfaceDistances
 from thorax.imaging.overlap import Overlap
@@ -50,7 +50,7 @@ HEADLINE = ("mean", "median", "sd", "pooled")
 HEADLINE_MEANS = ("nsd", "hd95_mm")
 """Of which `metrics.json` has the mean alone, so that DVC's tables can be read."""
 
-THORAX = rules("thorax")
+THORAX = find_convention("thorax")
 
 Summary = dict[str, dict[str, Any]]
 
@@ -67,7 +67,7 @@ class Score:
         ceiling: Overlap of the truth with itself placed on the canvas and restored, where known.
         surfaces: Distances of the surfaces, where they were measured.
         tolerance_mm: Of the surface Dice.
-        within: Voxels of the first region in truth and prediction; None for the first region.
+        parent_overlap: Voxels of the first region in truth and prediction; None for the first region.
         diagonal_mm: Of the scan, the worst that a distance could be.
         lesions: Counts lesion by lesion, for regions that are counted so.
         brier: Brier score of the probabilities, where they are known; NaN elsewhere.
@@ -86,7 +86,7 @@ class Score:
     ceiling: Overlap | None = None
     surfaces: SurfaceDistances | None = None
     tolerance_mm: float = 1.0
-    within: Overlap | None = None
+    parent_overlap: Overlap | None = None
     diagonal_mm: float = math.nan
     lesions: Lesions | None = None
     brier: float = math.nan
@@ -95,7 +95,7 @@ class Score:
     side: str = ""
     patient: str = ""
 
-    def row(self, convention: Rules = THORAX) -> dict[str, Any]:
+    def row(self, convention: EmptyMaskConvention = THORAX) -> dict[str, Any]:
         """The figures by name, for a table; those that were not measured are left out.
 
         Args:
@@ -104,7 +104,7 @@ class Score:
         named = {"case": self.case, "site": self.site, "region": self.region, "side": self.side}
         return named | self.figures(convention).shown
 
-    def figures(self, convention: Rules = THORAX) -> Applied:
+    def figures(self, convention: EmptyMaskConvention = THORAX) -> AppliedMetrics:
         """The figures by name: as a table shows them, and as means take them."""
         ceiling = self.ceiling.dice if self.ceiling else math.nan
         measured = self._overlaps() | self._distances() | self._volumes() | self._shares()
@@ -134,11 +134,11 @@ class Score:
         return dict(zip(VOLUMES, (*volumes, percent), strict=True))
 
     def _shares(self) -> dict[str, float]:
-        if self.within is None:
+        if self.parent_overlap is None:
             return {}
         pairs = (
-            (self.overlap.truth, self.within.truth),
-            (self.overlap.predicted, self.within.predicted),
+            (self.overlap.truth, self.parent_overlap.truth),
+            (self.overlap.predicted, self.parent_overlap.predicted),
         )
         shares = (part / whole if whole else math.nan for part, whole in pairs)
         return dict(zip(SHARES, shares, strict=True))
@@ -167,18 +167,20 @@ class Intervals:
     resamples: int = 9999
 
 
-def scores_csv(scores: Sequence[Score], convention: Rules = THORAX) -> str:
+def scores_csv(scores: Sequence[Score], convention: EmptyMaskConvention = THORAX) -> str:
     """The scores as CSV, one row a case and region; undefined figures are empty."""
     return _csv(scores, convention, COLUMNS)
 
 
-def sides_csv(scores: Sequence[Score], convention: Rules = THORAX) -> str:
+def sides_csv(scores: Sequence[Score], convention: EmptyMaskConvention = THORAX) -> str:
     """The scores of single sides as CSV, one row a case, region and side."""
     return _csv(scores, convention, SIDE_COLUMNS)
 
 
 def summarise(
-    scores: Sequence[Score], convention: Rules = THORAX, intervals: Intervals | None = None
+    scores: Sequence[Score],
+    convention: EmptyMaskConvention = THORAX,
+    intervals: Intervals | None = None,
 ) -> Summary:
     """Figures over cases for each region.
 
@@ -216,13 +218,13 @@ def headline(summary: Mapping[str, Mapping[str, Any]]) -> Summary:
     }
 
 
-def _csv(scores: Sequence[Score], convention: Rules, columns: Sequence[str]) -> str:
+def _csv(scores: Sequence[Score], convention: EmptyMaskConvention, columns: Sequence[str]) -> str:
     rows = (score.row(convention) for score in scores)
     return as_csv(({name: row[name] for name in columns if name in row} for row in rows), columns)
 
 
 def _summary(
-    group: Sequence[Score], convention: Rules, intervals: Intervals | None
+    group: Sequence[Score], convention: EmptyMaskConvention, intervals: Intervals | None
 ) -> dict[str, Any]:
     applied = [score.figures(convention) for score in group]
     told = [(one, score.patient or score.case) for one, score in zip(applied, group, strict=True)]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.params import EvaluateParams
-from thorax.evaluation.calibration import Reliability, reliability
+from thorax.evaluation.calibration import ReliabilityCounts, count_reliability
 from thorax.evaluation.lesions import Lesions, count_lesions
 from thorax.evaluation.scores import Score
 from thorax.evaluation.surface_distance import surface_distances
-from thorax.imaging.grid import mask_box, open_mask
+from thorax.imaging.grid import check_same_grid, mask_box
 from thorax.imaging.lung_sides import LUNG, mask_sides, side_names
 from thorax.imaging.overlap import Overlap, overlap
 from thorax.imaging.regions import Regions
@@ -28,7 +28,7 @@ Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelMap:
     """One of two masks, without the planes, rows and columns where both are empty.
 
     Args:
@@ -48,7 +48,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class MaskPair:
     """The true mask and the predicted one of a scan, read by `open_pair`.
 
     Args:
@@ -59,8 +59,8 @@ class Pair:
         diagonal_mm: Of the scan.
     """
 
-    truth: Labelled
-    predicted: Labelled
+    truth: LabelMap
+    predicted: LabelMap
     spacing_mm: tuple[float, float, float]
     voxel_ml: float
     diagonal_mm: float
@@ -76,7 +76,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Scored:
+class CaseScores:
     """What is known of a case, or of several.
 
     Args:
@@ -87,16 +87,16 @@ class Scored:
 
     whole: list[Score] = field(default_factory=list)
     sides: list[Score] = field(default_factory=list)
-    reliability: dict[str, Reliability] = field(default_factory=dict)
+    reliability: dict[str, ReliabilityCounts] = field(default_factory=dict)
 
-    def __add__(self, other: "Scored") -> "Scored":
+    def __add__(self, other: "CaseScores") -> "CaseScores":
         regions = dict.fromkeys((*self.reliability, *other.reliability))
-        nothing = Reliability.none()
+        nothing = ReliabilityCounts.none()
         added = {
             region: self.reliability.get(region, nothing) + other.reliability.get(region, nothing)
             for region in regions
         }
-        return Scored(self.whole + other.whole, self.sides + other.sides, added)
+        return CaseScores(self.whole + other.whole, self.sides + other.sides, added)
 
 
 def open_pair(
@@ -106,7 +106,7 @@ def open_pair(
     *,
     predicted_regions: Regions | None = None,
     sided: bool = True,
-) -> Pair:
+) -> MaskPair:
     """Read two masks of a scan.
 
     Args:
@@ -119,31 +119,31 @@ def open_pair(
     Raises:
         InputError: They lie on different grids, or hold labels that no region names.
     """
-    open_mask(predicted, truth)
+    check_same_grid(predicted, truth)
     known = regions, predicted_regions or regions
     both = [_labels(*each) for each in zip((truth, predicted), known, strict=True)]
     box, told = mask_box(*both), sided and LUNG in regions.names
     first, second = (
-        Labelled(labels[box].copy(), each, _sides(labels, each, box) if told else None)
+        LabelMap(labels[box].copy(), each, _sides(labels, each, box) if told else None)
         for labels, each in zip(both, known, strict=True)
     )
     grid = truth.grid
     x_mm, y_mm, z_mm = grid.spacing_mm
     diagonal = math.hypot(*np.multiply(grid.shape, grid.spacing_mm))
-    return Pair(first, second, (z_mm, x_mm, y_mm), grid.voxel_ml, diagonal)
+    return MaskPair(first, second, (z_mm, x_mm, y_mm), grid.voxel_ml, diagonal)
 
 
 def score_pair(
-    pair: Pair,
+    pair: MaskPair,
     settings: EvaluateParams,
     *,
     case: str,
     site: str = "",
     patient: str = "",
     ceiling: Mapping[str, Overlap] | None = None,
-    reliabilities: Mapping[str, Reliability] | None = None,
+    reliabilities: Mapping[str, ReliabilityCounts] | None = None,
     certainties: Mapping[str, float] | None = None,
-) -> Scored:
+) -> CaseScores:
     """Score each region of a case, and each side of it.
 
     Args:
@@ -171,12 +171,12 @@ def score_pair(
         for side, name in side_names.items() if pair.truth.sides is not None else ():
             figures = _figures(pair, region, settings, side=side)
             sides.append(Score(case, region, side=name, **about, **figures))
-    return Scored(whole, sides, known)
+    return CaseScores(whole, sides, known)
 
 
 def measure_reliability(
     probabilities: Mapping[str, Scan], truth: Scan, regions: Regions
-) -> dict[str, Reliability]:
+) -> dict[str, ReliabilityCounts]:
     """Compare the probabilities of regions with the truth, slab by slab.
 
     Args:
@@ -189,13 +189,13 @@ def measure_reliability(
         InputError: The grids differ, or the truth holds labels that no region names.
     """
     for one in probabilities.values():
-        open_mask(one, truth)
-    counts = dict.fromkeys(probabilities, Reliability.none())
+        check_same_grid(one, truth)
+    counts = dict.fromkeys(probabilities, ReliabilityCounts.none())
     for start, planes in truth.slabs() if counts else ():
         split = dict(zip(regions.names, regions.split(planes), strict=True))
         for region, one in probabilities.items():
             levels = np.rint(one.planes(start, start + len(planes)) * 255).astype(np.uint8)
-            counts[region] += reliability(levels, split[region])
+            counts[region] += count_reliability(levels, split[region])
     return counts
 
 
@@ -212,7 +212,9 @@ def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...]) -> Labels:
     return mask_sides(np.isin(labels, regions.labels[LUNG]))[box].copy()
 
 
-def _figures(pair: Pair, region: str, settings: EvaluateParams, *, side: int = 0) -> dict[str, Any]:
+def _figures(
+    pair: MaskPair, region: str, settings: EvaluateParams, *, side: int = 0
+) -> dict[str, Any]:
     truth, predicted = pair.masks(region, side)
     first = pair.regions[0]
     return {
@@ -225,7 +227,7 @@ def _figures(pair: Pair, region: str, settings: EvaluateParams, *, side: int = 0
     }
 
 
-def _lesions(pair: Pair, region: str, settings: EvaluateParams) -> Lesions:
+def _lesions(pair: MaskPair, region: str, settings: EvaluateParams) -> Lesions:
     truth, predicted = pair.masks(region)
     return count_lesions(
         truth,

@@ -8,7 +8,13 @@ from typing import Any
 from thorax.common.errors import InputError
 from thorax.common.tables import aligned, to_json
 from thorax.experiments.conclusions import conclusion, label
-from thorax.experiments.paired_tests import Comparison, Test, compare_figures, correct, metric
+from thorax.experiments.paired_tests import (
+    Comparison,
+    Test,
+    adjust_p_values,
+    compare_figures,
+    metric,
+)
 from thorax.experiments.score_tables import ScoreTable, check_metric
 
 _FEW = 10
@@ -66,7 +72,7 @@ def compare_tables(
             f"a case must have a {question.metric} in both tables, but it is undefined or infinite "
             "in one of them for every case"
         )
-    return correct(counted), [*notes, *_doubts(comparisons)]
+    return adjust_p_values(counted), [*notes, *_doubts(comparisons)]
 
 
 def comparison_table(comparisons: Sequence[Comparison], question: Question) -> str:

@@ -77,12 +77,12 @@ class PairedTest:
 
     Args:
         p: Two-sided.
-        least_p: The smallest that the test can give with so many pairs, whatever they are.
+        smallest_possible_p: The smallest that the test can give with so many pairs, whatever they are.
         exact: All signs were gone through; otherwise some were drawn.
     """
 
     p: float
-    least_p: float
+    smallest_possible_p: float
     exact: bool
 
 
@@ -103,7 +103,7 @@ class Comparison:
         interval: Of `difference`, by bootstrap over cases; None where there are too few.
         test: Its p is not corrected.
         effect: See `rank_biserial`.
-        adjusted_p: After Holm, over all that was compared; see `correct`.
+        adjusted_p: After Holm, over all that was compared; see `adjust_p_values`.
         least_adjusted_p: What that could be at the least, had these differences been any others.
     """
 
@@ -186,10 +186,10 @@ def paired_test(
 
     Example:
         >>> paired_test([0.1, 0.2, 0.3, 0.4, 0.5])
-        PairedTest(p=0.0625, least_p=0.0625, exact=True)
+        PairedTest(p=0.0625, smallest_possible_p=0.0625, exact=True)
     """
     values = np.asarray(differences, np.float64)
-    least = _least_p(values.size)
+    least = _smallest_possible_p(values.size)
     values = values[values != 0]
     if values.size < 2:
         return PairedTest(1.0, least, exact=True)
@@ -241,7 +241,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def adjust_p_values(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p of all comparisons that are told of together, each of one case at least."""
     p_values = [one.test.p for one in comparisons]
     adjusted = holm(p_values)
@@ -249,9 +249,9 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
         replace(
             one,
             adjusted_p=adjusted[place],
-            least_adjusted_p=holm([*p_values[:place], one.test.least_p, *p_values[place + 1 :]])[
-                place
-            ],
+            least_adjusted_p=holm(
+                [*p_values[:place], one.test.smallest_possible_p, *p_values[place + 1 :]]
+            )[place],
         )
         for place, one in enumerate(comparisons)
     ]
@@ -261,7 +261,7 @@ def _all_gone_through(count: int) -> bool:
     return 2**count <= _FLIPS
 
 
-def _least_p(count: int) -> float:
+def _smallest_possible_p(count: int) -> float:
     return 2 / 2 ** max(count, 1) if _all_gone_through(count) else 2 / (_FLIPS + 1)
 
 

@@ -36,7 +36,7 @@ _PARAMS = "params.yaml"
 _IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
 """Changes that need no new digest: parameters have their own, the rest is made by the pipeline."""
 
-_START = "models/start"
+_START = "models/initial"
 """Start weights are put there by hand; DVC leaves files that git does not know out of its copy."""
 
 _TAIL_BYTES = 16_384

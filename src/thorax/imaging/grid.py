@@ -108,7 +108,7 @@ class NamedSlabs(Slabs, Protocol):
 Image = TypeVar("Image", bound=NamedSlabs)
 
 
-def open_mask(mask: Image, scan: NamedSlabs) -> Image:
+def check_same_grid(mask: Image, scan: NamedSlabs) -> Image:
     """Return the mask if it lies on the grid of the scan.
 
     Raises:

@@ -49,7 +49,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Domain:
+class IntensityScale:
     """What the voxel values of a scan mean.
 
     Its `str` is what `parse_intensity` reads: ``hu``, ``hu+1024``, ``-1250,250``, ``250,-1250``.
@@ -66,11 +66,11 @@ class Domain:
         ValueError: An offset beside a range, or `inverted` without one.
 
     Example:
-        >>> Domain((-1250, 250)).to_hu(np.array([0, 51, 255])).tolist()
+        >>> IntensityScale((-1250, 250)).to_hu(np.array([0, 51, 255])).tolist()
         [-1250.0, -950.0, 250.0]
-        >>> Domain(offset_hu=1024).to_hu(np.array([24, 1024], np.uint16)).tolist()
+        >>> IntensityScale(offset_hu=1024).to_hu(np.array([24, 1024], np.uint16)).tolist()
         [-1000, 0]
-        >>> str(Domain((-1250, 250), inverted=True))
+        >>> str(IntensityScale((-1250, 250), inverted=True))
         '250,-1250'
     """
 
@@ -111,11 +111,11 @@ class Domain:
         return (high_hu, low_hu) if self.inverted else (low_hu, high_hu)
 
 
-HU = Domain()
+HU = IntensityScale()
 """The domain of scans that are in Hounsfield units as they come."""
 
 
-def parse_intensity(text: str) -> Domain | None:
+def parse_intensity(text: str) -> IntensityScale | None:
     """Read what voxel values mean, as the command line gives it.
 
     Args:
@@ -139,7 +139,7 @@ def parse_intensity(text: str) -> Domain | None:
     if word == "auto":
         return None
     if offset := re.fullmatch(r"hu([+-][0-9]{1,9})?", word):
-        return Domain(offset_hu=int(offset[1] or 0))
+        return IntensityScale(offset_hu=int(offset[1] or 0))
     try:
         first_hu, last_hu = (float(number) for number in word.split(","))
     except ValueError:
@@ -150,7 +150,7 @@ def parse_intensity(text: str) -> Domain | None:
             "`intensity` must be auto, hu, hu+1024 (any whole offset), or the HU that 0 and 255 "
             f"stand for, like -1250,250, got `{text}`"
         )
-    return Domain((low_hu, high_hu), inverted=first_hu > last_hu)
+    return IntensityScale((low_hu, high_hu), inverted=first_hu > last_hu)
 
 
 def whole_hu(voxels: NDArray[Any]) -> NDArray[np.int16]:

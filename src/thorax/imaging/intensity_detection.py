@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.common.errors import InputError
-from thorax.imaging.intensity import HU, Domain
+from thorax.imaging.intensity import HU, IntensityScale
 from thorax.imaging.morphology import filled, opened
 
 AIR_HU = -1000
@@ -90,7 +90,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Recognised:
+class DetectedIntensity:
     """What the voxel values of a scan were found to mean.
 
     Args:
@@ -99,12 +99,12 @@ class Recognised:
         notes: What a user should know, one line each; empty if the scan is plain HU.
     """
 
-    domain: Domain
+    domain: IntensityScale
     kind: str
     notes: tuple[str, ...]
 
 
-def recognise(coarse: NDArray[Any]) -> Recognised:
+def detect_intensity(coarse: NDArray[Any]) -> DetectedIntensity:
     """Tell from a sample of a scan what its voxel values mean.
 
     Args:
@@ -118,7 +118,7 @@ def recognise(coarse: NDArray[Any]) -> Recognised:
     Example:
         >>> body = np.pad(np.arange(-100, 60).reshape(1, 10, 16), ((0, 0), (3, 3), (3, 3)),
         ...     constant_values=-1000)
-        >>> recognise(body).kind
+        >>> detect_intensity(body).kind
         'HU'
     """
     if not coarse.size:
@@ -126,7 +126,7 @@ def recognise(coarse: NDArray[Any]) -> Recognised:
     sample = _Sample(np.asarray(coarse, dtype=np.float32))
     _check_variety(sample)
     if _is_hu(sample):
-        return Recognised(HU, "HU", tuple(_hu_notes(sample)))
+        return DetectedIntensity(HU, "HU", tuple(_hu_notes(sample)))
     _check_range(sample)
     if sample.low >= 0 and sample.high <= 255:
         return _as_export(sample)
@@ -417,7 +417,7 @@ def _spread(values: Grey) -> float:
     return float(upper - lower)
 
 
-def _as_offset(sample: _Sample) -> Recognised:
+def _as_offset(sample: _Sample) -> DetectedIntensity:
     """Recognise HU to which a constant was added.
 
     Raises:
@@ -438,7 +438,7 @@ def _as_offset(sample: _Sample) -> Recognised:
         f"{_dark(body)[0]:.0f} and tissue near {_middle(body.tissue):.0f}; `--intensity hu` would "
         "keep them as they are"
     ).replace("air lie", "air lies")
-    return Recognised(Domain(offset_hu=offset), kind, (note,))
+    return DetectedIntensity(IntensityScale(offset_hu=offset), kind, (note,))
 
 
 def _dark(body: _Body) -> tuple[float, float]:
@@ -496,7 +496,7 @@ def _refuse_grey(sample: _Sample) -> NoReturn:
     )
 
 
-def _as_export(sample: _Sample) -> Recognised:
+def _as_export(sample: _Sample) -> DetectedIntensity:
     """Recognise an 8-bit export and estimate its window.
 
     Raises:
@@ -512,7 +512,7 @@ def _as_export(sample: _Sample) -> Recognised:
     body = negative if inverted else plain
     low_hu, high_hu, equalised = _estimated_window(sample, body)
     kind = f"{'inverted ' if inverted else ''}8-bit window"
-    domain = Domain((low_hu, high_hu), inverted=inverted)
+    domain = IntensityScale((low_hu, high_hu), inverted=inverted)
     how = (
         "the contrast was equalised, so they follow HU only roughly; the range is that of the "
         "public COVID-19 exports"
@@ -523,7 +523,7 @@ def _as_export(sample: _Sample) -> Recognised:
         f"the values are an {kind}, taken as 0 for {domain.to_hu(np.zeros(1))[0]:.0f} and 255 for "
         f"{domain.to_hu(np.full(1, 255))[0]:.0f} HU: {how}; give {_WINDOW} if you know it"
     )
-    return Recognised(domain, f"{kind}, equalised" if equalised else kind, (note,))
+    return DetectedIntensity(domain, f"{kind}, equalised" if equalised else kind, (note,))
 
 
 def _refuse_export(sample: _Sample, why: str) -> NoReturn:
@@ -565,6 +565,6 @@ PLANES = 100
 """Planes, at least, by which intensities are recognised."""
 
 
-def recognise_few(coarse: NDArray[Any]) -> Recognised:
-    """Recognise intensities by some of the planes; see `recognise`."""
-    return recognise(coarse[:: max(1, len(coarse) // PLANES)])
+def detect_intensity_of_scan(coarse: NDArray[Any]) -> DetectedIntensity:
+    """Recognise intensities by some of the planes; see `detect_intensity`."""
+    return detect_intensity(coarse[:: max(1, len(coarse) // PLANES)])

@@ -244,5 +244,5 @@ def _pixels(axis: AxisPlacement) -> NDArray[np.intp]:
     return np.clip(found, 0, axis.canvas - 1)
 
 
-FULL = 255
+FULL_COVERAGE = 255
 """A pixel that lies in a region entirely."""

@@ -165,7 +165,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def found_regions(*masks: NamedSlabs) -> Regions:
+def regions_in_masks(*masks: NamedSlabs) -> Regions:
     """One region for each label value that any of the masks holds.
 
     Raises:

@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thorax.common.errors import InputError
-from thorax.common.parallel import ahead, one_blas_thread
-from thorax.imaging.intensity import LOWEST_HU, Domain
-from thorax.inference.inputs import Job
+from thorax.common.parallel import one_blas_thread, prefetch
+from thorax.imaging.intensity import LOWEST_HU, IntensityScale
+from thorax.inference.inputs import ScanTask
 from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, Row
 from thorax.inference.measurements import volumes_ml
 from thorax.inference.outputs import Bits, Outputs, Watch, outputs_of, write_outputs
 from thorax.inference.segmenter import Segmenter
 from thorax.io import Scan
-from thorax.preprocessing.scan import Opened
+from thorax.preprocessing.scan import PreprocessedScan
 
 Note = Callable[[Row], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class PredictOptions:
     """What is wanted of every scan.
 
     Args:
@@ -35,7 +35,7 @@ class Wish:
     """
 
     series: str | None = None
-    domain: Domain | None = None
+    domain: IntensityScale | None = None
     threshold: float | None = None
     bits: Bits = 0
     statistics: bool = False
@@ -45,8 +45,8 @@ class Wish:
 
 def predict_folder(
     segmenter: Segmenter,
-    jobs: Sequence[Job],
-    wish: Wish,
+    jobs: Sequence[ScanTask],
+    options: PredictOptions,
     *,
     folder: Path,
     tell: Callable[[Row], None],
@@ -56,7 +56,7 @@ def predict_folder(
     Args:
         segmenter: What finds the regions.
         jobs: What is to be done.
-        wish: What is wanted of every scan.
+        options: What is wanted of every scan.
         folder: Where the manifest goes.
         tell: Is told what became of each scan.
 
@@ -67,7 +67,7 @@ def predict_folder(
         InputError: The manifest that is there cannot be read, none can be written, another batch
             is at work there, or two scans would write one file.
     """
-    _check_apart(segmenter, jobs, wish)
+    _check_apart(segmenter, jobs, options)
     manifest = Manifest(folder)
 
     def note(row: Row) -> None:
@@ -75,22 +75,22 @@ def predict_folder(
         if row.status != STARTED:
             tell(row)
 
-    def is_left(job: Job) -> bool:
-        return _is_left(segmenter, job, wish, manifest=manifest, note=note)
+    def is_left(job: ScanTask) -> bool:
+        return _is_left(segmenter, job, options, manifest=manifest, note=note)
 
     with manifest.alone():
         try:
-            predict_all(segmenter, list(filter(is_left, jobs)), wish, note=note)
+            predict_all(segmenter, list(filter(is_left, jobs)), options, note=note)
         finally:
             manifest.write()
     return [manifest.rows[job.case] for job in jobs]
 
 
-def _check_apart(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish) -> None:
+def _check_apart(segmenter: Segmenter, jobs: Sequence[ScanTask], options: PredictOptions) -> None:
     """See that the files beside one mask are not those of another scan: `a_lung.nii.gz`."""
-    owners: dict[Path, Job] = {}
+    owners: dict[Path, ScanTask] = {}
     for job in jobs:
-        for path in wanted_outputs(segmenter, job.mask, wish).files:
+        for path in wanted_outputs(segmenter, job.mask, options).files:
             other = owners.setdefault(Path(os.path.realpath(path)), job)
             if other is not job:
                 raise InputError(
@@ -99,23 +99,25 @@ def _check_apart(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish) -> None:
                 )
 
 
-def _is_left(segmenter: Segmenter, job: Job, wish: Wish, *, manifest: Manifest, note: Note) -> bool:
+def _is_left(
+    segmenter: Segmenter, job: ScanTask, options: PredictOptions, *, manifest: Manifest, note: Note
+) -> bool:
     """Whether a scan is to be segmented; of one that is not, it is noted why."""
-    asked, known = blank_row(segmenter, job, wish), manifest.rows.get(job.case)
-    files = wanted_outputs(segmenter, job.mask, wish).files
-    if known and not wish.force and is_done(known, asked, files):
+    asked, known = blank_row(segmenter, job, options), manifest.rows.get(job.case)
+    files = wanted_outputs(segmenter, job.mask, options).files
+    if known and not options.force and is_done(known, asked, files):
         note(known)
         return False
     try:
         # What this very batch had begun, it may write over.
-        check_free(job, files, force=wish.force or known is not None)
+        check_free(job, files, force=options.force or known is not None)
     except InputError as error:
         note(replace(asked, status=FAILED, error=str(error)))
         return False
     return True
 
 
-def check_free(job: Job, files: Sequence[Path], *, force: bool) -> None:
+def check_free(job: ScanTask, files: Sequence[Path], *, force: bool) -> None:
     """See whether the files of a scan may be written.
 
     Raises:
@@ -130,7 +132,9 @@ def check_free(job: Job, files: Sequence[Path], *, force: bool) -> None:
 
 
 @one_blas_thread
-def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: Note) -> list[Row]:
+def predict_all(
+    segmenter: Segmenter, jobs: Sequence[ScanTask], options: PredictOptions, *, note: Note
+) -> list[Row]:
     """Segment all scans; one that fails is noted, and the others go on.
 
     The next scan is read while the network works on one.
@@ -138,7 +142,7 @@ def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: 
     Args:
         segmenter: What finds the regions.
         jobs: What is to be done.
-        wish: What is wanted of every scan.
+        options: What is wanted of every scan.
         note: Is told what became of each scan, and that it was begun.
 
     Returns:
@@ -146,13 +150,13 @@ def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: 
     """
     rows = []
     begun = time.monotonic()
-    for job, opened in ahead(_opened(segmenter, jobs, wish)):
-        row = blank_row(segmenter, job, wish)
+    for job, opened in prefetch(_opened(segmenter, jobs, options)):
+        row = blank_row(segmenter, job, options)
         note(row)
         try:
-            if not isinstance(opened, Opened):
+            if not isinstance(opened, PreprocessedScan):
                 raise opened
-            row = _segment(segmenter, opened, row, wish)
+            row = _segment(segmenter, opened, row, options)
         except InputError as error:
             row = replace(row, status=FAILED, error=str(error))
         except Exception as error:  # a defect in one scan must not take the others along
@@ -165,24 +169,26 @@ def predict_all(segmenter: Segmenter, jobs: Sequence[Job], wish: Wish, *, note: 
 
 
 @one_blas_thread
-def predict_one(segmenter: Segmenter, job: Job, wish: Wish, *, watch: Watch = iter) -> Row:
+def predict_one(
+    segmenter: Segmenter, job: ScanTask, options: PredictOptions, *, watch: Watch = iter
+) -> Row:
     """Segment one scan.
 
     Raises:
         InputError: The scan cannot be read or segmented, or a file cannot be written.
     """
-    opened = segmenter.open(_scan(job, wish), domain=wish.domain)
-    return _segment(segmenter, opened, blank_row(segmenter, job, wish), wish, watch)
+    opened = segmenter.open(_scan(job, options), domain=options.domain)
+    return _segment(segmenter, opened, blank_row(segmenter, job, options), options, watch)
 
 
-def wanted_outputs(segmenter: Segmenter, mask: Path, wish: Wish) -> Outputs:
+def wanted_outputs(segmenter: Segmenter, mask: Path, options: PredictOptions) -> Outputs:
     """The files that a scan will have."""
     return outputs_of(
         mask,
         segmenter.regions.names,
-        bits=wish.bits,
-        statistics=wish.statistics,
-        preview=wish.preview,
+        bits=options.bits,
+        statistics=options.statistics,
+        preview=options.preview,
     )
 
 
@@ -196,10 +202,10 @@ def is_done(known: Row, asked: Row, files: Iterable[Path]) -> bool:
     )
 
 
-def blank_row(segmenter: Segmenter, job: Job, wish: Wish) -> Row:
+def blank_row(segmenter: Segmenter, job: ScanTask, options: PredictOptions) -> Row:
     """What is known of a scan before it is read."""
-    series = f"series {wish.series}" if wish.series else ""
-    known = (wish.domain or "auto", segmenter.settings, wish.threshold or "", series)
+    series = f"series {options.series}" if options.series else ""
+    known = (options.domain or "auto", segmenter.settings, options.threshold or "", series)
     asked = (*known, _stamp(job.scan))
     settings = " ".join(str(each) for each in asked if each)
     return Row(job.case, STARTED, str(job.scan), str(job.mask), segmenter.digest, settings)
@@ -215,34 +221,38 @@ def _stamp(scan: Path) -> str:
 
 
 def _opened(
-    segmenter: Segmenter, jobs: Iterable[Job], wish: Wish
-) -> Iterator[tuple[Job, Opened | Exception]]:
+    segmenter: Segmenter, jobs: Iterable[ScanTask], options: PredictOptions
+) -> Iterator[tuple[ScanTask, PreprocessedScan | Exception]]:
     for job in jobs:
         try:
-            yield job, segmenter.open(_scan(job, wish), domain=wish.domain)
+            yield job, segmenter.open(_scan(job, options), domain=options.domain)
         except Exception as error:  # it is told where its row is
             yield job, error
 
 
-def _scan(job: Job, wish: Wish) -> Scan:
-    return Scan(job.scan, series=wish.series, nan=LOWEST_HU)
+def _scan(job: ScanTask, options: PredictOptions) -> Scan:
+    return Scan(job.scan, series=options.series, nan=LOWEST_HU)
 
 
 def _segment(
-    segmenter: Segmenter, opened: Opened, row: Row, wish: Wish, watch: Watch = iter
+    segmenter: Segmenter,
+    opened: PreprocessedScan,
+    row: Row,
+    options: PredictOptions,
+    watch: Watch = iter,
 ) -> Row:
-    found = segmenter.find(opened, threshold=wish.threshold)
-    outputs = wanted_outputs(segmenter, Path(row.mask), wish)
+    found = segmenter.find(opened, threshold=options.threshold)
+    outputs = wanted_outputs(segmenter, Path(row.mask), options)
     statistics = write_outputs(found, outputs, watch=watch)
-    doubts = zip(found.regions.names, found.doubts, strict=True)
+    qualities = zip(found.regions.names, found.quality, strict=True)
     return replace(
         row,
         status=DONE,
         intensity=opened.recognised.kind,
         volumes_ml={name: round(volume, 3) for name, volume in volumes_ml(statistics).items()},
-        certainty={name: _rounded(doubt.certainty) for name, doubt in doubts},
+        certainty={name: _rounded(quality.certainty) for name, quality in qualities},
         expected_dice=found.expected_dice,
-        doubts=found.reasons(statistics),
+        quality_warnings=found.warnings(statistics),
         warnings=(*opened.notes, *found.notes),
     )
 

@@ -5,13 +5,13 @@ import statistics
 from collections.abc import Iterable
 
 from thorax.common.errors import InputError
-from thorax.models.spec import LEAST_CASES, Expectation
+from thorax.models.spec import LEAST_CASES, ExpectedDiceModel
 
 CONFIDENCE = 0.9
 """Share of further cases of the same kind that should fall within what is told."""
 
 
-def learn(cases: Iterable[tuple[float, float]]) -> Expectation | None:
+def fit_expected_dice(cases: Iterable[tuple[float, float]]) -> ExpectedDiceModel | None:
     """Learn what Dice to expect.
 
     Intervals are Student's for one further observation of a normal sample of n:
@@ -27,7 +27,7 @@ def learn(cases: Iterable[tuple[float, float]]) -> Expectation | None:
         InputError: A figure is no share.
 
     Example:
-        >>> print(learn([(0.90, 0.96), (0.80, 0.86), (0.85, 0.91)]))
+        >>> print(fit_expected_dice([(0.90, 0.96), (0.80, 0.86), (0.85, 0.91)]))
         certainty +0.060 ± 0.000 (3 held-out cases)
     """
     known = [pair for pair in cases if all(map(math.isfinite, pair))]
@@ -38,10 +38,10 @@ def learn(cases: Iterable[tuple[float, float]]) -> Expectation | None:
         return None
     sure = [certainty for certainty, _ in known]
     shifts = [dice - certainty for certainty, dice in known]
-    return Expectation(
+    return ExpectedDiceModel(
         cases=len(known),
-        shift=round(statistics.mean(shifts), 4),
-        error=round(_further(shifts), 4),
+        bias=round(statistics.mean(shifts), 4),
+        half_width=round(_further(shifts), 4),
         least_certainty=round(max(statistics.mean(sure) - _further(sure), min(sure)), 4),
     )
 

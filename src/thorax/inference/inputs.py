@@ -24,7 +24,7 @@ _Named = tuple[str, Path]
 
 
 @dataclass(frozen=True)
-class Job:
+class ScanTask:
     """One scan to segment.
 
     Args:
@@ -38,7 +38,7 @@ class Job:
     mask: Path
 
 
-def find_jobs(sources: Sequence[Path], target: Path | None, *, suffix: str = "") -> list[Job]:
+def find_tasks(sources: Sequence[Path], target: Path | None, *, suffix: str = "") -> list[ScanTask]:
     """Work out what is segmented into what, as `cp` would.
 
     One scan may go to a named file. All else goes to a folder: several scans, folders that hold
@@ -68,7 +68,7 @@ def find_jobs(sources: Sequence[Path], target: Path | None, *, suffix: str = "")
         jobs = [_single(sources, target)]
     else:
         jobs = [
-            Job(name, scan, target / _mask_name(name, scan, suffix))
+            ScanTask(name, scan, target / _mask_name(name, scan, suffix))
             for name, scan in _all_scans(sources, leave=target)
         ]
     _check_apart(jobs)
@@ -107,18 +107,18 @@ def _is_file(target: Path) -> bool:
     return False
 
 
-def _single(sources: Sequence[Path], mask: Path) -> Job:
+def _single(sources: Sequence[Path], mask: Path) -> ScanTask:
     found = [each for source in sources for each in _scans(source, mask)]
     _check_slices([scan for _, scan in found])
     source = sources[0]
     if len(sources) == 1 and source.is_dir() and all(scan.is_dir() for _, scan in found):
-        return Job(_folder_name(source), source, mask)  # `Scan` chooses among its series
+        return ScanTask(_folder_name(source), source, mask)  # `Scan` chooses among its series
     if not found:
         raise _none(sources)
     if len(found) > 1:
         raise InputError(f"several scans need a folder for their masks, got the file {mask}")
     ((name, scan),) = found
-    return Job(name, scan, mask)
+    return ScanTask(name, scan, mask)
 
 
 def _all_scans(sources: Sequence[Path], *, leave: Path) -> Iterator[_Named]:
@@ -233,7 +233,7 @@ def _mask_name(name: str, scan: Path, suffix: str) -> str:
     return name + (suffix or (own if own != SEGMENTATION_SUFFIX else "") or ".nii.gz")
 
 
-def _from_table(table: Path, sources: Sequence[Path], target: Path | None) -> list[Job]:
+def _from_table(table: Path, sources: Sequence[Path], target: Path | None) -> list[ScanTask]:
     others = [path for path in (*sources, target) if path not in (table, None)]
     if others:
         raise InputError(
@@ -245,7 +245,7 @@ def _from_table(table: Path, sources: Sequence[Path], target: Path | None) -> li
     return jobs
 
 
-def _pairs(table: Path) -> Iterator[Job]:
+def _pairs(table: Path) -> Iterator[ScanTask]:
     for number, row in _rows(table):
         scan, mask = ((row.get(column) or "").strip() for column in COLUMNS)
         if not scan or not mask:
@@ -255,7 +255,7 @@ def _pairs(table: Path) -> Iterator[Job]:
         if "\0" in scan + mask:
             raise InputError(f"{table} must name files, but line {number} holds a null byte")
         check_name(table.parent / mask)
-        yield Job(scan, table.parent / scan, table.parent / mask)
+        yield ScanTask(scan, table.parent / scan, table.parent / mask)
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
@@ -294,9 +294,9 @@ def _check_slices(scans: Iterable[Path]) -> None:
             )
 
 
-def _check_apart(jobs: Sequence[Job]) -> None:
-    masks: dict[Path, Job] = {}
-    cases: dict[str, Job] = {}
+def _check_apart(jobs: Sequence[ScanTask]) -> None:
+    masks: dict[Path, ScanTask] = {}
+    cases: dict[str, ScanTask] = {}
     scans = {_real(job.scan): job for job in jobs}
     for job in jobs:
         place = _real(job.mask)

@@ -25,7 +25,16 @@ from thorax.models.spec import ExpectedDice
 
 DONE, STARTED, FAILED = "done", "started", "failed"
 
-_FIXED = ("case", "status", "seconds", "doubts", "warnings", "error", "intensity", "model")
+_FIXED = (
+    "case",
+    "status",
+    "seconds",
+    "quality_warnings",
+    "warnings",
+    "error",
+    "intensity",
+    "model",
+)
 
 _START = ",".join(_FIXED[:3])
 
@@ -47,7 +56,7 @@ class Row:
         certainty: Of each region; see `thorax.inference.quality.certainty`.
         expected_dice: Of each region, where the model knows what its certainty stands for; see
             `thorax.inference.expected_dice`.
-        doubts: Why to look at it first.
+        quality_warnings: Why to look at it first.
         warnings: What else to know.
         error: Why it failed.
     """
@@ -63,7 +72,7 @@ class Row:
     volumes_ml: dict[str, float] = field(default_factory=dict)
     certainty: dict[str, float | None] = field(default_factory=dict)
     expected_dice: dict[str, ExpectedDice] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
+    quality_warnings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
 
@@ -193,7 +202,7 @@ def _cells(row: Row) -> dict[str, Any]:
         **{f"{region}_ml": ml for region, ml in row.volumes_ml.items()},
         **{f"{region}_certainty": figure for region, figure in row.certainty.items()},
         **{f"{region}_expected_dice": told.dice for region, told in row.expected_dice.items()},
-        "doubts": _one_line("; ".join(row.doubts)),
+        "quality_warnings": _one_line("; ".join(row.quality_warnings)),
         "warnings": _one_line("; ".join(row.warnings)),
         "error": _one_line(row.error),
     }
@@ -261,4 +270,4 @@ def _logged(log: Path) -> Iterator[Row]:
 
 
 def _first_to_look_at(row: Row) -> tuple[bool, int, str]:
-    return (row.status == DONE, -len(row.doubts), row.case)
+    return (row.status == DONE, -len(row.quality_warnings), row.case)

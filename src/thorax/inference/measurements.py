@@ -28,7 +28,7 @@ Json = dict[str, Any]
 Mask = NDArray[np.bool_]
 
 
-class Volumes:
+class RegionMeasurements:
     """Adds up the figures of a scan's regions, in whole and by side.
 
     What is kept is a histogram of HU and a box for each region and side, so the figures of slabs
@@ -39,7 +39,7 @@ class Volumes:
         grid: Grid of the scan, canonical axes.
 
     Example:
-        >>> volumes = Volumes(("lung",), Grid((2, 1, 1), np.diag([10.0, 10.0, 5.0, 1.0])))
+        >>> volumes = RegionMeasurements(("lung",), Grid((2, 1, 1), np.diag([10.0, 10.0, 5.0, 1.0])))
         >>> hu = np.array([[[-800], [40]]], np.int16)
         >>> volumes.add(0, hu, np.array([[[[True], [False]]]]), None)
         >>> whole = volumes.result()["regions"]["lung"]["whole"]
@@ -184,7 +184,7 @@ class Volumes:
 
 
 def volumes_ml(statistics: Json) -> dict[str, float]:
-    """Volume of each region in whole, from what `Volumes.result` gives."""
+    """Volume of each region in whole, from what `RegionMeasurements.result` gives."""
     regions = statistics["regions"].items()
     return {name: figures["whole"]["volume_ml"] for name, figures in regions}
 

@@ -15,13 +15,13 @@ from thorax.common.files import write_text
 from thorax.imaging.intensity import whole_hu
 from thorax.imaging.placement import Restorer
 from thorax.imaging.regions import Regions
-from thorax.inference.measurements import Volumes
-from thorax.inference.segmenter import Found
+from thorax.inference.measurements import RegionMeasurements
+from thorax.inference.segmenter import Prediction
 from thorax.io import SEGMENTATION_SUFFIX, PlaneWriter, Scan, mask_file, write_segmentation
 from thorax.io.cached_scan import Slab
 
 if TYPE_CHECKING:
-    from thorax.inference.preview import Sketch
+    from thorax.inference.preview import PreviewCollector
 
 MapBits = Literal[8, 16]
 
@@ -120,7 +120,7 @@ class RestoredSlab:
     restorer: Restorer
 
 
-def write_outputs(found: Found, outputs: Outputs, *, watch: Watch = iter) -> dict[str, Any]:
+def write_outputs(found: Prediction, outputs: Outputs, *, watch: Watch = iter) -> dict[str, Any]:
     """Write what was found, on the scan's own grid; all files whole, or none.
 
     Planes are restored slab by slab, and packed and written in a thread of their own.
@@ -137,9 +137,9 @@ def write_outputs(found: Found, outputs: Outputs, *, watch: Watch = iter) -> dic
         InputError: The scan is damaged, or a file cannot be written.
     """
     scan, regions = found.opened.held.scan, found.regions
-    volumes = Volumes(regions.names, scan.grid)
+    volumes = RegionMeasurements(regions.names, scan.grid)
     sketch = _sketch(found) if outputs.preview else None
-    with ExitStack() as files, _in_turn() as later:
+    with ExitStack() as files, _background_writer() as later:
         mask = files.enter_context(_labels(outputs.mask, scan, regions))
         top = 2**outputs.bits - 1
         maps = [
@@ -159,7 +159,7 @@ def write_outputs(found: Found, outputs: Outputs, *, watch: Watch = iter) -> dic
     return statistics
 
 
-def restored_slabs(found: Found, watch: Watch = iter) -> Iterator[RestoredSlab]:
+def restored_slabs(found: Prediction, watch: Watch = iter) -> Iterator[RestoredSlab]:
     """Take what was found off the canvas, slab by slab, in the order in which the file has them.
 
     Args:
@@ -187,10 +187,10 @@ def _write_slab(slab: RestoredSlab, mask: WriteMasks, maps: list[PlaneWriter], t
         writer.write(slab.start, whole)
 
 
-def _sketch(found: Found) -> "Sketch":
-    from thorax.inference.preview import Sketch
+def _sketch(found: Prediction) -> "PreviewCollector":
+    from thorax.inference.preview import PreviewCollector
 
-    return Sketch(found)
+    return PreviewCollector(found)
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def _labels(path: Path, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
 
 
 @contextmanager
-def _in_turn() -> Iterator[Callable[..., None]]:
+def _background_writer() -> Iterator[Callable[..., None]]:
     """Give a function that has calls made in another thread, in turn, at most two waiting."""
     with ThreadPoolExecutor(1) as pool:
         waiting: list[Any] = []

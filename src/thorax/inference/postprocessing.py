@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from thorax.common.errors import InputError
 from thorax.imaging.morphology import IN_PLANE
-from thorax.models.spec import NOTHING, Cleaning
+from thorax.models.spec import NOTHING, PostprocessingRule
 
 Mask = NDArray[np.bool_]
 
@@ -34,7 +34,7 @@ EVERYWHERE = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
-class Cleaned:
+class Postprocessed:
     """Cleaned probabilities, shape ``(N, H, W, R)``, and what was done, in words."""
 
     probabilities: Floats
@@ -46,7 +46,7 @@ class _Task:
     """How the pixels of one region are read."""
 
     name: str
-    rule: Cleaning
+    rule: PostprocessingRule
     pixel_ml: float
     threshold: float
 
@@ -54,14 +54,14 @@ class _Task:
         return f"{pixels * self.pixel_ml:.1f} mL"
 
 
-def clean(
+def postprocess(
     probabilities: Floats,
-    cleaning: Mapping[str, Cleaning],
+    rules: Mapping[str, PostprocessingRule],
     *,
     names: tuple[str, ...],
     pixel_ml: float,
     threshold: float,
-) -> Cleaned:
+) -> Postprocessed:
     """Clean what the network found in a whole scan.
 
     Pieces hang together where pixels touch at a face, an edge or a corner, so rather too much is
@@ -73,7 +73,7 @@ def clean(
 
     Args:
         probabilities: On the canvas, shape ``(N, H, W, R)``; left as they are.
-        cleaning: Region name → what is done; a region that is not named is left as it is.
+        rules: Region name → what is done; a region that is not named is left as it is.
         names: Names of the R regions.
         pixel_ml: Volume of a pixel of the canvas.
         threshold: Restored probability from which on a voxel belongs to a region.
@@ -83,13 +83,13 @@ def clean(
         are those of pixels, before restoring.
 
     Raises:
-        InputError: `cleaning` names a region that there is not, or regions inside each other.
+        InputError: `rules` names a region that there is not, or regions inside each other.
     """
     cleaned, notes = probabilities.copy(), list[str]()
-    for name in _outer_first(cleaning, names):
-        if cleaning[name] == NOTHING:
+    for name in _outer_first(rules, names):
+        if rules[name] == NOTHING:
             continue
-        task = _Task(name, cleaning[name], pixel_ml, threshold)
+        task = _Task(name, rules[name], pixel_ml, threshold)
         region = np.ascontiguousarray(cleaned[..., names.index(name)])
         if task.rule.inside is not None:
             notes += _cut(region, cleaned[..., names.index(task.rule.inside)], task)
@@ -98,20 +98,20 @@ def clean(
         if task.rule.largest or task.rule.minimum_ml:
             notes += _remove(region, task)
         cleaned[..., names.index(name)] = region
-    return Cleaned(cleaned, tuple(notes))
+    return Postprocessed(cleaned, tuple(notes))
 
 
-def _outer_first(cleaning: Mapping[str, Cleaning], names: tuple[str, ...]) -> list[str]:
+def _outer_first(rules: Mapping[str, PostprocessingRule], names: tuple[str, ...]) -> list[str]:
     """Names of the regions to clean, each after the one that it lies in."""
     known = f"one of {list(names)}"
-    for name, rule in cleaning.items():
+    for name, rule in rules.items():
         if name not in names:
             raise InputError(f"a region to clean must be {known}, got `{name}`")
         if rule.inside is not None and rule.inside not in names:
             raise InputError(f"`inside` of region `{name}` must be {known}, got `{rule.inside}`")
-    waiting, order = list(cleaning), list[str]()
+    waiting, order = list(rules), list[str]()
     while waiting:
-        ready = [name for name in waiting if cleaning[name].inside not in waiting]
+        ready = [name for name in waiting if rules[name].inside not in waiting]
         if not ready:
             raise InputError(f"regions cannot lie inside each other, got {waiting}")
         order += ready

@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from thorax.imaging.intensity import LOWEST_HU
 from thorax.inference.measurements import volumes_ml
-from thorax.inference.segmenter import Found
-from thorax.visualization.preview import Cut, Shown, busiest_pixel, preview, scan_voxel
+from thorax.inference.segmenter import Prediction
+from thorax.visualization.preview import PreviewData, SliceView, busiest_pixel, preview, scan_voxel
 
 
-class Sketch:
+class PreviewCollector:
     """Three cuts through a scan and its masks.
 
     Args:
         found: What was found; tells where to cut.
     """
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Prediction) -> None:
         self._found = found
         self._canvases = np.moveaxis(found.probabilities >= found.threshold, -1, 0)
         self._at = scan_voxel(found.placement, busiest_pixel(self._canvases))
@@ -52,16 +52,16 @@ class Sketch:
 
         Args:
             path: Where it goes.
-            statistics: As `thorax.inference.measurements.Volumes` gives them.
+            statistics: As `thorax.inference.measurements.RegionMeasurements` gives them.
         """
         from thorax.visualization.drawing import save_png
 
         opened = self._found.opened
         grid = opened.held.grid
         figures = statistics["regions"]
-        axial, coronal, sagittal = map(Cut, self._hu, self._masks)
+        axial, coronal, sagittal = map(SliceView, self._hu, self._masks)
         at_mm = grid.affine @ [*self._at, 1.0]
-        shown = Shown(
+        shown = PreviewData(
             cuts=(axial, coronal, sagittal),
             at=self._at,
             at_mm=(float(at_mm[0]), float(at_mm[1]), float(at_mm[2])),
@@ -76,6 +76,6 @@ class Sketch:
                 if "right" in figures[name]
             },
             title=opened.held.scan.path.name,
-            warnings=(*self._found.reasons(statistics), *opened.notes),
+            warnings=(*self._found.warnings(statistics), *opened.notes),
         )
         save_png(preview(shown), path)

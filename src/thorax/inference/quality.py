@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from thorax.imaging.lung_sides import LUNG, PLAUSIBLE_ML, side_names
 from thorax.imaging.overlap import overlap
 from thorax.imaging.placement import place_whole
-from thorax.models.spec import Expectation
+from thorax.models.spec import ExpectedDiceModel
 
 LEAST_CERTAINTY = 0.9
 """Certainty below which a region is said to be in doubt."""
@@ -98,7 +98,7 @@ def certainty(probabilities: NDArray[np.float32], *, threshold: float) -> float 
 
 
 @dataclass(frozen=True)
-class Doubt:
+class QualityScores:
     """What speaks for and against one region of one scan.
 
     Args:
@@ -112,7 +112,7 @@ class Doubt:
     agreement: float | None
     continuity: float | None
 
-    def reasons(self, region: str, expectation: Expectation | None = None) -> list[str]:
+    def warnings(self, region: str, expectation: ExpectedDiceModel | None = None) -> list[str]:
         """Why to look at this region, in words.
 
         Args:
@@ -133,9 +133,9 @@ class Doubt:
         return found
 
 
-def doubts(
+def quality_scores(
     probabilities: NDArray[np.float32], each: Sequence[Masks], *, threshold: float
-) -> list[Doubt]:
+) -> list[QualityScores]:
     """The doubt about each region.
 
     Args:
@@ -144,7 +144,7 @@ def doubts(
         threshold: Of the masks.
     """
     return [
-        Doubt(
+        QualityScores(
             certainty(probabilities[..., region], threshold=threshold),
             agreement([one[..., region] for one in each]),
             continuity(probabilities[..., region] >= threshold),
@@ -153,11 +153,11 @@ def doubts(
     ]
 
 
-def implausible(statistics: dict[str, Any]) -> Iterator[str]:
+def plausibility_warnings(statistics: dict[str, Any]) -> Iterator[str]:
     """What is unlike a whole chest in the volumes of the lung: too small, one-sided, cut off.
 
     Args:
-        statistics: As `thorax.inference.measurements.Volumes` gives them; without a region
+        statistics: As `thorax.inference.measurements.RegionMeasurements` gives them; without a region
             `lung` nothing is said.
     """
     lung = statistics["regions"].get(LUNG)

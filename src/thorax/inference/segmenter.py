@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.lung_sides import LUNG, lung_sides, read_sides, side_map
 from thorax.imaging.placement import Placement
 from thorax.imaging.regions import Regions
-from thorax.inference.measurements import Volumes
-from thorax.inference.postprocessing import clean
-from thorax.inference.quality import Doubt, doubts, implausible
-from thorax.inference.tta import AS_IT_IS, MIRRORED, Variant, variants_of
+from thorax.inference.measurements import RegionMeasurements
+from thorax.inference.postprocessing import postprocess as apply_rules
+from thorax.inference.quality import QualityScores, plausibility_warnings, quality_scores
+from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, transforms_for
 from thorax.io import Scan
 from thorax.models.engines import Device, Engine, EngineName, Precision
-from thorax.models.engines.open import open_graph
-from thorax.models.spec import SPEC, Expectation, ExpectedDice, SegmenterSpec
-from thorax.preprocessing.scan import Opened, open_scan
+from thorax.models.engines.open import open_engine
+from thorax.models.spec import SPEC, ExpectedDice, ExpectedDiceModel, ModelSpec
+from thorax.preprocessing.scan import PreprocessedScan, preprocess_scan
 
 Floats = NDArray[np.float32]
 
@@ -40,13 +40,13 @@ class Model:
         digest: SHA-256 of its file.
     """
 
-    spec: SegmenterSpec
+    spec: ModelSpec
     engine: Engine
     digest: str
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Prediction:
     """What a segmenter found in a scan, still on the canvas.
 
     Args:
@@ -56,24 +56,24 @@ class Found:
         probabilities: After cleaning, shape ``(N, H, W, R)``.
         sides: 1 right and 2 left in and around the lung, shape ``(N, H, W)``; None where there is
             no region of that name.
-        doubts: One a region.
+        quality: One a region.
         notes: What cleaning took away.
         expectations: Region name → what its certainty stands for, where that is known.
     """
 
-    opened: Opened
+    opened: PreprocessedScan
     regions: Regions
     threshold: float
     probabilities: Floats
     sides: NDArray[np.uint8] | None
-    doubts: list[Doubt]
+    quality: list[QualityScores]
     notes: tuple[str, ...]
-    expectations: Mapping[str, Expectation] = field(default_factory=dict)
+    expectations: Mapping[str, ExpectedDiceModel] = field(default_factory=dict)
 
     @property
     def expected_dice(self) -> dict[str, ExpectedDice]:
         """The Dice to expect of each region, where something was found and held-out cases tell."""
-        named = zip(self.regions.names, self.doubts, strict=True)
+        named = zip(self.regions.names, self.quality, strict=True)
         return {
             name: self.expectations[name].dice(doubt.certainty)
             for name, doubt in named
@@ -85,24 +85,24 @@ class Found:
         """How planes lie on the canvas."""
         return self.opened.placement
 
-    def statistics(self, volumes: Volumes) -> dict[str, Any]:
-        """All figures, ready for JSON: those of `Volumes.result`, and the Dice to expect."""
+    def statistics(self, volumes: RegionMeasurements) -> dict[str, Any]:
+        """All figures, ready for JSON: those of `RegionMeasurements.result`, and the Dice to expect."""
         expected = {name: asdict(told) for name, told in self.expected_dice.items()}
         return {**volumes.result(), "expected_dice": expected}
 
-    def reasons(self, statistics: dict[str, Any]) -> tuple[str, ...]:
+    def warnings(self, statistics: dict[str, Any]) -> tuple[str, ...]:
         """Why to look at the masks, in words.
 
         Args:
             statistics: As `statistics` gives them.
         """
-        named = zip(self.regions.names, self.doubts, strict=True)
+        named = zip(self.regions.names, self.quality, strict=True)
         seen = (
             reason
             for name, doubt in named
-            for reason in doubt.reasons(name, self.expectations.get(name))
+            for reason in doubt.warnings(name, self.expectations.get(name))
         )
-        return (*seen, *implausible(statistics))
+        return (*seen, *plausibility_warnings(statistics))
 
 
 class Segmenter:
@@ -110,21 +110,21 @@ class Segmenter:
 
     Args:
         models: Alike in canvas, crop and regions; the first tells threshold and cleaning.
-        variants: Whether each model sees variants of the scan, too.
-        cleans: Whether what hangs apart is taken away, as the model's spec says.
+        tta: Test-time augmentation: take the mean over transformed copies of the scan.
+        postprocess: Apply the postprocessing rules of the model's spec.
 
     Raises:
         InputError: The models do not go together.
     """
 
     def __init__(
-        self, models: Sequence[Model], *, variants: bool = False, cleans: bool = True
+        self, models: Sequence[Model], *, tta: bool = False, postprocess: bool = True
     ) -> None:
         self.models = tuple(models)
         self.spec = self.models[0].spec
         self.regions = Regions(self.spec.regions)
-        self._variants = _variants(self.spec) if variants else (AS_IT_IS,)
-        self._cleaning = self.spec.cleaning if cleans else {}
+        self._tta = _transforms(self.spec) if tta else (IDENTITY,)
+        self._rules = self.spec.postprocessing if postprocess else {}
         for model in self.models[1:]:
             _check_alike(self.spec, model.spec)
 
@@ -136,14 +136,14 @@ class Segmenter:
     @cached_property
     def settings(self) -> str:
         """Tells apart ways to use the same models."""
-        variants = "+".join(variant.name for variant in self._variants)
-        return variants + (" cleaned" if self._cleaning else "")
+        variants = "+".join(variant.name for variant in self._tta)
+        return variants + (" cleaned" if self._rules else "")
 
-    def open(self, scan: Scan, *, domain: Domain | None = None) -> Opened:
-        """Read a scan and put it on the canvas; see `thorax.preprocessing.scan.open_scan`."""
-        return open_scan(scan, canvas=self.spec.canvas, crop=self.spec.crop, domain=domain)
+    def open(self, scan: Scan, *, domain: IntensityScale | None = None) -> PreprocessedScan:
+        """Read a scan and put it on the canvas; see `thorax.preprocessing.scan.preprocess_scan`."""
+        return preprocess_scan(scan, canvas=self.spec.canvas, crop=self.spec.crop, domain=domain)
 
-    def find(self, opened: Opened, *, threshold: float | None = None) -> Found:
+    def find(self, opened: PreprocessedScan, *, threshold: float | None = None) -> Prediction:
         """Find the regions of a scan on the canvas.
 
         Args:
@@ -154,12 +154,12 @@ class Segmenter:
         each = [
             self._seen(model, variant, opened.planes)
             for model in self.models
-            for variant in self._variants
+            for variant in self._tta
         ]
         mean: Floats = each[0] if len(each) == 1 else np.asarray(np.mean(each, axis=0))
-        cleaned = clean(
+        cleaned = apply_rules(
             mean,
-            self._cleaning,
+            self._rules,
             names=self.regions.names,
             pixel_ml=opened.pixel_ml,
             threshold=limit,
@@ -167,8 +167,8 @@ class Segmenter:
         clear = cleaned.probabilities
         with ThreadPoolExecutor(1) as pool:
             sides = pool.submit(self._sides, clear >= limit)
-            doubted = doubts(clear, [one >= limit for one in each], threshold=limit)
-            return Found(
+            doubted = quality_scores(clear, [one >= limit for one in each], threshold=limit)
+            return Prediction(
                 opened,
                 self.regions,
                 limit,
@@ -179,16 +179,20 @@ class Segmenter:
                 self._expectations(limit),
             )
 
-    def _expectations(self, threshold: float) -> Mapping[str, Expectation]:
+    def _expectations(self, threshold: float) -> Mapping[str, ExpectedDiceModel]:
         """What is known of one model as it is used in the pipeline holds for no other use."""
-        alone = len(self.models) == 1 and self._variants == (AS_IT_IS,)
-        cleaned = self._cleaning == self.spec.cleaning
-        return self.spec.expected if alone and cleaned and threshold == self.spec.threshold else {}
+        alone = len(self.models) == 1 and self._tta == (IDENTITY,)
+        cleaned = self._rules == self.spec.postprocessing
+        return (
+            self.spec.expected_dice
+            if alone and cleaned and threshold == self.spec.threshold
+            else {}
+        )
 
-    def _seen(self, model: Model, variant: Variant, planes: NDArray[np.int16]) -> Floats:
-        changed = np.ascontiguousarray(variant.there(planes))
+    def _seen(self, model: Model, variant: TTATransform, planes: NDArray[np.int16]) -> Floats:
+        changed = np.ascontiguousarray(variant.apply(planes))
         found = model.engine.probabilities(changed, 0, len(planes), window=model.spec.window)
-        return variant.back(found)
+        return variant.invert(found)
 
     def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         if LUNG not in self.regions.names:
@@ -230,7 +234,7 @@ def load(
     from thorax.models.onnx_file import read_model
 
     spec, graph = read_model(path)
-    running = open_graph(graph, engine or "openvino", device=device, precision=precision)
+    running = open_engine(graph, engine or "openvino", device=device, precision=precision)
     return Model(spec, running, hashlib.sha256(graph).hexdigest())
 
 
@@ -244,14 +248,14 @@ def _load_folder(folder: Path) -> Model:
     return Model(spec, KerasEngine(network), file_sha256(folder / MODEL))
 
 
-def _variants(spec: SegmenterSpec) -> tuple[Variant, ...]:
+def _transforms(spec: ModelSpec) -> tuple[TTATransform, ...]:
     """Those that the model can be expected to segment: mirrored only if it was trained so."""
     flips = bool(spec.provenance.get("augmentation", {}).get("flip"))
-    found = variants_of(list(spec.regions))
+    found = transforms_for(list(spec.regions))
     return tuple(variant for variant in found if flips or variant.name != MIRRORED)
 
 
-def _check_alike(first: SegmenterSpec, other: SegmenterSpec) -> None:
+def _check_alike(first: ModelSpec, other: ModelSpec) -> None:
     for key in ("canvas", "crop", "regions"):
         one, two = getattr(first, key), getattr(other, key)
         if one != two:

@@ -25,35 +25,37 @@ MIRRORED = "mirrored"
 
 
 @dataclass(frozen=True)
-class Variant:
+class TTATransform:
     """A change of all planes of a scan, and the way back for maps.
 
     Args:
         name: For people.
-        there: Changes planes, ``(N, H, W)``.
-        back: Changes maps back, ``(N, H, W, R)``.
+        apply: Changes planes, ``(N, H, W)``.
+        invert: Changes maps back, ``(N, H, W, R)``.
     """
 
     name: str
-    there: Callable[[Canvas], Canvas]
-    back: Callable[[Canvas], Canvas]
+    apply: Callable[[Canvas], Canvas]
+    invert: Callable[[Canvas], Canvas]
 
 
-AS_IT_IS = Variant("as it is", lambda planes: planes, lambda maps: maps)
+IDENTITY = TTATransform("as it is", lambda planes: planes, lambda maps: maps)
 
 
-def variants_of(regions: Sequence[str]) -> tuple[Variant, ...]:
+def transforms_for(regions: Sequence[str]) -> tuple[TTATransform, ...]:
     """The variants for a model of these regions; none is mirrored that tells left from right.
 
     Example:
-        >>> [variant.name for variant in variants_of(["lung"])]
+        >>> [variant.name for variant in transforms_for(["lung"])]
         ['as it is', 'mirrored', 'shifted', 'shifted back']
-        >>> [variant.name for variant in variants_of(["left_lung", "right_lung"])]
+        >>> [variant.name for variant in transforms_for(["left_lung", "right_lung"])]
         ['as it is', 'shifted', 'shifted back']
     """
-    mirrored = [] if any(map(_is_sided, regions)) else [Variant(MIRRORED, _mirrored, _mirrored)]
+    mirrored = (
+        [] if any(map(_is_sided, regions)) else [TTATransform(MIRRORED, _mirrored, _mirrored)]
+    )
     return (
-        AS_IT_IS,
+        IDENTITY,
         *mirrored,
         _shifted("shifted", SHIFT),
         _shifted("shifted back", -SHIFT),
@@ -88,8 +90,8 @@ def _mirrored(canvas: Canvas) -> Canvas:
     return canvas[:, ::-1]
 
 
-def _shifted(name: str, pixels: int) -> Variant:
-    return Variant(
+def _shifted(name: str, pixels: int) -> TTATransform:
+    return TTATransform(
         name,
         lambda planes: shift(planes, pixels, fill=LOWEST_HU),
         lambda maps: shift(maps, -pixels, fill=0.0),

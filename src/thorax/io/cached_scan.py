@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from thorax.common.parallel import ahead
+from thorax.common.parallel import prefetch
 from thorax.io import Scan
 
 MOST_BYTES = 2**29
@@ -21,7 +21,7 @@ Slab = tuple[int, NDArray[Any]]
 Item = TypeVar("Item")
 
 
-class HeldScan:
+class CachedScan:
     """Reads a scan ahead in a thread of its own, and keeps what it read if that is little.
 
     Args:
@@ -43,7 +43,7 @@ class HeldScan:
             yield from self._held
             return
         held: list[Slab] = []
-        with closing(ahead(self.scan.slabs())) as slabs:
+        with closing(prefetch(self.scan.slabs())) as slabs:
             for start, read in slabs:
                 planes = read.view()
                 planes.flags.writeable = False

@@ -20,7 +20,14 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.io.stored_image import LPS_TO_RAS, Stored, check_held, check_room, check_shape, reading
+from thorax.io.stored_image import (
+    LPS_TO_RAS,
+    ImageFile,
+    check_held,
+    check_room,
+    check_shape,
+    reading,
+)
 
 _LONGEST_HEADER = 2**20
 
@@ -133,7 +140,7 @@ class ItkFile:
         return SimpleITK.GetArrayFromImage(image).T
 
 
-def write_image(path: Path, stored_mask: NDArray[Any], stored: Stored) -> None:
+def write_image(path: Path, stored_mask: NDArray[Any], stored: ImageFile) -> None:
     """Write voxels on the grid of a stored volume, compressed.
 
     Args:

@@ -24,7 +24,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.io.stored_image import Stored, check_held, check_room, check_shape, reading
+from thorax.io.stored_image import ImageFile, check_held, check_room, check_shape, reading
 
 MOST_BEFORE = 2**26
 """Bytes before the first voxel, where headers keep their extensions."""
@@ -170,7 +170,7 @@ class StoredAs:
     scale: float
 
 
-def write_header(stored: Stored, stream: IO[bytes], form: StoredAs) -> None:
+def write_header(stored: ImageFile, stream: IO[bytes], form: StoredAs) -> None:
     """Write the header of a NIfTI file that lies on a stored volume.
 
     Shape, affine, orientation and units travel along, and nothing else: no names, no dates.

@@ -34,7 +34,7 @@ class Declared:
     unit: str = ""
 
 
-def declared(path: Path) -> Declared:
+def read_raw_header(path: Path) -> Declared:
     """Read what a NIfTI header states; of other formats only their readers can tell.
 
     Raises:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.io.nifti import NiftiFile
-from thorax.io.stored_image import Stored, reading
+from thorax.io.stored_image import ImageFile, reading
 from thorax.io.suffixes import (
     DICOM_SUFFIXES,
     ITK_SUFFIXES,
@@ -14,7 +14,7 @@ from thorax.io.suffixes import (
 )
 
 
-def open_stored(path: Path, *, series: str | None = None) -> Stored:
+def open_image(path: Path, *, series: str | None = None) -> ImageFile:
     """Read the header of an image file, or of all files of a DICOM series.
 
     The libraries of a format are loaded when one of its files is opened, because SimpleITK takes

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.imaging.grid import Grid
-from thorax.io.readers import open_stored
-from thorax.io.stored_image import Stored, StoredArray, check_stored, reading
+from thorax.io.readers import open_image
+from thorax.io.stored_image import ImageArray, ImageFile, check_stored, reading
 
 SLAB = 16
 """Planes worked on at a time: 16 planes of 512×512 take 17 MB in single precision."""
@@ -38,7 +38,7 @@ class Scan:
     def __init__(
         self, path: Path, *, series: str | int | None = None, nan: float | None = None
     ) -> None:
-        stored = open_stored(path, series=None if series is None else str(series))
+        stored = open_image(path, series=None if series is None else str(series))
         self._show(path, stored, nan)
 
     @classmethod
@@ -57,10 +57,10 @@ class Scan:
             InputError: They are not 3D, no numbers, or the affine says not where they lie.
         """
         scan = cls.__new__(cls)
-        scan._show(Path(name), StoredArray(voxels, affine), nan)
+        scan._show(Path(name), ImageArray(voxels, affine), nan)
         return scan
 
-    def _show(self, path: Path, stored: Stored, nan: float | None) -> None:
+    def _show(self, path: Path, stored: ImageFile, nan: float | None) -> None:
         self.path, self.stored = path, stored
         check_stored(path, self.stored)
         self._nan = nan

@@ -42,7 +42,7 @@ _SMALL_BYTES = 2**30
 _SHARE = 0.8
 
 
-class Stored(Protocol):
+class ImageFile(Protocol):
     """A volume as its file stores it: any order and direction of the axes."""
 
     @property
@@ -69,7 +69,7 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class StoredArray:
+class ImageArray:
     """A volume that is in memory already."""
 
     voxels: NDArray[Any]
@@ -78,20 +78,20 @@ class StoredArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """See `Stored`."""
+        """See `ImageFile`."""
         return self.voxels.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """See `Stored`."""
+        """See `ImageFile`."""
         return self.voxels.dtype
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
-        """See `Stored`."""
+        """See `ImageFile`."""
         return self.voxels[:, :, start:stop]
 
 
-def check_stored(path: Path, stored: Stored) -> None:
+def check_stored(path: Path, stored: ImageFile) -> None:
     """Raise `InputError` unless the volume is 3D, of numbers, and says where its voxels lie."""
     shape, affine, dtype = stored.shape, stored.affine, stored.dtype
     check_shape(path, shape)

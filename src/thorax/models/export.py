@@ -13,10 +13,10 @@ from onnx import helper
 from scipy.ndimage import gaussian_filter
 
 from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.engines.open import open_graph
+from thorax.models.engines.open import open_engine
 from thorax.models.keras_file import MODEL, load_network
 from thorax.models.onnx_file import write_model
-from thorax.models.spec import Expectation, SegmenterSpec, load_spec
+from thorax.models.spec import ExpectedDiceModel, ModelSpec, load_spec
 
 SEEN, FOUND = "stacks", "probabilities"
 """What goes into the graph, ``(N, H, W, 2k+1)`` windowed, and what comes out, ``(N, H, W, R)``."""
@@ -55,7 +55,7 @@ def export(
     *,
     threshold: float | None = None,
     metrics: Mapping[str, Any] | None = None,
-    expected: Mapping[str, Expectation] | None = None,
+    expected: Mapping[str, ExpectedDiceModel] | None = None,
     licence: str = "",
 ) -> Exported:
     """Export what training left as one file, and try both on the same planes.
@@ -85,21 +85,21 @@ def export(
         spec,
         threshold=threshold or spec.threshold,
         metrics=dict(metrics or {}),
-        expected=dict(expected or {}),
+        expected_dice=dict(expected or {}),
         licence=licence,
     )
     write_model(path, graph, told)
     return compared
 
 
-def _compare(engine: KerasEngine, graph: bytes, spec: SegmenterSpec) -> Exported:
+def _compare(engine: KerasEngine, graph: bytes, spec: ModelSpec) -> Exported:
     """Try both on smooth noise that fills the window."""
     noise = np.random.default_rng(0).standard_normal((TRIED, spec.canvas, spec.canvas))
     smooth = gaussian_filter(noise, (1, 3, 3))
     low_hu, high_hu = spec.window_hu
     spread = smooth / smooth.std() * (high_hu - low_hu) / 4
     planes = ((low_hu + high_hu) / 2 + spread).astype(np.int16)
-    exported = open_graph(graph, "openvino", precision="float32")
+    exported = open_engine(graph, "openvino", precision="float32")
     one, two = (
         running.probabilities(planes, 0, TRIED, window=spec.window)
         for running in (engine, exported)
@@ -130,10 +130,10 @@ def to_graph(network: Any) -> bytes:
         path = Path(folder) / "model.onnx"
         network.export(path, format="onnx", verbose=False)
         graph = onnx.load(path)
-    return settled(_with_sigmoid(graph)).SerializeToString(deterministic=True)
+    return canonicalise(_with_sigmoid(graph)).SerializeToString(deterministic=True)
 
 
-def settled(model: Any) -> Any:
+def canonicalise(model: Any) -> Any:
     """The same graph with names and an order that follow from the graph alone.
 
     Args:

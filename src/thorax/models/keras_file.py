@@ -11,12 +11,12 @@ from thorax.common.errors import InputError
 from thorax.common.files import whole_file, write_text
 from thorax.models.backend import import_keras, worth_compiling
 from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.spec import SPEC, SegmenterSpec, spec_json
+from thorax.models.spec import SPEC, ModelSpec, spec_json
 
 MODEL = "model.keras"
 
 
-def save_trained(folder: Path, engine: KerasEngine, spec: SegmenterSpec) -> None:
+def save_trained(folder: Path, engine: KerasEngine, spec: ModelSpec) -> None:
     """Write ``model.keras`` and ``spec.json``; equal networks give equal bytes."""
     with whole_file(folder / MODEL) as temporary:
         temporary.write_bytes(_without_dates(engine.keras_bytes()))

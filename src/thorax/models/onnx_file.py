@@ -14,7 +14,7 @@ from typing import Any
 
 from thorax.common.errors import InputError
 from thorax.common.files import whole_file
-from thorax.models.spec import SegmenterSpec, parse_spec, spec_json
+from thorax.models.spec import ModelSpec, parse_spec, spec_json
 
 KEY = "thorax"
 """Name of the spec among the metadata."""
@@ -87,7 +87,7 @@ OPERATORS = frozenset(
 """Of which a network can be made: what our own are made of, and their like."""
 
 
-def write_model(path: Path, graph: bytes, spec: SegmenterSpec) -> None:
+def write_model(path: Path, graph: bytes, spec: ModelSpec) -> None:
     """Write a graph and its spec, whole or not at all; equal models give equal bytes.
 
     Args:
@@ -110,7 +110,7 @@ def write_model(path: Path, graph: bytes, spec: SegmenterSpec) -> None:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def read_model(path: Path) -> tuple[SegmenterSpec, bytes]:
+def read_model(path: Path) -> tuple[ModelSpec, bytes]:
     """Read a model file: its spec, and the graph as bytes.
 
     Raises:
@@ -246,7 +246,7 @@ def _size(value: Any) -> float:
     return math.prod(side.dim_value for side in shape.dim)
 
 
-def _check_shapes(graph: Any, spec: SegmenterSpec, path: Path) -> None:
+def _check_shapes(graph: Any, spec: ModelSpec, path: Path) -> None:
     """See whether the spec is that of this graph."""
     square = [spec.canvas, spec.canvas]
     ends = (

@@ -20,7 +20,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 @contextmanager
-def made_by(stage: str, *places: Path) -> Iterator[None]:
+def with_rerun_hint(stage: str, *places: Path) -> Iterator[None]:
     """Say of a damaged output of an earlier stage how it is made again.
 
     The stage is run alone: with ``--force`` by itself DVC would run all before it, too.
@@ -33,7 +33,7 @@ def made_by(stage: str, *places: Path) -> Iterator[None]:
         InputError: As the body raised it, with other advice where it names such a file.
 
     Example:
-        >>> with made_by("predict", PREDICTIONS):
+        >>> with with_rerun_hint("predict", PREDICTIONS):
         ...     raise InputError("data/predictions/a.nii.gz is cut short; copy it again")
         Traceback (most recent call last):
         thorax.common.errors.InputError: data/predictions/a.nii.gz is cut short; make it again \
@@ -49,6 +49,6 @@ with `dvc repro -sf predict`
         raise InputError(f"{reason}; make it again with `dvc repro -sf {stage}`") from error
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Say something to whoever watches the stage; results go to files."""
     print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201

@@ -11,13 +11,13 @@ from thorax.common.files import empty_folder, write_text
 from thorax.common.params import EvaluateParams, load_params
 from thorax.common.tables import as_csv
 from thorax.datasets.dataset import Case, Dataset, load_dataset
-from thorax.evaluation.calibration import Reliability
-from thorax.evaluation.empty_masks import rules
+from thorax.evaluation.calibration import ReliabilityCounts
+from thorax.evaluation.empty_masks import find_convention
 from thorax.evaluation.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
-from thorax.evaluation.scoring import Scored, measure_reliability, open_pair, score_pair
+from thorax.evaluation.scoring import CaseScores, measure_reliability, open_pair, score_pair
 from thorax.imaging.overlap import Overlap
 from thorax.io import Scan, case_name
-from thorax.pipeline import made_by, run, tell
+from thorax.pipeline import log, run, with_rerun_hint
 from thorax.pipeline.paths import DATA, PREDICTIONS, RECORDS, REPORTS
 from thorax.pipeline.prediction_files import Certainty, map_path, read_certainty
 from thorax.preprocessing.index import load_index
@@ -38,16 +38,16 @@ def main() -> None:
         raise InputError(f"there is no {PREDICTIONS}; run `dvc repro predict`")
     empty_folder(REPORTS / "overlays")
     names = sorted(filter(None, map(case_name, PREDICTIONS.glob("*"))))
-    scored, sure = Scored(), read_certainty()
+    scored, sure = CaseScores(), read_certainty()
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
         ceiling = index.entry(name).ceiling
-        with made_by("predict", PREDICTIONS):
+        with with_rerun_hint("predict", PREDICTIONS):
             one = score_case(case, dataset, params.evaluate, ceiling=ceiling, sure=sure)
             draw(case, dataset, one.whole)
         scored += one
     write_tables(scored, params.evaluate)
-    tell(
+    log(
         table(scored.whole)
         if names
         else "no case was set aside for testing: there is nothing to score"
@@ -61,7 +61,7 @@ def score_case(
     *,
     ceiling: dict[str, Overlap],
     sure: Certainty,
-) -> Scored:
+) -> CaseScores:
     """Scores of one case, region by region."""
     truth, predicted = Scan(case.mask), Scan(PREDICTIONS / f"{case.name}.nii.gz")
     pair = open_pair(truth, predicted, dataset.regions)
@@ -103,9 +103,9 @@ def draw(case: Case, dataset: Dataset, scores: list[Score]) -> None:
     save_png(picture, REPORTS / "overlays" / f"{case.name}.png")
 
 
-def write_tables(scored: Scored, settings: EvaluateParams) -> None:
+def write_tables(scored: CaseScores, settings: EvaluateParams) -> None:
     """Write the figures of all cases, by case and summed up."""
-    convention = rules(settings.convention)
+    convention = find_convention(settings.convention)
     intervals = Intervals(settings.interval, settings.confidence, settings.resamples)
     summary = summarise(scored.whole, convention, intervals)
     for name, text in {
@@ -118,7 +118,7 @@ def write_tables(scored: Scored, settings: EvaluateParams) -> None:
         write_text(REPORTS / name, text)
 
 
-def calibration_csv(measured: dict[str, Reliability]) -> str:
+def calibration_csv(measured: dict[str, ReliabilityCounts]) -> str:
     """How often voxels of each probability are true, one row a region and tenth of probability."""
     rows = ({"region": name} | row for name, one in measured.items() for row in one.curve())
     return as_csv(rows, CURVE)

@@ -1,7 +1,7 @@
 """Turn the trained network into the model file that `predict` runs."""
 
 from thorax.common.params import load_params
-from thorax.pipeline import made_by, run, tell
+from thorax.pipeline import log, run, with_rerun_hint
 from thorax.pipeline.paths import MODEL_FILE, SEGMENTER
 
 
@@ -11,9 +11,9 @@ def main() -> None:
     from thorax.models.keras_file import MODEL
     from thorax.models.spec import SPEC
 
-    with made_by("train", SEGMENTER / MODEL, SEGMENTER / SPEC):
+    with with_rerun_hint("train", SEGMENTER / MODEL, SEGMENTER / SPEC):
         exported = export(SEGMENTER, MODEL_FILE, threshold=load_params().predict.threshold)
-    tell(str(exported))
+    log(str(exported))
 
 
 if __name__ == "__main__":

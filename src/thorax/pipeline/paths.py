@@ -14,7 +14,7 @@ SEGMENTER = Path("models/segmenter")
 
 MODEL_FILE = Path("models/segmenter.onnx")
 
-START = Path("models/start")
+INITIAL = Path("models/initial")
 
 REPORTS = Path("reports")
 

@@ -10,7 +10,7 @@ from thorax.common.parallel import one_blas_thread
 from thorax.common.params import load_params
 from thorax.datasets.dataset import load_dataset
 from thorax.io import Scan
-from thorax.pipeline import made_by, run
+from thorax.pipeline import run, with_rerun_hint
 from thorax.pipeline.paths import DATA, MODEL_FILE, PREDICTIONS
 from thorax.pipeline.prediction_files import map_path, write_certainty
 
@@ -30,7 +30,7 @@ def main() -> None:
 
     params = load_params()
     dataset = load_dataset(DATA / params.dataset)
-    with made_by("export", MODEL_FILE):
+    with with_rerun_hint("export", MODEL_FILE):
         segmenter, threshold = Segmenter([load(MODEL_FILE)]), params.predict.threshold
     empty_folder(PREDICTIONS)
     names = segmenter.spec.provenance["split"]["test"]
@@ -40,7 +40,7 @@ def main() -> None:
         opened = segmenter.open(Scan(case.scan), domain=case.domain)
         found = segmenter.find(opened, threshold=threshold)
         write_outputs(found, outputs_of(name, found.regions.names, bits=params.predict.bits))
-        told = zip(found.regions.names, found.doubts, strict=True)
+        told = zip(found.regions.names, found.quality, strict=True)
         sure += [(name, region, doubt.certainty) for region, doubt in told]
     write_certainty(sure)
 

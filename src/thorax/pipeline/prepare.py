@@ -7,7 +7,7 @@ from thorax.common.params import load_params
 from thorax.datasets.audit.audit import Audit, audit_dataset, known_facts, save_audit
 from thorax.datasets.audit.text import as_text, one_line
 from thorax.datasets.dataset import SPEC, load_dataset, load_spec
-from thorax.pipeline import run, tell
+from thorax.pipeline import log, run
 from thorax.pipeline.paths import AUDIT, DATA, RECORDS
 from thorax.preprocessing.prepare import prepare
 
@@ -21,7 +21,7 @@ def main() -> None:
     index = prepare(dataset, RECORDS, canvas=params.prepare.canvas, crop=params.prepare.crop)
     for entry in index.records:
         ceilings = ", ".join(f"{name} {count.dice:.4f}" for name, count in entry.ceiling.items())
-        tell(f"{entry.case}: {entry.planes} planes, ceiling of Dice: {ceilings}")
+        log(f"{entry.case}: {entry.planes} planes, ceiling of Dice: {ceilings}")
 
 
 def check(folder: Path) -> Audit:
@@ -40,7 +40,7 @@ def check(folder: Path) -> Audit:
         headline = f"{folder} cannot be used as it is; `thorax data check` tells more:"
         raise InputError(headline, *lines)
     if audit.warnings:
-        tell(as_text(audit, weights=["warning"]))
+        log(as_text(audit, weights=["warning"]))
     return audit
 
 

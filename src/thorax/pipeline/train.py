@@ -13,15 +13,15 @@ from thorax.datasets.folds import Member, split_cases
 from thorax.imaging.overlap import Overlap
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import save_trained
-from thorax.pipeline import run, tell
-from thorax.pipeline.paths import RECORDS, REPORTS, SEGMENTER, START, checkpoints
-from thorax.preprocessing.index import Index, load_index
+from thorax.pipeline import log, run
+from thorax.pipeline.paths import INITIAL, RECORDS, REPORTS, SEGMENTER, checkpoints
+from thorax.preprocessing.index import RecordIndex, load_index
 from thorax.training.checkpoint import source_files
-from thorax.training.initial_weights import notes
-from thorax.training.precision import choose
+from thorax.training.initial_weights import input_notes
+from thorax.training.precision import choose_precision
 from thorax.training.provenance import describe, describe_segmenter, effort_json, history_csv
 from thorax.training.session import Folders, Session
-from thorax.training.trainer import check_watched, make_repeatable
+from thorax.training.trainer import check_validation, set_determinism
 
 
 def main() -> None:
@@ -29,15 +29,15 @@ def main() -> None:
     begun = time.monotonic()
     params, index = load_params(), load_index(RECORDS)
     split = split_cases(members_of(index), params.split, seed=params.seed)
-    check_watched(params.train, watched=len(split.validation))
-    precision = choose(params.train.precision)
-    tell(f"precision {precision.policy}: {precision.reason}")
-    provenance = describe(params, index, split, precision, initial=START)
-    for note in filter(None, [split.note, *notes(params, index, START)]):
-        tell(note)
-    make_repeatable(params.seed)
-    folders = Folders(RECORDS, START, checkpoints(Path.cwd()), REPORTS)
-    session = Session(params, index, precision, folders, tell)
+    check_validation(params.train, validation_cases=len(split.validation))
+    precision = choose_precision(params.train.precision)
+    log(f"precision {precision.policy}: {precision.reason}")
+    provenance = describe(params, index, split, precision, initial=INITIAL)
+    for note in filter(None, [split.note, *input_notes(params, index, INITIAL)]):
+        log(note)
+    set_determinism(params.seed)
+    folders = Folders(RECORDS, INITIAL, checkpoints(Path.cwd()), REPORTS)
+    session = Session(params, index, precision, folders, log)
     planned = session.plan(split, provenance, source_files())
     network, history, job = session.train(planned)
     if params.train.batch == "auto":
@@ -46,10 +46,10 @@ def main() -> None:
     save_trained(SEGMENTER, KerasEngine(network), spec)
     write_text(REPORTS / "history.csv", history_csv(history, job.regions))
     write_text(REPORTS / "training.json", effort_json(history, time.monotonic() - begun))
-    session.forget(job)
+    session.delete_checkpoint(job)
 
 
-def members_of(index: Index) -> tuple[Member, ...]:
+def members_of(index: RecordIndex) -> tuple[Member, ...]:
     """Cases of the records as members of folds, each with its disease load."""
     return tuple(
         Member(entry.case, entry.patient, entry.site, disease_load(list(entry.ceiling.values())))

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from thorax.common.params import Crop
 from thorax.imaging.body import body_box, coarse_planes, lung_box
 from thorax.imaging.grid import Grid, Slabs
-from thorax.imaging.intensity import LOWEST_HU, Domain, whole_hu
+from thorax.imaging.intensity import LOWEST_HU, IntensityScale, whole_hu
 from thorax.imaging.overlap import Overlap, overlap
-from thorax.imaging.placement import FULL, Placement, place_box, place_whole
+from thorax.imaging.placement import FULL_COVERAGE, Placement, place_box, place_whole
 from thorax.imaging.regions import Regions
 
 if TYPE_CHECKING:
     from thorax.io import Scan
 
 
-def find_placement(scan: Slabs, domain: Domain, *, canvas: int, crop: Crop) -> Placement:
+def find_placement(scan: Slabs, domain: IntensityScale, *, canvas: int, crop: Crop) -> Placement:
     """Work out how a scan is put on the canvas; with a crop, this reads the scan once.
 
     Args:
@@ -42,7 +42,7 @@ def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop:
     return place_box((x, y), find(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
 
 
-def place_scan(scan: Slabs, domain: Domain, placement: Placement) -> NDArray[np.int16]:
+def place_scan(scan: Slabs, domain: IntensityScale, placement: Placement) -> NDArray[np.int16]:
     """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``."""
     side = placement.x.canvas
     placed = np.empty((scan.grid.shape[2], side, side), dtype=np.int16)
@@ -71,6 +71,6 @@ def place_regions(
         for channel, truth in enumerate(regions.split(planes)):
             placed = placement.place_mask(truth)
             fractions[start : start + len(placed), ..., channel] = placed
-            restored = placement.restore(placed) >= FULL / 2
+            restored = placement.restore(placed) >= FULL_COVERAGE / 2
             ceiling[regions.names[channel]] += overlap(truth, restored)
     return fractions, ceiling

@@ -47,7 +47,7 @@ class RecordEntry:
 
 
 @checked(frozen=True, config=STRICT)
-class Index:
+class RecordIndex:
     """All records of a dataset and the settings that they share.
 
     Args:
@@ -85,20 +85,20 @@ class Index:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def save_index(folder: Path, index: Index) -> None:
+def save_index(folder: Path, index: RecordIndex) -> None:
     """Write ``index.json``, one line a value so that a diff reads well."""
-    content = TypeAdapter(Index).dump_python(index, mode="json")
+    content = TypeAdapter(RecordIndex).dump_python(index, mode="json")
     write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
 
 
-def load_index(folder: Path) -> Index:
+def load_index(folder: Path) -> RecordIndex:
     """Read ``index.json``.
 
     Raises:
         InputError: It is missing or not of this form.
     """
     try:
-        return TypeAdapter(Index).validate_json((folder / NAME).read_bytes())
+        return TypeAdapter(RecordIndex).validate_json((folder / NAME).read_bytes())
     except OSError:
         raise InputError(f"there is no {folder / NAME}; run `dvc repro prepare`") from None
     except ValidationError:

@@ -14,13 +14,13 @@ from thorax.common.machine import cores
 from thorax.common.parallel import worker_pool
 from thorax.common.params import Crop
 from thorax.datasets.dataset import Case, Dataset
-from thorax.imaging.grid import open_mask
+from thorax.imaging.grid import check_same_grid
 from thorax.imaging.overlap import Overlap
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
 from thorax.preprocessing.canvas import find_placement, place_regions, place_scan
-from thorax.preprocessing.index import Index, RecordEntry, load_index, save_index
-from thorax.preprocessing.records import SUFFIX, Canvases, write_record
+from thorax.preprocessing.index import RecordEntry, RecordIndex, load_index, save_index
+from thorax.preprocessing.records import SUFFIX, CaseRecord, write_record
 
 FORM = 1
 """Raise this when the same scan and mask give another record than before, so that records of an
@@ -44,7 +44,7 @@ class Settings:
 
 def prepare(
     dataset: Dataset, folder: Path, *, canvas: int, crop: Crop, workers: int | None = None
-) -> Index:
+) -> RecordIndex:
     """Write one record a case, and the index last.
 
     A record is written again only if its scan, its mask, its domain or the settings changed, or
@@ -110,11 +110,11 @@ def prepare_case(
 
 def _place(case: Case, path: Path, settings: Settings) -> tuple[int, dict[str, Overlap]]:
     scan = Scan(case.scan)
-    mask = open_mask(Scan(case.mask), scan)
+    mask = check_same_grid(Scan(case.mask), scan)
     placement = find_placement(scan, case.domain, canvas=settings.canvas, crop=settings.crop)
     planes = place_scan(scan, case.domain, placement)
     fractions, ceiling = place_regions(mask, settings.regions, placement)
-    write_record(path, Canvases(planes, fractions))
+    write_record(path, CaseRecord(planes, fractions))
     return len(planes), ceiling
 
 
@@ -136,8 +136,8 @@ def _known(folder: Path, dataset: Dataset, settings: Settings) -> dict[str, Reco
     return {entry.case: entry for entry in old.records} if same else {}
 
 
-def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry]) -> Index:
-    return Index(
+def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry]) -> RecordIndex:
+    return RecordIndex(
         form=FORM,
         dataset=dataset.name,
         canvas=settings.canvas,
@@ -148,7 +148,7 @@ def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry])
     )
 
 
-def _forget(folder: Path, index: Index) -> None:
+def _forget(folder: Path, index: RecordIndex) -> None:
     kept = {f"{entry.case}{SUFFIX}" for entry in index.records}
     for path in folder.glob(f"*{SUFFIX}"):
         if path.name not in kept:

@@ -34,7 +34,7 @@ from thorax.common.files import whole_file
 
 
 @dataclass(frozen=True, eq=False)
-class Canvases:
+class CaseRecord:
     """What a record holds of a case.
 
     Args:
@@ -53,7 +53,7 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 _MANY, _ONE = _FIELD.LABEL_REPEATED, _FIELD.LABEL_OPTIONAL
 
 
-def write_record(path: Path, canvases: Canvases) -> None:
+def write_record(path: Path, canvases: CaseRecord) -> None:
     """Write the planes of one case, whole or not at all; equal canvases give equal bytes."""
     _, height, width, regions = canvases.fractions.shape
     with whole_file(path) as temporary, temporary.open("wb") as stream:
@@ -67,7 +67,7 @@ def write_record(path: Path, canvases: Canvases) -> None:
             _write_framed(stream, example.SerializeToString(deterministic=True))
 
 
-def read_record(path: Path) -> Canvases:
+def read_record(path: Path) -> CaseRecord:
     """Read the planes of one case.
 
     Raises:
@@ -91,7 +91,7 @@ def read_record(path: Path) -> Canvases:
         raise InputError(f"record {path} is empty; {_AGAIN}")
     if len({fraction.shape for fraction in fractions}) > 1:
         raise InputError(f"record {path} holds planes of several shapes; {_AGAIN}")
-    return Canvases(np.stack(planes), np.stack(fractions))
+    return CaseRecord(np.stack(planes), np.stack(fractions))
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from thorax.common.params import Crop
 from thorax.imaging.body import coarse_planes
-from thorax.imaging.intensity import Domain, whole_hu
-from thorax.imaging.intensity_detection import Recognised, recognise_few
+from thorax.imaging.intensity import IntensityScale, whole_hu
+from thorax.imaging.intensity_detection import DetectedIntensity, detect_intensity_of_scan
 from thorax.imaging.placement import Placement
 from thorax.io import Scan
-from thorax.io.cached_scan import HeldScan
+from thorax.io.cached_scan import CachedScan
 from thorax.preprocessing.canvas import place_scan, placement_of
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class PreprocessedScan:
     """A scan on the canvas, and how it came there.
 
     Args:
@@ -26,8 +26,8 @@ class Opened:
         planes: HU on the canvas, shape ``(N, H, W)``.
     """
 
-    held: HeldScan
-    recognised: Recognised
+    held: CachedScan
+    recognised: DetectedIntensity
     placement: Placement
     planes: NDArray[np.int16]
 
@@ -50,7 +50,9 @@ class Opened:
         return self.held.grid.voxel_ml * (x.side / x.canvas) * (y.side / y.canvas)
 
 
-def open_scan(scan: Scan, *, canvas: int, crop: Crop, domain: Domain | None = None) -> Opened:
+def preprocess_scan(
+    scan: Scan, *, canvas: int, crop: Crop, domain: IntensityScale | None = None
+) -> PreprocessedScan:
     """Read a scan and put it on the canvas.
 
     Args:
@@ -62,10 +64,14 @@ def open_scan(scan: Scan, *, canvas: int, crop: Crop, domain: Domain | None = No
     Raises:
         InputError: The scan cannot be read, or is none that can be segmented.
     """
-    held = HeldScan(scan)
+    held = CachedScan(scan)
     coarse = coarse_planes(held)
-    known = recognise_few(coarse) if domain is None else Recognised(domain, str(domain), ())
+    known = (
+        detect_intensity_of_scan(coarse)
+        if domain is None
+        else DetectedIntensity(domain, str(domain), ())
+    )
     placement = placement_of(
         whole_hu(known.domain.to_hu(coarse)), scan.grid, canvas=canvas, crop=crop
     )
-    return Opened(held, known, placement, place_scan(held, known.domain, placement))
+    return PreprocessedScan(held, known, placement, place_scan(held, known.domain, placement))

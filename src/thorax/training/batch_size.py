@@ -58,7 +58,7 @@ def stack_bytes(network: Any) -> int:
 
 
 @contextmanager
-def told_by_memory(batch: int) -> Iterator[None]:
+def raise_batch_too_large(batch: int) -> Iterator[None]:
     """Turn what the backends raise when memory runs out into `BatchTooLargeError`."""
     try:
         yield

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import Window
-from thorax.imaging.placement import FULL
+from thorax.imaging.placement import FULL_COVERAGE
 from thorax.training.augmentation import Augmentation
 from thorax.training.augmentation.mixing import Mixing
 
@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class StackSource:
+class StackDataset:
     """Where stacks come from and what they look like.
 
     Args:
@@ -38,14 +38,14 @@ class StackSource:
         augmentation: Applied to each stack, and to each batch where it mixes.
         fraction: Share of each case's planes that an epoch shows, other ones each time; at least
             one.
-        rare_share: Share of the stacks of each case that show the rare region, repeated evenly
+        rare_region_share: Share of the stacks of each case that show the rare region, repeated evenly
             where there are too few; so are the others. 0: as they come. A case that has none of
             the region, or nothing else, shows what it has.
-        rare: Channel of the rare region.
+        rare_region: Channel of the rare region.
 
     Raises:
         InputError: The user's own augmentation does not work on such stacks.
-        ValueError: ``rare_share`` is asked for, but not of which region; or the planes are not
+        ValueError: ``rare_region_share`` is asked for, but not of which region; or the planes are not
             those of the paths.
     """
 
@@ -57,8 +57,8 @@ class StackSource:
     window: Window
     augmentation: Augmentation
     fraction: float = field(default=1.0, kw_only=True)
-    rare_share: float = field(default=0.0, kw_only=True)
-    rare: int | None = field(default=None, kw_only=True)
+    rare_region_share: float = field(default=0.0, kw_only=True)
+    rare_region: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.planes) != len(self.paths):
@@ -66,8 +66,10 @@ class StackSource:
                 f"`planes` must hold one number a path, got {len(self.planes)} for "
                 f"{len(self.paths)} paths"
             )
-        if self.rare_share and self.rare is None:
-            raise ValueError(f"`rare` must be a channel where `rare_share` is {self.rare_share}")
+        if self.rare_region_share and self.rare_region is None:
+            raise ValueError(
+                f"`rare_region` must be a channel where `rare_region_share` is {self.rare_region_share}"
+            )
         self.augmentation.check(
             canvas=self.canvas, channels=2 * self.context + 1, regions=self.regions
         )
@@ -84,7 +86,7 @@ class StackSource:
 
 
 def epoch_batches(
-    source: StackSource, *, batch: int, seed: int, epoch: int, levels: int = 0
+    source: StackDataset, *, batch: int, seed: int, epoch: int, levels: int = 0
 ) -> Any:
     """The stacks of an epoch, in an order drawn from ``seed`` and ``epoch``.
 
@@ -130,7 +132,7 @@ def epoch_batches(
     return batches.apply(whole).prefetch(2)
 
 
-def _epoch_stacks(source: StackSource, draw: np.random.Generator) -> Any:
+def _epoch_stacks(source: StackDataset, draw: np.random.Generator) -> Any:
     order = draw.permutation(len(source.paths))
     names = [str(source.paths[case]) for case in order]
     shown = [source.shown[case] for case in order]
@@ -151,23 +153,23 @@ def _epoch_stacks(source: StackSource, draw: np.random.Generator) -> Any:
     )
 
 
-def _case_stacks(source: StackSource, name: Any, count: Any, *, seed: Any) -> Any:
+def _case_stacks(source: StackDataset, name: Any, count: Any, *, seed: Any) -> Any:
     """So many stacks of one case, shuffled, still in whole HU and 8-bit fractions."""
     planes, fractions = _read_case(source, name)
-    middles = _middles(source, fractions, count, seed=seed)
+    middles = _centre_planes(source, fractions, count, seed=seed)
     if not source.augmentation.thick_slices:
         return tf.data.Dataset.from_tensor_slices(middles).map(
             lambda middle: _stack(planes, fractions, middle, context=source.context)
         )
     thicknesses = _thicknesses(source, tf.shape(middles), seed=seed)
     return tf.data.Dataset.from_tensor_slices((middles, thicknesses)).map(
-        lambda middle, thickness: _thick_stack(
+        lambda middle, thickness: _thick_slice_stack(
             planes, fractions, middle, thickness=thickness, context=source.context
         )
     )
 
 
-def _read_case(source: StackSource, name: Any) -> tuple[Any, Any]:
+def _read_case(source: StackDataset, name: Any) -> tuple[Any, Any]:
     side = source.canvas
     every = tf.data.TFRecordDataset(name).batch(2**20)
     examples = tf.io.parse_example(
@@ -182,16 +184,16 @@ def _read_case(source: StackSource, name: Any) -> tuple[Any, Any]:
     )
 
 
-def _middles(source: StackSource, fractions: Any, count: Any, *, seed: Any) -> Any:
+def _centre_planes(source: StackDataset, fractions: Any, count: Any, *, seed: Any) -> Any:
     """Which planes an epoch shows, in their order."""
     depth = tf.shape(fractions, tf.int64)[0]
     order = tf.random.experimental.stateless_shuffle(tf.range(depth), seed=seed)
-    if not source.rare_share:
+    if not source.rare_region_share:
         return order[:count]
-    holds = tf.reduce_any(fractions[..., source.rare] > 0, axis=(1, 2))
+    holds = tf.reduce_any(fractions[..., source.rare_region] > 0, axis=(1, 2))
     holds = tf.gather(holds, order)
     holding, others = order[holds], order[~holds]
-    wanted = tf.cast(tf.round(source.rare_share * tf.cast(count, tf.float64)), tf.int64)
+    wanted = tf.cast(tf.round(source.rare_region_share * tf.cast(count, tf.float64)), tf.int64)
     wanted = tf.where(tf.size(others) == 0, count, tf.maximum(wanted, 1))
     wanted = tf.where(tf.size(holding) == 0, tf.zeros_like(count), wanted)
     chosen = tf.concat([_repeated(holding, wanted), _repeated(others, count - wanted)], axis=0)
@@ -210,14 +212,14 @@ def _stack(planes: Any, fractions: Any, middle: Any, *, context: int) -> tuple[A
     return tf.transpose(tf.gather(planes, inside), (1, 2, 0)), fractions[middle]
 
 
-def _thicknesses(source: StackSource, shape: Any, *, seed: Any) -> Any:
+def _thicknesses(source: StackDataset, shape: Any, *, seed: Any) -> Any:
     """In how many planes each plane of each stack is: 1, or by chance 2 or 3, evenly."""
     chance = source.augmentation.thick_slices
     drawn = tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, 2))
     return tf.where(drawn < chance / 2, 2, tf.where(drawn < chance, 3, 1))
 
 
-def _thick_stack(
+def _thick_slice_stack(
     planes: Any, fractions: Any, middle: Any, *, thickness: Any, context: int
 ) -> tuple[Any, Any]:
     """A stack of means over adjacent planes; of two, the other is the one above the middle.
@@ -239,13 +241,13 @@ def _mean(integers: Any, *, axis: int) -> Any:
     return tf.cast(tf.round(mean), integers.dtype)
 
 
-def _finish(source: StackSource, number: Any, pair: Any) -> Any:
+def _finish(source: StackDataset, number: Any, pair: Any) -> Any:
     """Window and change one stack."""
 
     def finish(
         seed: NDArray[np.int64], stack: NDArray[np.int16], fractions: NDArray[np.uint8]
     ) -> tuple[Floats, Floats]:
-        shares = fractions.astype(np.float32) / np.float32(FULL)
+        shares = fractions.astype(np.float32) / np.float32(FULL_COVERAGE)
         return source.augmentation(source.window.apply(stack), shares, seed=int(seed))
 
     side = source.canvas

@@ -14,7 +14,7 @@ Scope = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
-class Sharing:
+class DeviceStrategy:
     """Devices that a network is trained on together.
 
     Args:
@@ -27,13 +27,13 @@ class Sharing:
     scope: Scope = nullcontext
 
 
-ALONE = Sharing()
+SINGLE_DEVICE = DeviceStrategy()
 """One GPU, or the CPU."""
 
 
-def share_batches(
+def choose_devices(
     asked: int | Literal["auto"], *, batch: int, unshared: Sequence[str] = ()
-) -> Sharing:
+) -> DeviceStrategy:
     """Share each batch among as many GPUs as asked for.
 
     Args:
@@ -51,20 +51,20 @@ def share_batches(
                 f"`train.devices: {asked}` does not go with {unshared[0]} under TensorFlow; set "
                 "`train.devices: 1`"
             )
-        return ALONE
+        return SINGLE_DEVICE
     return _share(_gpus(), asked, batch=batch)
 
 
-def _share(devices: list[Any], asked: int | Literal["auto"], *, batch: int) -> Sharing:
+def _share(devices: list[Any], asked: int | Literal["auto"], *, batch: int) -> DeviceStrategy:
     used = devices[: _count(len(devices), asked, batch)]
     if len(used) < 2:
-        return ALONE
+        return SINGLE_DEVICE
     if keras.backend.backend() == "jax":
         parallel = keras.distribution.DataParallel(devices=used, auto_shard_dataset=False)
-        return Sharing(len(used), parallel.scope)
+        return DeviceStrategy(len(used), parallel.scope)
     import tensorflow as tf
 
-    return Sharing(len(used), tf.distribute.MirroredStrategy(used).scope)
+    return DeviceStrategy(len(used), tf.distribute.MirroredStrategy(used).scope)
 
 
 def _count(there: int, asked: int | Literal["auto"], batch: int) -> int:

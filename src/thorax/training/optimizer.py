@@ -9,7 +9,7 @@ from keras import ops
 
 from thorax.common.errors import InputError
 from thorax.common.params import TrainParams
-from thorax.training.schedule import Rate
+from thorax.training.schedule import LearningRate
 
 _UNDECAYED = re.compile("bias|gamma|beta")
 
@@ -42,7 +42,7 @@ def make_optimizer(
             "gradients are clipped by norm or by value, but `train.clip_norm` and "
             "`train.clip_value` are both set; set one of them to 0"
         )
-    inner = _steered(params, steps)
+    inner = _make_plain(params, steps)
     inner.assign_rates(
         [
             params.encoder_rate if encoder(variable.path.split("/")[0]) else 1.0
@@ -54,12 +54,12 @@ def make_optimizer(
     return optimizer
 
 
-def steering(optimizer: Any) -> Any:
+def unwrap_loss_scaling(optimizer: Any) -> Any:
     """The optimizer itself, without the one around it that scales the loss."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _steered(params: TrainParams, steps: int) -> Any:
+def _make_plain(params: TrainParams, steps: int) -> Any:
     kinds: dict[str, tuple[type, dict[str, Any]]] = {
         "adamw": (_Adam, {"beta_2": _BETA_2}),
         "adam": (_Adam, {"beta_2": _BETA_2}),
@@ -71,9 +71,9 @@ def _steered(params: TrainParams, steps: int) -> Any:
         decay=params.weight_decay,
         decoupled=params.optimizer != "adam",
         name=params.optimizer,
-        learning_rate=Rate(params, steps=steps),
-        use_ema=params.average > 0,
-        ema_momentum=params.average,
+        learning_rate=LearningRate(params, steps=steps),
+        use_ema=params.ema_momentum > 0,
+        ema_momentum=params.ema_momentum,
         global_clipnorm=params.clip_norm or None,
         clipvalue=params.clip_value or None,
         gradient_accumulation_steps=params.accumulate if params.accumulate > 1 else None,
@@ -81,7 +81,7 @@ def _steered(params: TrainParams, steps: int) -> Any:
     )
 
 
-class _Steered:
+class _OptimizerExtras:
     """What an optimizer of Keras gets on top: decay by variable, rates by variable, a log.
 
     Weight decay is decoupled (Loshchilov and Hutter 2019), a share of the weight times the rate;
@@ -170,13 +170,13 @@ def _over_devices(gradients: list[Any]) -> tuple[list[Any], int]:
     return list(summed), replica.num_replicas_in_sync
 
 
-class _Adam(_Steered, keras.optimizers.Adam):  # type: ignore[misc]
+class _Adam(_OptimizerExtras, keras.optimizers.Adam):  # type: ignore[misc]
     pass
 
 
-class _SGD(_Steered, keras.optimizers.SGD):  # type: ignore[misc]
+class _SGD(_OptimizerExtras, keras.optimizers.SGD):  # type: ignore[misc]
     pass
 
 
-class _Lion(_Steered, keras.optimizers.Lion):  # type: ignore[misc]
+class _Lion(_OptimizerExtras, keras.optimizers.Lion):  # type: ignore[misc]
     pass

@@ -13,7 +13,7 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 
 
 @dataclass(frozen=True)
-class Chosen:
+class PrecisionChoice:
     """A precision and why it was chosen.
 
     Args:
@@ -30,7 +30,7 @@ class Chosen:
         return self.policy == "mixed_float16"
 
 
-def choose(asked: Precision, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> Chosen:
+def choose_precision(asked: Precision, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> PrecisionChoice:
     """Choose the precision; ``auto`` asks the hardware.
 
     Args:
@@ -38,15 +38,15 @@ def choose(asked: Precision, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> Chosen
         cpuinfo: Where the processor tells what it can do.
     """
     if asked != "auto":
-        return Chosen(_POLICIES[asked], "as asked")
+        return PrecisionChoice(_POLICIES[asked], "as asked")
     if gpus := _gpu_capabilities():
         if min(gpus) >= (8, 0):
-            return Chosen("mixed_bfloat16", "the GPU has bfloat16")
-        return Chosen("mixed_float16", "the GPU has half precision, but not bfloat16")
+            return PrecisionChoice("mixed_bfloat16", "the GPU has bfloat16")
+        return PrecisionChoice("mixed_float16", "the GPU has half precision, but not bfloat16")
     flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set()
     if found := sorted(_CPU_FLAGS & flags):
-        return Chosen("mixed_bfloat16", f"the CPU has {found[0]}")
-    return Chosen("float32", "neither a GPU nor a CPU with bfloat16 was found")
+        return PrecisionChoice("mixed_bfloat16", f"the CPU has {found[0]}")
+    return PrecisionChoice("float32", "neither a GPU nor a CPU with bfloat16 was found")
 
 
 def _gpu_capabilities() -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from thorax.visualization.drawing import save_png
 
 
 @dataclass(frozen=True)
-class Places:
+class ProgressPaths:
     """Where a watched training leaves what it shows.
 
     Args:
@@ -36,8 +36,8 @@ class Places:
     kept: Path
 
 
-class TrainingWatch:
-    """Watches one training; see `thorax.training.trainer.Watcher`.
+class ProgressReporter:
+    """Watches one training; see `thorax.training.trainer.TrainingCallback`.
 
     Args:
         epochs: Of the whole training.
@@ -45,7 +45,7 @@ class TrainingWatch:
         regions: Their names.
         window: What the network sees of the HU.
         places: Where to leave plots and pictures.
-        tell: Says a line to whoever looks on.
+        log: Says a line to whoever looks on.
     """
 
     def __init__(
@@ -55,42 +55,44 @@ class TrainingWatch:
         every: int,
         regions: Sequence[str],
         window: Window,
-        places: Places,
-        tell: Callable[[str], None],
+        places: ProgressPaths,
+        log: Callable[[str], None],
     ) -> None:
         self._epochs, self._every = epochs, every
         self._regions, self._window = regions, window
-        self._places, self._tell = places, tell
+        self._places, self._log = places, log
         self._live: Any = None
         self._started, self._told = time.monotonic(), 0
 
-    def resumed(self, history: Sequence[Row]) -> None:
+    def on_resume(self, history: Sequence[Row]) -> None:
         """Begin plots and pictures anew with what is known of this training."""
         self._live = _live_plots(self._places.live)
         empty_folder(self._places.pictures)
         for row in history:
             self._plot(row)
         if history:
-            self._tell(f"going on after epoch {len(history)}")
+            self._log(f"going on after epoch {len(history)}")
             for picture in sorted(self._places.kept.glob("epoch_*.png")):
                 self._show(picture)
         else:
             empty_folder(self._places.kept)
         self._started = time.monotonic()
 
-    def trained(self, row: Row, *, stacks_per_s: float) -> None:
+    def on_epoch_end(self, row: Row, *, stacks_per_s: float) -> None:
         """Tell the figures of an epoch, how fast it was, and how long the rest will take."""
         self._plot(row)
         self._told += 1
         each = (time.monotonic() - self._started) / self._told
         left = round(each * (self._epochs - row["epoch"]))
         figures = "  ".join(f"{name} {row[name]:.4f}" for name in row if _shown(name))
-        self._tell(
+        self._log(
             f"epoch {row['epoch']:.0f}/{self._epochs}  {figures}  {stacks_per_s:.0f} stacks/s  "
             f"{left // 60}:{left % 60:02d} left"
         )
 
-    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool) -> None:
+    def on_validation_end(
+        self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
+    ) -> None:
         """Draw the best and the worst case every so often, and after the last epoch."""
         if not self._every or (epoch % self._every and not last):
             return

@@ -13,17 +13,17 @@ from thorax.common.machine import describe_machine, kind_of_machine, versions
 from thorax.common.params import Params
 from thorax.common.tables import as_csv
 from thorax.datasets.folds import Split
-from thorax.models.spec import SegmenterSpec, default_cleaning
-from thorax.preprocessing.index import Index
-from thorax.training.initial_weights import digests
-from thorax.training.precision import Chosen
+from thorax.models.spec import ModelSpec, default_postprocessing
+from thorax.preprocessing.index import RecordIndex
+from thorax.training.initial_weights import input_digests
+from thorax.training.precision import PrecisionChoice
 from thorax.training.trainer import Row
 
 RAN_ON = ("thorax", "keras", keras.backend.backend(), "numpy", "albumentations")
 
 
 def describe(
-    params: Params, index: Index, split: Split, precision: Chosen, *, initial: Path
+    params: Params, index: RecordIndex, split: Split, precision: PrecisionChoice, *, initial: Path
 ) -> dict[str, Any]:
     """What the segmenter says of its training; holds no time, so that equal runs are equal.
 
@@ -36,7 +36,7 @@ def describe(
         "loss": params.loss,
         "seed": params.seed,
         "network": asdict(params.network),
-        "files_sha256": digests(params, initial),
+        "files_sha256": input_digests(params, initial),
         "losses": asdict(params.losses),
         "augmentation": asdict(params.augmentation),
         "train": asdict(params.train),
@@ -47,15 +47,15 @@ def describe(
     }
 
 
-def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any]) -> SegmenterSpec:
+def describe_segmenter(params: Params, index: RecordIndex, provenance: dict[str, Any]) -> ModelSpec:
     """The spec of the trained segmenter."""
-    return SegmenterSpec(
+    return ModelSpec(
         canvas=index.canvas,
         crop=index.crop,
         context=params.train.context,
         window_hu=params.train.window,
         regions=index.regions,
-        cleaning=default_cleaning(index.regions),
+        postprocessing=default_postprocessing(index.regions),
         provenance=provenance,
     )
 
@@ -63,7 +63,7 @@ def describe_segmenter(params: Params, index: Index, provenance: dict[str, Any])
 def history_csv(history: Sequence[Row], regions: Sequence[str]) -> str:
     """The history as CSV, one row an epoch."""
     names = ["epoch", "loss", "dice", *(f"dice_{region}" for region in regions)]
-    return as_csv(history, [*names, "rate", "gradient_norm"])
+    return as_csv(history, [*names, "learning_rate", "gradient_norm"])
 
 
 def effort_json(history: Sequence[Row], seconds: float) -> str:

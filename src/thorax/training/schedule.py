@@ -18,7 +18,7 @@ POLYNOMIAL_POWER = 0.9
 Rows = Sequence[dict[str, float]]
 
 
-class Rate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """A learning rate that rises to its highest and then falls, step by step.
 
     Args:
@@ -29,7 +29,7 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[mis
         >>> from thorax.common.params import load_params
         >>> from dataclasses import replace
         >>> train = replace(load_params().train, schedule="polynomial", warm_up=0.1)
-        >>> [round(float(Rate(train, steps=100)(step)), 6) for step in (0, 9, 55, 100)]
+        >>> [round(float(LearningRate(train, steps=100)(step)), 6) for step in (0, 9, 55, 100)]
         [0.0001, 0.001, 0.000536, 0.0]
     """
 
@@ -60,7 +60,7 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[mis
         return ops.ones_like(gone)
 
 
-def halvings(history: Rows, *, patience: int) -> int:
+def plateau_halvings(history: Rows, *, patience: int) -> int:
     """How often the rate has been halved because the validation Dice did not get better.
 
     Worked out from the history alone, so that a training which was stopped goes on with the rate
@@ -72,7 +72,7 @@ def halvings(history: Rows, *, patience: int) -> int:
 
     Example:
         >>> rows = [{"dice": dice} for dice in (0.5, 0.6, 0.6, 0.55, 0.7, 0.7)]
-        >>> halvings(rows, patience=2)
+        >>> plateau_halvings(rows, patience=2)
         1
     """
     best, waited, halved = -math.inf, 0, 0
@@ -86,11 +86,11 @@ def halvings(history: Rows, *, patience: int) -> int:
     return halved
 
 
-def exhausted(history: Rows, *, patience: int) -> bool:
+def should_stop_early(history: Rows, *, patience: int) -> bool:
     """Whether the last ``patience`` epochs brought no better validation Dice; 0: never.
 
     Example:
-        >>> exhausted([{"dice": 0.5}, {"dice": 0.6}, {"dice": 0.6}, {"dice": 0.5}], patience=2)
+        >>> should_stop_early([{"dice": 0.5}, {"dice": 0.6}, {"dice": 0.6}, {"dice": 0.5}], patience=2)
         True
     """
     if not patience or len(history) <= patience:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from thorax.imaging.placement import FULL
-from thorax.preprocessing.records import Canvases
+from thorax.imaging.placement import FULL_COVERAGE
+from thorax.preprocessing.records import CaseRecord
 from thorax.visualization.drawing import STYLES, VIEW, VIEWS, explain, name_sides, outline
 
 AXIAL = VIEWS[0]
@@ -18,7 +18,7 @@ PANELS = 3
 
 
 def snapshot(
-    case: Canvases, found: NDArray[np.float32], regions: Sequence[str], *, title: str
+    case: CaseRecord, found: NDArray[np.float32], regions: Sequence[str], *, title: str
 ) -> Figure:
     """Draw the planes of a case where truth and prediction differ most.
 
@@ -31,7 +31,7 @@ def snapshot(
     Returns:
         A figure with the planes from feet to head; truth solid, prediction dotted.
     """
-    masks = case.fractions >= FULL / 2, found >= 0.5
+    masks = case.fractions >= FULL_COVERAGE / 2, found >= 0.5
     _, width, height = case.planes.shape
     edges = (-0.5, width - 0.5, -0.5, height - 0.5)
     figure = Figure(figsize=(12, 4.6), facecolor="black", layout="constrained")

@@ -15,24 +15,24 @@ from thorax.common.errors import InputError
 from thorax.common.params import TrainParams
 from thorax.imaging.overlap import mean_defined
 from thorax.preprocessing.records import read_record
-from thorax.training.batch_size import told_by_memory
+from thorax.training.batch_size import raise_batch_too_large
 from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from thorax.training.data import StackSource, epoch_batches
-from thorax.training.devices import ALONE, Sharing
-from thorax.training.optimizer import make_optimizer, steering
-from thorax.training.schedule import exhausted, halvings
+from thorax.training.data import StackDataset, epoch_batches
+from thorax.training.devices import SINGLE_DEVICE, DeviceStrategy
+from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
+from thorax.training.schedule import plateau_halvings, should_stop_early
 from thorax.training.validation import CaseDice, validate
 
 Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingPlan:
     """What is to be trained on what.
 
     Args:
         source: The training stacks.
-        watched: Record files of the validation cases; without any, the last weights are kept.
+        validation_paths: Record files of the validation cases; without any, the last weights are kept.
         regions: Region names.
         params: Epochs, batch, learning rate and the like.
         batch: Stacks a step.
@@ -41,8 +41,8 @@ class Job:
         supervision: Weight of the loss one level down, its square two down; 0: off.
     """
 
-    source: StackSource
-    watched: Sequence[Path]
+    source: StackDataset
+    validation_paths: Sequence[Path]
     regions: Sequence[str]
     params: TrainParams
     batch: int
@@ -57,18 +57,18 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Trainee:
+class TrainingModel:
     """A network and the model through which it is trained.
 
     Args:
         network: From stacks to logits; its weights are what training is for.
         model: Compiled; the network itself, or the same layers with more outputs.
-        sharing: The devices that it was built for.
+        devices: The devices that it was built for.
     """
 
     network: Any
     model: Any
-    sharing: Sharing = ALONE
+    devices: DeviceStrategy = SINGLE_DEVICE
 
     @property
     def levels(self) -> int:
@@ -76,36 +76,46 @@ class Trainee:
         return len(self.model.outputs) - 1
 
 
-class Watcher(Protocol):
+class TrainingCallback(Protocol):
     """Who is told how a training goes."""
 
-    def resumed(self, history: Sequence[Row]) -> None:
+    def on_resume(self, history: Sequence[Row]) -> None:
         """Told once, at the start, of the epochs that a checkpoint holds."""
 
-    def trained(self, row: Row, *, stacks_per_s: float) -> None:
+    def on_epoch_end(self, row: Row, *, stacks_per_s: float) -> None:
         """Told of each epoch."""
 
-    def validated(self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool) -> None:
+    def on_validation_end(
+        self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
+    ) -> None:
         """Shown the network of each epoch and its Dice of each watched case, if there is any."""
 
 
-def check_watched(params: TrainParams, *, watched: int) -> None:
+def check_validation(params: TrainParams, *, validation_cases: int) -> None:
     """Check that what asks the validation has one to ask.
 
     Raises:
         InputError: Early stopping or the plateau is asked for, but nothing is watched.
     """
-    asks = {"schedule: plateau": params.schedule == "plateau", "patience": params.patience > 0}
+    asks = {
+        "schedule: plateau": params.schedule == "plateau",
+        "early_stopping_patience": params.early_stopping_patience > 0,
+    }
     for name, asked in asks.items():
-        if asked and not watched:
+        if asked and not validation_cases:
             raise InputError(
                 f"`train.{name}` needs cases that watch the training; set `split.validation` "
-                "above 0 or name cases in `split.watch`"
+                "above 0 or name cases in `split.validation_cases`"
             )
 
 
-def compile_trainee(
-    trainee: Trainee, loss: Any, job: Job, *, scale_loss: bool, encoder: Any = lambda _: False
+def compile_training_model(
+    trainee: TrainingModel,
+    loss: Any,
+    job: TrainingPlan,
+    *,
+    scale_loss: bool,
+    encoder: Any = lambda _: False,
 ) -> None:
     """Give the model its loss, at each of its levels, and its optimizer.
 
@@ -138,7 +148,7 @@ def compile_trainee(
     )
 
 
-def _check_accumulation(job: Job) -> None:
+def _check_accumulation(job: TrainingPlan) -> None:
     asked, batches = job.params.accumulate, job.steps * job.params.epochs
     if asked > batches:
         raise InputError(
@@ -147,7 +157,7 @@ def _check_accumulation(job: Job) -> None:
         )
 
 
-def fit(trainee: Trainee, job: Job, *, watcher: Watcher) -> list[Row]:
+def fit(trainee: TrainingModel, job: TrainingPlan, *, watcher: TrainingCallback) -> list[Row]:
     """Train a compiled model, or go on where a checkpoint of this training ends.
 
     Args:
@@ -158,49 +168,59 @@ def fit(trainee: Trainee, job: Job, *, watcher: Watcher) -> list[Row]:
         watcher: Told of each epoch.
 
     Returns:
-        One row an epoch: ``epoch``, ``loss``, ``rate`` and ``gradient_norm``, and where anything
+        One row an epoch: ``epoch``, ``loss``, ``learning_rate`` and ``gradient_norm``, and where anything
         is watched ``dice_<region>`` and their mean ``dice``.
 
     Raises:
         InputError: The loss is not finite, or a batch does not fit into memory.
     """
-    history, best = _go_on(trainee, job)
-    watcher.resumed(history)
+    history, best = _resume(trainee, job)
+    watcher.on_resume(history)
     for epoch in range(len(history), job.params.epochs):
         if _is_last(history, job.params):
             break
         row, stacks_per_s = _train_epoch(trainee, job, history)
-        with _averaged(trainee):
-            if job.watched:
-                cases = validate(trainee.network, job.watched, window=job.source.window)
+        with _averaged_weights(trainee):
+            if job.validation_paths:
+                cases = validate(trainee.network, job.validation_paths, window=job.source.window)
                 row |= _mean_dice(cases, job.regions)
                 last = _is_last([*history, row], job.params)
-                watcher.validated(epoch + 1, trainee.network, cases, last=last)
-            if not job.watched or _score(row) >= max(map(_score, [row, *history])):
+                watcher.on_validation_end(epoch + 1, trainee.network, cases, last=last)
+            if not job.validation_paths or _score(row) >= max(map(_score, [row, *history])):
                 best = trainee.network.get_weights()
         history.append(row)
         save_checkpoint(job.checkpoint, Checkpoint(_state(trainee.model), best, history, job.batch))
-        watcher.trained(row, stacks_per_s=stacks_per_s)
+        watcher.on_epoch_end(row, stacks_per_s=stacks_per_s)
     trainee.network.set_weights(best)
     return history
 
 
 def _is_last(history: Sequence[Row], params: TrainParams) -> bool:
     """Whether no epoch comes after these."""
-    return len(history) == params.epochs or exhausted(history, patience=params.patience)
+    return len(history) == params.epochs or should_stop_early(
+        history, patience=params.early_stopping_patience
+    )
 
 
-def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Row, float]:
+def _train_epoch(
+    trainee: TrainingModel, job: TrainingPlan, history: Sequence[Row]
+) -> tuple[Row, float]:
     epoch, model = len(history), trainee.model
     batches = epoch_batches(
         job.source, batch=job.batch, seed=job.seed, epoch=epoch, levels=trainee.levels
     )
-    steered = steering(model.optimizer)
+    steered = unwrap_loss_scaling(model.optimizer)
     if job.params.schedule == "plateau":
-        steered.factor.assign(0.5 ** halvings(history, patience=job.params.plateau))
+        steered.factor.assign(
+            0.5 ** plateau_halvings(history, patience=job.params.plateau_patience)
+        )
     steered.norms.assign(0.0)
     begun, started = _number(steered.iterations), time.monotonic()
-    with _told_by_records(job.source.paths), told_by_memory(job.batch), trainee.sharing.scope():
+    with (
+        _name_damaged_record(job.source.paths),
+        raise_batch_too_large(job.batch),
+        trainee.devices.scope(),
+    ):
         loss = model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
     seconds, updates = time.monotonic() - started, _number(steered.iterations) - begun
     if not math.isfinite(loss):
@@ -211,14 +231,14 @@ def _train_epoch(trainee: Trainee, job: Job, history: Sequence[Row]) -> tuple[Ro
     row = {
         "epoch": epoch + 1,
         "loss": float(loss),
-        "rate": float(keras.ops.convert_to_numpy(steered.learning_rate)),
+        "learning_rate": float(keras.ops.convert_to_numpy(steered.learning_rate)),
         "gradient_norm": _number(steered.norms) / max(1.0, updates),
     }
     return row, job.steps * job.batch / seconds
 
 
 @contextmanager
-def _told_by_records(paths: Sequence[Path]) -> Iterator[None]:
+def _name_damaged_record(paths: Sequence[Path]) -> Iterator[None]:
     """Name the record that went or was damaged after the training began.
 
     The backend says that something is wrong with its input, in many lines.
@@ -243,11 +263,11 @@ def _mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> Row:
 
 
 @contextmanager
-def _averaged(trainee: Trainee) -> Iterator[None]:
+def _averaged_weights(trainee: TrainingModel) -> Iterator[None]:
     """Let the network have the moving average of its weights for a while."""
     variables = trainee.model.trainable_variables
     kept = [_array(variable) for variable in variables]
-    steering(trainee.model.optimizer).average_into(variables)
+    unwrap_loss_scaling(trainee.model.optimizer).average_into(variables)
     try:
         yield
     finally:
@@ -259,7 +279,7 @@ def _score(row: Row) -> float:
     return 0.0 if math.isnan(row["dice"]) else row["dice"]
 
 
-def _go_on(trainee: Trainee, job: Job) -> tuple[list[Row], list[np.ndarray]]:
+def _resume(trainee: TrainingModel, job: TrainingPlan) -> tuple[list[Row], list[np.ndarray]]:
     checkpoint = load_checkpoint(job.checkpoint)
     if checkpoint is None or checkpoint.batch != job.batch or not _fits(checkpoint, trainee):
         return [], trainee.network.get_weights()
@@ -268,7 +288,7 @@ def _go_on(trainee: Trainee, job: Job) -> tuple[list[Row], list[np.ndarray]]:
     return list(checkpoint.history), checkpoint.best
 
 
-def _fits(checkpoint: Checkpoint, trainee: Trainee) -> bool:
+def _fits(checkpoint: Checkpoint, trainee: TrainingModel) -> bool:
     kept = [array.shape for array in (*checkpoint.variables, *checkpoint.best)]
     own = (*_variables(trainee.model), *trainee.network.weights)
     return kept == [tuple(variable.shape) for variable in own]
@@ -290,7 +310,7 @@ def _number(variable: Any) -> float:
     return float(keras.ops.convert_to_numpy(variable))
 
 
-def make_repeatable(seed: int) -> None:
+def set_determinism(seed: int) -> None:
     """Make two runs on one machine equal to the last digit."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":

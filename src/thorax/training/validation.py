@@ -7,9 +7,9 @@ from typing import Any
 
 from thorax.imaging.intensity import Window
 from thorax.imaging.overlap import Overlap, mean_defined, overlap
-from thorax.imaging.placement import FULL
+from thorax.imaging.placement import FULL_COVERAGE
 from thorax.models.engines.keras_engine import BATCH, probabilities
-from thorax.preprocessing.records import Canvases, read_record
+from thorax.preprocessing.records import CaseRecord, read_record
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def validate(network: Any, paths: Sequence[Path], *, window: Window) -> list[Cas
     return [CaseDice(path, tuple(count.dice for count in counts)) for path, counts in cases]
 
 
-def _overlaps(network: Any, case: Canvases, window: Window) -> list[Overlap]:
+def _overlaps(network: Any, case: CaseRecord, window: Window) -> list[Overlap]:
     total = [Overlap()] * case.fractions.shape[-1]
     for start in range(0, len(case.planes), BATCH):
         stop = min(start + BATCH, len(case.planes))
         found = probabilities(network, case.planes, start, stop, window=window) >= 0.5
-        truth = case.fractions[start:stop] >= FULL / 2
+        truth = case.fractions[start:stop] >= FULL_COVERAGE / 2
         total = [
             count + overlap(truth[..., channel], found[..., channel])
             for channel, count in enumerate(total)

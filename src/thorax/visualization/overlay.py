@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from thorax.imaging.intensity import HU, Domain
+from thorax.imaging.intensity import HU, IntensityScale
 from thorax.imaging.regions import Regions
 from thorax.visualization.drawing import (
     STYLES,
@@ -33,7 +33,7 @@ def overlay(
     masks: Mapping[str, "Scan"],
     regions: Regions,
     *,
-    domain: Domain = HU,
+    domain: IntensityScale = HU,
     title: str = "",
 ) -> Figure:
     """Draw three planes of a scan with the outlines of its regions.

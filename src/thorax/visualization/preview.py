@@ -88,7 +88,7 @@ Line = tuple[str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class SliceView:
     """A plane of a scan at native resolution.
 
     Args:
@@ -101,7 +101,7 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PreviewData:
     """What a preview needs.
 
     Args:
@@ -118,7 +118,7 @@ class Shown:
         warnings: What a reader must know before trusting the masks.
     """
 
-    cuts: tuple[Cut, Cut, Cut]
+    cuts: tuple[SliceView, SliceView, SliceView]
     at: tuple[int, int, int]
     at_mm: Triple
     spacing_mm: Triple
@@ -165,7 +165,7 @@ class Page:
     scene: Box
 
 
-def preview(shown: Shown) -> Figure:
+def preview(shown: PreviewData) -> Figure:
     """Draw three planes, the surfaces of the regions and what they measure.
 
     The patient is seen from the feet, the front and the right, as in `figures.overlay`. Write the
@@ -203,7 +203,7 @@ def _middle(axis: AxisPlacement, pixel: int) -> int:
     return int(np.rint(weights @ np.arange(axis.size) / weights.sum()))
 
 
-def _spans(shown: Shown) -> list[Span]:
+def _spans(shown: PreviewData) -> list[Span]:
     """The part of the planes that is drawn: body and regions across and along, all planes."""
     x, y = shown.cuts[0].hu.shape
     body = [_box(cut.hu) for cut in shown.cuts]
@@ -271,7 +271,7 @@ def _axes(figure: Figure, box: Box) -> Axes:
 
 
 def _draw_plane(
-    figure: Figure, box: Box, shown: Shown, *, number: int, extents: Sequence[Extent]
+    figure: Figure, box: Box, shown: PreviewData, *, number: int, extents: Sequence[Extent]
 ) -> None:
     view, cut = VIEWS[number], shown.cuts[number]
     across, up = (shown.spacing_mm[axis] for axis in (view.across, view.up))
@@ -330,7 +330,7 @@ def _measure(axes: Axes, box: Box, across: Extent, up: Extent) -> None:
     )
 
 
-def _legend(shown: Shown) -> list[Line]:
+def _legend(shown: PreviewData) -> list[Line]:
     """Lines of the legend: for each region its volume, and that on each side where it is known."""
     lines = []
     for number, (name, colour) in enumerate(zip(shown.regions, COLOURS, strict=False)):
@@ -341,7 +341,7 @@ def _legend(shown: Shown) -> list[Line]:
     return lines
 
 
-def _volume(shown: Shown, number: int) -> str:
+def _volume(shown: PreviewData, number: int) -> str:
     """What a region measures, and its share of the region that it lies in."""
     name = shown.regions[number]
     volume = shown.volumes_ml.get(name)
@@ -353,7 +353,7 @@ def _volume(shown: Shown, number: int) -> str:
     )
 
 
-def _holder(shown: Shown, number: int) -> str | None:
+def _holder(shown: PreviewData, number: int) -> str | None:
     """The first of the regions before it that holds most of a region and was measured."""
     own = shown.canvases[number]
     count = np.count_nonzero(own)
@@ -394,7 +394,7 @@ def _draw_legend(figure: Figure, box: Box, lines: Sequence[Line]) -> None:
         _write(figure, (left + INDENT, below), text, size=11.5, colour=ink, width=width - INDENT)
 
 
-def _draw_scene(figure: Figure, box: Box, shown: Shown) -> None:
+def _draw_scene(figure: Figure, box: Box, shown: PreviewData) -> None:
     """The surfaces of the regions; what lies in another shows through it."""
     left, top, width, height = box
     meshes = [surface(mask, spacing_mm=shown.canvas_spacing_mm) for mask in shown.canvases]

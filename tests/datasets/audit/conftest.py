@@ -52,6 +52,6 @@ def found(clean_audit: Audit) -> Found:
     def findings(folder: Path, **options: int) -> list[tuple[str, str, str]]:
         # What was not changed is not measured again, which is quicker.
         audit = audit_dataset(folder, known=known, workers=1, **options)
-        return [(finding.weight, finding.check, finding.case) for finding in audit.findings]
+        return [(finding.severity, finding.check, finding.case) for finding in audit.findings]
 
     return findings

@@ -181,7 +181,7 @@ def test_a_spacing_in_another_unit_is_told_of(
 ) -> None:
     change(*both(folder), affine=scaled(factor))
     (finding,) = [each for each in audit_dataset(folder).findings if each.check == "spacing-unit"]
-    assert (finding.weight, finding.case) == (weight, "ann")
+    assert (finding.severity, finding.case) == (weight, "ann")
     assert finding.text.endswith(f"it looks like {unit}")
 
 

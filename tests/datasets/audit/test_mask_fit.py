@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from thorax.datasets.audit.mask_fit import MIRRORS, lean, means, steps
+from thorax.datasets.audit.mask_fit import MIRRORS, border_contrast, handedness, means
 
 
 def lungs() -> np.ndarray:
@@ -17,27 +17,27 @@ def test_the_mirror_that_fits_is_the_one_that_was_done() -> None:
     mask = np.zeros((7, 9, 11), bool)
     mask[1:4, 1:4, 2:6] = mask[1:3, 5:7, 3:9] = True
     scan = np.where(mask, -800, 40) + rng.normal(0, 20, mask.shape)
-    assert int(np.argmax(steps(scan, mask))) == 0
+    assert int(np.argmax(border_contrast(scan, mask))) == 0
     for number, axes in enumerate(MIRRORS):
         turned = np.flip(mask, tuple("zxy".index(axis) for axis in axes))
-        found = steps(scan, turned)
+        found = border_contrast(scan, turned)
         assert int(np.argmax(found)) == number
         assert found[number] == pytest.approx(840, abs=20)
 
 
 def test_padding_makes_no_step() -> None:
     scan = np.array([[[-3024], [-800], [40], [40]]])
-    assert steps(scan, scan == -800)[0] == (40 - 1024) / 2 + 800
+    assert border_contrast(scan, scan == -800)[0] == (40 - 1024) / 2 + 800
 
 
 def test_unsigned_values_do_not_run_over() -> None:
     scan = np.array([[[200], [10], [210]]], np.uint8)
-    assert steps(scan, scan == 10)[0] == 195
+    assert border_contrast(scan, scan == 10)[0] == 195
 
 
 def test_a_mask_without_a_border_has_no_steps() -> None:
-    assert steps(np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool)) == ()
-    assert steps(np.zeros((2, 2, 2)), np.zeros((2, 2, 2), bool)) == ()
+    assert border_contrast(np.zeros((2, 2, 2)), np.ones((2, 2, 2), bool)) == ()
+    assert border_contrast(np.zeros((2, 2, 2)), np.zeros((2, 2, 2), bool)) == ()
 
 
 def test_the_mean_of_each_label() -> None:
@@ -46,7 +46,7 @@ def test_the_mean_of_each_label() -> None:
 
 
 def test_a_larger_right_lung_leans_to_the_right_way_and_its_mirror_to_the_wrong_one() -> None:
-    found, turned = lean(lungs()), lean(lungs()[:, ::-1])
+    found, turned = handedness(lungs()), handedness(lungs()[:, ::-1])
     # 8 of 14 voxels lie right of the middle, which is 5; the gap lies half a voxel to the left.
     assert found == pytest.approx(8 / 14 - 0.5 + 0.5 / 8, abs=1e-4)
     assert turned == pytest.approx(-found)
@@ -56,4 +56,4 @@ def test_a_larger_right_lung_leans_to_the_right_way_and_its_mirror_to_the_wrong_
     "mask", [np.zeros((2, 8, 2), bool), np.ones((2, 8, 2), bool)], ids=["none", "no gap"]
 )
 def test_without_two_lungs_no_side_is_told(mask: np.ndarray) -> None:
-    assert lean(mask) is None
+    assert handedness(mask) is None

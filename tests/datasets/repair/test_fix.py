@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from thorax.common.errors import InputError
 from thorax.datasets.audit.audit import audit_dataset
 from thorax.datasets.dataset import load_spec
-from thorax.datasets.repair.fix import Change, fix_dataset
-from thorax.imaging.intensity import Domain
+from thorax.datasets.repair.fix import Correction, fix_dataset
+from thorax.imaging.intensity import IntensityScale
 from thorax.io import Scan
 
 SHAPE = (64, 56, 24)
@@ -277,7 +277,7 @@ def test_an_export_keeps_its_values_and_is_told_of_in_the_yaml(plant: Plant) -> 
     spec = load_spec(target / "dataset.yaml")
     window = spec.domain_of("b[1]").window_hu
     assert window == pytest.approx((-1250, 250), abs=60)
-    assert spec.domain_of("a") == spec.domain_of("b1") == Domain()
+    assert spec.domain_of("a") == spec.domain_of("b1") == IntensityScale()
     assert done == [f"b[1], dataset.yaml: intensity: hu → {spec.domain_of('b[1]')}"]
     assert (target / "scans" / "b[1].nii.gz").read_bytes() == scan
     assert "intensity-domain" in before
@@ -296,7 +296,7 @@ def test_a_declared_window_goes_before_an_estimated_one(plant: Plant) -> None:
 def test_a_declared_window_gives_way_to_hu(plant: Plant) -> None:
     target, done, before, after = fixed(plant(SPEC + "intensity: [-1250, 250]\n", a=SOUND))
     assert done == ["a, dataset.yaml: intensity: -1250,250 → hu"]
-    assert load_spec(target / "dataset.yaml").domain_of("a") == Domain()
+    assert load_spec(target / "dataset.yaml").domain_of("a") == IntensityScale()
     assert "intensity-domain" in before
     assert "intensity-domain" not in after
 
@@ -410,5 +410,5 @@ def test_a_corrected_copy_needs_no_more_correction(plant: Plant) -> None:
 def test_changes_name_their_case(plant: Plant) -> None:
     folder = plant(a=replace(SOUND, mask=lungs().astype(np.float32)))
     (change,) = fix_dataset(folder, folder.with_name("fixed"), audit_dataset(folder, workers=1))
-    assert isinstance(change, Change)
+    assert isinstance(change, Correction)
     assert (change.case, change.part, change.step.after) == ("a", "mask", "uint8")

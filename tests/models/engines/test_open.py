@@ -8,7 +8,7 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import Window
 from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.engines.open import open_graph
+from thorax.models.engines.open import open_engine
 from thorax.models.export import to_graph
 from thorax.models.networks import build
 
@@ -29,7 +29,7 @@ def graph() -> bytes:
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_gives_probabilities(graph: bytes, name: Any) -> None:
     """By hand: the sigmoid of 8·(HU / 1000) - 4, and one less that."""
-    found = open_graph(graph, name, precision="float32").probabilities(PLANES, 0, 1, window=WINDOW)
+    found = open_engine(graph, name, precision="float32").probabilities(PLANES, 0, 1, window=WINDOW)
     expected = np.array([[0.0179862, 0.5], [0.9820138, 0.1192029]])
     assert found.shape == (1, 2, 2, 2)
     assert found.dtype == np.float32
@@ -43,7 +43,7 @@ def test_any_number_of_planes_is_found_as_one_by_one(
     graph: bytes, name: Any, start: int, stop: int
 ) -> None:
     planes = np.arange(13 * 4, dtype=np.int16).reshape(13, 2, 2) * 19
-    engine = open_graph(graph, name)
+    engine = open_engine(graph, name)
     found = engine.probabilities(planes, start, stop, window=WINDOW)
     single = [engine.probabilities(planes, k, k + 1, window=WINDOW) for k in range(start, stop)]
     np.testing.assert_allclose(found, np.concatenate(single), atol=1e-6)
@@ -69,7 +69,7 @@ def test_every_network_finds_the_same_in_every_engine(network: Any, normalisatio
     exported = to_graph(made)
     assert np.ptp(expected) > 0.01
     for name in GRAPHS:
-        engine = open_graph(exported, name, precision="float32")  # type: ignore[arg-type]
+        engine = open_engine(exported, name, precision="float32")  # type: ignore[arg-type]
         found = engine.probabilities(planes, 0, 5, window=WINDOW)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -77,10 +77,10 @@ def test_every_network_finds_the_same_in_every_engine(network: Any, normalisatio
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_gpu_that_is_not_there_is_told(graph: bytes, name: Any) -> None:
     with pytest.raises(InputError, match=r"finds no GPU here.* leave out --device"):
-        open_graph(graph, name, device="gpu")
+        open_engine(graph, name, device="gpu")
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_that_is_none_is_refused(name: Any) -> None:
     with pytest.raises(InputError, match="cannot run this model: "):
-        open_graph(b"no graph at all", name)
+        open_engine(b"no graph at all", name)

@@ -14,7 +14,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.models.networks import build
-from thorax.models.pretrained.keras_hub import Preset, load_preset, pour_preset
+from thorax.models.pretrained.keras_hub import Preset, load_preset, transfer_preset
 
 from ...settings import plain_network
 
@@ -122,7 +122,7 @@ def test_the_encoder_gives_what_the_resnet_gives_for_grey_images(
     expected = backbone(np.repeat(grey, 3, axis=-1), training=False)
     stacks = np.repeat(grey, planes, axis=-1)
     assert relative_error(encoded(network)(stacks, training=False), expected) > 0.1
-    pour_preset(network, load_preset(str(folder)))
+    transfer_preset(network, load_preset(str(folder)))
     assert relative_error(encoded(network)(stacks, training=False), expected) < 1e-4
 
 
@@ -136,12 +136,12 @@ def test_whole_resnets_fit(make_backbone: MakeBackbone, name: str, blocks: list[
         stackwise_num_strides=[1, 2, 2, 2],
     )
     network, grey = network_of(name=name, depth=5), draw_grey()
-    poured = pour_preset(network, Preset("whole", backbone))
+    transferred = transfer_preset(network, Preset("whole", backbone))
     expected = backbone(np.repeat(grey, 3, axis=-1), training=False)
     found = encoded(network)(np.repeat(grey, 3, axis=-1))
     assert found.shape == (2, 1, 1, 512)
     assert relative_error(found, expected) < 1e-4
-    assert not [layer for layer in poured.fresh if layer.startswith(("stage", "stem"))]
+    assert not [layer for layer in transferred.fresh if layer.startswith(("stage", "stem"))]
 
 
 def test_how_its_images_were_coloured_is_folded_in(hub: ModuleType, folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_how_its_images_were_coloured_is_folded_in(hub: ModuleType, folder: Path
     backbone = hub.models.ResNetBackbone.from_preset(str(folder))
     network, grey = network_of(planes=5), draw_grey()
     preset = Preset("scaled", backbone, gain=tuple(255 * one for one in scale))
-    pour_preset(network, preset)
+    transfer_preset(network, preset)
     expected = backbone(converter(255 * np.repeat(grey, 3, axis=-1)), training=False)
     found = encoded(network)(np.repeat(grey, 5, axis=-1))
     assert relative_error(found, expected) < 1e-4
@@ -169,7 +169,7 @@ def test_the_stem_sees_images_as_the_preset_normalises_them(
     backbone.save_to_preset(str(tmp_path / "resnet"))
     converter.save_to_preset(str(tmp_path / "resnet"))
     network, grey = network_of(normalisation=normalisation), draw_grey()
-    pour_preset(network, load_preset(str(tmp_path / "resnet")))
+    transfer_preset(network, load_preset(str(tmp_path / "resnet")))
     last = "stem_conv_norm" if normalisation == "batch" else "stem_conv"
     stem = keras.Model(network.input, network.get_layer(last).output)
     trained = keras.Model(backbone.input, backbone.get_layer("conv1_bn").output)
@@ -184,7 +184,7 @@ def test_norms_that_find_their_own_means_take_the_learnt_scale_and_offset(
     backbone: Any, normalisation: str
 ) -> None:
     network = network_of(normalisation=normalisation)
-    pour_preset(network, Preset("small", backbone))
+    transfer_preset(network, Preset("small", backbone))
     for mine, its in (
         ("stem_conv_norm", "conv1_bn"),
         ("stage2_block0_shortcut_norm", "stack1_block0_0_bn"),
@@ -204,7 +204,7 @@ def test_instance_norm_gives_what_batch_norm_gives_where_it_finds_the_same_stati
     response = np.asarray(keras.Model(backbone.input, first.output)(image))
     norm.moving_mean.assign(response.mean(axis=(0, 1, 2)))
     norm.moving_variance.assign(response.var(axis=(0, 1, 2)))
-    pour_preset(network, Preset("small", backbone))
+    transfer_preset(network, Preset("small", backbone))
     expected = keras.Model(backbone.input, norm.output)(image, training=False)
     found = keras.Model(network.input, network.get_layer("stem_conv_norm").output)(image)
     assert relative_error(found, expected) < 1e-3
@@ -221,7 +221,7 @@ def test_what_batch_norm_divides_out_leaves_no_trace(
         first, norm = backbone.get_layer("conv1_conv"), backbone.get_layer("conv1_bn")
         first.kernel.assign(loudness * first.kernel)
         norm.moving_variance.assign(loudness**2 * norm.moving_variance)
-        pour_preset(network, Preset("small", backbone))
+        transfer_preset(network, Preset("small", backbone))
         kernels.append(np.asarray(network.get_layer("stem_conv").kernel))
     assert relative_error(kernels[0], kernels[1]) < 1e-3
 
@@ -229,11 +229,11 @@ def test_what_batch_norm_divides_out_leaves_no_trace(
 def test_the_rest_of_the_network_stays_fresh(backbone: Any) -> None:
     network = network_of(normalisation="batch")
     before = {layer.name: layer.get_weights() for layer in network.layers}
-    poured = pour_preset(network, Preset("small", backbone))
-    assert poured.adapted == ("stem_conv", "stem_conv_norm")
-    assert {"stage1_block0_conv1", "stage2_block0_shortcut_norm"} <= set(poured.copied)
-    assert {"skip_conv", "decoder_0_conv_0", "up_2", "logits"} <= set(poured.fresh)
-    for name in poured.fresh:
+    transferred = transfer_preset(network, Preset("small", backbone))
+    assert transferred.adapted == ("stem_conv", "stem_conv_norm")
+    assert {"stage1_block0_conv1", "stage2_block0_shortcut_norm"} <= set(transferred.copied)
+    assert {"skip_conv", "decoder_0_conv_0", "up_2", "logits"} <= set(transferred.fresh)
+    for name in transferred.fresh:
         for now, then in zip(network.get_layer(name).get_weights(), before[name], strict=True):
             np.testing.assert_array_equal(now, then)
 
@@ -264,7 +264,7 @@ def test_resnets_of_timm_are_read_from_their_folder(tmp_path: Path, hub: ModuleT
     assert preset.gain == pytest.approx((4, 4, 4))
     assert preset.offset == pytest.approx((-2, -2, -2))
     network = network_of(name="resunet34", depth=2, normalisation="batch", planes=1)
-    pour_preset(network, preset)
+    transfer_preset(network, preset)
     kernel = np.asarray(network.get_layer("stem_conv").kernel)
     assert kernel[:, :, 0, 5] == pytest.approx(4 * first[5].sum(axis=0), rel=1e-5)
 
@@ -313,7 +313,7 @@ def test_networks_that_do_not_fit_are_refused(
     backbone: Any, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        pour_preset(network_of(**changes), Preset("small", backbone))
+        transfer_preset(network_of(**changes), Preset("small", backbone))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,8 @@ def test_a_folder_that_holds_no_preset_is_refused_in_one_line(
 @pytest.mark.usefixtures("hub")
 def test_a_name_that_means_nothing_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"`network.start` must be fresh, segmenter, .*, got 'resnet_99'"
+        InputError,
+        match=r"`network.initial_weights` must be random, segmenter, .*, got 'resnet_99'",
     ):
         load_preset("resnet_99")
 
@@ -368,7 +369,7 @@ def test_without_keras_hub_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(
         InputError,
-        match=r"`network.start: resnet_18_imagenet` is neither fresh nor segmenter, and presets "
+        match=r"`network.initial_weights: resnet_18_imagenet` is neither random nor segmenter, and presets "
         r"need keras-hub, which is not installed; run `pip install 'thorax\[imagenet\]'`$",
     ):
         load_preset("resnet_18_imagenet")

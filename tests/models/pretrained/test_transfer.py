@@ -10,7 +10,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.models.networks import build
-from thorax.models.pretrained.transfer import Poured, align_planes, pour
+from thorax.models.pretrained.transfer import TransferResult, align_planes, transfer_weights
 
 from ...settings import plain_network
 
@@ -31,8 +31,12 @@ def small(
     )
 
 
-def move(network: Any, earlier: Any, regions: Sequence[str] = ("lung", "infection")) -> Poured:
-    return pour(network, earlier, regions=regions, earlier_regions=("lung", "infection"))
+def move(
+    network: Any, earlier: Any, regions: Sequence[str] = ("lung", "infection")
+) -> TransferResult:
+    return transfer_weights(
+        network, earlier, regions=regions, earlier_regions=("lung", "infection")
+    )
 
 
 def draw_stacks(planes: int) -> np.ndarray:
@@ -56,24 +60,24 @@ def trained(**changes: Any) -> Any:
 def test_a_network_of_the_same_shape_becomes_the_earlier_one(name: str, normalisation: str) -> None:
     earlier = trained(name=name, normalisation=normalisation)
     network = small(name=name, normalisation=normalisation)
-    poured = move(network, earlier)
+    transferred = move(network, earlier)
     for one, other in zip(network.get_weights(), earlier.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert not poured.adapted
-    assert not poured.fresh
-    assert set(poured.copied) == {layer.name for layer in network.layers if layer.weights}
+    assert not transferred.adapted
+    assert not transferred.fresh
+    assert set(transferred.copied) == {layer.name for layer in network.layers if layer.weights}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_more_planes_change_nothing_at_first(name: str) -> None:
     """Of seven planes, the network sees the inner three as it did before."""
     earlier, network = trained(name=name, planes=3), small(name=name, planes=7)
-    poured = move(network, earlier)
+    transferred = move(network, earlier)
     stacks = draw_stacks(7)
     np.testing.assert_allclose(network(stacks), earlier(stacks[..., 2:5]), atol=1e-5)
     first = "stem_conv" if name == "resunet18" else "encoder_0_conv_0"
-    assert first in poured.adapted
-    assert not poured.fresh
+    assert first in transferred.adapted
+    assert not transferred.fresh
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -109,38 +113,38 @@ def test_kernels_are_aligned_at_the_middle_plane(planes: int, aligned: list[int]
 def test_regions_keep_their_maps_wherever_they_stand() -> None:
     earlier, network = trained(), small(regions=3)
     fresh = network.get_layer("logits").get_weights()
-    poured = move(network, earlier, ("infection", "vessels", "lung"))
+    transferred = move(network, earlier, ("infection", "vessels", "lung"))
     stacks = draw_stacks(3)
     logits, before = np.asarray(network(stacks)), np.asarray(earlier(stacks))
     np.testing.assert_allclose(logits[..., 0], before[..., 1], atol=1e-5)
     np.testing.assert_allclose(logits[..., 2], before[..., 0], atol=1e-5)
     for now, drawn in zip(network.get_layer("logits").get_weights(), fresh, strict=True):
         np.testing.assert_array_equal(now[..., 1], drawn[..., 1])
-    assert poured.adapted == ("logits",)
-    assert not poured.fresh
+    assert transferred.adapted == ("logits",)
+    assert not transferred.fresh
 
 
 def test_the_same_regions_in_another_order_are_not_mixed_up() -> None:
     """The shapes are the same then, so that a plain copy would pass unnoticed."""
     earlier, network = trained(), small()
-    poured = move(network, earlier, ("infection", "lung"))
+    transferred = move(network, earlier, ("infection", "lung"))
     stacks = draw_stacks(3)
     np.testing.assert_allclose(network(stacks), np.asarray(earlier(stacks))[..., ::-1], atol=1e-5)
-    assert poured.adapted == ("logits",)
+    assert transferred.adapted == ("logits",)
 
 
 def test_new_regions_alone_leave_the_last_layer_fresh() -> None:
     network = small()
     fresh = network.get_layer("logits").get_weights()
-    poured = move(network, trained(), ("liver", "heart"))
-    assert poured.fresh == ("logits",)
+    transferred = move(network, trained(), ("liver", "heart"))
+    assert transferred.fresh == ("logits",)
     np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], fresh[0])
 
 
 def test_layers_that_the_earlier_network_lacks_stay_fresh() -> None:
-    poured = move(small(name="attention_unet", depth=1), trained(depth=1))
-    assert poured.fresh == ("gate_0_skip", "gate_0_signal", "gate_0_weights")
-    assert "decoder_0_conv_0" in poured.copied
+    transferred = move(small(name="attention_unet", depth=1), trained(depth=1))
+    assert transferred.fresh == ("gate_0_skip", "gate_0_signal", "gate_0_weights")
+    assert "decoder_0_conv_0" in transferred.copied
 
 
 def two_layers(size: int) -> Any:
@@ -154,15 +158,17 @@ def two_layers(size: int) -> Any:
 def test_a_layer_whose_kernel_does_not_fit_keeps_its_own_bias_too() -> None:
     network, earlier = two_layers(5), two_layers(3)
     earlier.get_layer("second").bias.assign([7.0, 8.0])
-    assert move(network, earlier) == Poured(copied=("first",), adapted=(), fresh=("second",))
+    assert move(network, earlier) == TransferResult(
+        copied=("first",), adapted=(), fresh=("second",)
+    )
     assert network.get_layer("second").bias.numpy().tolist() == [1.0, 1.0]
 
 
 def test_another_normalisation_keeps_the_kernels_and_draws_the_rest() -> None:
     """Batch norm has no biases before it; what it learnt has no place without it."""
     network, earlier = small(normalisation="rms"), trained(normalisation="batch")
-    poured = move(network, earlier)
-    assert "encoder_0_conv_0" in poured.adapted
+    transferred = move(network, earlier)
+    assert "encoder_0_conv_0" in transferred.adapted
     np.testing.assert_array_equal(
         network.get_layer("encoder_0_conv_0").kernel, earlier.get_layer("encoder_0_conv_0").kernel
     )
@@ -204,14 +210,14 @@ def test_the_earlier_network_may_come_from_a_file_and_this_one_be_of_half_precis
 ) -> None:
     earlier, network = trained(dropout=0.5), small(dropout=0.5, dtype="mixed_bfloat16")
     earlier.save(tmp_path / "model.keras")
-    poured = move(network, keras.saving.load_model(tmp_path / "model.keras", compile=False))
-    assert not poured.fresh
+    transferred = move(network, keras.saving.load_model(tmp_path / "model.keras", compile=False))
+    assert not transferred.fresh
     for one, other in zip(network.get_weights(), earlier.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_what_was_done_is_one_line() -> None:
     many = tuple(f"gate_{number}" for number in range(5))
-    assert str(Poured(copied=("a", "b"), adapted=("logits",), fresh=many)) == (
+    assert str(TransferResult(copied=("a", "b"), adapted=("logits",), fresh=many)) == (
         "2 layers copied, 1 adapted (logits), 5 fresh (gate_0, gate_1, gate_2, gate_3, ...)"
     )

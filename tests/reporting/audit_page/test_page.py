@@ -39,9 +39,9 @@ def facts(
 
 
 def finding(
-    weight: Weight, case: str = "", *, check: str = "a-fault", advice: str = "mend it"
+    severity: Weight, case: str = "", *, check: str = "a-fault", advice: str = "mend it"
 ) -> Finding:
-    return Finding(check, weight, f"{check} of {case or 'all'}", advice, case)
+    return Finding(check, severity, f"{check} of {case or 'all'}", advice, case)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_headline_of_a_sound_dataset_promises_nothing() -> None:
 
 def test_the_gravest_cases_come_first_and_those_without_findings_last(audit: Audit) -> None:
     cards = case_cards(audit, SPEC)
-    assert [(card.name, card.weight) for card in cards] == [
+    assert [(card.name, card.severity) for card in cards] == [
         ("carl2", "error"),
         ("anna1", "note"),
         ("bert1", None),
@@ -121,7 +121,7 @@ def test_findings_of_one_kind_share_their_advice() -> None:
     found = (finding("error", "anna1"), finding("error", "bert1"), finding("note", "anna1"))
     told = Audit("ward", (facts("anna1"), facts("bert1")), found)
     groups = finding_groups(told, case_cards(told, SPEC))
-    assert [(group.weight, group.title, group.advice) for group in groups] == [
+    assert [(group.severity, group.title, group.advice) for group in groups] == [
         ("error", "A fault", "mend it"),
         ("note", "A fault", "mend it"),
     ]

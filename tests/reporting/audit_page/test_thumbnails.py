@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from thorax.imaging.intensity import HU, Domain
+from thorax.imaging.intensity import HU, IntensityScale
 from thorax.io import Scan
 from thorax.reporting.audit_page.thumbnails import GAP, MOST_BYTES, SIDE, coarse_volume, thumbnail
 
@@ -179,7 +179,7 @@ def test_a_scan_of_one_value_is_drawn_too(save_nifti: SaveNifti) -> None:
 
 def test_offsets_are_taken_off(scan: Path, save_nifti: SaveNifti) -> None:
     shifted = save_nifti("shifted.nii.gz", ct() + np.int16(1024), AFFINE)
-    assert thumbnail(shifted, None, LUNG, domain=Domain(offset_hu=1024)) == thumbnail(
+    assert thumbnail(shifted, None, LUNG, domain=IntensityScale(offset_hu=1024)) == thumbnail(
         scan, None, LUNG, domain=HU
     )
 

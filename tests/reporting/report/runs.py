@@ -11,12 +11,12 @@ import yaml
 from matplotlib.image import imsave
 
 from thorax.common.params import Params, check_params
-from thorax.models.spec import SegmenterSpec
-from thorax.reporting.report.metrics import FIGURES
+from thorax.models.spec import ModelSpec
+from thorax.reporting.report.metrics import METRICS
 from thorax.reporting.report.results import Row
 
 SHIPPED = Path(__file__).parents[3] / "params.yaml"
-COLUMNS = tuple(FIGURES)
+COLUMNS = tuple(METRICS)
 
 
 def params_of(**changes: Any) -> Params:
@@ -31,7 +31,7 @@ def row(case: str, region: str = "lung", site: str = "", side: str = "", **figur
     return Row(case, region, dict.fromkeys(COLUMNS, math.nan) | figures, site, side)
 
 
-def segmenter_spec(**changes: Any) -> SegmenterSpec:
+def segmenter_spec(**changes: Any) -> ModelSpec:
     """Return what a model of two regions says of itself."""
     params = yaml.safe_load(SHIPPED.read_text())
     provenance = {
@@ -45,7 +45,7 @@ def segmenter_spec(**changes: Any) -> SegmenterSpec:
         "backend": "tensorflow",
         "versions": {"thorax": "0.1.0", "keras": "3.12.0"},
     }
-    return SegmenterSpec(
+    return ModelSpec(
         canvas=128,
         crop="lungs",
         context=2,
@@ -74,7 +74,13 @@ TRAINING = {
     },
 }
 HISTORY = tuple(
-    {"epoch": epoch, "loss": 1 / epoch, "dice": 0.5, "dice_lung": 1 - 1 / epoch, "rate": 0.001}
+    {
+        "epoch": epoch,
+        "loss": 1 / epoch,
+        "dice": 0.5,
+        "dice_lung": 1 - 1 / epoch,
+        "learning_rate": 0.001,
+    }
     for epoch in (1.0, 2.0, 3.0)
 )
 CURVE = (

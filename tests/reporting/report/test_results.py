@@ -10,9 +10,9 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import Case, DatasetSpec
-from thorax.imaging.intensity import HU, Domain
+from thorax.imaging.intensity import HU, IntensityScale
 from thorax.reporting.report.provenance import intensity_table
-from thorax.reporting.report.results import Places, Results, Source, gather
+from thorax.reporting.report.results import ResultPaths, Results, Source, gather
 
 from .runs import params_of, png
 
@@ -30,7 +30,7 @@ def reports(tmp_path: Path) -> Path:
 
 def gathered(reports: Path, **patients: str) -> Results:
     root = reports.parent
-    places = Places(reports, root / "model.onnx", root / "dvc.lock")
+    places = ResultPaths(reports, root / "model.onnx", root / "dvc.lock")
     return gather(places, params=params_of(), dataset=DATASET, cases=cases_of(patients))
 
 
@@ -116,7 +116,7 @@ def test_a_row_that_is_not_there_has_no_figures(few: Results) -> None:
 
 
 def test_intensities_are_told_by_source(few: Results, reports: Path) -> None:
-    export, offset = Domain((-1250, 250)), Domain(offset_hu=1024)
+    export, offset = IntensityScale((-1250, 250)), IntensityScale(offset_hu=1024)
     cases = [
         replace(case, site=site, domain=domain)
         for case, site, domain in zip(
@@ -126,7 +126,7 @@ def test_intensities_are_told_by_source(few: Results, reports: Path) -> None:
             strict=True,
         )
     ]
-    places = Places(reports, reports / "none.onnx", reports / "none.lock")
+    places = ResultPaths(reports, reports / "none.onnx", reports / "none.lock")
     results = gather(places, params=params_of(), dataset=DATASET, cases=cases)
     assert results.sources == (
         Source("north", HU, 1),

@@ -9,7 +9,7 @@ import pytest
 
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
-from thorax.reporting.viewer import make_exhibit, page
+from thorax.reporting.viewer import make_viewer_case, page
 
 CHECK = Path(__file__).parents[2] / "browser" / "check_viewer.mjs"
 
@@ -29,8 +29,8 @@ def test_the_viewer_works_in_a_browser(tmp_path: Path, chest: Scan, truth: Scan)
     chromium = browser()
     regions = Regions({"lung": (1, 2), "lesion": (2,)})
     cases = [
-        make_exhibit("both", chest, {"truth": truth, "predicted": truth}, regions),
-        make_exhibit("<b>scan</b> alone", chest, {}),
+        make_viewer_case("both", chest, {"truth": truth, "predicted": truth}, regions),
+        make_viewer_case("<b>scan</b> alone", chest, {}),
     ]
     written = tmp_path / "page.html"
     written.write_text(page(cases, "A & B"))

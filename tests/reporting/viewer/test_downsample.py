@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.imaging.grid import Grid, Volume
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
 from thorax.reporting.viewer.downsample import (
@@ -93,7 +93,7 @@ def test_padding_and_metal_end_at_the_ends_of_the_scale() -> None:
 
 def test_the_domain_gives_hu() -> None:
     scan = fine(np.full((2, 2, 2), 1064, np.uint16), (2, 2, 2))
-    shown = read(reduce_scan(scan, whole(scan), domain=Domain(offset_hu=1024)))
+    shown = read(reduce_scan(scan, whole(scan), domain=IntensityScale(offset_hu=1024)))
     assert shown.get_fdata().ravel() == pytest.approx([40] * 8, abs=4)
 
 

@@ -12,7 +12,14 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.imaging.regions import Regions
-from thorax.reporting.viewer import Exhibit, NamedWindow, ShownMask, content_policy, fragment, page
+from thorax.reporting.viewer import (
+    NamedWindow,
+    ShownMask,
+    ViewerCase,
+    content_policy,
+    fragment,
+    page,
+)
 
 HOSTILE = """</script><img src=x onerror=alert(1)><!--"'&<script>"""
 NESTED = Regions({"lung": (1, 2), "lesion": (2,)})
@@ -40,9 +47,9 @@ class Reader(HTMLParser):
         return [(attributes, text) for (name, attributes), text in found if name == tag]
 
 
-def case(name: str = "anna", **changed: Any) -> Exhibit:
+def case(name: str = "anna", **changed: Any) -> ViewerCase:
     masks = {"truth": ShownMask(b"labels", {"lesion": b"mesh"}), "predicted": ShownMask(b"p", {})}
-    return replace(Exhibit(name, b"scan", masks, NESTED), **changed)
+    return replace(ViewerCase(name, b"scan", masks, NESTED), **changed)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +59,7 @@ def hostile() -> Reader:
     labels = {region: (1, 2), "lesion": (2,)}
     masks = {HOSTILE: ShownMask(b"labels", {region: b"mesh"})}
     windows = (NamedWindow(HOSTILE, 0, 1),)
-    planted = Exhibit(HOSTILE, b"", masks, Regions(labels), windows, notes=(HOSTILE,))
+    planted = ViewerCase(HOSTILE, b"", masks, Regions(labels), windows, notes=(HOSTILE,))
     return Reader(page([planted, case()], HOSTILE))
 
 

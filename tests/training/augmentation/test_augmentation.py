@@ -20,7 +20,7 @@ EACH = {
     "blur": 2.0,
     "sharpen": 0.8,
     "low_resolution": 0.6,
-    "border": 0.2,
+    "field_of_view": 0.2,
     "missing_planes": 0.4,
 }
 ALL = EACH | {"thick_slices": 0.2, "mixup": 0.2, "cutmix": 0.2}
@@ -159,7 +159,7 @@ def test_each_neighbour_is_missing_with_its_own_chance_and_the_inner_one_stands_
 
 def test_a_cut_field_of_view_is_air_and_no_region_at_the_sides_alone() -> None:
     grey, full = np.full((SIDE, SIDE, 3), 0.4, np.float32), np.ones((SIDE, SIDE, 2), np.float32)
-    changes, cuts = augmentation(border=0.25), []
+    changes, cuts = augmentation(field_of_view=0.25), []
     for seed in SEEDS:
         stack, fractions = changes(grey, full, seed=seed)
         seen = fractions[..., 0] == 1

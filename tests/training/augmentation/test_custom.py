@@ -46,7 +46,7 @@ def test_a_single_transform_will_do(save: Any) -> None:
 
 def test_it_comes_after_all_else(save: Any) -> None:
     """Air at the sides is white where the user's own inversion comes last."""
-    changes = augmentation(border=0.4, custom=save(A.InvertImg(p=1.0)))
+    changes = augmentation(field_of_view=0.4, custom=save(A.InvertImg(p=1.0)))
     changed = [changes(0 * STACK + 0.25, FRACTIONS, seed=seed)[0] for seed in range(20)]
     assert {*np.unique(changed).tolist()} == {0.75, 1.0}
 

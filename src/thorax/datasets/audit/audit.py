@@ -58,7 +58,7 @@ class Audit:
 
     def of(self, weight: Weight) -> tuple[Finding, ...]:
         """All findings of one weight."""
-        return tuple(finding for finding in self.findings if finding.weight == weight)
+        return tuple(finding for finding in self.findings if finding.severity == weight)
 
 
 def audit_dataset(

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 Weight = Literal["error", "warning", "note"]
 
-WEIGHTS: tuple[Weight, ...] = ("error", "warning", "note")
+SEVERITIES: tuple[Weight, ...] = ("error", "warning", "note")
 """From the gravest: an error is surely wrong and stops the pipeline, a warning is suspicious, a
 note is good to know."""
 
@@ -18,14 +18,14 @@ class Finding:
 
     Args:
         check: What kind of fault it is, such as ``mask-geometry``.
-        weight: How grave it is.
+        severity: How grave it is.
         text: What is the matter, with the value.
         advice: What to do.
         case: Whose it is; empty for the whole dataset.
     """
 
     check: str
-    weight: Weight
+    severity: Weight
     text: str
     advice: str
     case: str = ""
@@ -39,4 +39,4 @@ def order(finding: Finding) -> tuple[int, str, str, str]:
         >>> sorted([note, error], key=order) == [error, note]
         True
     """
-    return WEIGHTS.index(finding.weight), finding.check, finding.case, finding.text
+    return SEVERITIES.index(finding.severity), finding.check, finding.case, finding.text

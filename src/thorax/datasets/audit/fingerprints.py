@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thorax.imaging.intensity_detection import PADDING_SHARE
 
-SKETCH = 12
+FINGERPRINT = 12
 """Blocks along each axis: two patients differ in them, and a copy, also resampled, does not."""
 
 _BLOCK = 512
@@ -21,7 +21,7 @@ Coarse = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
-def sketch(planes: Coarse, ordered: Coarse) -> str:
+def fingerprint(planes: Coarse, ordered: Coarse) -> str:
     """Block means of a volume, 12×12×12 bytes that span 0..255, so that no scale is left in them.
 
     Args:
@@ -60,11 +60,11 @@ def likeness(sketches: Floats, others: Floats) -> Floats:
     return best
 
 
-def alike(sketches: Sequence[str], *, least: float) -> Iterator[tuple[int, int, float]]:
+def find_duplicates(sketches: Sequence[str], *, least: float) -> Iterator[tuple[int, int, float]]:
     """Each sketch that is like an earlier one, with the one that it is most like.
 
     Args:
-        sketches: As `sketch` gives them, none empty.
+        sketches: As `fingerprint` gives them, none empty.
         least: Likeness from which on two are told of.
 
     Returns:
@@ -101,13 +101,13 @@ def _folded(sketches: Floats) -> Floats:
     whole: Floats = _standard(sketches).reshape(sketches.shape)
     for axis in (1, 2, 3):
         whole = (whole + np.flip(whole, axis)) / np.float32(2)
-    half = SKETCH // 2
+    half = FINGERPRINT // 2
     return whole[:, :half, :half, :half].reshape(len(sketches), -1) * np.float32(np.sqrt(8))
 
 
 def _unpacked(packed: str) -> Floats:
     grey = np.frombuffer(base64.b64decode(packed), dtype=np.uint8)
-    return grey.reshape((SKETCH,) * 3).astype(np.float32)
+    return grey.reshape((FINGERPRINT,) * 3).astype(np.float32)
 
 
 def _standard(sketches: Floats) -> Floats:
@@ -132,7 +132,7 @@ def _bulk(ordered: Coarse) -> tuple[float, float]:
 
 def _blocks(size: int) -> NDArray[np.float64]:
     """Weights, ``(SKETCH, size)``, that average an axis in blocks, parts of voxels counted so."""
-    edges = np.linspace(0, size, SKETCH + 1)
+    edges = np.linspace(0, size, FINGERPRINT + 1)
     low = np.maximum(edges[:-1, None], np.arange(size))
     high = np.minimum(edges[1:, None], np.arange(size) + 1.0)
-    return np.maximum(high - low, 0.0) * SKETCH / size
+    return np.maximum(high - low, 0.0) * FINGERPRINT / size

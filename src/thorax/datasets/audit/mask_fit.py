@@ -18,7 +18,7 @@ MIRRORS = tuple(
     "".join(name for name, turned in zip("zyx", turns, strict=True) if turned)[::-1]
     for turns in itertools.product((False, True), repeat=3)
 )
-"""Axes along which a mask is mirrored, in the order of `steps`: none, x, y, xy, z, xz, yz, xyz."""
+"""Axes along which a mask is mirrored, in the order of `border_contrast`: none, x, y, xy, z, xz, yz, xyz."""
 
 _AXES = {"z": 0, "x": 1, "y": 2}
 
@@ -30,7 +30,7 @@ Coarse = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 
-def steps(scan: Coarse, lungs: Mask) -> tuple[float, ...]:
+def border_contrast(scan: Coarse, lungs: Mask) -> tuple[float, ...]:
     """How much brighter a scan is just outside the lungs than just inside, for each of `MIRRORS`.
 
     Args:
@@ -42,7 +42,7 @@ def steps(scan: Coarse, lungs: Mask) -> tuple[float, ...]:
 
     Example:
         >>> scan = np.array([[[40], [-800], [40], [40]]])
-        >>> steps(scan, scan == -800)[:3]
+        >>> border_contrast(scan, scan == -800)[:3]
         (840.0, -420.0, 840.0)
     """
     inside, outside = _border(lungs)
@@ -76,7 +76,7 @@ def means(scan: Coarse, labels: NDArray[np.uint8]) -> dict[int, float]:
     }
 
 
-def lean(lungs: Mask) -> float | None:
+def handedness(lungs: Mask) -> float | None:
     """How much speaks for the patient's right being where the affine says: positive in a patient.
 
     The right lung is the larger one, having three lobes, and the heart between the lungs reaches

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.datasets.audit.facts import CaseFacts, FileFacts, LabelFacts, ValueFacts
-from thorax.datasets.audit.fingerprints import sketch
+from thorax.datasets.audit.fingerprints import fingerprint
 from thorax.datasets.audit.lung_labels import lung_labels
-from thorax.datasets.audit.mask_fit import lean, means, steps
+from thorax.datasets.audit.mask_fit import border_contrast, handedness, means
 from thorax.datasets.dataset import DatasetSpec
 from thorax.imaging.body import coarse_step
 from thorax.imaging.grid import FACES
-from thorax.imaging.intensity_detection import recognise_few
+from thorax.imaging.intensity_detection import detect_intensity_of_scan
 from thorax.imaging.regions import MOST_LABELS
 from thorax.io import Scan
-from thorax.io.raw_header import declared
+from thorax.io.raw_header import read_raw_header
 
 Coarse = NDArray[Any]
 
@@ -94,7 +94,7 @@ class _Values(_Pass):
             middle=float(ordered[len(ordered) // 2]),
             commonest=round(_longest_run(ordered) / len(ordered), 4),
             flat_planes=int(flat.sum()),
-            sketch=sketch(self.planes, ordered),
+            sketch=fingerprint(self.planes, ordered),
             **_recognised(self.planes),
         )
 
@@ -147,8 +147,8 @@ class _Labels(_Pass):
             faces={face: count for face, count in self._faces.items() if count},
             centres=_centres(self.planes),
             means={} if over is None else means(over, self.planes),
-            steps=() if over is None else steps(over, lungs),
-            lean=lean(lungs),
+            steps=() if over is None else border_contrast(over, lungs),
+            lean=handedness(lungs),
         )
 
     def _in_lungs(self, labels: NDArray[np.uint8]) -> int:
@@ -160,7 +160,7 @@ def _read(path: Path, gathered: _Pass) -> FileFacts:
     known: dict[str, Any] = {"file": path.name}
     try:
         known["sha256"] = file_sha256(path)
-        stated = declared(path)
+        stated = read_raw_header(path)
         known |= {
             "declared_mm": stated.spacing,
             "oriented": stated.oriented,
@@ -192,7 +192,7 @@ def _grid(scan: Scan) -> dict[str, Any]:
 
 def _recognised(coarse: Coarse) -> dict[str, Any]:
     try:
-        found = recognise_few(coarse)
+        found = detect_intensity_of_scan(coarse)
     except InputError as error:
         return {"refusal": " ".join(str(error).split())}
     return {"intensity": str(found.domain), "kind": found.kind, "remarks": found.notes}

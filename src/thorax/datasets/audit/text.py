@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from thorax.common.errors import printable
 from thorax.datasets.audit.audit import Audit
-from thorax.datasets.audit.findings import WEIGHTS, Finding, Weight
+from thorax.datasets.audit.findings import SEVERITIES, Finding, Weight
 
 WIDTH = 100
 
@@ -16,7 +16,7 @@ _LISTED = 40
 _HEADINGS: dict[Weight, str] = {"error": "ERRORS", "warning": "WARNINGS", "note": "NOTES"}
 
 
-def as_text(audit: Audit, *, weights: Sequence[Weight] = WEIGHTS) -> str:
+def as_text(audit: Audit, *, weights: Sequence[Weight] = SEVERITIES) -> str:
     """Findings grouped by weight, kind and advice, and a line that counts all.
 
     Args:
@@ -39,9 +39,9 @@ def count_line(audit: Audit) -> str:
         'chests: 0 cases, nothing found'
     """
     cases = _counted(len(audit.facts), "case")
-    found = [_counted(len(audit.of(weight)), weight) for weight in WEIGHTS if audit.of(weight)] or [
-        "nothing found"
-    ]
+    found = [
+        _counted(len(audit.of(weight)), weight) for weight in SEVERITIES if audit.of(weight)
+    ] or ["nothing found"]
     return f"{audit.dataset}: {cases}, {', '.join(found)}"
 
 

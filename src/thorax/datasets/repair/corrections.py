@@ -14,13 +14,13 @@ from nibabel import orientations
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.datasets.audit.mask_fit import steps
+from thorax.datasets.audit.mask_fit import border_contrast
 from thorax.imaging.body import coarse_step
 from thorax.imaging.grid import Grid, volume
-from thorax.imaging.intensity import LOWEST_HU, Domain
-from thorax.imaging.intensity_detection import NO_HU, Recognised, recognise_few
+from thorax.imaging.intensity import LOWEST_HU, IntensityScale
+from thorax.imaging.intensity_detection import NO_HU, DetectedIntensity, detect_intensity_of_scan
 from thorax.imaging.regions import MOST_LABELS
-from thorax.io.stored_image import StoredArray
+from thorax.io.stored_image import ImageArray
 
 ROUNDED = 0.25
 """Voxels that a mask may lie beside its scan: every voxel of it is then nearest to its own twin."""
@@ -50,14 +50,14 @@ class Step:
     after: str
 
 
-Corrected = tuple[StoredArray, Step | None]
+Corrected = tuple[ImageArray, Step | None]
 
-Correction = Callable[[StoredArray], Corrected]
+CorrectFunction = Callable[[ImageArray], Corrected]
 
 
 def correct(
-    stored: StoredArray, corrections: Iterable[Correction]
-) -> tuple[StoredArray, list[Step]]:
+    stored: ImageArray, corrections: Iterable[CorrectFunction]
+) -> tuple[ImageArray, list[Step]]:
     """Apply corrections one after the other."""
     taken = []
     for correction in corrections:
@@ -67,11 +67,11 @@ def correct(
     return stored, taken
 
 
-def without_fourth_axis(stored: StoredArray) -> Corrected:
+def without_fourth_axis(stored: ImageArray) -> Corrected:
     """Take off axes of one voxel behind the third.
 
     Example:
-        >>> whole, step = without_fourth_axis(StoredArray(np.zeros((5, 4, 3, 1)), np.eye(4)))
+        >>> whole, step = without_fourth_axis(ImageArray(np.zeros((5, 4, 3, 1)), np.eye(4)))
         >>> whole.shape, step.before
         ((5, 4, 3), '5×4×3×1 voxels')
     """
@@ -79,16 +79,16 @@ def without_fourth_axis(stored: StoredArray) -> Corrected:
     if len(shape) <= 3 or any(size != 1 for size in shape[3:]):
         return stored, None
     voxels = stored.voxels.reshape(shape[:3])
-    return StoredArray(voxels, stored.affine), Step(
+    return ImageArray(voxels, stored.affine), Step(
         "axes without extent", f"{_sizes(shape)} voxels", f"{_sizes(shape[:3])} voxels"
     )
 
 
-def in_millimetres(stored: StoredArray) -> Corrected:
+def in_millimetres(stored: ImageArray) -> Corrected:
     """Turn metres into millimetres, where only that makes a chest of the scan.
 
     Example:
-        >>> tiny = StoredArray(np.zeros((512, 512, 60)), np.diag([0.0007, 0.0007, 0.005, 1]))
+        >>> tiny = ImageArray(np.zeros((512, 512, 60)), np.diag([0.0007, 0.0007, 0.005, 1]))
         >>> in_millimetres(tiny)[1].after
         '0.7×0.7×5 mm'
     """
@@ -97,34 +97,34 @@ def in_millimetres(stored: StoredArray) -> Corrected:
         return stored, None
     affine = np.diag([1000.0, 1000.0, 1000.0, 1.0]) @ stored.affine
     step = Step("spacing in metres", _spacing(spacing), _spacing(spacing * 1000))
-    return StoredArray(stored.voxels, affine), step
+    return ImageArray(stored.voxels, affine), step
 
 
-def recognised(stored: StoredArray) -> Recognised | None:
+def recognised(stored: ImageArray) -> DetectedIntensity | None:
     """What the values of a scan mean, NaN left out; None where that cannot be told."""
     try:
-        return recognise_few(_coarse(stored))
+        return detect_intensity_of_scan(_coarse(stored))
     except InputError:
         return None
 
 
-def offset_removed(domain: Domain) -> Correction:
+def offset_removed(domain: IntensityScale) -> CorrectFunction:
     """Take the offset of a domain off the values, so that they are HU."""
 
-    def correction(stored: StoredArray) -> Corrected:
+    def correction(stored: ImageArray) -> Corrected:
         if not domain.offset_hu:
             return stored, None
         voxels = compact(domain.to_hu(stored.voxels))
         before = f"HU {'+' if domain.offset_hu > 0 else '-'} {abs(domain.offset_hu)}"
-        return StoredArray(voxels, stored.affine), Step("intensity", before, "HU")
+        return ImageArray(voxels, stored.affine), Step("intensity", before, "HU")
 
     return correction
 
 
-def nan_filled(domain: Domain) -> Correction:
+def nan_filled(domain: IntensityScale) -> CorrectFunction:
     """Put air, -1024 HU, where voxels of a scan are NaN or infinite; not in 8-bit exports."""
 
-    def correction(stored: StoredArray) -> Corrected:
+    def correction(stored: ImageArray) -> Corrected:
         if domain.window_hu or stored.dtype.kind != "f":
             return stored, None
         finite = np.isfinite(stored.voxels)
@@ -134,32 +134,32 @@ def nan_filled(domain: Domain) -> Correction:
         voxels = compact(np.where(finite, stored.voxels, air))
         before = f"{(~finite).sum()} NaN or infinite"
         step = Step("voxels without a value", before, f"{LOWEST_HU} HU")
-        return StoredArray(voxels, stored.affine), step
+        return ImageArray(voxels, stored.affine), step
 
     return correction
 
 
-def padding_raised(domain: Domain) -> Correction:
+def padding_raised(domain: IntensityScale) -> CorrectFunction:
     """Raise padding to -1024 HU, which is as low as HU go in practice; not in 8-bit exports."""
 
-    def correction(stored: StoredArray) -> Corrected:
+    def correction(stored: ImageArray) -> Corrected:
         lowest_hu = float(stored.voxels.min()) - domain.offset_hu
         if domain.window_hu or not lowest_hu < NO_HU:
             return stored, None
         air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
         step = Step("padding", f"{lowest_hu:g} HU", f"{LOWEST_HU} HU")
-        return StoredArray(compact(np.maximum(stored.voxels, air)), stored.affine), step
+        return ImageArray(compact(np.maximum(stored.voxels, air)), stored.affine), step
 
     return correction
 
 
-def labels_whole(stored: StoredArray) -> Corrected:
+def labels_whole(stored: ImageArray) -> Corrected:
     """Store labels as whole numbers, where fractions could be stored but there are none.
 
     Example:
-        >>> labels_whole(StoredArray(np.ones((2, 2, 2), np.float32), np.eye(4)))[0].dtype
+        >>> labels_whole(ImageArray(np.ones((2, 2, 2), np.float32), np.eye(4)))[0].dtype
         dtype('uint8')
-        >>> labels_whole(StoredArray(np.full((2, 2, 2), 0.5), np.eye(4)))[1] is None
+        >>> labels_whole(ImageArray(np.full((2, 2, 2), 0.5), np.eye(4)))[1] is None
         True
     """
     voxels = stored.voxels
@@ -167,19 +167,19 @@ def labels_whole(stored: StoredArray) -> Corrected:
         return stored, None
     if not 0 <= voxels.min() <= voxels.max() < MOST_LABELS or (voxels != np.rint(voxels)).any():
         return stored, None
-    return StoredArray(voxels.astype(np.uint8), stored.affine), Step(
+    return ImageArray(voxels.astype(np.uint8), stored.affine), Step(
         "type", str(voxels.dtype), "uint8"
     )
 
 
-def laid_onto(scan: StoredArray) -> Correction:
+def laid_onto(scan: ImageArray) -> CorrectFunction:
     """Lay a mask on the grid of its scan, where each of its voxels has a twin there.
 
     That is so where only the order or the direction of the stored axes differs, and where the
     positions differ by less than `ROUNDED` of a voxel.
     """
 
-    def correction(mask: StoredArray) -> Corrected:
+    def correction(mask: ImageArray) -> Corrected:
         if not (usable(mask) and usable(scan)):
             return mask, None
         # From the voxels of the mask to those of the scan.
@@ -189,7 +189,7 @@ def laid_onto(scan: StoredArray) -> Correction:
         affine = mask.affine @ orientations.inv_ornt_aff(turn, mask.shape)
         if turned.shape != scan.shape or _apart(scan.affine, affine, scan.shape) > ROUNDED:
             return mask, None
-        found = StoredArray(np.ascontiguousarray(turned), scan.affine)
+        found = ImageArray(np.ascontiguousarray(turned), scan.affine)
         if not np.array_equal(turn, _UNTURNED):
             return found, Step("order of the axes", _axes(mask), _axes(scan))
         if _grid(mask).matches(_grid(scan)):
@@ -201,7 +201,7 @@ def laid_onto(scan: StoredArray) -> Correction:
     return correction
 
 
-def placed_on(scan: StoredArray, lungs: Iterable[int], *, oriented: bool) -> Correction:
+def placed_on(scan: ImageArray, lungs: Iterable[int], *, oriented: bool) -> CorrectFunction:
     """Give a mask that says not where it lies the affine of its scan, of which it has the shape.
 
     Not so where a mirror image of it would fit the scan much better: then its voxels were turned.
@@ -213,13 +213,13 @@ def placed_on(scan: StoredArray, lungs: Iterable[int], *, oriented: bool) -> Cor
     """
     known = list(lungs)
 
-    def correction(mask: StoredArray) -> Corrected:
+    def correction(mask: ImageArray) -> Corrected:
         missing = not oriented or np.allclose(mask.affine, np.eye(4))
         if not missing or mask.shape != scan.shape or not usable(scan):
             return mask, None
         if usable(mask) and _grid(mask).matches(_grid(scan)):
             return mask, None
-        found = StoredArray(mask.voxels, scan.affine)
+        found = ImageArray(mask.voxels, scan.affine)
         if not _fits(scan, found, known):
             return mask, None
         before = "none" if not oriented else "identity"
@@ -228,7 +228,7 @@ def placed_on(scan: StoredArray, lungs: Iterable[int], *, oriented: bool) -> Cor
     return correction
 
 
-def usable(stored: StoredArray) -> bool:
+def usable(stored: ImageArray) -> bool:
     """Whether a volume is 3D and says where its voxels lie."""
     matrix = stored.affine[:3, :3]
     finite = np.isfinite(stored.affine).all()
@@ -255,7 +255,7 @@ _UNTURNED = np.array([[0, 1], [1, 1], [2, 1]])
 _THE_SCANS = "that of the scan"
 
 
-def _coarse(stored: StoredArray) -> NDArray[Any]:
+def _coarse(stored: ImageArray) -> NDArray[Any]:
     """Canonical planes with few of their voxels, shape ``(N, X', Y')``."""
     voxels = stored.voxels
     if usable(stored):
@@ -266,8 +266,8 @@ def _coarse(stored: StoredArray) -> NDArray[Any]:
     return planes[:, ::step, ::step]
 
 
-def _fits(scan: StoredArray, mask: StoredArray, lungs: list[int]) -> bool:
-    found = np.abs(steps(_coarse(scan), np.isin(_coarse(mask), lungs)))
+def _fits(scan: ImageArray, mask: ImageArray, lungs: list[int]) -> bool:
+    found = np.abs(border_contrast(_coarse(scan), np.isin(_coarse(mask), lungs)))
     return not found.size or bool(found[0] >= FITTING * found.max())
 
 
@@ -294,11 +294,11 @@ def _apart(
     return float(np.abs(np.linalg.inv(affine) @ other @ corners - corners).max())
 
 
-def _grid(stored: StoredArray) -> Grid:
+def _grid(stored: ImageArray) -> Grid:
     return volume(stored.voxels, stored.affine).grid
 
 
-def _axes(stored: StoredArray) -> str:
+def _axes(stored: ImageArray) -> str:
     return "".join(orientations.aff2axcodes(stored.affine))
 
 

@@ -25,13 +25,13 @@ from thorax.datasets.dataset import (
     PARTS,
     SPEC,
     DatasetSpec,
-    DomainName,
-    domain_name,
+    ScaleName,
     load_spec,
     save_spec,
+    scale_name,
 )
 from thorax.datasets.repair.corrections import (
-    Correction,
+    CorrectFunction,
     Step,
     correct,
     in_millimetres,
@@ -44,17 +44,17 @@ from thorax.datasets.repair.corrections import (
     recognised,
     without_fourth_axis,
 )
-from thorax.imaging.intensity import HU, Domain
+from thorax.imaging.intensity import HU, IntensityScale
 from thorax.io import case_name, write_volume
-from thorax.io.raw_header import declared
-from thorax.io.readers import open_stored
-from thorax.io.stored_image import StoredArray, reading
+from thorax.io.raw_header import read_raw_header
+from thorax.io.readers import open_image
+from thorax.io.stored_image import ImageArray, reading
 
 SCANS, MASKS = PARTS
 
 
 @dataclass(frozen=True)
-class Change:
+class Correction:
     """One thing that was done to a case; its `str` is one line.
 
     Args:
@@ -63,7 +63,7 @@ class Change:
         step: What was done.
 
     Example:
-        >>> print(Change("S1-101", "mask", Step("affine", "identity", "that of the scan")))
+        >>> print(Correction("S1-101", "mask", Step("affine", "identity", "that of the scan")))
         S1-101, mask: affine: identity → that of the scan
     """
 
@@ -75,7 +75,7 @@ class Change:
         return f"{self.case}, {self.part}: {self.step.what}: {self.step.before} → {self.step.after}"
 
 
-def fix_dataset(folder: Path, target: Path, audit: Audit) -> tuple[Change, ...]:
+def fix_dataset(folder: Path, target: Path, audit: Audit) -> tuple[Correction, ...]:
     """Write a corrected copy of a dataset, whole or not at all; the dataset itself is left alone.
 
     Args:
@@ -113,7 +113,7 @@ class _Loaded:
         sound: Whether its spacing is that of its affine, too. Else rewriting it would hide that.
     """
 
-    stored: StoredArray
+    stored: ImageArray
     oriented: bool
     sound: bool
 
@@ -129,8 +129,8 @@ class _Case:
 
     def __init__(self, facts: CaseFacts, folder: Path, spec: DatasetSpec) -> None:
         self.name, self._facts, self._folder, self._spec = facts.case, facts, folder, spec
-        self.changes: list[Change] = []
-        self.domain: Domain | None = None
+        self.changes: list[Correction] = []
+        self.domain: IntensityScale | None = None
         """What the values mean, where `dataset.yaml` says otherwise."""
 
     def fix(self) -> None:
@@ -141,7 +141,7 @@ class _Case:
         if self._facts.mask:
             self._fix_mask(self._facts.mask.file, scan)
 
-    def _fix_scan(self, file: str) -> StoredArray | None:
+    def _fix_scan(self, file: str) -> ImageArray | None:
         """Put the scan right and return it; None if its grid is not known."""
         path = self._folder / SCANS / file
         loaded = _load(path)
@@ -152,12 +152,12 @@ class _Case:
         self._write(path, stored, [*steps, *more])
         return stored
 
-    def _fix_mask(self, file: str, scan: StoredArray | None) -> None:
+    def _fix_mask(self, file: str, scan: ImageArray | None) -> None:
         """Put the mask right, on the scan that was put right, if its grid is known."""
         path = self._folder / MASKS / file
         if (loaded := _load(path)) is None:
             return
-        corrections: list[Correction] = [without_fourth_axis, labels_whole]
+        corrections: list[CorrectFunction] = [without_fourth_axis, labels_whole]
         if scan is not None:
             placed = placed_on(scan, lung_labels(self._spec), oriented=loaded.oriented)
             # In this order: a mask that lies right as it is needs no guess.
@@ -166,7 +166,7 @@ class _Case:
         if loaded.sound or (scan is not None and stored.affine is scan.affine):
             self._write(path, stored, steps)
 
-    def _of_values(self, stored: StoredArray) -> list[Correction]:
+    def _of_values(self, stored: ImageArray) -> list[CorrectFunction]:
         """How the values become HU; what they mean is noted where `dataset.yaml` errs."""
         known, said = recognised(stored), declared_domain(self._spec, self.name) or HU
         if known is None or (said.window_hu and known.domain.window_hu):
@@ -176,16 +176,18 @@ class _Case:
         found = replace(known.domain, offset_hu=0)
         if found != said:
             self.domain = found
-            self.changes.append(Change(self.name, SPEC, Step("intensity", str(said), str(found))))
+            self.changes.append(
+                Correction(self.name, SPEC, Step("intensity", str(said), str(found)))
+            )
         if found != HU:
             return []
         return [offset_removed(known.domain), nan_filled(HU), padding_raised(HU)]
 
-    def _write(self, path: Path, stored: StoredArray, steps: Sequence[Step]) -> None:
+    def _write(self, path: Path, stored: ImageArray, steps: Sequence[Step]) -> None:
         if steps:
             write_volume(path, stored.voxels, stored.affine)
             part = path.parent.name.removesuffix("s")
-            self.changes += [Change(self.name, part, step) for step in steps]
+            self.changes += [Correction(self.name, part, step) for step in steps]
 
 
 def _check_target(folder: Path, target: Path) -> None:
@@ -213,11 +215,11 @@ def _copy(folder: Path, staged: Path) -> None:
 def _load(path: Path) -> _Loaded | None:
     """A file as it is stored, in memory; None if it cannot be read, or is no volume."""
     try:
-        opened, stated = open_stored(path), declared(path)
+        opened, stated = open_image(path), read_raw_header(path)
         if len(opened.shape) < 3 or set(opened.shape[3:]) - {1} or opened.dtype.kind not in "iuf":
             return None
         with reading(path, "NIfTI"):
-            stored = StoredArray(opened.block(0, opened.shape[2]), opened.affine)
+            stored = ImageArray(opened.block(0, opened.shape[2]), opened.affine)
     # Readers raise errors of many kinds for damaged files; the audit tells of them.
     except Exception:
         return None
@@ -226,9 +228,9 @@ def _load(path: Path) -> _Loaded | None:
     return _Loaded(stored, stated.oriented, stated.oriented and alike)
 
 
-def _intensity(spec: DatasetSpec, domains: Mapping[str, Domain]) -> dict[str, DomainName]:
+def _intensity(spec: DatasetSpec, domains: Mapping[str, IntensityScale]) -> dict[str, ScaleName]:
     """What values mean: of some cases by name, and of the others as before."""
     said = spec.intensity if isinstance(spec.intensity, dict) else {"*": spec.intensity}
     # Names are no patterns, and the first pattern that matches holds.
-    own = {glob.escape(name): domain_name(domain) for name, domain in domains.items()}
+    own = {glob.escape(name): scale_name(domain) for name, domain in domains.items()}
     return own | {pattern: name for pattern, name in said.items() if pattern not in own}

@@ -17,11 +17,11 @@ _NO_FRAME = {0xC4, 0xC8, 0xCC}
 MOST_TILES = 4096
 
 
-def told_sizes(content: bytes) -> Iterator[tuple[int, int] | None]:
+def declared_frame_sizes(content: bytes) -> Iterator[tuple[int, int] | None]:
     """Columns and rows that the compressed streams in a file tell of; None: unlikely ones.
 
     Example:
-        >>> list(told_sizes(bytes.fromhex("ffd8fff7000b08 0028 0030 01011100")))
+        >>> list(declared_frame_sizes(bytes.fromhex("ffd8fff7000b08 0028 0030 01011100")))
         [(48, 40)]
     """
     for found in _J2K.finditer(content):

@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from thorax.common.errors import InputError
-from thorax.io.dicom.codestreams import told_sizes
+from thorax.io.dicom.codestreams import declared_frame_sizes
 from thorax.io.dicom.files import Part, find_parts
 from thorax.io.dicom.geometry import Layout, lay_out
 from thorax.io.dicom.headers import Slice, group, quiet, read_slices, split_phases, without_copies
@@ -116,7 +116,7 @@ class DicomSeries:
         """Raise `ValueError` for pixels that unpack to another size than the header tells of."""
         if each.syntax in UNPACKED or each.part.name in self._looked_at:
             return
-        if any(size != self.shape[:2] for size in told_sizes(each.part.read())):
+        if any(size != self.shape[:2] for size in declared_frame_sizes(each.part.read())):
             raise ValueError
         self._looked_at.add(each.part.name)
 

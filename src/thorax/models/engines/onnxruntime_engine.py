@@ -20,7 +20,7 @@ class OnnxRuntimeEngine:
     """Runs an ONNX graph in ONNX Runtime, in float32.
 
     Args:
-        graph: See `thorax.models.engines.open.open_graph`.
+        graph: See `thorax.models.engines.open.open_engine`.
         device: ``gpu`` is one of NVIDIA's.
 
     Raises:

@@ -3,7 +3,7 @@
 from thorax.models.engines import Device, Engine, EngineName, Precision
 
 
-def open_graph(
+def open_engine(
     graph: bytes, name: EngineName, *, device: Device = "auto", precision: Precision = "auto"
 ) -> Engine:
     """Make an engine for an ONNX graph.

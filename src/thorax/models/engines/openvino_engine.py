@@ -28,7 +28,7 @@ class OpenVinoEngine:
     """Runs an ONNX graph in OpenVINO.
 
     Args:
-        graph: See `thorax.models.engines.open.open_graph`.
+        graph: See `thorax.models.engines.open.open_engine`.
         device: ``gpu`` is one of Intel's.
         precision: ``float32`` forbids bfloat16.
 

@@ -16,7 +16,7 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from thorax.common.errors import InputError
-from thorax.models.pretrained.transfer import Plan, Poured, assign
+from thorax.models.pretrained.transfer import Plan, TransferResult, assign
 
 Weights = NDArray[np.float32]
 
@@ -58,7 +58,7 @@ def load_preset(name: str) -> Preset:
     hub = _import_hub(name)
     if not _may_exist(name, hub):
         raise InputError(
-            "`network.start` must be fresh, segmenter, a ResNet preset of keras-hub or the folder "
+            "`network.initial_weights` must be random, segmenter, a ResNet preset of keras-hub or the folder "
             f"of one, got {name!r}; {EXAMPLES}"
         )
     try:
@@ -78,7 +78,7 @@ def load_preset(name: str) -> Preset:
     return Preset(name, backbone, gain=_rgb(gain), offset=_rgb(offset))
 
 
-def pour_preset(network: Any, preset: Preset) -> Poured:
+def transfer_preset(network: Any, preset: Preset) -> TransferResult:
     """Give the encoder of a residual U-Net the weights of a trained ResNet.
 
     The first kernel is summed over red, green and blue, with the normalisation of the images
@@ -171,7 +171,7 @@ def _import_hub(name: str) -> Any:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         reason = "which is not installed" if missing == "keras_hub" else f"but: {error}"
         raise InputError(
-            f"`network.start: {name}` is neither fresh nor segmenter, and presets need keras-hub, "
+            f"`network.initial_weights: {name}` is neither random nor segmenter, and presets need keras-hub, "
             f"{reason}; run `pip install 'thorax[imagenet]'`"
         ) from error
     return keras_hub

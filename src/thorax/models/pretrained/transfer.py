@@ -22,7 +22,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Poured:
+class TransferResult:
     """Where the weights of a network come from, by the names of its layers.
 
     Args:
@@ -31,7 +31,7 @@ class Poured:
         fresh: Layers that were left as they were drawn.
 
     Example:
-        >>> print(Poured(copied=("a", "b"), adapted=("logits",), fresh=()))
+        >>> print(TransferResult(copied=("a", "b"), adapted=("logits",), fresh=()))
         2 layers copied, 1 adapted (logits), 0 fresh
     """
 
@@ -49,9 +49,9 @@ class Poured:
         )
 
 
-def pour(
+def transfer_weights(
     network: Any, earlier: Any, *, regions: Sequence[str], earlier_regions: Sequence[str]
-) -> Poured:
+) -> TransferResult:
     """Copy the weights of an earlier network into a fresh one, layer by layer, by name.
 
     Kernels of equal shape are taken as they are, those over the planes of the stack are fitted by
@@ -80,7 +80,7 @@ def pour(
     return assign(network, plans, as_they_were=as_they_were)
 
 
-def assign(network: Any, plans: Mapping[str, Plan], *, as_they_were: set[str]) -> Poured:
+def assign(network: Any, plans: Mapping[str, Plan], *, as_they_were: set[str]) -> TransferResult:
     """Give layers the weights that were worked out for them.
 
     Args:
@@ -100,7 +100,7 @@ def assign(network: Any, plans: Mapping[str, Plan], *, as_they_were: set[str]) -
         if layer.weights:
             taken = "copied" if layer.name in as_they_were else "adapted"
             kinds["fresh" if plan[0] is None else taken].append(layer.name)
-    return Poured(**{kind: tuple(names) for kind, names in kinds.items()})
+    return TransferResult(**{kind: tuple(names) for kind, names in kinds.items()})
 
 
 def align_planes(kernel: Weights, planes: int) -> Weights:

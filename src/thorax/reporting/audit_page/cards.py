@@ -9,7 +9,7 @@ from thorax.common.errors import InputError
 from thorax.common.text import counted, listed, shown
 from thorax.datasets.audit.audit import Audit
 from thorax.datasets.audit.facts import CaseFacts, FileFacts
-from thorax.datasets.audit.findings import WEIGHTS, Finding, Weight, order
+from thorax.datasets.audit.findings import SEVERITIES, Finding, Weight, order
 from thorax.datasets.dataset import DatasetSpec
 from thorax.visualization.drawing import COLOURS
 
@@ -55,9 +55,9 @@ class CaseCard:
     findings: tuple[Finding, ...]
 
     @property
-    def weight(self) -> Weight | None:
+    def severity(self) -> Weight | None:
         """That of the gravest finding."""
-        return self.findings[0].weight if self.findings else None
+        return self.findings[0].severity if self.findings else None
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class Group:
     """Findings of one kind and weight.
 
     Args:
-        weight: How grave they are.
+        severity: How grave they are.
         title: The kind, for people.
         advice: What to do, where that is the same for all; else empty.
         places: One by one.
     """
 
-    weight: Weight
+    severity: Weight
     title: str
     advice: str
     places: tuple[Place, ...]
@@ -93,8 +93,8 @@ class Group:
 def headline(audit: Audit) -> list[str]:
     """What was found, in one plain sentence, and what that means."""
     cases = counted(len(audit.facts), "case")
-    totals = Counter(finding.weight for finding in audit.findings)
-    told = [counted(totals[weight], weight) for weight in WEIGHTS if totals[weight]]
+    totals = Counter(finding.severity for finding in audit.findings)
+    told = [counted(totals[weight], weight) for weight in SEVERITIES if totals[weight]]
     if not told:
         return [f"Nothing was found in {cases}.", "Whether the masks are right is for a reader."]
     meanings = []
@@ -143,7 +143,7 @@ def case_cards(audit: Audit, spec: DatasetSpec) -> list[CaseCard]:
 
     def gravity(case: CaseFacts) -> tuple[int, str]:
         first = found.get(case.case)
-        return (WEIGHTS.index(first[0].weight) if first else len(WEIGHTS)), case.case
+        return (SEVERITIES.index(first[0].severity) if first else len(SEVERITIES)), case.case
 
     return [
         _card(f"case-{number}", case, spec, tuple(found.get(case.case, ())))
@@ -156,7 +156,7 @@ def finding_groups(audit: Audit, cards: Iterable[CaseCard]) -> list[Group]:
     keys = {card.name: card.key for card in cards}
     gathered: dict[tuple[Weight, str], list[Finding]] = {}
     for finding in sorted(audit.findings, key=order):
-        gathered.setdefault((finding.weight, finding.check), []).append(finding)
+        gathered.setdefault((finding.severity, finding.check), []).append(finding)
     return [
         Group(
             weight,

@@ -10,7 +10,7 @@ from thorax.common.files import write_text
 from thorax.common.parallel import in_threads
 from thorax.datasets.audit.audit import Audit
 from thorax.datasets.audit.facts import CaseFacts
-from thorax.datasets.audit.findings import WEIGHTS
+from thorax.datasets.audit.findings import SEVERITIES
 from thorax.datasets.dataset import SPEC, DatasetSpec, load_spec
 from thorax.imaging.intensity import parse_intensity
 from thorax.reporting.audit_page.cards import case_cards, finding_groups, headline, overview
@@ -93,5 +93,5 @@ def render(audit: Audit, spec: DatasetSpec, pictures: Mapping[str, bytes]) -> st
 
 
 def _counts(audit: Audit) -> list[tuple[str, int]]:
-    found = [finding.weight for finding in audit.findings]
-    return [(weight, found.count(weight)) for weight in WEIGHTS]
+    found = [finding.severity for finding in audit.findings]
+    return [(weight, found.count(weight)) for weight in SEVERITIES]

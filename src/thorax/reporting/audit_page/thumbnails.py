@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from thorax.imaging.body import coarse_step, lung_box
 from thorax.imaging.grid import Grid, Volume
-from thorax.imaging.intensity import LOWEST_HU, Domain, Window, whole_hu
+from thorax.imaging.intensity import LOWEST_HU, IntensityScale, Window, whole_hu
 from thorax.imaging.placement import AxisPlacement, Placement
 from thorax.io import Scan
 from thorax.visualization.drawing import COLOURS, VIEW
@@ -53,7 +53,7 @@ AXIAL: Across = (0, 1)
 
 
 def thumbnail(
-    scan: Path, mask: Path | None, labels: Labels, *, domain: Domain | None = None
+    scan: Path, mask: Path | None, labels: Labels, *, domain: IntensityScale | None = None
 ) -> bytes | None:
     """Draw a case as a JPEG of at most 15 kB; no display is needed.
 
@@ -124,7 +124,7 @@ def _read(path: Path, *, nan: float) -> Volume | None:
         return None
 
 
-def _shade(voxels: NDArray[Any], domain: Domain | None) -> Shade:
+def _shade(voxels: NDArray[Any], domain: IntensityScale | None) -> Shade:
     """What turns voxel values into grey values 0..1."""
     if domain is not None:
         return lambda plane: VIEW.apply(whole_hu(domain.to_hu(plane)))
@@ -145,7 +145,9 @@ def _marked(mask: Path | None, grid: Grid) -> NDArray[Any]:
     )
 
 
-def _middle(shown: Volume, marked: NDArray[Any], domain: Domain | None) -> tuple[int, int, int]:
+def _middle(
+    shown: Volume, marked: NDArray[Any], domain: IntensityScale | None
+) -> tuple[int, int, int]:
     """The voxel in the middle of what is marked, or else of the lungs, or else of all."""
     sums = [(marked > 0).sum(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
     if sums[0].any():

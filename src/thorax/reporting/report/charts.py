@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 from thorax.common.text import counted, shown
 from thorax.evaluation.bland_altman import bland_altman
 from thorax.reporting.report.estimates import FEW, pairs
-from thorax.reporting.report.metrics import FIGURES
+from thorax.reporting.report.metrics import METRICS
 from thorax.reporting.report.results import Figures, Results, Row
 from thorax.reporting.report.svg import INK, LOOK, RULE, inline_svg
 from thorax.reporting.report.tables import anchors
@@ -91,11 +91,11 @@ def hints(results: Results) -> dict[str, str]:
 
 def distribution(results: Results, name: str) -> Chart | None:
     """One figure of every case, a row a region; None where it is never defined."""
-    figure = FIGURES[name]
+    figure = METRICS[name]
     regions = [
         region
         for region in results.regions
-        if any(not math.isnan(row[name]) for row in results.of(region))
+        if any(not math.isnan(row[name]) for row in results.rows_for(region))
     ]
     if not regions:
         return None
@@ -110,10 +110,10 @@ def distribution(results: Results, name: str) -> Chart | None:
 
 
 def _strip_words(results: Results, regions: Sequence[str], name: str) -> str:
-    figure = FIGURES[name]
+    figure = METRICS[name]
     told = []
     for region in regions:
-        values = [row[name] for row in results.of(region) if not math.isnan(row[name])]
+        values = [row[name] for row in results.rows_for(region) if not math.isnan(row[name])]
         low, middle, high = min(values), float(np.median(values)), max(values)
         numbers = (shown(value, figure.digits) for value in (middle, low, high))
         told.append("{}: median {}, from {} to {}".format(region, *numbers))
@@ -125,12 +125,12 @@ def _strips(drawing: Drawing, results: Results, regions: Sequence[str], name: st
     rows_of_axes = drawing.subplots(len(regions), 1, squeeze=False)
     for (axes,), region in zip(rows_of_axes, regions, strict=True):
         _strip(axes, results, region, name)
-    rows_of_axes[-1][0].set_xlabel(FIGURES[name].heading)
+    rows_of_axes[-1][0].set_xlabel(METRICS[name].heading)
     _explain_sites(drawing, results)
 
 
 def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
-    rows = [row for row in results.of(region) if not math.isnan(row[name])]
+    rows = [row for row in results.rows_for(region) if not math.isnan(row[name])]
     finite = [row[name] for row in rows if math.isfinite(row[name])]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     edge = high + 0.12 * ((high - low) or 1.0)
@@ -239,7 +239,7 @@ SURE = Kind("dice", "certainty", "certainty against Dice", "mean of both", "cert
 
 def agreement(results: Results, region: str, kind: Kind) -> Chart | None:
     """Bland and Altman's plot of a region; None where no case has both figures."""
-    found = pairs(results.of(region), kind.truth, kind.predicted)
+    found = pairs(results.rows_for(region), kind.truth, kind.predicted)
     if not found:
         return None
     number = results.regions.index(region)
@@ -324,7 +324,7 @@ def learning(results: Results) -> list[Chart]:
     found = [
         _epochs(results, ["loss"], title="Training loss", log=True),
         _epochs(results, _watched(results), title="Dice of the watched cases, on the canvas"),
-        _epochs(results, ["rate"], title="Learning rate"),
+        _epochs(results, ["learning_rate"], title="Learning rate"),
         _epochs(results, ["gradient_norm"], title="Length of the gradient", log=True),
     ]
     return [one for one in found if one]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from thorax.evaluation.bootstrap import Interval, bootstrap_mean
-from thorax.evaluation.empty_masks import rules
+from thorax.evaluation.empty_masks import find_convention
 from thorax.reporting.report.results import Figures, Results, Row, number
 
 FEW = 5
@@ -37,7 +37,7 @@ class Estimate:
 
 def estimate(results: Results, region: str, figure: str) -> Estimate:
     """A figure of a region over all test cases, as `summary.json` gives it, else as `over`."""
-    rows = results.of(region)
+    rows = results.rows_for(region)
     known = results.metrics.get(region, {}).get(figure)
     worked_out = over(results, rows, figure)
     if not isinstance(known, Mapping) or known.get("mean") is None:
@@ -74,7 +74,7 @@ def over(results: Results, rows: Sequence[Row], figure: str) -> Estimate:
 
 def counted(row: Row, figure: str, convention: str) -> float:
     """What a figure counts as in means."""
-    applied = rules(convention).apply(
+    applied = find_convention(convention).apply(
         {figure: row[figure]},
         truth_empty=row["truth_ml"] == 0,
         predicted_empty=row["predicted_ml"] == 0,

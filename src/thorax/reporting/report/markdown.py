@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from thorax.common.text import counted, duration, shown
 from thorax.reporting.report.estimates import FEW
-from thorax.reporting.report.metrics import FIGURES, limits
+from thorax.reporting.report.metrics import METRICS, limits
 from thorax.reporting.report.provenance import rules
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.sentences import headline
@@ -56,7 +56,7 @@ def meanings(results: Results) -> dict[str, str]:
     """What each figure means, and how it was worked out."""
     figures = {
         figure.heading: figure.meaning
-        for figure in FIGURES.values()
+        for figure in METRICS.values()
         if figure.name in results.columns
     }
     return figures | rules(results)

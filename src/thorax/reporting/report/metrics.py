@@ -6,7 +6,7 @@ from thorax.reporting.report.results import Results
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A figure of the tables.
 
     Args:
@@ -62,7 +62,7 @@ _ALL = (
      "worked out like a Dice of both, without the truth"),
 )  # fmt: skip
 
-FIGURES = {one[0]: Figure(*one) for one in _ALL}
+METRICS = {one[0]: Metric(*one) for one in _ALL}
 """By the column in `scores.csv`, in the order in which they are told of."""
 
 EXPECTED_ERROR = (

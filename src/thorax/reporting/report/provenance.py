@@ -8,8 +8,8 @@ import numpy as np
 
 from thorax.common.text import counted, duration, listed, percent, shown
 from thorax.evaluation import empty_masks
-from thorax.imaging.intensity import Domain
-from thorax.reporting.report.metrics import EXPECTED_ERROR, FIGURES, tolerance_mm
+from thorax.imaging.intensity import IntensityScale
+from thorax.reporting.report.metrics import EXPECTED_ERROR, METRICS, tolerance_mm
 from thorax.reporting.report.results import Results, plain
 from thorax.reporting.report.tables import Table, table
 
@@ -46,14 +46,14 @@ def model_rows(results: Results) -> list[list[str]]:
         ["cropped to", model.crop],
         ["regions", "; ".join(f"{name}: labels {_items(labels)}" for name, labels in regions)],
         ["threshold", f"{results.params.predict.threshold:g}"],
-        ["cleaned", _cleaning(model.cleaning)],
+        ["postprocessing", _postprocessing(model.postprocessing)],
         ["loss", str(made.get("loss", "unknown"))],
         ["precision", str(made.get("precision", "unknown"))],
     ]
 
 
-def _cleaning(cleaning: Mapping[str, Any]) -> str:
-    told = (f"{name}: {_flat(asdict(how))}" for name, how in cleaning.items())
+def _postprocessing(rules: Mapping[str, Any]) -> str:
+    told = (f"{name}: {_flat(asdict(how))}" for name, how in rules.items())
     return "; ".join(told) or "not at all"
 
 
@@ -146,11 +146,11 @@ def intensity_table(results: Results) -> Table:
     return table("Intensities by source", columns, rows, words=3, notes=notes if mixed else ())
 
 
-def in_words(domain: Domain) -> str:
+def in_words(domain: IntensityScale) -> str:
     """What voxel values mean, for people.
 
     Example:
-        >>> in_words(Domain((-1250, 250)))
+        >>> in_words(IntensityScale((-1250, 250)))
         '8 bits: 0 for -1250 HU, 255 for 250 HU'
     """
     if domain.window_hu:
@@ -186,7 +186,7 @@ def protocol_table(results: Results) -> Table:
     """What each figure means, and how means and intervals are made."""
     rows = [
         [figure.heading, figure.meaning]
-        for figure in FIGURES.values()
+        for figure in METRICS.values()
         if figure.name in results.columns
     ]
     if results.calibration:
@@ -197,9 +197,9 @@ def protocol_table(results: Results) -> Table:
 
 def empty_table(results: Results) -> Table:
     """What the convention makes of empty masks."""
-    convention = empty_masks.rules(results.params.evaluate.convention)
+    convention = empty_masks.find_convention(results.params.evaluate.convention)
     rows = [
-        [FIGURES[name].title, *map(_entry, (entries.truth, entries.predicted, entries.both))]
+        [METRICS[name].title, *map(_entry, (entries.truth, entries.predicted, entries.both))]
         for name, entries in convention.entries.items()
         if name in results.columns
     ]
@@ -211,7 +211,7 @@ def empty_table(results: Results) -> Table:
     )
 
 
-def _entry(entry: empty_masks.Entry) -> str:
+def _entry(entry: empty_masks.MetricRule) -> str:
     """What a case shows, and what means take where that is something else."""
     told = shown(entry.shown, 0)
     if entry.counted == "diagonal":

@@ -15,9 +15,9 @@ from thorax.common.errors import InputError
 from thorax.common.params import Params
 from thorax.common.tables import Table, read_csv, whole
 from thorax.datasets.dataset import Case, DatasetSpec
-from thorax.imaging.intensity import Domain
+from thorax.imaging.intensity import IntensityScale
 from thorax.models.onnx_file import read_model
-from thorax.models.spec import SegmenterSpec
+from thorax.models.spec import ModelSpec
 
 PNG_END = b"IEND\xae\x42\x60\x82"
 """The last of a picture's chunks, which is empty, and its checksum."""
@@ -64,7 +64,7 @@ class Source:
     """
 
     site: str
-    domain: Domain
+    domain: IntensityScale
     cases: int
 
 
@@ -100,7 +100,7 @@ class Results:
     calibration: Mapping[str, tuple[Figures, ...]] = field(default_factory=dict)
     history: tuple[Figures, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
-    model: SegmenterSpec | None = None
+    model: ModelSpec | None = None
     overlays: Mapping[str, bytes] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     patients: Mapping[str, str] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class Results:
         """What the model was trained on and how; empty where there is no model."""
         return self.model.provenance if self.model else {}
 
-    def of(self, region: str, *, site: str | None = None) -> tuple[Row, ...]:
+    def rows_for(self, region: str, *, site: str | None = None) -> tuple[Row, ...]:
         """The rows of a region, of all sites or of one."""
         rows = (row for row in self.rows if row.region == region)
         return tuple(row for row in rows if site is None or row.site == site)
@@ -134,7 +134,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Places:
+class ResultPaths:
     """Where the results lie.
 
     Args:
@@ -149,7 +149,7 @@ class Places:
 
 
 def gather(
-    places: Places, *, params: Params, dataset: DatasetSpec, cases: Sequence[Case]
+    places: ResultPaths, *, params: Params, dataset: DatasetSpec, cases: Sequence[Case]
 ) -> Results:
     """Read what the stages before the report left.
 

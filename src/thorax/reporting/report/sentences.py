@@ -4,7 +4,7 @@ import math
 
 from thorax.common.text import INFINITE, counted, listed, percent, shown
 from thorax.reporting.report.estimates import FEW, Estimate, estimate
-from thorax.reporting.report.metrics import FIGURES
+from thorax.reporting.report.metrics import METRICS
 from thorax.reporting.report.results import Results
 
 
@@ -50,7 +50,7 @@ def _found(results: Results, region: str) -> str:
         return f"the {region} has no defined Dice"
     if dice.cases == 1:
         return f"the {region} is found with a Dice of {shown(dice.mean)}"
-    reach = interval(dice, FIGURES["dice"].digits)
+    reach = interval(dice, METRICS["dice"].digits)
     share = percent(results.params.evaluate.confidence)
     return f"the {region} is found with a mean Dice of {shown(dice.mean)}" + (
         f" ({share} interval {reach})" if reach else ""

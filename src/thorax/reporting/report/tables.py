@@ -8,7 +8,7 @@ import numpy as np
 
 from thorax.common.text import listed, percent, shown
 from thorax.reporting.report.estimates import Estimate, estimate, expected_error, over, worst_first
-from thorax.reporting.report.metrics import FIGURES, Figure, tolerance_mm
+from thorax.reporting.report.metrics import METRICS, Metric, tolerance_mm
 from thorax.reporting.report.results import Results, Row
 from thorax.reporting.report.sentences import aside
 
@@ -78,15 +78,15 @@ def anchors(results: Results) -> dict[str, str]:
     return {case: f"case-{number}" for number, case in enumerate(results.cases, start=1)}
 
 
-def measured(results: Results, names: Iterable[str]) -> list[Figure]:
+def measured(results: Results, names: Iterable[str]) -> list[Metric]:
     """Those of the figures that are defined for any case."""
-    return [FIGURES[name] for name in names if _is_measured(results, name)]
+    return [METRICS[name] for name in names if _is_measured(results, name)]
 
 
 def missing_note(results: Results, names: Iterable[str]) -> tuple[str, ...]:
     """Which of the figures no case has."""
     absent = [name for name in names if not _is_measured(results, name)]
-    titles = [FIGURES[name].heading for name in absent]
+    titles = [METRICS[name].heading for name in absent]
     return (f"Not measured, or undefined in every case: {listed(titles)}.",) if titles else ()
 
 
@@ -120,7 +120,7 @@ def headline_table(results: Results) -> Table:
     )
 
 
-def _headings(figures: Iterable[Figure]) -> list[str]:
+def _headings(figures: Iterable[Metric]) -> list[str]:
     found: list[str] = []
     for figure in figures:
         found.append(figure.heading)
@@ -129,7 +129,7 @@ def _headings(figures: Iterable[Figure]) -> list[str]:
     return found
 
 
-def _with_ceiling(results: Results, region: str, figures: Iterable[Figure]) -> list[Cell]:
+def _with_ceiling(results: Results, region: str, figures: Iterable[Metric]) -> list[Cell]:
     cells: list[Cell] = []
     for figure in figures:
         cells.append(estimated(estimate(results, region, figure.name), figure))
@@ -142,15 +142,15 @@ def _ceiling(results: Results, region: str) -> float:
     known = results.metrics.get(region, {}).get("ceiling_dice")
     if isinstance(known, int | float):
         return float(known)
-    return over(results, results.of(region), "ceiling_dice").mean
+    return over(results, results.rows_for(region), "ceiling_dice").mean
 
 
-def estimated(found: Estimate, figure: Figure) -> Cell:
+def estimated(found: Estimate, figure: Metric) -> Cell:
     """A mean with its interval."""
     return Cell(shown(found.mean, figure.digits), aside(found, figure.digits))
 
 
-def _interval_note(results: Results, figures: Sequence[Figure]) -> tuple[str, ...]:
+def _interval_note(results: Results, figures: Sequence[Metric]) -> tuple[str, ...]:
     share = percent(results.params.evaluate.confidence)
     found = (estimate(results, region, one.name) for region in results.regions for one in figures)
     if not all(math.isnan(one.low) for one in found):
@@ -165,7 +165,7 @@ def _nsd_note(results: Results) -> tuple[str, ...]:
     return (f"Tolerance of the NSD: {', '.join(parts)}.",)
 
 
-def _infinite_note(results: Results, figures: Iterable[Figure]) -> tuple[str, ...]:
+def _infinite_note(results: Results, figures: Iterable[Metric]) -> tuple[str, ...]:
     titles = [
         figure.title
         for figure in figures
@@ -186,7 +186,7 @@ def site_table(results: Results) -> Table:
     figures = measured(results, HEADLINE)
     groups = []
     for region in results.regions:
-        rows = [(site, results.of(region, site=site)) for site in results.sites]
+        rows = [(site, results.rows_for(region, site=site)) for site in results.sites]
         groups.append(
             tuple(
                 (Cell(region), Cell(site or "not named"), *_over(results, found, figures))
@@ -200,7 +200,7 @@ def site_table(results: Results) -> Table:
 def side_table(results: Results) -> Table:
     """The figures of each region, side by side."""
     figures = [
-        FIGURES[name] for name in HEADLINE if any(name in row.figures for row in results.sides)
+        METRICS[name] for name in HEADLINE if any(name in row.figures for row in results.sides)
     ]
     groups = []
     for region in results.regions:
@@ -222,7 +222,7 @@ def side_table(results: Results) -> Table:
     )
 
 
-def _over(results: Results, rows: Sequence[Row], figures: Iterable[Figure]) -> list[Cell]:
+def _over(results: Results, rows: Sequence[Row], figures: Iterable[Metric]) -> list[Cell]:
     cells = [estimated(over(results, rows, figure.name), figure) for figure in figures]
     defined = sum(not math.isnan(row["dice"]) for row in rows)
     return [Cell(str(defined)), *cells]
@@ -252,7 +252,7 @@ def case_table(results: Results) -> Table:
 
 
 def _case_cells(
-    results: Results, row: Row, head: Cell, figures: Iterable[Figure]
+    results: Results, row: Row, head: Cell, figures: Iterable[Metric]
 ) -> tuple[Cell, ...]:
     site = [Cell(row.site)] if results.sites else []
     numbers = (Cell(shown(row[figure.name], figure.digits)) for figure in figures)
@@ -266,7 +266,7 @@ def figures_table(results: Results, case: str) -> Table:
 
 def more_figures_table(results: Results, case: str) -> Table:
     """All other figures of one case."""
-    names = [name for name in FIGURES if name not in BY_CASE]
+    names = [name for name in METRICS if name not in BY_CASE]
     found = _of_case(results, case, names, caption=f"More figures of {case}")
     return replace(found, folded=True)
 
@@ -274,7 +274,7 @@ def more_figures_table(results: Results, case: str) -> Table:
 def _of_case(results: Results, case: str, names: Sequence[str], *, caption: str) -> Table:
     rows = [row for row in (*results.rows, *results.sides) if row.case == case]
     rows.sort(key=lambda row: results.regions.index(row.region))
-    figures = [FIGURES[name] for name in names if any(not math.isnan(row[name]) for row in rows)]
+    figures = [METRICS[name] for name in names if any(not math.isnan(row[name]) for row in rows)]
     lines = [
         [_place(row), *(shown(row[figure.name], figure.digits) for figure in figures)]
         for row in rows
@@ -291,11 +291,11 @@ def lesion_table(results: Results) -> Table | None:
     """Lesions over all test cases; None where none were counted."""
     rows = []
     for region in results.regions:
-        held = [row for row in results.of(region) if not math.isnan(row["lesions"])]
+        held = [row for row in results.rows_for(region) if not math.isnan(row["lesions"])]
         total = {name: float(np.nansum([row[name] for row in held])) for name in COUNTS}
         if held:
             rows.append([region, str(len(held)), *_lesion_cells(total)])
-    columns = ["Region", "Cases", *(FIGURES[name].title for name in LESIONS)]
+    columns = ["Region", "Cases", *(METRICS[name].title for name in LESIONS)]
     note = "Shares are of the lesions of all cases together."
     return table("Lesion by lesion", columns, rows, notes=(note,)) if rows else None
 
@@ -317,7 +317,7 @@ def calibration_table(results: Results) -> Table:
     for region, bins in results.calibration.items():
         brier = estimate(results, region, "brier")
         voxels = sum(row.get("voxels", 0) for row in bins)
-        brier_cell = estimated(brier, FIGURES["brier"])
+        brier_cell = estimated(brier, METRICS["brier"])
         rows.append([region, f"{voxels:,.0f}", brier_cell, shown(expected_error(bins), 4)])
     columns = ["Region", "Voxels", "Brier, mean over cases", "ECE"]
     return table("How far the probabilities are to be trusted", columns, rows)

@@ -1,7 +1,7 @@
 """A viewer of scans and masks that is one HTML page: planes, windows, outlines and surfaces.
 
 What draws is NiiVue (Hanayik & Rorden, BSD 2-Clause), whose bundle lies in ``niivue/``. A case is
-reduced by `make_exhibit` to some 1.5 MB; `page` makes a document of cases, and `fragment` a piece
+reduced by `make_viewer_case` to some 1.5 MB; `page` makes a document of cases, and `fragment` a piece
 of somebody's document. Both work from a disk, and no request leaves them.
 
 Outlines are traced by ``viewer.js`` from the masks, because NiiVue's are as coarse as the scan and
@@ -12,22 +12,22 @@ from thorax.reporting.html import content_policy
 from thorax.reporting.viewer.cases import (
     LUNG,
     MEDIASTINUM,
-    Exhibit,
     NamedWindow,
     ShownMask,
-    make_exhibit,
+    ViewerCase,
+    make_viewer_case,
 )
 from thorax.reporting.viewer.page import Fragment, fragment, page
 
 __all__ = [
     "LUNG",
     "MEDIASTINUM",
-    "Exhibit",
     "Fragment",
     "NamedWindow",
     "ShownMask",
+    "ViewerCase",
     "content_policy",
     "fragment",
-    "make_exhibit",
+    "make_viewer_case",
     "page",
 ]

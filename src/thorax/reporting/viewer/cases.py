@@ -10,12 +10,12 @@ from scipy import ndimage
 
 from thorax.common.errors import InputError
 from thorax.imaging.body import body_box, coarse_planes, coarse_step
-from thorax.imaging.grid import Box, Volume, open_mask
-from thorax.imaging.intensity import HU, Domain, whole_hu
-from thorax.imaging.intensity_detection import recognise_few
-from thorax.imaging.regions import Regions, found_regions
+from thorax.imaging.grid import Box, Volume, check_same_grid
+from thorax.imaging.intensity import HU, IntensityScale, whole_hu
+from thorax.imaging.intensity_detection import detect_intensity_of_scan
+from thorax.imaging.regions import Regions, regions_in_masks
 from thorax.io import Scan
-from thorax.io.cached_scan import HeldScan
+from thorax.io.cached_scan import CachedScan
 from thorax.reporting.viewer.downsample import (
     HU_LEVELS,
     Levels,
@@ -60,7 +60,7 @@ class ShownMask:
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
+class ViewerCase:
     """What a page shows of one case.
 
     Args:
@@ -91,14 +91,14 @@ class Exhibit:
         return sum(map(len, parts))
 
 
-def make_exhibit(
+def make_viewer_case(
     name: str,
     scan: Scan,
     masks: Mapping[str, Scan],
     regions: Regions | None = None,
     *,
-    domain: Domain | None = None,
-) -> Exhibit:
+    domain: IntensityScale | None = None,
+) -> ViewerCase:
     """Reduce a scan and its masks to what a page can hold.
 
     Planes are cropped to the body and to all that the masks show. A scan whose values cannot be
@@ -116,16 +116,16 @@ def make_exhibit(
         InputError: A mask lies on another grid or holds labels that no region names, or a file
             cannot be read.
     """
-    held = HeldScan(scan)
+    held = CachedScan(scan)
     coarse = coarse_planes(held)
     for mask in masks.values():
-        open_mask(mask, scan)
+        check_same_grid(mask, scan)
     if regions is None:
-        regions = found_regions(*masks.values()) if masks else NO_REGIONS
+        regions = regions_in_masks(*masks.values()) if masks else NO_REGIONS
     look = _look(coarse, domain)
     box = _box(coarse, look, [coarse_planes(mask) for mask in masks.values()], scan.grid.shape)
     reduced = {key: reduce_mask(mask, box, regions) for key, mask in masks.items()}
-    return Exhibit(
+    return ViewerCase(
         name,
         reduce_scan(held, box, levels=look.levels, domain=look.domain),
         {key: _shown(mask, regions) for key, mask in reduced.items()},
@@ -140,17 +140,17 @@ def make_exhibit(
 class _Look:
     """What the values of a scan mean, and how they are shown."""
 
-    domain: Domain
+    domain: IntensityScale
     levels: Levels
     windows: tuple[NamedWindow, ...]
     notes: tuple[str, ...] = ()
 
 
-def _look(coarse: NDArray[Any], domain: Domain | None) -> _Look:
+def _look(coarse: NDArray[Any], domain: IntensityScale | None) -> _Look:
     if domain is not None:
         return _Look(domain, HU_LEVELS, (LUNG, MEDIASTINUM))
     try:
-        known = recognise_few(coarse)
+        known = detect_intensity_of_scan(coarse)
     except InputError:
         low, high = (float(value) for value in np.quantile(coarse, [0.001, 0.999]))
         high = high if high > low else low + 1.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from thorax.imaging.grid import Box, Grid, Slabs, Volume
-from thorax.imaging.intensity import HU, Domain
+from thorax.imaging.intensity import HU, IntensityScale
 from thorax.imaging.placement import AxisPlacement
 from thorax.imaging.regions import Regions
 
@@ -55,7 +55,9 @@ HU_LEVELS = Levels(-1024, 1016)
 """8 HU a level: 50 levels in the mediastinal window of 400 HU, 147 in the lung window."""
 
 
-def reduce_scan(scan: Slabs, box: Box, *, levels: Levels = HU_LEVELS, domain: Domain = HU) -> bytes:
+def reduce_scan(
+    scan: Slabs, box: Box, *, levels: Levels = HU_LEVELS, domain: IntensityScale = HU
+) -> bytes:
     """Make a scan small: block means of at least 2 mm, at most 192 voxels a side, 8 bits.
 
     Args:

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from thorax.common.errors import InputError
 from thorax.reporting.html import content_policy
-from thorax.reporting.viewer.cases import Exhibit
+from thorax.reporting.viewer.cases import ViewerCase
 from thorax.visualization.drawing import COLOURS
 
 VIEWS = (
@@ -54,7 +54,7 @@ class Fragment:
     script: str
 
 
-def fragment(exhibits: Sequence[Exhibit]) -> Fragment:
+def fragment(exhibits: Sequence[ViewerCase]) -> Fragment:
     """Put cases into one viewer, which decodes each of them only when it is opened.
 
     The first is opened when the viewer comes into sight. Any element of the page with the
@@ -62,7 +62,7 @@ def fragment(exhibits: Sequence[Exhibit]) -> Fragment:
     the viewer has the id ``viewer``.
 
     Args:
-        exhibits: What `make_exhibit` gives, in the order in which readers choose.
+        exhibits: What `make_viewer_case` gives, in the order in which readers choose.
 
     Raises:
         InputError: There are none, or two of one name.
@@ -79,7 +79,7 @@ def fragment(exhibits: Sequence[Exhibit]) -> Fragment:
     )
 
 
-def page(exhibits: Sequence[Exhibit], title: str) -> str:
+def page(exhibits: Sequence[ViewerCase], title: str) -> str:
     """Write one HTML document that shows cases, from a disk as well as from a server.
 
     Args:
@@ -148,7 +148,7 @@ def _choice(names: Sequence[str]) -> str:
     )
 
 
-def _source(exhibit: Exhibit) -> str:
+def _source(exhibit: ViewerCase) -> str:
     """A case as data, which the browser does not look into before the case is opened."""
     regions = exhibit.regions
     content = {
@@ -183,7 +183,7 @@ def _source(exhibit: Exhibit) -> str:
     )
 
 
-def _holds(exhibit: Exhibit, region: str) -> bool:
+def _holds(exhibit: ViewerCase, region: str) -> bool:
     """Whether another region lies within a region, so that this is drawn as glass in 3D."""
     own = set(exhibit.regions.labels[region])
     return any(set(labels) < own for labels in exhibit.regions.labels.values())

@@ -85,8 +85,8 @@ def _in_range(changed: NDArray[Any]) -> Floats:
 def _compose(strengths: AugmentationParams, custom: Path | None) -> Any | None:
     cv2.setNumThreads(0)
     steps = [*_moves(strengths), *_resolutions(strengths), *_intensities(strengths)]
-    if strengths.border:
-        steps.append(Border(strengths.border, p=0.3))
+    if strengths.field_of_view:
+        steps.append(Border(strengths.field_of_view, p=0.3))
     if custom:
         steps.append(load_custom(custom))
     return A.Compose(steps) if steps else None

@@ -57,7 +57,7 @@ def several(count: int, **changes: Any) -> list[CaseFacts]:
 
 
 def found(facts: Sequence[CaseFacts], spec: DatasetSpec = SPEC) -> list[tuple[str, str, str]]:
-    return [(each.weight, each.check, each.case) for each in check_together(facts, spec)]
+    return [(each.severity, each.check, each.case) for each in check_together(facts, spec)]
 
 
 def test_like_cases_are_no_fault() -> None:
@@ -110,7 +110,7 @@ def test_patients_whose_names_differ_in_spelling_alone_are_told_of(names: tuple[
 def test_patients_whose_names_differ_in_a_trailing_number_alone_are_noted() -> None:
     names = ["rad_10_85902_1", "rad_10_85902_3", "rad_14_85914_0", "rad_27_86410_0"]
     (finding,) = check_together([case(name) for name in names], SPEC)
-    assert (finding.weight, finding.check) == ("note", "patient-twice")
+    assert (finding.severity, finding.check) == ("note", "patient-twice")
     assert finding.text == (
         "the names of patients rad_10_85902_1, rad_10_85902_3 differ in a trailing number alone"
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from thorax.common.errors import InputError
 from thorax.datasets.audit.facts import CaseFacts
 from thorax.datasets.audit.findings import Finding, Weight
-from thorax.datasets.audit.fingerprints import alike
+from thorax.datasets.audit.fingerprints import find_duplicates
 from thorax.datasets.dataset import DatasetSpec
 
 COPY = 0.999
@@ -65,7 +65,7 @@ def same_names(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Findin
 def _pairs(facts: Sequence[CaseFacts]) -> Iterator[tuple[CaseFacts, CaseFacts, float]]:
     """Each case that is like an earlier one, with the one that it is most like."""
     drawn = [(each, each.values.sketch) for each in facts if each.values and each.values.sketch]
-    for later, earlier, likeness in alike([sketch for _, sketch in drawn], least=ALIKE):
+    for later, earlier, likeness in find_duplicates([sketch for _, sketch in drawn], least=ALIKE):
         yield drawn[later][0], drawn[earlier][0], likeness
 
 

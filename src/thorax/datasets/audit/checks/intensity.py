@@ -6,7 +6,7 @@ from thorax.common.errors import InputError
 from thorax.datasets.audit.facts import CaseFacts, ValueFacts
 from thorax.datasets.audit.findings import Finding
 from thorax.datasets.dataset import DatasetSpec
-from thorax.imaging.intensity import Domain, parse_intensity
+from thorax.imaging.intensity import IntensityScale, parse_intensity
 
 NEARLY_EMPTY = 0.9
 """Share of one and the same value above which little is left of a patient; outside the field of
@@ -97,7 +97,7 @@ def remarks(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
             )
 
 
-def domain_of(facts: CaseFacts, spec: DatasetSpec) -> Domain | None:
+def domain_of(facts: CaseFacts, spec: DatasetSpec) -> IntensityScale | None:
     """What the values of a case mean: as they look, or else as declared; None if neither is known.
 
     A declared window goes before a recognised one, which is but an estimate.
@@ -110,7 +110,7 @@ def domain_of(facts: CaseFacts, spec: DatasetSpec) -> Domain | None:
     return declared if both else seen
 
 
-def declared_domain(spec: DatasetSpec, case: str) -> Domain | None:
+def declared_domain(spec: DatasetSpec, case: str) -> IntensityScale | None:
     """What `dataset.yaml` says of the values of a case; None if it says nothing of it."""
     try:
         return spec.domain_of(case)
@@ -131,7 +131,7 @@ def _misfit(facts: CaseFacts, spec: DatasetSpec) -> str:
     return ""
 
 
-def _differs(declared: Domain, seen: Domain, values: ValueFacts) -> bool:
+def _differs(declared: IntensityScale, seen: IntensityScale, values: ValueFacts) -> bool:
     """Whether what was recognised contradicts what was declared, estimates taken as such."""
     if not declared.window_hu or not seen.window_hu:
         return declared != seen
@@ -143,7 +143,7 @@ def _differs(declared: Domain, seen: Domain, values: ValueFacts) -> bool:
     return "equalised" not in values.kind and apart > WINDOW_HU
 
 
-def _entry(seen: Domain | None) -> str:
+def _entry(seen: IntensityScale | None) -> str:
     """What to write into `dataset.yaml`."""
     if seen is None:
         return "say under `intensity` in dataset.yaml what the values mean, or convert it again"
