@@ -1,7 +1,7 @@
 """Numbers, lists and durations as text for people."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 UNDEFINED = "–"
 
@@ -9,7 +9,7 @@ INFINITE = "∞"
 
 
 def shown(value: float, digits: int = 3) -> str:
-    """A figure with its sign and its digits.
+    """Format a number with a fixed count of decimals and a typographic minus sign.
 
     Example:
         >>> [shown(value, 1) for value in (0.25, -12345.6, -0.01, math.inf, math.nan)]
@@ -23,30 +23,50 @@ def shown(value: float, digits: int = 3) -> str:
     return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
 
 
-def listed(names: Sequence[str], *, nothing: str = "none") -> str:
-    """Names in a sentence.
+def rounded(value: float | None, digits: int = 6) -> float | None:
+    """Round a number for a JSON file; None if it is undefined or infinite, as JSON has neither.
 
     Example:
-        >>> listed(["a", "b", "c"]), listed([])
-        ('a, b and c', 'none')
+        >>> [rounded(value, 2) for value in (2 / 3, math.nan, math.inf, None)]
+        [0.67, None, None, None]
     """
-    if len(names) < 2:
-        return names[0] if names else nothing
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
-def counted(count: int, thing: str) -> str:
-    """A number of things.
+def listed(names: Iterable[object], *, nothing: str = "none", at_most: int | None = None) -> str:
+    """Join names for a sentence.
+
+    Args:
+        names: In the order of the sentence.
+        nothing: The text for no names.
+        at_most: The most names to write out; the others are counted.
+
+    Example:
+        >>> listed(["a", "b", "c"]), listed([1, 2]), listed([])
+        ('a, b and c', '1 and 2', 'none')
+        >>> listed(["a", "b", "c", "d"], at_most=2)
+        'a, b and 2 more'
+    """
+    words = [str(name) for name in names]
+    if at_most is not None and len(words) > at_most:
+        words[at_most:] = [f"{len(words) - at_most:,} more"]
+    if len(words) < 2:
+        return words[0] if words else nothing
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Join a number and its noun, in the plural unless the number is 1.
 
     Example:
         >>> counted(1, "test case"), counted(1200, "test case")
         ('1 test case', '1,200 test cases')
     """
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """How long something took.
+    """Format a duration in its two largest units.
 
     Example:
         >>> [duration(seconds) for seconds in (42.4, 754, 7330)]
@@ -59,7 +79,7 @@ def duration(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share for people.
+    """Format a share of 1 as a percentage.
 
     Example:
         >>> percent(0.95), percent(0.975)
