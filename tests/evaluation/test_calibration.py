@@ -1,4 +1,4 @@
-"""Reliability of probabilities."""
+"""Reliability counts, Brier score and expected calibration error."""
 
 import math
 
@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from thorax.evaluation.calibration import ReliabilityCounts, count_reliability
+from thorax.evaluation.calibration import (
+    ReliabilityCounts,
+    count_reliability,
+    expected_calibration_error,
+)
 
 TOP = 20
 levels_of = arrays(np.uint8, (3, 4), elements=st.integers(0, TOP))
@@ -16,7 +20,7 @@ truths = arrays(bool, (3, 4))
 
 
 @given(levels_of, truths, st.integers(1, 25))
-def test_figures_agree_with_sums_over_voxels(
+def test_metrics_agree_with_sums_over_voxels(
     levels: np.ndarray, truth: np.ndarray, bins: int
 ) -> None:
     counts = count_reliability(levels, truth, top=TOP)
@@ -30,12 +34,12 @@ def test_figures_agree_with_sums_over_voxels(
     if kept:
         squares = [(level / TOP - inside) ** 2 for level, inside in kept]
         assert counts.brier == pytest.approx(sum(squares) / len(kept))
-    for place, row in enumerate(rows):
-        # A level is in the bin of its lower bound; level TOP is in the last.
-        held = [each for each in kept if min(each[0] * bins // TOP, bins - 1) == place]
-        means = [sum(each) / len(held) if held else math.nan for each in zip(*held, strict=True)]
+    for number, row in enumerate(rows):
+        # A bin includes its lower bound; the last bin includes level TOP.
+        in_bin = [voxel for voxel in kept if min(voxel[0] * bins // TOP, bins - 1) == number]
+        means = [sum(column) / len(in_bin) for column in zip(*in_bin, strict=True)]
         means = means or [math.nan, math.nan]
-        assert row["voxels"] == len(held)
+        assert row["voxels"] == len(in_bin)
         assert row["mean_probability"] == pytest.approx(means[0] / TOP, nan_ok=True)
         assert row["observed"] == pytest.approx(means[1], nan_ok=True)
 
@@ -54,7 +58,7 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole(
 
 
 def test_curve_of_ten_voxels() -> None:
-    """Four at 0.2, of which one is true; five at 0.8, of which four are; one true at 1."""
+    """Four voxels at 0.2, one of them true; five at 0.8, four of them true; a true one at 1."""
     levels = np.array([2] * 4 + [8] * 5 + [10], np.uint8)
     truth = np.array([1, 0, 0, 0, 1, 1, 1, 1, 0, 1], bool)
     counts = count_reliability(levels, truth, top=10)
@@ -80,7 +84,7 @@ def test_level_0_outside_the_truth_is_left_out_and_inside_it_is_not() -> None:
     assert counts.expected_error == 1
 
 
-def test_probabilities_that_are_right_have_no_error() -> None:
+def test_correct_probabilities_have_no_error() -> None:
     counts = count_reliability(np.array([0, 255], np.uint8), np.array([0, 1], bool))
     assert (counts.brier, counts.expected_error) == (0, 0)
 
@@ -98,33 +102,37 @@ def test_bounds_of_ten_bins() -> None:
     assert rows[-1]["high"] == 1
 
 
-def test_nothing_counted_is_undefined() -> None:
-    nothing = count_reliability(np.zeros((2, 2), np.uint8), np.zeros((2, 2), bool))
-    assert nothing.voxels == 0
-    assert math.isnan(nothing.brier)
-    assert math.isnan(nothing.expected_error)
-    assert all(math.isnan(row["observed"]) and row["voxels"] == 0 for row in nothing.curve())
+def test_metrics_without_voxels_are_undefined() -> None:
+    empty = count_reliability(np.zeros((2, 2), np.uint8), np.zeros((2, 2), bool))
+    assert empty.voxels == 0
+    assert math.isnan(empty.brier)
+    assert math.isnan(empty.expected_error)
+    assert all(math.isnan(row["observed"]) and row["voxels"] == 0 for row in empty.curve())
 
 
 @pytest.mark.parametrize(
     ("levels", "top", "message"),
     [
-        (np.zeros((2, 3), np.uint8), 255, r"one shape, got \(2, 3\) and \(2, 2\)"),
-        (np.zeros((2, 2), np.float32), 255, "whole numbers, got float32"),
+        (np.zeros((2, 3), np.uint8), 255, r"the same shape, got \(2, 3\) and \(2, 2\)"),
+        (np.zeros((2, 2), np.float32), 255, "must be integers, got float32"),
         (np.full((2, 2), 101, np.uint8), 100, "levels must be 0 to 100, got 101"),
         (np.full((2, 2), -1, np.int8), 100, "levels must be 0 to 100, got -1"),
     ],
 )
-def test_levels_that_do_not_fit_are_refused(levels: np.ndarray, top: int, message: str) -> None:
+def test_invalid_levels_are_rejected(levels: np.ndarray, top: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         count_reliability(levels, np.ones((2, 2), bool), top)
 
 
-def test_counts_of_different_levels_are_not_added() -> None:
-    with pytest.raises(ValueError, match="one number of levels, got 256 and 101"):
+def test_counts_with_different_levels_cannot_be_added() -> None:
+    with pytest.raises(ValueError, match="the same number of levels, got 256 and 101"):
         ReliabilityCounts.none() + ReliabilityCounts.none(100)
 
 
-def test_no_bins_are_refused() -> None:
+def test_zero_bins_are_rejected() -> None:
     with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
         ReliabilityCounts.none().curve(0)
+
+
+def test_a_curve_without_voxels_has_no_expected_error() -> None:
+    assert math.isnan(expected_calibration_error([{"voxels": 0.0}]))

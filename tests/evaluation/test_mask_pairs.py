@@ -1,4 +1,4 @@
-"""Which masks belong together."""
+"""Pairing of mask files."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_two_files_are_a_pair_whatever_their_names() -> None:
-    files("a/truth.nii.gz", "b/found.nrrd")
-    pair = MaskFiles("truth.nii.gz", Path("a/truth.nii.gz"), Path("b/found.nrrd"))
+def test_two_files_are_a_pair_with_any_names() -> None:
+    files("a/truth.nii.gz", "b/lungmask.nrrd")
+    pair = MaskFiles("truth.nii.gz", Path("a/truth.nii.gz"), Path("b/lungmask.nrrd"))
     assert find_pairs(pair.truth, pair.predicted) == [pair]
 
 
-def test_files_of_folders_are_paired_by_name_whatever_their_formats() -> None:
+def test_files_of_folders_are_paired_by_name_in_any_format() -> None:
     files(
         "t/b.nii.gz", "t/a.nii", "p/a.mha", "p/b.nii.gz", "p/more.nii", "t/notes.txt", "t/._a.nii"
     )
@@ -35,34 +35,35 @@ def test_files_of_folders_are_paired_by_name_whatever_their_formats() -> None:
     ]
 
 
-def test_predictions_that_are_missing_are_named_unless_they_may_be() -> None:
+def test_missing_predictions_are_an_error_unless_allowed() -> None:
     files("t/a.nii", "t/b.nii", "t/c.nii", "p/b.nii")
     with pytest.raises(
-        InputError, match=r"^2 of 3 true masks have no prediction in p \(a, c\); give --allow-mis"
+        InputError,
+        match=r"^2 of 3 true masks have no prediction in p \(a and c\); give --allow-mis",
     ):
         find_pairs(Path("t"), Path("p"))
     assert [pair.case for pair in find_pairs(Path("t"), Path("p"), missing=True)] == ["b"]
 
 
-def test_of_many_that_are_missing_some_are_named() -> None:
+def test_an_error_lists_five_missing_predictions() -> None:
     files(*(f"t/{number}.nii" for number in range(9)), "p/8.nii")
     with pytest.raises(InputError, match=r"\(0, 1, 2, 3, 4 and 3 more\)"):
         find_pairs(Path("t"), Path("p"))
 
 
-def test_a_file_and_a_folder_do_not_go_together() -> None:
+def test_a_file_and_a_folder_are_rejected() -> None:
     files("t/a.nii", "a.nii")
     with pytest.raises(InputError, match=r"only one of t and a\.nii is a folder"):
         find_pairs(Path("t"), Path("a.nii"))
 
 
-def test_folders_without_a_name_in_common_are_told_of() -> None:
+def test_folders_without_a_common_name_are_rejected() -> None:
     files("t/a.nii", "p/b.nii")
-    with pytest.raises(InputError, match="no mask in p has the name of one in t"):
+    with pytest.raises(InputError, match="same name in both folders, but p has no name of t"):
         find_pairs(Path("t"), Path("p"))
 
 
-def test_two_masks_of_one_name_are_refused() -> None:
+def test_two_masks_of_the_same_name_are_rejected() -> None:
     files("t/a.nii", "t/a.mha", "p/a.nii")
     with pytest.raises(InputError, match=r"two masks are named `a`: t/a\.mha and t/a\.nii"):
         find_pairs(Path("t"), Path("p"))

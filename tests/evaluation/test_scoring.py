@@ -1,4 +1,4 @@
-"""Scoring masks: two files in, the figures of each region and side out."""
+"""Scores of two mask files by region and side."""
 
 import math
 from collections.abc import Callable
@@ -29,9 +29,9 @@ SETTINGS = DEFAULTS.evaluate
 
 
 def score_masks(truth: Scan, predicted: Scan, regions: Regions) -> dict[str, Overlap]:
-    """The overlap of each region, as a case is scored."""
+    """Return the overlap of each region of a scored case."""
     pair = open_pair(truth, predicted, regions, sided=False)
-    return {one.region: one.overlap for one in score_pair(pair, SETTINGS, case="p").whole}
+    return {score.region: score.overlap for score in score_pair(pair, SETTINGS, case="p").whole}
 
 
 REGIONS = Regions({"lung": (1, 2), "infection": (2,)})
@@ -40,20 +40,20 @@ AFFINE = np.diag([0.5, 0.5, 4.0, 1.0])
 
 # Two planes of 2×3 voxels.
 TRUTH = np.array([[[1, 1, 0], [1, 2, 0]], [[0, 0, 0], [2, 2, 2]]], np.uint8)
-FOUND = np.array([[[1, 0, 0], [2, 2, 0]], [[0, 0, 1], [2, 1, 0]]], np.uint8)
+PREDICTED = np.array([[[1, 0, 0], [2, 2, 0]], [[0, 0, 1], [2, 1, 0]]], np.uint8)
 
 
 @pytest.fixture
 def masks(save_nifti: SaveNifti) -> tuple[Scan, Scan]:
-    """Return a mask that is true, and one that was found."""
-    true, found = (np.moveaxis(labels, 0, 2) for labels in (TRUTH, FOUND))
-    return Scan(save_nifti("truth.nii.gz", true, AFFINE)), Scan(
-        save_nifti("found.nii.gz", found, AFFINE)
+    """Return a true and a predicted mask."""
+    truth, predicted = (np.moveaxis(labels, 0, 2) for labels in (TRUTH, PREDICTED))
+    return Scan(save_nifti("truth.nii.gz", truth, AFFINE)), Scan(
+        save_nifti("predicted.nii.gz", predicted, AFFINE)
     )
 
 
 def test_voxels_are_counted_by_region(masks: tuple[Scan, Scan]) -> None:
-    """Lung 1 and 2: 7 true, 6 found, 5 both; infection 2: 4 true, 3 found, 2 both."""
+    """Lung 1 and 2: 7 true, 6 predicted, 5 both; infection 2: 4 true, 3 predicted, 2 both."""
     assert score_masks(*masks, REGIONS) == {
         "lung": Overlap(both=5, truth=7, predicted=6),
         "infection": Overlap(both=2, truth=4, predicted=3),
@@ -61,40 +61,42 @@ def test_voxels_are_counted_by_region(masks: tuple[Scan, Scan]) -> None:
 
 
 def test_all_slabs_are_counted(save_nifti: SaveNifti) -> None:
-    """50 planes are four slabs; the file of the prediction has its highest plane first."""
-    truth, found = np.zeros((2, 1, 50), np.uint8), np.zeros((2, 1, 50), np.uint8)
-    truth[0], found[0, 0, 10:] = 1, 1
-    found[1, 0, 49] = 1
+    """50 planes are four slabs; the predicted file has its highest plane first."""
+    truth, predicted = np.zeros((2, 1, 50), np.uint8), np.zeros((2, 1, 50), np.uint8)
+    truth[0], predicted[0, 0, 10:] = 1, 1
+    predicted[1, 0, 49] = 1
     flipped = np.diag([1.0, 1, -1, 1])
     flipped[2, 3] = 49
     counts = score_masks(
         Scan(save_nifti("truth.nii.gz", truth, np.eye(4))),
-        Scan(save_nifti("found.nii.gz", found[:, :, ::-1], flipped)),
+        Scan(save_nifti("predicted.nii.gz", predicted[:, :, ::-1], flipped)),
         Regions({"lung": (1,)}),
     )
     assert counts == {"lung": Overlap(both=40, truth=50, predicted=41)}
 
 
-def test_masks_on_other_grids_are_refused(masks: tuple[Scan, Scan], save_nifti: SaveNifti) -> None:
+def test_masks_on_different_grids_are_rejected(
+    masks: tuple[Scan, Scan], save_nifti: SaveNifti
+) -> None:
     narrow = Scan(save_nifti("narrow.nii", np.zeros((2, 2, 2), np.uint8), AFFINE))
     with pytest.raises(InputError, match=r"narrow\.nii has \(2, 2, 2\) and .*truth.* \(2, 3, 2\)"):
         score_masks(masks[0], narrow, REGIONS)
     moved = AFFINE.copy()
     moved[2, 3] = 4.0
     elsewhere = Scan(save_nifti("elsewhere.nii", np.zeros((2, 3, 2), np.uint8), moved))
-    with pytest.raises(InputError, match=r"elsewhere\.nii lies elsewhere in the patient than"):
+    with pytest.raises(InputError, match=r"elsewhere\.nii is elsewhere in the patient than"):
         score_masks(masks[0], elsewhere, REGIONS)
 
 
-def test_labels_that_no_region_names_are_refused(masks: tuple[Scan, Scan]) -> None:
+def test_labels_of_no_region_are_rejected(masks: tuple[Scan, Scan]) -> None:
     with pytest.raises(InputError, match=r"label values \[2\] belong to no region"):
         score_masks(*masks, Regions({"lung": (1,)}))
 
 
-# Regions that are found
+# Regions from label values
 
 
-def test_each_label_of_either_mask_is_a_region(save_nifti: SaveNifti) -> None:
+def test_every_label_of_the_masks_is_a_region(save_nifti: SaveNifti) -> None:
     masks = (
         Scan(save_nifti(f"{label}.nii", np.array([[[0, label, 3]]], np.uint8)))
         for label in (200, 7)
@@ -109,43 +111,43 @@ def test_empty_masks_have_no_regions(save_nifti: SaveNifti) -> None:
         regions_in_masks(mask, mask)
 
 
-def test_a_ct_taken_for_a_mask_has_too_many_regions(save_nifti: SaveNifti) -> None:
+def test_a_ct_given_as_a_mask_has_too_many_labels(save_nifti: SaveNifti) -> None:
     ct = Scan(save_nifti("ct.nii", np.arange(12, dtype=np.int16).reshape(2, 2, 3)))
     with pytest.raises(InputError, match=r"must show 1 to 8 label values .*ct\.nii show 11"):
         regions_in_masks(ct)
 
 
-def test_negative_labels_are_refused(save_nifti: SaveNifti) -> None:
+def test_negative_labels_are_rejected(save_nifti: SaveNifti) -> None:
     ct = Scan(save_nifti("ct.nii", np.array([[[-1000, 40]]], np.int16)))
     with pytest.raises(InputError, match=r"must be made of label values 1\.\.255, got \[-1000\]"):
         regions_in_masks(ct)
 
 
-# Figures
+# Metrics
 
 
 def blocks(save_nifti: SaveNifti, spacing_mm: tuple[float, float, float] = (2, 2, 5)) -> MaskPair:
-    """Two lungs of 6×8×4 voxels beside each other, the right one with a lesion of 2×2×2.
+    """Return two lungs of 6×8×4 voxels, the right one with a lesion of 2×2×2.
 
     The prediction lacks the outermost layer of the left lung and all of the lesion.
     """
     truth = np.zeros((20, 12, 6), np.uint8)
     truth[2:8, 2:10, 1:5] = truth[12:18, 2:10, 1:5] = 1
-    found = truth.copy()
-    found[2] = 0
+    predicted = truth.copy()
+    predicted[2] = 0
     truth[14:16, 4:6, 2:4] = 2
     affine = np.diag([*spacing_mm, 1.0])
     masks = (
         Scan(save_nifti(f"{name}.nii.gz", labels, affine))
-        for name, labels in (("truth", truth), ("found", found))
+        for name, labels in (("truth", truth), ("predicted", predicted))
     )
     return open_pair(*masks, REGIONS)
 
 
-def test_all_figures_of_a_case_by_hand(save_nifti: SaveNifti) -> None:
+def test_metrics_of_a_case(save_nifti: SaveNifti) -> None:
     """Voxels of 2 × 2 × 5 mm are 0.02 mL. Lung: 384 true voxels, 32 of them in the layer."""
     lung, infection = (
-        one.row() for one in score_pair(blocks(save_nifti), SETTINGS, case="p").whole
+        score.row() for score in score_pair(blocks(save_nifti), SETTINGS, case="p").whole
     )
     assert lung["dice"] == pytest.approx(2 * 352 / (384 + 352))
     assert (lung["sensitivity"], lung["precision"]) == (pytest.approx(352 / 384), 1)
@@ -170,8 +172,8 @@ def test_a_wider_tolerance_forgives_the_layer(save_nifti: SaveNifti) -> None:
 def test_sides_add_up_to_the_whole(save_nifti: SaveNifti) -> None:
     """The right lung lies where x is large (RAS+); it alone is found whole."""
     scored = score_pair(blocks(save_nifti), SETTINGS, case="p")
-    whole = {one.region: one.overlap for one in scored.whole}
-    sides = {(one.region, one.side): one.overlap for one in scored.sides}
+    whole = {score.region: score.overlap for score in scored.whole}
+    sides = {(score.region, score.side): score.overlap for score in scored.sides}
     assert list(sides) == [
         ("lung", "right"), ("lung", "left"), ("infection", "right"), ("infection", "left"),
     ]  # fmt: skip
@@ -182,9 +184,9 @@ def test_sides_add_up_to_the_whole(save_nifti: SaveNifti) -> None:
     assert sides["infection", "left"] == Overlap(0, 0, 0)
 
 
-def test_every_score_says_whose_scan_it_is(save_nifti: SaveNifti) -> None:
+def test_every_score_has_case_site_and_patient(save_nifti: SaveNifti) -> None:
     scored = score_pair(blocks(save_nifti), SETTINGS, case="ann-1", site="ward", patient="ann")
-    assert {(one.case, one.site, one.patient) for one in scored.whole + scored.sides} == {
+    assert {(score.case, score.site, score.patient) for score in scored.whole + scored.sides} == {
         ("ann-1", "ward", "ann")
     }
 
@@ -193,7 +195,7 @@ def test_without_lungs_there_are_no_sides(save_nifti: SaveNifti) -> None:
     mask = Scan(save_nifti("scar.nii", np.ones((4, 4, 2), np.uint8)))
     pair = open_pair(mask, mask, Regions({"scar": (1,)}))
     scored = score_pair(pair, SETTINGS, case="p")
-    assert [one.region for one in scored.whole] == ["scar"]
+    assert [score.region for score in scored.whole] == ["scar"]
     assert scored.sides == []
 
 
@@ -206,15 +208,15 @@ def test_empty_masks_are_scored_too(save_nifti: SaveNifti) -> None:
         assert row["truth_ml"] == row["difference_ml"] == 0
 
 
-def test_another_tool_may_number_the_labels_otherwise(save_nifti: SaveNifti) -> None:
+def test_predicted_labels_may_differ(save_nifti: SaveNifti) -> None:
     truth = np.array([[[1, 1, 2, 2]]], np.uint8)
     masks = Scan(save_nifti("ours.nii", truth)), Scan(save_nifti("theirs.nii", 5 - truth))
     theirs = Regions({"lung": (3, 4), "infection": (3,)})
     pair = open_pair(*masks, REGIONS, predicted_regions=theirs)
-    assert [one.overlap.dice for one in score_pair(pair, SETTINGS, case="p").whole] == [1, 1]
+    assert [score.overlap.dice for score in score_pair(pair, SETTINGS, case="p").whole] == [1, 1]
 
 
-def test_the_lungs_of_a_fine_grid_are_told_apart_on_a_coarse_one() -> None:
+def test_lungs_of_a_fine_grid_are_separated_on_a_coarse_one() -> None:
     lung = np.zeros((5, 300, 200), bool)
     lung[1:4, 40:130, 50:150] = lung[1:4, 170:260, 50:150] = True
     sides = mask_sides(lung)
@@ -223,7 +225,7 @@ def test_the_lungs_of_a_fine_grid_are_told_apart_on_a_coarse_one() -> None:
     assert (sides[1:4, 170:260, 50:150] == 1).all()
 
 
-def test_probabilities_are_held_against_the_truth(save_nifti: SaveNifti) -> None:
+def test_probabilities_are_compared_with_the_truth(save_nifti: SaveNifti) -> None:
     """Two voxels at 0.8, of which one is true, and a true one at 0."""
     truth = np.array([[[1, 0, 2, 0]]], np.uint8)
     levels = np.array([[[204, 204, 0, 0]]], np.float32) / 255
@@ -234,10 +236,10 @@ def test_probabilities_are_held_against_the_truth(save_nifti: SaveNifti) -> None
     assert counts.brier == pytest.approx((0.2**2 + 0.8**2 + 1) / 3, abs=1e-6)
 
 
-def test_what_is_known_of_cases_adds_up() -> None:
-    one = count_reliability(np.array([255, 0], np.uint8), np.array([1, 1], bool))
-    both = CaseScores(reliability={"lung": one}) + CaseScores(
-        reliability={"lung": one, "scar": one}
+def test_scores_of_cases_can_be_added() -> None:
+    counts = count_reliability(np.array([255, 0], np.uint8), np.array([1, 1], bool))
+    both = CaseScores(reliability={"lung": counts}) + CaseScores(
+        reliability={"lung": counts, "scar": counts}
     )
     assert both.reliability["lung"].voxels == 4
     assert both.reliability["scar"].voxels == 2

@@ -34,7 +34,7 @@ def voxels(shape: tuple[int, int, int], *places: tuple[int, int, int]) -> np.nda
 def brute_surface(
     mask: np.ndarray, spacing_mm: tuple[float, ...]
 ) -> tuple[np.ndarray, list[float]]:
-    """All corners that some of their eight voxels touch, one by one, and their areas."""
+    """Return all corners with some, not all, of their eight voxels inside, and their areas."""
     areas = areas_mm2(np.array(spacing_mm))
     places, weights = [], []
     for corner in np.ndindex(*(size + 1 for size in mask.shape)):
@@ -50,7 +50,7 @@ def brute_surface(
 
 
 def brute_percentile(distances: np.ndarray, weights: list[float], percent: float) -> float:
-    """The smallest distance that so much of the area does not exceed."""
+    """Return the smallest distance that this share of the area does not exceed."""
     total = sum(weights)
     within = 0.0
     for distance, weight in sorted(zip(distances, weights, strict=True)):
@@ -62,27 +62,30 @@ def brute_percentile(distances: np.ndarray, weights: list[float], percent: float
 
 @settings(max_examples=40, deadline=None)
 @given(pairs, spacings)
-def test_figures_agree_with_distances_between_all_elements(
+def test_metrics_agree_with_distances_between_all_elements(
     masks: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> None:
     masks[0, 0, 0, 0] = masks[1, 2, 1, 2] = True
-    (true_at, true_mm2), (found_at, found_mm2) = (brute_surface(m, spacing_mm) for m in masks)
-    apart = cdist(true_at, found_at)
-    there, back = apart.min(axis=1), apart.min(axis=0)
-    both = [*zip(there, true_mm2, strict=True), *zip(back, found_mm2, strict=True)]
-    area = sum(true_mm2) + sum(found_mm2)
-    found = surface_distances(*masks, spacing_mm)
-    assert found.mean_mm == pytest.approx(sum(d * w for d, w in both) / area)
-    assert found.nsd(1.0) == pytest.approx(sum(w for d, w in both if d <= 1.00001) / area)
+    (true_at, true_mm2), (predicted_at, predicted_mm2) = (
+        brute_surface(m, spacing_mm) for m in masks
+    )
+    apart = cdist(true_at, predicted_at)
+    forward, backward = apart.min(axis=1), apart.min(axis=0)
+    both = [*zip(forward, true_mm2, strict=True), *zip(backward, predicted_mm2, strict=True)]
+    area = sum(true_mm2) + sum(predicted_mm2)
+    distances = surface_distances(*masks, spacing_mm)
+    assert distances.mean_mm == pytest.approx(sum(d * w for d, w in both) / area)
+    assert distances.nsd(1.0) == pytest.approx(sum(w for d, w in both if d <= 1.00001) / area)
     for percent in (50, 95, 100):
         expected = max(
-            brute_percentile(there, true_mm2, percent), brute_percentile(back, found_mm2, percent)
+            brute_percentile(forward, true_mm2, percent),
+            brute_percentile(backward, predicted_mm2, percent),
         )
-        assert found.hausdorff_mm(percent) == pytest.approx(expected)
+        assert distances.hausdorff_mm(percent) == pytest.approx(expected)
 
 
-def test_areas_of_all_codes_are_those_of_the_published_table() -> None:
-    """How many of the 256 neighbourhoods have which area on a unit grid in surface-distance."""
+def test_areas_of_all_codes_match_the_published_table() -> None:
+    """Number of the 256 neighbourhoods with each area on a unit grid in surface-distance."""
     counted = Counter(np.round(areas_mm2(np.ones(3)), 4).tolist())
     assert counted == {
         0.0: 2,
@@ -110,7 +113,7 @@ def test_area_of_a_corner_an_edge_and_a_face() -> None:
     assert areas[0b00000101] == pytest.approx(b * math.hypot(a, c) / 2), "edge along y"
     assert areas[0b01010101] == pytest.approx(b * c), "face across x"
     assert areas[0b00110011] == pytest.approx(a * c), "face across y"
-    assert areas[0b10000001] == pytest.approx(2 * triangle), "opposite corners are kept apart"
+    assert areas[0b10000001] == pytest.approx(2 * triangle), "opposite corners are separate"
 
 
 def test_a_mask_and_its_complement_have_the_same_areas() -> None:
@@ -119,7 +122,7 @@ def test_a_mask_and_its_complement_have_the_same_areas() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 3, 2), (1, 5, 6)])
-def test_area_of_a_block_is_that_of_its_faces_bevelled_edges_and_corners(
+def test_area_of_a_block_is_the_sum_of_faces_edges_and_corners(
     shape: tuple[int, int, int],
 ) -> None:
     (a, b, c), (x, y, z) = (0.7, 0.8, 5.0), (size - 1 for size in shape)
@@ -131,7 +134,7 @@ def test_area_of_a_block_is_that_of_its_faces_bevelled_edges_and_corners(
     assert distances.truth_mm2.sum() == pytest.approx(faces + edges + corners)
 
 
-def test_bits_of_a_corner_tell_which_voxels_it_touches() -> None:
+def test_bits_of_a_corner_are_the_voxels_around_it() -> None:
     codes = corner_codes(voxels((1, 1, 1), (0, 0, 0)))
     assert codes.tolist() == [[[128, 8], [32, 2]], [[64, 4], [16, 1]]]
 
@@ -143,7 +146,7 @@ def test_equal_masks_are_0_mm_apart() -> None:
 
 
 def test_two_voxels_with_a_gap() -> None:
-    """Along z, 3 mm a voxel: four corners are 3 mm from the other voxel's, four are 6 mm."""
+    """Voxels of 3 mm along z: four corners are 3 mm from the other voxel, four are 6 mm."""
     truth, predicted = voxels((3, 3, 5), (1, 1, 1)), voxels((3, 3, 5), (1, 1, 3))
     distances = surface_distances(truth, predicted, (1, 1, 3))
     assert sorted(distances.truth_mm) == [3, 3, 3, 3, 6, 6, 6, 6]
@@ -154,7 +157,7 @@ def test_two_voxels_with_a_gap() -> None:
     assert distances.nsd(3.0) == pytest.approx(0.5)
 
 
-def test_a_plate_shifted_by_a_plane_differs_at_both_of_its_sides() -> None:
+def test_a_plate_shifted_by_a_slice_differs_at_both_sides() -> None:
     truth, predicted = np.zeros((2, 8, 8, 6), bool)
     truth[1:7, 1:7, 2:4] = predicted[1:7, 1:7, 3:5] = True
     distances = surface_distances(truth, predicted, (1, 1, 2))
@@ -163,7 +166,7 @@ def test_a_plate_shifted_by_a_plane_differs_at_both_of_its_sides() -> None:
 
 
 def test_hausdorff_is_the_larger_of_the_directed_percentiles() -> None:
-    """A stray voxel is 1 % of the predicted surface, and is nothing to the true one."""
+    """A stray voxel is 1 % of the predicted surface; the true surface has distance 0."""
     block = np.zeros((30, 8, 8), bool)
     block[1:7, 1:7, 1:7] = True
     stray = block | voxels(block.shape, (25, 3, 3))
@@ -174,7 +177,7 @@ def test_hausdorff_is_the_larger_of_the_directed_percentiles() -> None:
     assert surface_distances(stray, block, UNIT).hausdorff_mm(100) == 19
 
 
-def test_percentiles_go_by_area_and_not_by_number() -> None:
+def test_percentiles_are_of_area_and_not_of_element_number() -> None:
     wide = SurfaceDistances(
         truth_mm=np.array([5.0, 1.0, 1.0]),
         truth_mm2=np.array([8.0, 1.0, 1.0]),
@@ -187,13 +190,13 @@ def test_percentiles_go_by_area_and_not_by_number() -> None:
     assert wide.nsd(1) == pytest.approx(0.6)
 
 
-def test_slices_a_rounding_error_thicker_than_the_tolerance_are_within_it() -> None:
+def test_a_distance_within_rounding_of_the_tolerance_is_within_it() -> None:
     truth, predicted = voxels((1, 1, 3), (0, 0, 0)), voxels((1, 1, 3), (0, 0, 1))
     assert surface_distances(truth, predicted, (1, 1, 3.0000001)).nsd(3) == 1
     assert surface_distances(truth, predicted, (1, 1, 3.001)).nsd(3) == 0.5
 
 
-def test_a_surface_lies_at_the_border_of_the_scan_too() -> None:
+def test_a_mask_has_a_surface_at_the_border_of_the_scan() -> None:
     full = np.ones((2, 2, 2), bool)
     framed = np.pad(full, 3)
     whole, cut = surface_distances(framed, framed, UNIT), surface_distances(full, full, UNIT)
@@ -203,19 +206,19 @@ def test_a_surface_lies_at_the_border_of_the_scan_too() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(pairs, spacings, st.permutations([0, 1, 2]))
-def test_neither_empty_planes_nor_the_order_of_axes_nor_who_is_first_matters(
+def test_padding_axis_order_and_swapping_do_not_change_metrics(
     masks: np.ndarray, spacing_mm: tuple[float, float, float], axes: list[int]
 ) -> None:
-    def figures(one: np.ndarray, other: np.ndarray, steps: tuple[float, ...]) -> list[float]:
-        distances = surface_distances(one, other, steps)
+    def metrics(first: np.ndarray, second: np.ndarray, steps: tuple[float, ...]) -> list[float]:
+        distances = surface_distances(first, second, steps)
         return [distances.nsd(1), distances.hausdorff_mm(100), distances.mean_mm]
 
     truth, predicted = masks
-    expected = pytest.approx(figures(truth, predicted, spacing_mm), nan_ok=True)
-    assert figures(np.pad(truth, (1, 3)), np.pad(predicted, (1, 3)), spacing_mm) == expected
+    expected = pytest.approx(metrics(truth, predicted, spacing_mm), nan_ok=True)
+    assert metrics(np.pad(truth, (1, 3)), np.pad(predicted, (1, 3)), spacing_mm) == expected
     turned = tuple(spacing_mm[axis] for axis in axes)
-    assert figures(truth.transpose(axes), predicted.transpose(axes), turned) == expected
-    assert figures(predicted, truth, spacing_mm) == expected
+    assert metrics(truth.transpose(axes), predicted.transpose(axes), turned) == expected
+    assert metrics(predicted, truth, spacing_mm) == expected
 
 
 def test_both_masks_empty_is_undefined() -> None:
@@ -227,7 +230,7 @@ def test_both_masks_empty_is_undefined() -> None:
 
 
 @pytest.mark.parametrize("swap", [False, True])
-def test_one_mask_empty_is_infinitely_far(swap: bool) -> None:
+def test_one_empty_mask_has_infinite_distances(swap: bool) -> None:
     masks = [np.zeros((3, 3, 3), bool), voxels((3, 3, 3), (1, 1, 1))]
     distances = surface_distances(*(masks[::-1] if swap else masks), UNIT)
     assert distances.nsd(1000) == 0
@@ -236,14 +239,14 @@ def test_one_mask_empty_is_infinitely_far(swap: bool) -> None:
     assert distances.mean_mm == math.inf
 
 
-def test_any_label_above_0_is_in_the_mask() -> None:
+def test_every_label_above_0_is_inside_the_mask() -> None:
     labels, mask = np.zeros((2, 3, 3, 3), np.uint8)
     labels[1, 1] = (0, 2, 255)
     mask[1, 1] = (0, 1, 1)
     assert surface_distances(labels, mask, UNIT).hausdorff_mm(100) == 0
 
 
-def test_masks_are_left_as_they_were() -> None:
+def test_masks_are_not_changed() -> None:
     truth, predicted = voxels((3, 3, 3), (1, 1, 1)), voxels((3, 3, 3), (1, 1, 2))
     surface_distances(truth, predicted, UNIT)
     assert truth.sum() == predicted.sum() == 1
@@ -258,11 +261,11 @@ def test_box_of_empty_masks_is_empty() -> None:
     [
         ((2, 2, 2), (2, 2, 3), UNIT, r"\(2, 2, 2\), \(2, 2, 3\) and 3 spacings"),
         ((2, 2), (2, 2), (1, 1), r"three axes.*\(2, 2\), \(2, 2\) and 2 spacings"),
-        ((2, 2, 2), (2, 2, 2), (1, 1), r"a spacing each.*and 2 spacings"),
+        ((2, 2, 2), (2, 2, 2), (1, 1), r"a spacing for each.*and 2 spacings"),
         ((2, 2, 2), (2, 2, 2), (1, 0, 1), r"`spacing_mm` must be above 0, got \(1, 0, 1\)"),
     ],
 )
-def test_masks_that_do_not_fit_are_refused(
+def test_masks_of_different_shape_or_spacing_are_rejected(
     truth: tuple[int, ...], predicted: tuple[int, ...], spacing_mm: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -270,7 +273,7 @@ def test_masks_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize("percent", [-1, 100.5])
-def test_percentiles_beyond_0_to_100_are_refused(percent: float) -> None:
-    one = voxels((1, 1, 1), (0, 0, 0))
+def test_percentiles_outside_0_to_100_are_rejected(percent: float) -> None:
+    voxel = voxels((1, 1, 1), (0, 0, 0))
     with pytest.raises(ValueError, match=f"`percent` must be 0 to 100, got {percent}"):
-        surface_distances(one, one, UNIT).hausdorff_mm(percent)
+        surface_distances(voxel, voxel, UNIT).hausdorff_mm(percent)

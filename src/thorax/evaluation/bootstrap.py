@@ -1,4 +1,4 @@
-"""How far a mean over cases can be trusted: bootstrap intervals, drawn by patient."""
+"""Bootstrap confidence intervals of means over cases, resampled by patient."""
 
 import math
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Interval:
     Args:
         low: Lower limit, in the unit of the values.
         high: Upper limit.
-        method: How it was worked out: ``bca`` or ``percentile``.
+        method: Bootstrap method: ``bca`` or ``percentile``.
     """
 
     low: float
@@ -40,23 +40,25 @@ def bootstrap_mean(
 ) -> Interval | None:
     """Bootstrap interval of a mean over cases (Efron, J Am Stat Assoc 82:171, 1987).
 
-    Patients are drawn with all of their cases, never cases, voxels or planes: those of one patient
-    are not independent (the cluster bootstrap: Davison and Hinkley, Bootstrap Methods and their
-    Application, 1997, section 3.8). Below about ten patients such an interval is too narrow: of
-    five normal values, one of 95 % holds the true mean in about five of six samples.
+    Patients are resampled with all their cases, never single cases, voxels or slices, because cases
+    of one patient are not independent (the cluster bootstrap: Davison and Hinkley, Bootstrap
+    Methods and their Application, 1997, section 3.8). With fewer than about ten patients the
+    interval is too narrow: with five normal values, a 95 % interval contains the true mean in about
+    five of six samples.
 
     Args:
-        values: One a case. Undefined and infinite ones are left out.
-        patients: Whose cases they are; None: each of a patient of its own.
+        values: One value per case. Undefined and infinite values are left out.
+        patients: Patient of each case; None if every case is from a different patient.
         method: ``bca`` corrects for bias and skewness.
-        confidence: Share of samples whose interval should hold the true mean.
-        resamples: How many samples are drawn.
+        confidence: Share of samples whose interval should contain the true mean.
+        resamples: Number of resamples.
         seed: The same seed draws the same patients.
 
     Returns:
-        None where there are so few patients that drawing the least of all every time, one in n^n,
-        is more likely than a limit leaves out: below four at 95 %. Patients that are all alike have
-        no skewness to correct for, and an interval of no width by percentiles.
+        None if there are too few patients: if drawing the smallest value every time, one in n^n,
+        is more likely than the share beyond a limit. That is below four patients at 95 %. Patients
+        with equal means have no skewness to correct; their interval has no width and the method
+        ``percentile``.
 
     Example:
         >>> bootstrap_mean([0.5, 0.5, 0.5, 0.5, math.nan])
@@ -71,7 +73,7 @@ def bootstrap_mean(
     means = sums / counts
     if math.isclose(means.min(), means.max(), rel_tol=1e-12):
         return Interval(float(means[0]), float(means[0]), "percentile")
-    drawn = stats.bootstrap(
+    result = stats.bootstrap(
         (sums, counts),
         _mean_over_cases,
         paired=True,
@@ -80,12 +82,12 @@ def bootstrap_mean(
         method=method,
         rng=np.random.default_rng(seed),
     )
-    low, high = drawn.confidence_interval
+    low, high = result.confidence_interval
     return Interval(float(low), float(high), method)
 
 
 def _by_patient(values: Iterable[float], patients: Iterable[object]) -> tuple[Floats, Floats]:
-    """The sum of each patient's values, and how many they are."""
+    """Sum and number of each patient's values."""
     grouped: dict[object, list[float]] = {}
     for value, patient in zip(values, patients, strict=True):
         if math.isfinite(value):

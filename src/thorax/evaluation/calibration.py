@@ -1,5 +1,6 @@
-"""Whether probabilities mean what they say: of voxels at 0.8, are eight in ten in the truth?"""
+"""Calibration of probabilities: Brier score, reliability curve, expected calibration error."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,21 +9,21 @@ from numpy.typing import NDArray
 
 BINS = 10
 
-Row = dict[str, float]
+CurveBin = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityCounts:
-    """Voxel counts by level of probability, in scans or parts of them: counts add up.
+    """Voxel counts by probability level, of scans or parts of scans: counts can be added.
 
-    Voxels at level 0 that lie outside the truth are left out, here and in all figures below. They
-    are nearly all of a scan, all of them right, and how many there are depends on the field of
-    view: with them every Brier score would be near 0. Level 0 inside the truth is kept. So the
-    lowest bin looks worse than it is: it lacks the voxels that were rightly given nothing at all.
+    Voxels at level 0 outside the truth are left out, here and in all metrics below. They are nearly
+    all voxels of a scan, all of them correct, and their number depends on the field of view: they
+    would make every Brier score nearly 0. Voxels at level 0 inside the truth are kept. The lowest
+    bin therefore looks worse than it is: it lacks the voxels that correctly have probability 0.
 
     Args:
-        inside: Voxels of the truth at each level, shape ``(top + 1,)``; level ``top`` is 1.
-        outside: The same for voxels outside the truth; none at level 0.
+        inside: Voxels inside the truth at each level, shape ``(top + 1,)``; level ``top`` is 1.
+        outside: Voxels outside the truth at each level; none at level 0.
 
     Example:
         >>> levels = np.array([0, 0, 2, 2, 4, 4], np.uint8)
@@ -39,32 +40,32 @@ class ReliabilityCounts:
 
     @classmethod
     def none(cls, top: int = 255) -> "ReliabilityCounts":
-        """No voxels at all, to add others to."""
+        """Counts of no voxels, the start of a sum."""
         return cls(np.zeros(top + 1, np.int64), np.zeros(top + 1, np.int64))
 
     def __add__(self, other: "ReliabilityCounts") -> "ReliabilityCounts":
         if len(self.inside) != len(other.inside):
             raise ValueError(
-                f"counts must have one number of levels, got {len(self.inside)} and "
+                f"counts must have the same number of levels, got {len(self.inside)} and "
                 f"{len(other.inside)}"
             )
         return ReliabilityCounts(self.inside + other.inside, self.outside + other.outside)
 
     @property
     def voxels(self) -> int:
-        """How many voxels were counted."""
+        """Number of counted voxels."""
         return int(self.inside.sum() + self.outside.sum())
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """The probability that each level stands for."""
+        """Probability of each level."""
         return np.arange(len(self.inside)) / (len(self.inside) - 1)
 
     @property
     def brier(self) -> float:
         """Mean squared difference of probability and truth (Brier, Mon Weather Rev 1950;78:1-3).
 
-        0 is best; 1 is worst; NaN if no voxels were counted.
+        0 is best, 1 is worst; NaN if no voxels were counted.
         """
         errors = self.inside @ (1 - self.probabilities) ** 2
         errors += self.outside @ self.probabilities**2
@@ -72,70 +73,90 @@ class ReliabilityCounts:
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error in ten bins (Naeini, Cooper & Hauskrecht, AAAI 2015).
+        """Expected calibration error in ten bins; see `expected_calibration_error`."""
+        return expected_calibration_error(self.curve())
 
-        The mean over voxels of how far, in their bin, the share of the truth is from the mean
-        probability; NaN if no voxels were counted.
-        """
-        filled = [row for row in self.curve() if row["voxels"]]
-        apart = [abs(row["observed"] - row["mean_probability"]) * row["voxels"] for row in filled]
-        return sum(apart) / self.voxels if filled else float("nan")
-
-    def curve(self, bins: int = BINS) -> list[Row]:
-        """The reliability curve, lowest bin first.
+    def curve(self, bins: int = BINS) -> list[CurveBin]:
+        """Compute the reliability curve, lowest bin first.
 
         Args:
-            bins: How many bins of one width; each holds its lower bound, the last both.
+            bins: Number of bins of equal width; each includes its lower bound, the last also its
+                upper bound.
 
         Returns:
             For each bin ``low``, ``high``, ``mean_probability``, ``observed`` (the share of its
-            voxels that lie in the truth) and ``voxels``; mean and share are NaN in an empty bin.
+            voxels inside the truth) and ``voxels``; mean and share are NaN in an empty bin.
 
         Raises:
-            ValueError: There is not at least one bin.
+            ValueError: `bins` is below 1.
         """
         if bins < 1:
             raise ValueError(f"`bins` must be at least 1, got {bins}")
         top = len(self.inside) - 1
-        places = np.minimum(np.arange(top + 1) * bins // top, bins - 1)
+        bin_of_level = np.minimum(np.arange(top + 1) * bins // top, bins - 1)
         both = self.inside + self.outside
         inside, voxels, summed = (
-            np.bincount(places, counts, minlength=bins)
+            np.bincount(bin_of_level, counts, minlength=bins)
             for counts in (self.inside, both, both * self.probabilities)
         )
         with np.errstate(invalid="ignore"):
             means, shares = summed / voxels, inside / voxels
         return [
             {
-                "low": place / bins,
-                "high": (place + 1) / bins,
-                "mean_probability": float(means[place]),
-                "observed": float(shares[place]),
-                "voxels": int(voxels[place]),
+                "low": number / bins,
+                "high": (number + 1) / bins,
+                "mean_probability": float(means[number]),
+                "observed": float(shares[number]),
+                "voxels": int(voxels[number]),
             }
-            for place in range(bins)
+            for number in range(bins)
         ]
+
+
+def expected_calibration_error(curve: Iterable[Mapping[str, float]]) -> float:
+    """Expected calibration error of a curve (Naeini, Cooper & Hauskrecht, AAAI 2015).
+
+    The mean over voxels of the distance, in their bin, between the observed share and the mean
+    probability.
+
+    Args:
+        curve: Bins as `ReliabilityCounts.curve` returns them.
+
+    Returns:
+        NaN if no voxels were counted.
+
+    Example:
+        >>> expected_calibration_error([
+        ...     {"mean_probability": 0.25, "observed": 0.5, "voxels": 10},
+        ...     {"mean_probability": 0.75, "observed": 0.75, "voxels": 30},
+        ... ])
+        0.0625
+    """
+    filled = [row for row in curve if row.get("voxels", 0) > 0]
+    voxels = sum(row["voxels"] for row in filled)
+    errors = [abs(row["observed"] - row["mean_probability"]) * row["voxels"] for row in filled]
+    return sum(errors) / voxels if voxels else float("nan")
 
 
 def count_reliability(
     levels: NDArray[Any], truth: NDArray[Any], top: int = 255
 ) -> ReliabilityCounts:
-    """Count the voxels of a scan, or of a part of it, by their level of probability.
+    """Count the voxels of a scan, or of part of it, by probability level.
 
     Args:
-        levels: Probabilities as whole numbers 0 to `top` (8 or 16 bits), any shape.
+        levels: Probabilities as integers 0 to `top` (8 or 16 bits), any shape.
         truth: Binary mask of the same shape.
-        top: The level that stands for probability 1.
+        top: The level of probability 1.
 
     Raises:
-        ValueError: The shapes differ, the levels are no whole numbers, or one lies beyond `top`.
+        ValueError: The shapes differ, or the levels are not integers from 0 to `top`.
     """
     if levels.shape != truth.shape:
         raise ValueError(
-            f"levels and truth must have one shape, got {levels.shape} and {truth.shape}"
+            f"levels and truth must have the same shape, got {levels.shape} and {truth.shape}"
         )
     if not np.issubdtype(levels.dtype, np.integer):
-        raise ValueError(f"levels must be whole numbers, got {levels.dtype}")
+        raise ValueError(f"levels must be integers, got {levels.dtype}")
     inside = truth != 0
     counts = [_count(levels[chosen], top) for chosen in (inside, ~inside & (levels != 0))]
     return ReliabilityCounts(*counts)

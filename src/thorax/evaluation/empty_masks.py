@@ -1,12 +1,13 @@
-"""What a figure is where a mask is empty, and what means make of it.
+"""Values of metrics for empty masks, and how they enter means.
 
-No rule is right: a scan without the disease, rightly left blank, is a perfect answer to one reader
-and no question at all to the next. So the rule has a name, which is reported with the figures, and
-the rules of other tools are at hand, so that figures can be set beside theirs. Each entry is what
-the row of the case shows: with the truth alone empty / the prediction alone / both. ``–`` is
-undefined (NaN), which means leave out; behind an arrow stands what goes into means in its place.
+No rule is right for everyone: an empty prediction for a scan without disease is a perfect result to
+one reader and undefined to another. So each convention has a name, which is reported with the
+metrics, and the conventions of other tools are available for comparison with their results. An
+entry gives the value reported for the case, if only the truth is empty / only the prediction is
+empty / both are empty. ``–`` is undefined (NaN) and is left out of means; a value behind an arrow
+enters means instead.
 
-| figure | thorax | nnunet | surface-distance | metrics-reloaded |
+| metric | thorax | nnunet | surface-distance | metrics-reloaded |
 |---|---|---|---|---|
 | dice | 0 / 0 / – | 0 / 0 / – | 0 / 0 / – | 0 / 0 / 1 |
 | iou | 0 / 0 / – | 0 / 0 / – | 0 / 0 / – | 0 / 0 / – → 1 |
@@ -19,19 +20,20 @@ undefined (NaN), which means leave out; behind an arrow stands what goes into me
 | lesion_precision | 0 / – / – | 0 / – / – | 0 / – / – | 0 / 0 / 1 |
 | lesion_f1 | 0 / 0 / – | 0 / 0 / – | 0 / 0 / – | 0 / 0 / 1 |
 
-D is the diagonal of the scan in mm, the worst that a distance could be.
+D is the diagonal of the scan in mm, the largest possible distance.
 
-* ``thorax``: what cannot be had is not made up. An infinite distance is shown in the row but left
-  out of means, which it would make infinite: `AppliedMetrics.left_out` names it, for it to be counted.
-* ``nnunet``: overlaps as nnU-Net 2 evaluates a folder, with NaN left out of means. It gives no
-  distances; the evaluator of its first version took NaN for them. Surface Dice follows these.
-* ``surface-distance``: as DeepMind's package. It has no means: an infinite distance stays in and
+* ``thorax``: undefined values are not replaced. An infinite distance is reported for the case but
+  left out of means, which would become infinite. `AppliedMetrics.left_out` lists these metrics, so
+  that they can be counted.
+* ``nnunet``: overlaps as in the folder evaluation of nnU-Net 2, with NaN left out of means. It has
+  no distances; its first version used NaN for them. Surface Dice follows the same rule.
+* ``surface-distance``: as in DeepMind's package. It computes no means: here an infinite distance
   makes the mean infinite.
-* ``metrics-reloaded``: as MetricsReloaded, which puts the best or the worst value into means where
-  a figure is undefined. Its lesion sensitivity is 1 without lesions, whatever was predicted.
+* ``metrics-reloaded``: as in MetricsReloaded, which replaces undefined values by the best or the
+  worst one in means. Its lesion sensitivity is 1 without lesions, whatever was predicted.
 
-What a tool has no figure for is as in ``thorax``. What these rules do not name, as volumes, stays
-as it is; so does every figure where neither mask is empty.
+A metric that a tool does not have follows ``thorax``. Metrics that are not listed here, such as
+volumes, keep their values; so do all metrics if neither mask is empty.
 """
 
 import math
@@ -41,28 +43,29 @@ from typing import Literal, NamedTuple
 
 from thorax.common.errors import InputError
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 
 class MetricRule(NamedTuple):
-    """What a figure is in one kind of emptiness.
+    """Value of a metric for one kind of empty masks.
 
     Args:
-        shown: In the row of the case.
-        counted: In means; NaN is left out, ``diagonal`` stands for that of the scan in mm.
+        reported: Value in the row of the case.
+        averaged: Value that enters means; NaN is left out, ``diagonal`` stands for the diagonal of
+            the scan in mm.
     """
 
-    shown: float
-    counted: float | Literal["diagonal"]
+    reported: float
+    averaged: float | Literal["diagonal"]
 
 
-class Entries(NamedTuple):
-    """What a figure is where masks are empty.
+class MetricRules(NamedTuple):
+    """Rules of one metric, by the mask that is empty.
 
     Args:
-        truth: The truth is empty, the prediction is not.
-        predicted: The prediction is empty, the truth is not.
-        both: Both are.
+        truth: Only the truth is empty.
+        predicted: Only the prediction is empty.
+        both: Both are empty.
     """
 
     truth: MetricRule
@@ -72,82 +75,80 @@ class Entries(NamedTuple):
 
 @dataclass(frozen=True)
 class AppliedMetrics:
-    """A row of figures after a rule was applied to it.
+    """Metrics of a case after a convention was applied.
 
     Args:
-        shown: What the row of the case shows.
-        counted: What goes into means; NaN is left out.
+        reported: Values in the row of the case.
+        averaged: Values that enter means; NaN is left out.
     """
 
-    shown: Figures
-    counted: Figures
+    reported: Metrics
+    averaged: Metrics
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Figures that are infinite in the row and are left out of means."""
+        """Metrics that are infinite in the row and left out of means."""
         return tuple(
             name
-            for name, value in self.shown.items()
-            if math.isinf(value) and math.isnan(self.counted[name])
+            for name, value in self.reported.items()
+            if math.isinf(value) and math.isnan(self.averaged[name])
         )
 
 
 @dataclass(frozen=True)
 class EmptyMaskConvention:
-    """What figures are for empty masks, by the convention of one tool.
+    """Values of metrics for empty masks, by the convention of one tool.
 
     Args:
         name: Name of the convention.
-        entries: What each figure is.
+        rules: Rules by metric.
     """
 
     name: str
-    entries: Mapping[str, Entries]
+    rules: Mapping[str, MetricRules]
 
     def apply(
         self,
-        figures: Mapping[str, float],
+        metrics: Mapping[str, float],
         *,
         truth_empty: bool,
         predicted_empty: bool,
         diagonal_mm: float,
     ) -> AppliedMetrics:
-        """Apply the rule to the figures of one region of one case.
+        """Apply the convention to the metrics of one region of one case.
 
         Args:
-            figures: Name of a figure → value. None of those that the rule names is looked at if a
-                mask is empty, so they may be anything.
-            truth_empty: Whether the truth has no voxel.
-            predicted_empty: Whether the prediction has none.
-            diagonal_mm: Length of the diagonal of the scan.
+            metrics: Metric → value. If a mask is empty, the values of metrics that have a rule are
+                ignored.
+            truth_empty: Whether the truth is empty.
+            predicted_empty: Whether the prediction is empty.
+            diagonal_mm: Diagonal of the scan in mm.
 
         Example:
             >>> row = {"dice": 0.0, "hd95_mm": math.inf, "truth_ml": 12.5}
             >>> empty = {"truth_empty": False, "predicted_empty": True, "diagonal_mm": 500.0}
             >>> find_convention("thorax").apply(row, **empty)  # doctest: +NORMALIZE_WHITESPACE
-            Applied(shown={'dice': 0.0, 'hd95_mm': inf, 'truth_ml': 12.5},
-                    counted={'dice': 0.0, 'hd95_mm': nan, 'truth_ml': 12.5})
-            >>> find_convention("metrics-reloaded").apply(row, **empty).counted
+            AppliedMetrics(reported={'dice': 0.0, 'hd95_mm': inf, 'truth_ml': 12.5},
+                           averaged={'dice': 0.0, 'hd95_mm': nan, 'truth_ml': 12.5})
+            >>> find_convention("metrics-reloaded").apply(row, **empty).averaged
             {'dice': 0.0, 'hd95_mm': 500.0, 'truth_ml': 12.5}
         """
         if not truth_empty and not predicted_empty:
-            return AppliedMetrics(dict(figures), dict(figures))
+            return AppliedMetrics(dict(metrics), dict(metrics))
         kind = (
             "both" if truth_empty and predicted_empty else "truth" if truth_empty else "predicted"
         )
-        named = {
-            name: getattr(self.entries[name], kind) for name in figures if name in self.entries
+        rules = {name: getattr(self.rules[name], kind) for name in metrics if name in self.rules}
+        reported = {name: rule.reported for name, rule in rules.items()}
+        averaged = {
+            name: diagonal_mm if rule.averaged == "diagonal" else rule.averaged
+            for name, rule in rules.items()
         }
-        shown = {name: entry.shown for name, entry in named.items()}
-        counted = {
-            name: diagonal_mm if entry.counted == "diagonal" else entry.counted
-            for name, entry in named.items()
-        }
-        return AppliedMetrics({**figures, **shown}, {**figures, **counted})
+        return AppliedMetrics({**metrics, **reported}, {**metrics, **averaged})
 
 
 def find_convention(name: str) -> EmptyMaskConvention:
-    """The rules of a convention.
+    """Look up a convention.
 
     Args:
         name: ``thorax``, ``nnunet``, ``surface-distance`` or ``metrics-reloaded``.
@@ -163,16 +164,16 @@ def find_convention(name: str) -> EmptyMaskConvention:
     return EmptyMaskConvention(name, _CONVENTIONS[name])
 
 
-def _same(truth: float, predicted: float, both: float) -> Entries:
-    """Entries of which means take what the row shows."""
-    return Entries(*(MetricRule(value, value) for value in (truth, predicted, both)))
+def _same(truth: float, predicted: float, both: float) -> MetricRules:
+    """Rules with the same value in the row and in means."""
+    return MetricRules(*(MetricRule(value, value) for value in (truth, predicted, both)))
 
 
 _NAN, _INF = math.nan, math.inf
 
 _UNDEFINED = MetricRule(_NAN, _NAN)
 
-_APART = MetricRule(_INF, _NAN)
+_INFINITE = MetricRule(_INF, _NAN)
 
 _WORST = MetricRule(_NAN, "diagonal")
 
@@ -184,8 +185,8 @@ _THORAX = {
     "sensitivity": _same(_NAN, 0.0, _NAN),
     "precision": _same(0.0, _NAN, _NAN),
     "nsd": _same(0.0, 0.0, _NAN),
-    "hd95_mm": Entries(_APART, _APART, _UNDEFINED),
-    "mean_distance_mm": Entries(_APART, _APART, _UNDEFINED),
+    "hd95_mm": MetricRules(_INFINITE, _INFINITE, _UNDEFINED),
+    "mean_distance_mm": MetricRules(_INFINITE, _INFINITE, _UNDEFINED),
     "lesion_sensitivity": _same(_NAN, 0.0, _NAN),
     "lesion_precision": _same(0.0, _NAN, _NAN),
     "lesion_f1": _same(0.0, 0.0, _NAN),
@@ -200,17 +201,17 @@ _SURFACE_DISTANCE = _THORAX | {
 
 _METRICS_RELOADED = _THORAX | {
     "dice": _same(0.0, 0.0, 1.0),
-    "iou": Entries(MetricRule(0.0, 0.0), MetricRule(0.0, 0.0), MetricRule(_NAN, 1.0)),
+    "iou": MetricRules(MetricRule(0.0, 0.0), MetricRule(0.0, 0.0), MetricRule(_NAN, 1.0)),
     "precision": _same(0.0, 0.0, _NAN),
-    "nsd": Entries(_NO_SURFACE, _NO_SURFACE, MetricRule(1.0, 1.0)),
-    "hd95_mm": Entries(_WORST, _WORST, MetricRule(0.0, 0.0)),
-    "mean_distance_mm": Entries(_WORST, _WORST, MetricRule(0.0, 0.0)),
+    "nsd": MetricRules(_NO_SURFACE, _NO_SURFACE, MetricRule(1.0, 1.0)),
+    "hd95_mm": MetricRules(_WORST, _WORST, MetricRule(0.0, 0.0)),
+    "mean_distance_mm": MetricRules(_WORST, _WORST, MetricRule(0.0, 0.0)),
     "lesion_sensitivity": _same(1.0, 0.0, 1.0),
     "lesion_precision": _same(0.0, 0.0, 1.0),
     "lesion_f1": _same(0.0, 0.0, 1.0),
 }
 
-_CONVENTIONS: Mapping[str, Mapping[str, Entries]] = {
+_CONVENTIONS: Mapping[str, Mapping[str, MetricRules]] = {
     "thorax": _THORAX,
     "nnunet": _NNUNET,
     "surface-distance": _SURFACE_DISTANCE,

@@ -1,22 +1,23 @@
-"""Which predicted mask belongs to which true one: two files, or two folders by file name."""
+"""Pairs of mask files: two files, or the files of two folders with the same name."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from thorax.common.errors import InputError
+from thorax.common.text import listed
 from thorax.io import PLANE_SUFFIXES
 
-SHOWN = 5
+MOST_NAMES = 5
 """Names that an error lists."""
 
 
 @dataclass(frozen=True)
 class MaskFiles:
-    """Two masks of one scan.
+    """The true and the predicted mask file of one scan.
 
     Args:
         case: Name of the case.
-        truth: File of the mask that is taken for true.
+        truth: File of the true mask.
         predicted: File of the mask to score.
     """
 
@@ -26,19 +27,19 @@ class MaskFiles:
 
 
 def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[MaskFiles]:
-    """Pair two files, or the files of two folders that have one name, whatever their formats.
+    """Pair two files, or the files of two folders by name, whatever their formats.
 
     Args:
         truth: A mask, or a folder of masks.
-        predicted: The same of what is to be scored; masks without a truth are left out.
-        missing: Whether a true mask may lack a prediction; it is left out then.
+        predicted: The mask or the folder to score; masks without a truth are left out.
+        missing: Whether true masks without a prediction are left out rather than an error.
 
     Returns:
-        Sorted by case.
+        Pairs sorted by case.
 
     Raises:
-        InputError: One is a file and the other a folder, there is nothing to pair, two files of a
-            folder have one name, or predictions are missing.
+        InputError: One is a file and the other a folder, no names match, two files of a folder
+            have the same name, or predictions are missing.
     """
     if truth.is_dir() != predicted.is_dir():
         raise InputError(
@@ -47,36 +48,42 @@ def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[M
         )
     if not truth.is_dir():
         return [MaskFiles(truth.name, truth, predicted)]
-    true, found = named_masks(truth), named_masks(predicted)
-    both, lacking = sorted(true.keys() & found.keys()), sorted(true.keys() - found.keys())
-    if not both:
-        raise InputError(f"no mask in {predicted} has the name of one in {truth}")
-    if lacking and not missing:
+    true_masks, predicted_masks = named_masks(truth), named_masks(predicted)
+    paired = sorted(true_masks.keys() & predicted_masks.keys())
+    unpaired = sorted(true_masks.keys() - predicted_masks.keys())
+    if not paired:
         raise InputError(
-            f"{len(lacking)} of {len(true)} true masks have no prediction in {predicted} "
-            f"({_listed(lacking)}); give --allow-missing to leave them out"
+            f"masks must have the same name in both folders, but {predicted} has no name of {truth}"
         )
-    return [MaskFiles(name, true[name], found[name]) for name in both]
+    if unpaired and not missing:
+        raise InputError(
+            f"{len(unpaired)} of {len(true_masks)} true masks have no prediction in {predicted} "
+            f"({_first_of(unpaired)}); give --allow-missing to leave them out"
+        )
+    return [MaskFiles(name, true_masks[name], predicted_masks[name]) for name in paired]
 
 
 def named_masks(folder: Path) -> dict[str, Path]:
-    """The masks of a folder by name without suffix; hidden files are left out.
+    """Return the masks of a folder by name without suffix; hidden files are left out.
 
     Raises:
-        InputError: Two have one name.
+        InputError: Two masks have the same name.
     """
-    found: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        suffix = next((each for each in PLANE_SUFFIXES if path.name.endswith(each)), None)
+        suffix = next((suffix for suffix in PLANE_SUFFIXES if path.name.endswith(suffix)), None)
         if suffix is None or path.name.startswith("."):
             continue
         name = path.name.removesuffix(suffix)
-        if name in found:
-            raise InputError(f"two masks are named `{name}`: {found[name]} and {path}")
-        found[name] = path
-    return found
+        if name in masks:
+            raise InputError(
+                f"a name may be used once, but two masks are named `{name}`: {masks[name]} and "
+                f"{path}; remove one"
+            )
+        masks[name] = path
+    return masks
 
 
-def _listed(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _first_of(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return listed([*names[:MOST_NAMES], f"{more} more"] if more > 0 else names)

@@ -1,16 +1,15 @@
-"""Scores of predicted masks: figures of single cases, tables of them, and what they sum up to.
+"""Scores of predicted masks: metrics of single cases, and tables of them.
 
-All figures are volumetric, on the native grid, in mm and mL, one case at a time.
+All metrics are volumetric: one case at a time, on the original grid, in mm and mL.
 """
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from thorax.common.errors import InputError
 from thorax.common.tables import as_csv
-from thorax.evaluation.bootstrap import Method, bootstrap_mean
 from thorax.evaluation.empty_masks import AppliedMetrics, EmptyMaskConvention, find_convention
 from thorax.evaluation.lesions import Lesions
 from thorax.evaluation.surface_distance import SurfaceDistances
@@ -31,52 +30,39 @@ LESIONS = (
     "lesion_sensitivity", "lesion_precision", "lesion_f1",
 )  # fmt: skip
 
-FIGURES = (*OVERLAPS, *SURFACES, *VOLUMES, *SHARES)
+METRICS = (*OVERLAPS, *SURFACES, *VOLUMES, *SHARES)
 
-COLUMNS = ("case", "site", "region", *FIGURES, *LESIONS, "brier", "certainty", "ceiling_dice")
+COLUMNS = ("case", "site", "region", *METRICS, *LESIONS, "brier", "certainty", "ceiling_dice")
 
-SIDE_COLUMNS = ("case", "site", "region", "side", *FIGURES)
+SIDE_COLUMNS = ("case", "site", "region", "side", *METRICS)
 
-POOLED = ("dice", "iou")
-
-SUMMED_UP = (
-    *OVERLAPS, *SURFACES, "difference_ml", "difference_percent",
-    "lesion_sensitivity", "lesion_precision", "lesion_f1", "brier",
-)  # fmt: skip
-
-HEADLINE = ("mean", "median", "sd", "pooled")
-"""Of Dice and IoU, in `metrics.json`."""
-
-HEADLINE_MEANS = ("nsd", "hd95_mm")
-"""Of which `metrics.json` has the mean alone, so that DVC's tables can be read."""
+LABELS = ("case", "site", "region", "side", "seed", "fold")
+"""Columns of score tables that identify a row; all others are metrics."""
 
 THORAX = find_convention("thorax")
-
-Summary = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One region of one case, or one side of it.
+    """Scores of one region of one case, or of one side of it.
 
     Args:
         case: Name of the case.
         region: Name of the region.
-        overlap: Voxel counts on the native grid.
+        overlap: Voxel counts on the original grid.
         voxel_ml: Volume of a voxel in mL.
-        ceiling: Overlap of the truth with itself placed on the canvas and restored, where known.
-        surfaces: Distances of the surfaces, where they were measured.
-        tolerance_mm: Of the surface Dice.
-        parent_overlap: Voxels of the first region in truth and prediction; None for the first region.
-        diagonal_mm: Of the scan, the worst that a distance could be.
-        lesions: Counts lesion by lesion, for regions that are counted so.
-        brier: Brier score of the probabilities, where they are known; NaN elsewhere.
-        certainty: Mean certainty of the model, which needs no reference; see
-            `thorax.inference.quality.certainty`. NaN
-            where it is not known.
-        site: Where the case comes from, if there are several.
-        side: `right` or `left`; empty for the whole.
-        patient: Whose scan it is; empty: of a patient of its own.
+        ceiling: Overlap of the truth with itself after placing it on the canvas and restoring it.
+        surfaces: Surface distances, if they were measured.
+        tolerance_mm: Tolerance of the surface Dice.
+        parent_overlap: Overlap of the first region; None for the first region itself.
+        diagonal_mm: Diagonal of the scan, the largest possible distance.
+        lesions: Lesion counts, for regions that are scored lesion-wise.
+        brier: Brier score of the probabilities; NaN if they were not kept.
+        certainty: Mean certainty of the model, see `thorax.inference.quality.certainty`; NaN if it
+            was not kept.
+        site: Site of the case, if there are several.
+        side: `right` or `left`; empty for both together.
+        patient: Patient of the case; empty if every case is from a different patient.
     """
 
     case: str
@@ -96,21 +82,21 @@ class Score:
     patient: str = ""
 
     def row(self, convention: EmptyMaskConvention = THORAX) -> dict[str, Any]:
-        """The figures by name, for a table; those that were not measured are left out.
+        """Return labels and metrics by name, for a table; metrics not measured are left out.
 
         Args:
-            convention: Says what figures of empty masks are.
+            convention: Convention for empty masks.
         """
-        named = {"case": self.case, "site": self.site, "region": self.region, "side": self.side}
-        return named | self.figures(convention).shown
+        labels = {"case": self.case, "site": self.site, "region": self.region, "side": self.side}
+        return labels | self.metrics(convention).reported
 
-    def figures(self, convention: EmptyMaskConvention = THORAX) -> AppliedMetrics:
-        """The figures by name: as a table shows them, and as means take them."""
+    def metrics(self, convention: EmptyMaskConvention = THORAX) -> AppliedMetrics:
+        """Return the metrics by name, as reported and as they enter means."""
         ceiling = self.ceiling.dice if self.ceiling else math.nan
         measured = self._overlaps() | self._distances() | self._volumes() | self._shares()
         rest = {"brier": self.brier, "certainty": self.certainty, "ceiling_dice": ceiling}
         return convention.apply(
-            measured | self._pieces() | rest,
+            measured | self._lesions() | rest,
             truth_empty=not self.overlap.truth,
             predicted_empty=not self.overlap.predicted,
             diagonal_mm=self.diagonal_mm,
@@ -143,79 +129,23 @@ class Score:
         shares = (part / whole if whole else math.nan for part, whole in pairs)
         return dict(zip(SHARES, shares, strict=True))
 
-    def _pieces(self) -> dict[str, float]:
-        pieces = self.lesions
-        if pieces is None:
+    def _lesions(self) -> dict[str, float]:
+        lesions = self.lesions
+        if lesions is None:
             return {}
-        counts = (pieces.truth, pieces.predicted, pieces.found, pieces.true)
-        rates = (pieces.sensitivity, pieces.precision, pieces.f1)
+        counts = (lesions.truth, lesions.predicted, lesions.detected, lesions.true_positives)
+        rates = (lesions.sensitivity, lesions.precision, lesions.f1)
         return dict(zip(LESIONS, (*counts, *rates), strict=True))
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """How intervals of means are worked out.
-
-    Args:
-        method: Of the bootstrap over patients, each with all of its cases.
-        confidence: Share of such intervals that hold the true mean.
-        resamples: Of the bootstrap.
-    """
-
-    method: Method = "bca"
-    confidence: float = 0.95
-    resamples: int = 9999
-
-
 def scores_csv(scores: Sequence[Score], convention: EmptyMaskConvention = THORAX) -> str:
-    """The scores as CSV, one row a case and region; undefined figures are empty."""
+    """Write the scores as CSV, one row per case and region; undefined values are empty."""
     return _csv(scores, convention, COLUMNS)
 
 
 def sides_csv(scores: Sequence[Score], convention: EmptyMaskConvention = THORAX) -> str:
-    """The scores of single sides as CSV, one row a case, region and side."""
+    """Write the scores of single sides as CSV, one row per case, region and side."""
     return _csv(scores, convention, SIDE_COLUMNS)
-
-
-def summarise(
-    scores: Sequence[Score],
-    convention: EmptyMaskConvention = THORAX,
-    intervals: Intervals | None = None,
-) -> Summary:
-    """Figures over cases for each region.
-
-    Mean, median and SD (of the sample, n - 1) go over cases; what happens to those where a figure
-    is undefined, because truth and prediction are both empty, says the convention: ours leaves
-    them out, and ``cases`` says how many went in. Pooled figures add the voxels of all cases up
-    first.
-
-    Args:
-        scores: Of single cases.
-        convention: Says what figures of empty masks are.
-        intervals: How to work out the interval of each mean; None: none is.
-
-    Returns:
-        Region → figure → ``mean``, ``median``, ``sd``, ``cases``, with intervals also ``low``,
-        ``high`` and ``method``, for Dice and IoU also ``pooled``, for distances also ``infinite``;
-        the mean ``ceiling_dice``; and ``cases``, those whose Dice goes into its mean.
-    """
-    by_region: dict[str, list[Score]] = {}
-    for score in scores:
-        by_region.setdefault(score.region, []).append(score)
-    return {region: _summary(group, convention, intervals) for region, group in by_region.items()}
-
-
-def headline(summary: Mapping[str, Mapping[str, Any]]) -> Summary:
-    """Of a summary what belongs into `metrics.json`: few enough figures for DVC's tables."""
-    return {
-        region: {
-            **{name: {key: figures[name][key] for key in HEADLINE} for name in POOLED},
-            **{name: figures[name]["mean"] for name in HEADLINE_MEANS if name in figures},
-            "ceiling_dice": figures["ceiling_dice"],
-            "cases": figures["cases"],
-        }
-        for region, figures in summary.items()
-    }
 
 
 def _csv(scores: Sequence[Score], convention: EmptyMaskConvention, columns: Sequence[str]) -> str:
@@ -223,61 +153,64 @@ def _csv(scores: Sequence[Score], convention: EmptyMaskConvention, columns: Sequ
     return as_csv(({name: row[name] for name in columns if name in row} for row in rows), columns)
 
 
-def _summary(
-    group: Sequence[Score], convention: EmptyMaskConvention, intervals: Intervals | None
-) -> dict[str, Any]:
-    applied = [score.figures(convention) for score in group]
-    told = [(one, score.patient or score.case) for one, score in zip(applied, group, strict=True)]
-    measured = [name for name in SUMMED_UP if any(name in one.counted for one in applied)]
-    found: dict[str, Any] = {
-        name: _over_cases(
-            [(one.counted[name], of) for one, of in told if name in one.counted], intervals
-        )
-        for name in measured
-    }
-    for name in DISTANCES:
-        if name in found:
-            found[name]["infinite"] = sum(name in one.left_out for one in applied)
-    pooled = sum((score.overlap for score in group), Overlap())
-    for name in POOLED:
-        found[name]["pooled"] = _rounded(getattr(pooled, name))
-    ceilings = [(one.counted["ceiling_dice"], of) for one, of in told]
-    found["ceiling_dice"] = _over_cases(ceilings, None)["mean"]
-    return found | {"cases": found["dice"]["cases"]}
+@dataclass(frozen=True)
+class ScoreRow:
+    """One row of a score table.
 
-
-def _over_cases(
-    by_patient: Sequence[tuple[float, str]], intervals: Intervals | None
-) -> dict[str, Any]:
-    """Mean, median and SD of the values that are defined, and how many they are.
-
-    Some conventions keep infinite distances; then only the median can be finite.
+    Args:
+        case: Name of the case.
+        region: Name of the region.
+        metrics: Metric → value; NaN if undefined.
+        site: Site of the case; may be empty.
+        side: ``right`` or ``left``; empty for both together.
+        seed: Seed of the run, in tables of several runs.
+        fold: Fold of the run, in tables of several runs.
     """
-    told = [(value, patient) for value, patient in by_patient if not math.isnan(value)]
-    defined = [value for value, _ in told]
-    finite = all(map(math.isfinite, defined))
-    figures: dict[str, Any] = {
-        "mean": _rounded(statistics.fmean(defined)) if defined else None,
-        "median": _rounded(statistics.median(defined)) if defined else None,
-        "sd": _rounded(statistics.stdev(defined)) if finite and len(defined) > 1 else None,
-        "cases": len(defined),
-    }
-    return figures | (_interval(told if finite else [], intervals) if intervals else {})
+
+    case: str
+    region: str
+    metrics: Mapping[str, float]
+    site: str = ""
+    side: str = ""
+    seed: str = ""
+    fold: str = ""
+
+    def __getitem__(self, metric: str) -> float:
+        """Return the value of a metric; NaN if it is undefined or was not measured."""
+        return self.metrics.get(metric, math.nan)
 
 
-def _interval(by_patient: Sequence[tuple[float, str]], how: Intervals) -> dict[str, Any]:
-    found = bootstrap_mean(
-        [value for value, _ in by_patient],
-        [patient for _, patient in by_patient],
-        method=how.method,
-        confidence=how.confidence,
-        resamples=how.resamples,
-    )
-    if found is None:
-        return {"low": None, "high": None, "method": None}
-    return {"low": _rounded(found.low), "high": _rounded(found.high), "method": found.method}
+def read_scores(
+    rows: Iterable[Mapping[str, str]], metrics: Sequence[str] | None = None, *, source: str
+) -> Iterator[ScoreRow]:
+    """Read the rows of a score table.
+
+    Args:
+        rows: Column → cell, as `thorax.common.tables.read_csv` returns them.
+        metrics: Columns to read as numbers; None for all that are not labels. Empty cells are NaN.
+        source: Name of the table, for errors.
+
+    Raises:
+        InputError: A cell is not a number.
+
+    Example:
+        >>> rows = [{"case": "ann", "region": "lung", "dice": "0.5"}]
+        >>> next(read_scores(rows, source="scores.csv"))["dice"]
+        0.5
+    """
+    for row in rows:
+        labels = {name: row.get(name, "") for name in LABELS}
+        names = [name for name in row if name not in LABELS] if metrics is None else metrics
+        yield ScoreRow(metrics={name: _number(row, name, source) for name in names}, **labels)
 
 
-def _rounded(value: float) -> float | None:
-    """To six digits after the point; None where JSON has no number for it."""
-    return round(value, 6) if math.isfinite(value) else None
+def _number(row: Mapping[str, str], metric: str, source: str) -> float:
+    cell = row[metric]
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        labels = ", ".join(filter(None, (row.get("case"), row.get("region"))))
+        raise InputError(
+            f"{source}: `{metric}` must be a number, got {cell!r} in row {labels or '?'}; correct "
+            "the file or create it again"
+        ) from None

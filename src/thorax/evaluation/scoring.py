@@ -1,4 +1,4 @@
-"""Scoring masks: from two files of one scan to the figures of each region, and of each side."""
+"""Score two masks of one scan: metrics of each region, and of each side of the patient."""
 
 import math
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from thorax.evaluation.lesions import Lesions, count_lesions
 from thorax.evaluation.scores import Score
 from thorax.evaluation.surface_distance import surface_distances
 from thorax.imaging.grid import check_same_grid, mask_box
-from thorax.imaging.lung_sides import LUNG, mask_sides, side_names
+from thorax.imaging.lung_sides import LUNG, SIDE_NAMES, mask_sides
 from thorax.imaging.overlap import Overlap, overlap
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
 
 TOLERANCE_MM = 1.0
-"""Of the surface Dice, for regions that have none of their own."""
+"""Tolerance of the surface Dice, for regions without a setting."""
 
 Mask = NDArray[np.bool_]
 
@@ -29,12 +29,12 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """One of two masks, without the planes, rows and columns where both are empty.
+    """One of two masks, cropped to the box around both.
 
     Args:
-        labels: Shape ``(n, x, y)``.
-        regions: Which label values make which region.
-        sides: 1 right and 2 left in and around the lungs, of the same shape; None if not told.
+        labels: Label values, shape ``(n, x, y)``.
+        regions: Label values of each region.
+        sides: 1 right and 2 left in and around the lungs, same shape; None if not determined.
     """
 
     labels: Labels
@@ -42,21 +42,21 @@ class LabelMap:
     sides: Labels | None
 
     def mask(self, region: str, side: int = 0) -> Mask:
-        """One region, or one side of it: 1 right, 2 left."""
+        """Return the mask of a region, or of one side of it: 1 right, 2 left."""
         mask = np.isin(self.labels, self.regions.labels[region])
         return mask & (self.sides == side) if side else mask
 
 
 @dataclass(frozen=True, eq=False)
 class MaskPair:
-    """The true mask and the predicted one of a scan, read by `open_pair`.
+    """The true and the predicted mask of a scan, read by `open_pair`.
 
     Args:
-        truth: The mask that is taken for true.
+        truth: The true mask.
         predicted: The mask to score; it has the same regions.
-        spacing_mm: Along the axes of the masks.
-        voxel_ml: Volume of a voxel, also where the planes of a scan are sheared.
-        diagonal_mm: Of the scan.
+        spacing_mm: Spacing along the axes of the masks.
+        voxel_ml: Volume of a voxel; correct for sheared slices, too.
+        diagonal_mm: Diagonal of the scan.
     """
 
     truth: LabelMap
@@ -71,18 +71,18 @@ class MaskPair:
         return self.truth.regions.names
 
     def masks(self, region: str, side: int = 0) -> tuple[Mask, Mask]:
-        """One region of both, or one side of it as each mask has it."""
+        """Return a region of both masks, or one side of it, determined in each mask separately."""
         return self.truth.mask(region, side), self.predicted.mask(region, side)
 
 
 @dataclass(frozen=True)
 class CaseScores:
-    """What is known of a case, or of several.
+    """Scores of one case, or of several: scores can be added.
 
     Args:
-        whole: One a region.
-        sides: One a region and side.
-        reliability: Of the probabilities of each region, where there are any.
+        whole: One score per case and region.
+        sides: One score per case, region and side.
+        reliability: Reliability counts by region, if probabilities were kept.
     """
 
     whole: list[Score] = field(default_factory=list)
@@ -91,9 +91,9 @@ class CaseScores:
 
     def __add__(self, other: "CaseScores") -> "CaseScores":
         regions = dict.fromkeys((*self.reliability, *other.reliability))
-        nothing = ReliabilityCounts.none()
+        zero = ReliabilityCounts.none()
         added = {
-            region: self.reliability.get(region, nothing) + other.reliability.get(region, nothing)
+            region: self.reliability.get(region, zero) + other.reliability.get(region, zero)
             for region in regions
         }
         return CaseScores(self.whole + other.whole, self.sides + other.sides, added)
@@ -110,27 +110,27 @@ def open_pair(
     """Read two masks of a scan.
 
     Args:
-        truth: The mask that is taken for true.
+        truth: The true mask.
         predicted: The mask to score, on the same grid.
-        regions: Which label values make which region.
-        predicted_regions: The same for the predicted mask, if it is labelled otherwise.
-        sided: Whether to tell the right lung from the left.
+        regions: Label values of each region.
+        predicted_regions: Label values in the predicted mask, if they differ.
+        sided: Whether to separate the right and the left lung.
 
     Raises:
-        InputError: They lie on different grids, or hold labels that no region names.
+        InputError: The grids differ, or a mask contains labels of no region.
     """
     check_same_grid(predicted, truth)
-    known = regions, predicted_regions or regions
-    both = [_labels(*each) for each in zip((truth, predicted), known, strict=True)]
-    box, told = mask_box(*both), sided and LUNG in regions.names
-    first, second = (
-        LabelMap(labels[box].copy(), each, _sides(labels, each, box) if told else None)
-        for labels, each in zip(both, known, strict=True)
+    regions_of = regions, predicted_regions or regions
+    labels_of = [_labels(*mask) for mask in zip((truth, predicted), regions_of, strict=True)]
+    box, with_sides = mask_box(*labels_of), sided and LUNG in regions.names
+    true_map, predicted_map = (
+        LabelMap(labels[box].copy(), named, _sides(labels, named, box) if with_sides else None)
+        for labels, named in zip(labels_of, regions_of, strict=True)
     )
     grid = truth.grid
     x_mm, y_mm, z_mm = grid.spacing_mm
-    diagonal = math.hypot(*np.multiply(grid.shape, grid.spacing_mm))
-    return MaskPair(first, second, (z_mm, x_mm, y_mm), grid.voxel_ml, diagonal)
+    diagonal_mm = math.hypot(*np.multiply(grid.shape, grid.spacing_mm))
+    return MaskPair(true_map, predicted_map, (z_mm, x_mm, y_mm), grid.voxel_ml, diagonal_mm)
 
 
 def score_pair(
@@ -148,30 +148,30 @@ def score_pair(
 
     Args:
         pair: The masks.
-        settings: Tolerances, and which regions are counted lesion by lesion.
-        case: Its name.
-        site: Where it comes from.
-        patient: Whose scan it is; empty: of a patient of its own.
-        ceiling: The best that any network can reach on the canvas, by region.
-        reliabilities: Of the probabilities, by region.
-        certainties: How sure the model was, by region.
+        settings: Tolerances, and the regions scored lesion-wise.
+        case: Name of the case.
+        site: Site of the case.
+        patient: Patient of the case; empty if every case is from a different patient.
+        ceiling: Overlap of the truth with itself after the canvas, by region.
+        reliabilities: Reliability counts of the probabilities, by region.
+        certainties: Mean certainty of the model, by region.
     """
-    known = dict(reliabilities or {})
-    about: dict[str, Any] = {"site": site, "patient": patient}
+    reliability = dict(reliabilities or {})
+    origin: dict[str, Any] = {"site": site, "patient": patient}
     whole, sides = [], []
     for region in pair.regions:
-        of_whole: dict[str, Any] = {
+        extra: dict[str, Any] = {
             "ceiling": (ceiling or {}).get(region),
-            "brier": known[region].brier if region in known else math.nan,
+            "brier": reliability[region].brier if region in reliability else math.nan,
             "certainty": (certainties or {}).get(region, math.nan),
         }
         if region in settings.lesions:
-            of_whole["lesions"] = _lesions(pair, region, settings)
-        whole.append(Score(case, region, **about, **_figures(pair, region, settings), **of_whole))
-        for side, name in side_names.items() if pair.truth.sides is not None else ():
-            figures = _figures(pair, region, settings, side=side)
-            sides.append(Score(case, region, side=name, **about, **figures))
-    return CaseScores(whole, sides, known)
+            extra["lesions"] = _lesions(pair, region, settings)
+        whole.append(Score(case, region, **origin, **_measure(pair, region, settings), **extra))
+        for side, name in SIDE_NAMES.items() if pair.truth.sides is not None else ():
+            measured = _measure(pair, region, settings, side=side)
+            sides.append(Score(case, region, side=name, **origin, **measured))
+    return CaseScores(whole, sides, reliability)
 
 
 def measure_reliability(
@@ -180,21 +180,21 @@ def measure_reliability(
     """Compare the probabilities of regions with the truth, slab by slab.
 
     Args:
-        probabilities: Of some regions, on the grid of the truth, as
+        probabilities: Probabilities by region, on the grid of the truth, as
             ``thorax predict --probabilities`` writes them.
-        truth: The mask that is taken for true.
-        regions: Which label values make which region.
+        truth: The true mask.
+        regions: Label values of each region.
 
     Raises:
-        InputError: The grids differ, or the truth holds labels that no region names.
+        InputError: The grids differ, or the truth contains labels of no region.
     """
-    for one in probabilities.values():
-        check_same_grid(one, truth)
+    for scan in probabilities.values():
+        check_same_grid(scan, truth)
     counts = dict.fromkeys(probabilities, ReliabilityCounts.none())
     for start, planes in truth.slabs() if counts else ():
         split = dict(zip(regions.names, regions.split(planes), strict=True))
-        for region, one in probabilities.items():
-            levels = np.rint(one.planes(start, start + len(planes)) * 255).astype(np.uint8)
+        for region, scan in probabilities.items():
+            levels = np.rint(scan.planes(start, start + len(planes)) * 255).astype(np.uint8)
             counts[region] += count_reliability(levels, split[region])
     return counts
 
@@ -212,9 +212,10 @@ def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...]) -> Labels:
     return mask_sides(np.isin(labels, regions.labels[LUNG]))[box].copy()
 
 
-def _figures(
+def _measure(
     pair: MaskPair, region: str, settings: EvaluateParams, *, side: int = 0
 ) -> dict[str, Any]:
+    """Measure a region, or one side of it, as keyword arguments of `Score`."""
     truth, predicted = pair.masks(region, side)
     first = pair.regions[0]
     return {
@@ -223,7 +224,7 @@ def _figures(
         "surfaces": surface_distances(truth, predicted, pair.spacing_mm),
         "diagonal_mm": pair.diagonal_mm,
         "tolerance_mm": settings.tolerance_mm.get(region, TOLERANCE_MM),
-        "within": None if region == first else overlap(*pair.masks(first, side)),
+        "parent_overlap": None if region == first else overlap(*pair.masks(first, side)),
     }
 
 

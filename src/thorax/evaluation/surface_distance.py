@@ -1,19 +1,18 @@
 """Distances between the surfaces of two masks, in mm.
 
-What a surface is, and why this one: the published figures for the COVID-19 lung and infection
-benchmark (Ma et al., Med Phys 2021;48:1197-1210: surface Dice at 1 mm for lungs and 3 mm for
-infection) were worked out with DeepMind's surface-distance (Nikolov et al., J Med Internet Res
-2021;23:e26151). This is an implementation of our own of the same definition. Other tools (MONAI,
-MetricsReloaded, medpy) take the outermost voxels of a mask and let each count the same, also where
-voxels are longer along one axis than along the others. The two kinds of figures differ: never
-compare one with the other.
+The definition is that of DeepMind's surface-distance (Nikolov et al., J Med Internet Res
+2021;23:e26151), because the published results of the COVID-19 lung and infection benchmark use it
+(Ma et al., Med Phys 2021;48:1197-1210: surface Dice at 1 mm for lungs and 3 mm for infection). This
+is a separate implementation of it. Other tools (MONAI, MetricsReloaded, medpy) use the outermost
+voxels of a mask and give each the same weight, even if voxels are longer along one axis. Results of
+the two definitions differ and must not be compared.
 
-* A surface element lies at each corner where eight voxels meet, of which some are inside the mask
-  and some are not. What lies outside the scan is outside the mask.
-* Its area, in mm², is that of the triangles which marching cubes lays between these eight voxel
-  centres (Lorensen & Cline, Computer Graphics 1987;21:163-169), so that a sheet weighs what it
-  measures and not how many voxels it takes, on whatever grid.
-* Its distance is that to the nearest element of the other surface, in mm.
+* A surface element is at each corner shared by eight voxels of which some, but not all, are inside
+  the mask. Everything outside the scan is outside the mask.
+* Its area, in mm², is that of the marching-cubes triangles between these eight voxel centres
+  (Lorensen & Cline, Computer Graphics 1987;21:163-169). A sheet is weighted by its area, not by its
+  number of voxels, on every grid.
+* Its distance is the distance to the nearest element of the other surface, in mm.
 """
 
 from collections.abc import Sequence
@@ -30,14 +29,14 @@ from skimage.measure import marching_cubes
 from thorax.imaging.grid import mask_box
 
 INSIDE = 255
-"""The code of a corner whose eight voxels are all in the mask; 0 where none is."""
+"""Code of a corner with all eight voxels inside the mask; 0 is the code with none inside."""
 
 CLOSE_MM = 1e-4
-"""A distance longer than the tolerance by no more than this is within it: affines are stored in
-single precision, and slices 3.0000001 mm apart must count as 3 mm."""
+"""Added to the tolerance: affines are stored in single precision, and slices 3.0000001 mm apart
+must count as 3 mm."""
 
 ROUNDING = 1e-9
-"""Relative: a percentile that falls between two elements must not hang on how areas add up."""
+"""Relative: a percentile between two elements must not depend on the rounding of summed areas."""
 
 Mask = NDArray[np.bool_]
 
@@ -46,10 +45,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """How far each element of two surfaces is from the other surface.
+    """Distance of each element of two surfaces to the other surface.
 
-    If just one of the masks is empty, the elements of the other are infinitely far: `nsd` is 0,
-    `hausdorff_mm` and `mean_mm` are infinite. If both are empty all three are undefined (NaN).
+    If only one mask is empty, the distances of the other are infinite: `nsd` is 0, `hausdorff_mm`
+    and `mean_mm` are infinite. If both masks are empty, all three are undefined (NaN).
 
     Args:
         truth_mm: Distances from the elements of the truth to the predicted surface, in mm.
@@ -66,8 +65,8 @@ class SurfaceDistances:
     def nsd(self, tolerance_mm: float) -> float:
         """Surface Dice (normalised surface distance) at a tolerance.
 
-        The area of both surfaces that is no farther than the tolerance from the other one, over the
-        area of both (Nikolov et al. 2021).
+        The area of both surfaces within the tolerance of the other surface, divided by the area of
+        both (Nikolov et al. 2021; `compute_surface_dice_at_tolerance` in surface-distance).
         """
         area = self.truth_mm2.sum() + self.predicted_mm2.sum()
         near = self.truth_mm2[self.truth_mm <= tolerance_mm + CLOSE_MM].sum()
@@ -75,14 +74,14 @@ class SurfaceDistances:
         return float(near / area) if area else float("nan")
 
     def hausdorff_mm(self, percent: float = 95) -> float:
-        """Hausdorff distance at a percentile of the surface, in mm; 100 is the classical one.
+        """Hausdorff distance at a percentile of the surface, in mm; 100 is the maximum.
 
-        The larger of the two directed distances, each of which is the smallest distance that
-        `percent` of the area of its surface does not exceed. (Some tools take one percentile over
-        both surfaces together, which is smaller.)
+        The larger of two directed distances (`compute_robust_hausdorff` in surface-distance). A
+        directed distance is the smallest distance that `percent` of the surface's area does not
+        exceed. Some tools use one percentile over both surfaces together, which is smaller.
 
         Raises:
-            ValueError: The percentile is not within 0 to 100.
+            ValueError: `percent` is not 0 to 100.
         """
         if not 0 <= percent <= 100:
             raise ValueError(f"`percent` must be 0 to 100, got {percent}")
@@ -97,8 +96,8 @@ class SurfaceDistances:
     def mean_mm(self) -> float:
         """Average symmetric surface distance, in mm.
 
-        The mean over all elements of both surfaces together, weighted by area: the larger surface
-        weighs more. (The mean of the two directed means is another figure, often called MASD.)
+        The mean over all elements of both surfaces together, weighted by area, so that the larger
+        surface has more weight. The mean of the two directed means is another metric, MASD.
         """
         area = self.truth_mm2.sum() + self.predicted_mm2.sum()
         summed = self.truth_mm @ self.truth_mm2 + self.predicted_mm @ self.predicted_mm2
@@ -110,21 +109,20 @@ def surface_distances(
 ) -> SurfaceDistances:
     """Measure the distances between the surfaces of two masks.
 
-    Only the box around both masks is looked at. There an exact distance transform of each surface
-    is worked out in single precision (package `edt`: Felzenszwalb & Huttenlocher, Theory Comput
-    2012;8:415-428), so that time and memory follow the size of the box, however far apart the masks
-    are.
+    The exact distance transform of each surface is computed in single precision (package `edt`:
+    Felzenszwalb & Huttenlocher, Theory Comput 2012;8:415-428), inside the box around both masks.
+    Time and memory depend on the size of this box alone.
 
     Args:
-        truth: Binary mask with three axes, in any order; all above 0 is in it.
-        predicted: Another of the same shape.
+        truth: Binary mask with three axes, in any order; values above 0 are inside.
+        predicted: Binary mask of the same shape.
         spacing_mm: Distance between voxel centres along the same axes, in mm.
 
     Raises:
         ValueError: The shapes differ, there are not three axes, or a spacing is not above 0.
 
     Example:
-        A voxel, and the next one, 2.5 mm further: four of the eight corners of each are shared.
+        Two neighbouring voxels, 2.5 mm apart: they share four of their eight corners.
 
         >>> truth, predicted = np.zeros((2, 1, 1, 4), bool)
         >>> truth[0, 0, 1] = predicted[0, 0, 2] = True
@@ -134,7 +132,7 @@ def surface_distances(
     """
     if truth.shape != predicted.shape or truth.ndim != 3 or len(spacing_mm) != 3:
         raise ValueError(
-            f"masks must have one shape of three axes, and a spacing each, got {truth.shape}, "
+            f"masks must have the same three axes, and a spacing for each, got {truth.shape}, "
             f"{predicted.shape} and {len(spacing_mm)} spacings"
         )
     if min(spacing_mm) <= 0:
@@ -142,7 +140,7 @@ def surface_distances(
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     box = mask_box(truth, predicted)
     codes = [corner_codes(np.not_equal(mask[box], 0, order="C")) for mask in (truth, predicted)]
-    true_surface, predicted_surface = (_surface(each) for each in codes)
+    true_surface, predicted_surface = map(_surface, codes)
     areas = areas_mm2(spacing)
     return SurfaceDistances(
         truth_mm=_distances(true_surface, predicted_surface, spacing),
@@ -153,14 +151,14 @@ def surface_distances(
 
 
 def corner_codes(mask: Mask) -> NDArray[np.uint8]:
-    """Tell for each corner which of the eight voxels around it are in the mask.
+    """Encode, for each corner, the voxels around it that are inside the mask.
 
     Args:
         mask: Shape ``(X, Y, Z)``.
 
     Returns:
-        Shape ``(X + 1, Y + 1, Z + 1)``. The voxel on the lower (0) or upper (1) side along each
-        axis, ``(i, j, k)``, sets bit ``i + 2 j + 4 k``.
+        Shape ``(X + 1, Y + 1, Z + 1)``. A voxel ``(i, j, k)``, on the lower (0) or upper (1) side
+        along each axis, sets bit ``i + 2 j + 4 k``.
     """
     codes: NDArray[Any] = np.pad(mask, 1).view(np.uint8)
     for axis, bits in enumerate((1, 2, 4)):
@@ -170,7 +168,7 @@ def corner_codes(mask: Mask) -> NDArray[np.uint8]:
 
 
 def areas_mm2(spacing_mm: Floats) -> Floats:
-    """Area of the surface element of each of the 256 codes, in mm².
+    """Compute the area of the surface element of each of the 256 codes, in mm².
 
     Args:
         spacing_mm: Three distances between voxel centres.
@@ -181,17 +179,17 @@ def areas_mm2(spacing_mm: Floats) -> Floats:
         (3.0, 1.0)
     """
     codes, sides = _triangles()
-    one, other = np.moveaxis(sides * spacing_mm, 1, 0)
-    doubled = np.linalg.norm(np.cross(one, other), axis=1)
-    return np.bincount(codes, doubled / 2, minlength=INSIDE + 1).astype(np.float64)
+    first_side, second_side = np.moveaxis(sides * spacing_mm, 1, 0)
+    parallelograms = np.linalg.norm(np.cross(first_side, second_side), axis=1)
+    return np.bincount(codes, parallelograms / 2, minlength=INSIDE + 1).astype(np.float64)
 
 
 @cache
 def _triangles() -> tuple[NDArray[np.intp], Floats]:
-    """All triangles of marching cubes on a unit grid: the code of each, and two of its sides.
+    """Return the code and two sides of all marching-cubes triangles on a unit grid.
 
-    Where corners lie diagonally, the voxels that are fewer are kept apart, so that a mask and its
-    complement have the same surface, as in the cases that Lorensen and Cline drew.
+    Diagonal corners are separated on the side with fewer voxels, as in the figures of Lorensen and
+    Cline, so that a mask and its complement have the same surface.
     """
     codes, sides = [], []
     for code in range(1, INSIDE):
@@ -211,10 +209,10 @@ def _surface(codes: NDArray[np.uint8]) -> Mask:
 
 
 def _distances(surface: Mask, other: Mask, spacing_mm: Floats) -> Floats:
-    """From each element of a surface, in the order of the array, to the nearest of the other."""
+    """Distance of each surface element, in array order, to the nearest element of the other."""
     if not other.any():
         return np.full(np.count_nonzero(surface), np.inf)
-    # A tree of elements is as fast while surfaces are close, and takes minutes where they are not.
+    # A search tree of elements takes minutes if the surfaces are far apart.
     return edt(~other, anisotropy=tuple(spacing_mm.tolist()))[surface].astype(np.float64)
 
 
