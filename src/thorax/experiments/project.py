@@ -55,11 +55,7 @@ class Project:
     root: Path
 
     def snapshot(self) -> Snapshot:
-        """Store the present content as a git object; the index of the project stays as it is.
-
-        Raises:
-            InputError: Git cannot write it, as with unresolved merge conflicts.
-        """
+        """Store the present content as a git object; the index of the project stays as it is."""
         index = Path(self._git("rev-parse", "--path-format=absolute", "--git-path", "index"))
         untracked = self._git("ls-files", "--others", "-z", "--", _START).split("\0")
         with TemporaryDirectory() as folder:
@@ -88,10 +84,10 @@ class Project:
             InputError: Files were changed after `dvc add`.
         """
         folders = [f":(literal)data/{name}" for name in datasets]
-        tracked = [name for name in self._git("ls-files", "-z", "--", *folders).split("\0")]
+        tracked = self._git("ls-files", "-z", "--", *folders).split("\0")
         files = [name for name in tracked if name.endswith(".dvc")]
         status = json.loads(_dvc(self.root, "status", "--json", *files)) if files else {}
-        changed = sorted(name.removesuffix(".dvc") for name in files if _modified(status.get(name)))
+        changed = [file.removesuffix(".dvc") for file in files if _modified(status.get(file, []))]
         if changed:
             names = " ".join(changed)
             raise InputError(f"runs use data as added, but {names} changed; run `dvc add {names}`")
@@ -192,9 +188,9 @@ def _run(command: list[str], folder: Path, *, rule: str, environment: Mapping[st
     return answer.stdout.decode(errors="replace")
 
 
-def _modified(entries: list[Any] | None) -> bool:
-    changes = [entry.get("changed outs", {}) for entry in entries or [] if isinstance(entry, dict)]
-    return any("modified" in outputs.values() for outputs in changes)
+def _modified(entries: list[Any]) -> bool:
+    outputs = [entry["changed outs"] for entry in entries if "changed outs" in entry]
+    return any("modified" in changes.values() for changes in outputs)
 
 
 def _reason(answer: str) -> str:

@@ -2,10 +2,7 @@
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from thorax.experiments.plan import RunPlan, advice_on_records
 from thorax.experiments.project import Project, Snapshot
@@ -17,19 +14,6 @@ _EPOCH = re.compile(r"epoch \d+/\d+\b")
 _TAIL_LINES = 4
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A run without a result.
-
-    Args:
-        log: File with all that the run printed.
-        lines: The end of it.
-    """
-
-    log: Path
-    lines: tuple[str, ...]
-
-
 def run_all(
     plans: Sequence[RunPlan],
     project: Project,
@@ -39,7 +23,7 @@ def run_all(
     jobs: int,
     report: Report,
     pause: Callable[[], None] = lambda: time.sleep(1),
-) -> dict[str, Failure]:
+) -> dict[Task, list[str]]:
     """Execute the runs that have no result yet, and wait for them.
 
     Ctrl-C, or any other exception, stops the runs; the same call resumes them.
@@ -54,7 +38,7 @@ def run_all(
         pause: Waits between two looks at the runs.
 
     Returns:
-        Failures by the name of the run.
+        Failed tasks, each with the end of its log.
 
     Raises:
         InputError: Data were changed after `dvc add`.
@@ -67,10 +51,11 @@ def run_all(
     project.check_data({str(plan.prepared["dataset"]) for plan in waiting if plan.prepared})
     if advice := advice_on_records(waiting, project.locked("prepare")):
         report(f"Note: {advice}")
+    root, commit, tree = str(project.root), snapshot.commit, snapshot.tree
+    tasks = [Task(plan.name, plan.overrides, root, commit, tree) for plan in waiting]
     # The cores are shared among the runs that there are.
-    jobs = min(jobs, len(waiting))
-    tasks = [_task(plan, project, snapshot) for plan in waiting]
-    schedule = _Schedule(tasks, project, runner(jobs), report=report)
+    jobs = min(jobs, len(tasks))
+    schedule = _Schedule(tasks, project, runner(jobs), report)
     try:
         while schedule.advance(jobs):
             pause()
@@ -82,38 +67,37 @@ def run_all(
     return schedule.failures
 
 
-def describe_failures(failures: Mapping[str, Failure], total: int) -> str:
+def describe_failures(failures: Mapping[Task, Sequence[str]], total: int) -> str:
     """List failed runs with the paths and the ends of their logs.
 
     Example:
-        >>> failure = Failure(Path("logs/1"), ("out of memory",))
-        >>> print(describe_failures({"cv-1a2b-fold3-seed0": failure}, 5))
+        >>> failed = Task("cv-1a2b-fold3-seed0", (), "", "", "")
+        >>> print(describe_failures({failed: ["out of memory"]}, 5))
         1 of 5 runs failed; the same command runs it again:
-          cv-1a2b-fold3-seed0 (log: logs/1)
+          cv-1a2b-fold3-seed0 (log: .dvc/tmp/exps/thorax/cv-1a2b-fold3-seed0/log)
             out of memory
     """
     again = "it" if len(failures) == 1 else "them"
-    lines = [f"{len(failures)} of {total} runs failed; the same command runs {again} again:"]
-    for name, failure in failures.items():
-        lines.append(f"  {name} (log: {failure.log})")
-        lines += [f"    {line}" for line in failure.lines]
-    return "\n".join(lines)
+    text = [f"{len(failures)} of {total} runs failed; the same command runs {again} again:"]
+    for task, lines in failures.items():
+        text += [f"  {task.name} (log: {task.log})", *(f"    {line}" for line in lines)]
+    return "\n".join(text)
 
 
 class _Schedule:
     """Starts tasks in their order and follows them to their end."""
 
     def __init__(
-        self, tasks: Sequence[Task], project: Project, runner: TaskRunner, *, report: Report
+        self, tasks: Sequence[Task], project: Project, runner: TaskRunner, report: Report
     ) -> None:
         self.runner = runner
-        self.failures: dict[str, Failure] = {}
-        self._waiting, self._running = deque(tasks), list[Task]()
+        self.failures: dict[Task, list[str]] = {}
+        self._waiting, self._running = list(tasks), list[Task]()
         self._project, self._report = project, report
-        self._epochs: dict[str, str] = {}
+        self._epochs: dict[Task, str] = {}
 
-    def advance(self, jobs: int) -> int:
-        """Collect what has ended, start what has room; return the number of runs to come."""
+    def advance(self, jobs: int) -> bool:
+        """Collect ended tasks, start as many; return whether any is left."""
         for task in list(self._running):
             status = self.runner.poll(task)
             if status is None:
@@ -122,34 +106,22 @@ class _Schedule:
                 self._running.remove(task)
                 self._collect(task, status)
         while self._waiting and len(self._running) < jobs:
-            task = self._waiting.popleft()
-            self.runner.start(task)
-            self._running.append(task)
-            self._report(f"{task.name}: started")
-        return self._remaining
-
-    @property
-    def _remaining(self) -> int:
-        return len(self._waiting) + len(self._running)
+            self._running.append(self._waiting.pop(0))
+            self.runner.start(self._running[-1])
+            self._report(f"{self._running[-1].name}: started")
+        return bool(self._running)
 
     def _collect(self, task: Task, status: int) -> None:
-        # The result counts, whatever a process ends with after it stored one.
-        if task.name in self._project.finished():
-            self._report(f"{task.name}: finished, {self._remaining} to go")
-            return
-        lines = log_tail(task.log)[-_TAIL_LINES:] or [f"exit status {status}, the log is empty"]
-        self.failures[task.name] = Failure(task.log, tuple(lines))
-        self._report(f"{task.name}: failed, {self._remaining} to go")
+        # A result counts, whatever a process ends with after it stored one.
+        result = "finished" if task.name in self._project.finished() else "failed"
+        if result == "failed":
+            lines = log_tail(task.log)[-_TAIL_LINES:]
+            self.failures[task] = lines or [f"exit status {status}, the log is empty"]
+        self._report(f"{task.name}: {result}, {len(self._waiting) + len(self._running)} to go")
 
     def _report_epoch(self, task: Task) -> None:
         """Report the last epoch of a training, once."""
         epochs = [line for line in log_tail(task.log) if _EPOCH.match(line)]
-        if epochs and self._epochs.get(task.name) != epochs[-1]:
-            self._epochs[task.name] = epochs[-1]
+        if epochs and self._epochs.get(task) != epochs[-1]:
+            self._epochs[task] = epochs[-1]
             self._report(f"{task.name}: {epochs[-1]}")
-
-
-def _task(plan: RunPlan, project: Project, snapshot: Snapshot) -> Task:
-    return Task(
-        plan.name, plan.overrides, str(project.root), commit=snapshot.commit, tree=snapshot.tree
-    )

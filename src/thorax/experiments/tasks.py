@@ -13,8 +13,6 @@ from typing import Protocol
 
 from thorax import hardware
 
-STOP_AT_EOF = "--stop-at-eof"
-"""Makes a task stop once its standard input ends, as it does when its parent is killed."""
 _MODULE = "thorax.experiments.execution"
 _FOLDER = ".dvc/tmp/exps/thorax"
 """Trainings below `.dvc/tmp/exps` keep their checkpoints in the project itself."""
@@ -41,7 +39,7 @@ class Task:
 
     @property
     def folder(self) -> Path:
-        """Folder of the task: its lock, its log and, while it runs, its copy of the project."""
+        """Folder with the lock, the log and, while the task runs, its copy of the project."""
         return Path(self.root) / _FOLDER / self.name
 
     @property
@@ -49,9 +47,9 @@ class Task:
         """File with all that the run prints."""
         return self.folder / "log"
 
-    def command(self, *options: str) -> list[str]:
+    def command(self) -> list[str]:
         """Command that executes the task and exits with status 0 once it has a result."""
-        return [sys.executable, "-m", _MODULE, *options, json.dumps(asdict(self))]
+        return [sys.executable, "-m", _MODULE, json.dumps(asdict(self))]
 
 
 class TaskRunner(Protocol):
@@ -68,7 +66,7 @@ class TaskRunner(Protocol):
 
 
 class LocalProcesses:
-    """Executes each task in a process of this machine that ends with this one at the latest.
+    """Executes each task in a process of this machine, which stops when this process ends.
 
     Args:
         jobs: Number of tasks at a time, which share the cores.
@@ -83,9 +81,9 @@ class LocalProcesses:
         task.folder.mkdir(parents=True, exist_ok=True)
         with task.log.open("ab") as log:
             self._processes[task.name] = subprocess.Popen(
-                task.command(STOP_AT_EOF),
+                task.command(),
                 env=self._environment,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -98,8 +96,7 @@ class LocalProcesses:
     def stop(self) -> None:
         """Stop all tasks and wait for their end."""
         for process in self._processes.values():
-            if process.stdin:
-                process.stdin.close()
+            process.terminate()
         for process in self._processes.values():
             process.wait()
 
