@@ -141,8 +141,8 @@ def copies(project: Path) -> list[Path]:
 def test_the_same_command_runs_only_what_failed_and_what_is_new(project: Path, notes: Path) -> None:
     (notes / "no dice").touch()
     add_start_weights(project)
-    source = (project / "score.py").read_text().replace("ceiling_dice", "ceiling_dice", 1)
-    (project / "score.py").write_text(f"{source}print('uncommitted')\n")
+    with (project / "score.py").open("a") as source:
+        source.write("print('uncommitted')\n")
     before = run(project, "git", "status", "--porcelain")
     out, err = finish(start(project, *SWEEP, "--jobs", "2"), status=1)
     assert out == "mean Dice by region\nloss    lung\nbce   0.3000\ndice  failed\n"
@@ -164,6 +164,8 @@ def test_the_same_command_runs_only_what_failed_and_what_is_new(project: Path, n
     assert starts(notes) == ["bce 0", "bce 1", "dice 0", "dice 0"]
     assert run(project, "git", "status", "--porcelain") == before
     assert copies(project) == []
+    (log,) = project.glob(".dvc/tmp/exps/thorax/*-1/log")
+    assert "uncommitted\n" in log.read_text()
     shown = run(project, sys.executable, "-m", "dvc", "exp", "list", "--name-only")
     assert sorted(name.rpartition("-")[2] for name in shown.split()) == ["1", "bce", "dice"]
 
@@ -204,7 +206,7 @@ def test_the_same_command_recovers_from_kills(project: Path, notes: Path) -> Non
     wait_until(lambda: not any(process.is_running() for process in [dice, *stopped]))
     assert any(process.is_running() for process in orphans)
     (notes / "slow").unlink()
-    out, err = finish(start(project, *SWEEP))
+    out, err = finish(start(project, *SWEEP, "--jobs", "2"))
     assert err.startswith("2 runs, 0 of them finished already\n")
     assert out == "mean Dice by region\nloss    lung\nbce   0.3000\ndice  0.4000\n"
     assert starts(notes) == ["bce 0", "bce 0", "dice 0", "dice 0"]

@@ -111,6 +111,8 @@ def test_a_copy_has_the_content_of_the_snapshot(root: Path, tmp_path: Path) -> N
     run(root, "git", "add", "new.py")
     (root / "train.py").write_text("train(more=True)\n")
     (root / "untracked.txt").touch()
+    # As in a submodule, and in a bare repository with worktrees.
+    run(root, "git", "config", "core.worktree", str(root))
     (root / ".dvc/config.local").write_text(
         "[cache]\n    dir = elsewhere\n['remote \"lab\"']\n    password = a%b\n"
     )

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from thorax.experiments.tasks import LocalProcesses, Task, log_tail, share_cores, started_names
+from thorax.stages import checkpoints
 
 
 @pytest.fixture
@@ -70,6 +71,10 @@ def test_stopped_tasks_have_ended(task: Task) -> None:
     assert os.getsid(process.pid) == process.pid
     runner.stop()
     assert not process.is_running()
+
+
+def test_checkpoints_of_a_training_in_a_copy_are_those_of_the_project(task: Task) -> None:
+    assert checkpoints(task.folder / "project") == Path(task.root) / "models/checkpoints"
 
 
 def test_a_project_without_tasks_has_no_names(tmp_path: Path) -> None:

@@ -112,7 +112,11 @@ class Project:
         common = self._git("rev-parse", "--path-format=absolute", "--git-common-dir")
         git(self.root, "clone", "--quiet", "--no-checkout", repository, str(target))
         # Author, filters and remotes are those of the project.
-        shutil.copy(Path(common, "config"), target / ".git/config")
+        config_file = shutil.copy(Path(common, "config"), target / ".git/config")
+        # A bare repository with worktrees and a submodule have these.
+        git(target.parent, "config", "--file", str(config_file), "core.bare", "false")
+        with suppress(InputError):
+            git(target.parent, "config", "--file", str(config_file), "--unset-all", "core.worktree")
         git(target, "update-ref", "--no-deref", "HEAD", commit)
         git(target, "read-tree", "--reset", "-u", tree)
         config = ConfigParser(interpolation=None, strict=False)
