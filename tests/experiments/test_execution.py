@@ -27,7 +27,7 @@ stages:
     params: [loss, network, seed, split]
     outs: [reports/scores.csv: {cache: false}]
 """
-# Notes its starts; fails, or takes a minute, while a file requests it.
+# Notes its starts; fails, or takes five minutes, while a file requests it.
 STAGE = """
 import os, sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ if Path("models/start/spec.json").exists():
 print("epoch 1/1  loss 0.5", file=sys.stderr, flush=True)
 if (notes / "slow").exists():
     try:
-        time.sleep(60)
+        time.sleep(300)
     except KeyboardInterrupt:
         (notes / "interrupted").touch()
         raise
