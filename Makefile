@@ -25,7 +25,7 @@ test: lint ## format, lint, types, layers, unit tests, doctests and pipeline tes
 	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv-newest
-	tools/newest.sh $(PYTHON) pytest -q tests/pipeline/test_repro.py -k 'turn or learnt or bytes_of_the_stage'
+	tools/newest.sh $(PYTHON) pytest -q tests/end_to_end/test_repro.py -k 'turn or learnt or bytes_of_the_stage'
 
 lock: ## write constraints.txt anew with the newest versions that setup.cfg allows
 	tools/newest.sh $(PYTHON) tools/freeze.sh constraints.txt

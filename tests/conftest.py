@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from thorax.cases import Dataset, load_dataset
+from thorax.datasets.dataset import Dataset, load_dataset
 
 # Drawn alike each time, so that a failure of one machine is a failure of all.
 hypothesis.settings.register_profile(

@@ -12,9 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from thorax.architectures import build
-from thorax.losses import SegmentationLoss
-from thorax.training import Job, Row, Trainee, compile_trainee, fit, make_repeatable
+from thorax.models.networks import build
+from thorax.training.losses import SegmentationLoss
+from thorax.training.trainer import (
+    Row,
+    TrainingModel,
+    TrainingPlan,
+    compile_training_model,
+    fit,
+    set_determinism,
+)
 
 from .learning import augmentation, save_record, stack_source
 from .settings import loss_params, network_params, train_params
@@ -24,7 +31,7 @@ KILLED = 9
 """Exit status of a process that was killed."""
 
 
-def plan(folder: Path) -> Job:
+def plan(folder: Path) -> TrainingPlan:
     """Two cases to learn and one to watch: noisy planes, with a bright square to find."""
     draw = np.random.default_rng(0)
     paths = []
@@ -36,9 +43,9 @@ def plan(folder: Path) -> Job:
             fractions[plane, x : x + 6, y : y + 6] = 255
         paths.append(save_record(folder / f"{case}.tfrecord", planes, fractions))
     changes = augmentation(rotate_degrees=10.0, zoom=0.1, shift=0.1, contrast=0.1, noise=0.05)
-    return Job(
+    return TrainingPlan(
         source=stack_source(paths[:2], 12, canvas=SIDE, context=1, augmentation=changes),
-        watched=paths[2:],
+        validation_paths=paths[2:],
         regions=["square"],
         params=train_params(
             context=1, window=(0, 1000), epochs=EPOCHS, learning_rate=0.01, weight_decay=0.01
@@ -60,13 +67,13 @@ class Killer:
         self._after = after
 
     def resumed(self, history: Sequence[Row]) -> None:
-        """See `thorax.training.Watcher`."""
+        """See `thorax.training.trainer.TrainingCallback`."""
 
     def validated(self, epoch: int, network: Any, cases: Any, *, last: bool) -> None:
-        """See `thorax.training.Watcher`."""
+        """See `thorax.training.trainer.TrainingCallback`."""
 
     def trained(self, row: Row, *, stacks_per_s: float) -> None:
-        """See `thorax.training.Watcher`."""
+        """See `thorax.training.trainer.TrainingCallback`."""
         if row["epoch"] == self._after:
             os._exit(KILLED)
 
@@ -74,7 +81,7 @@ class Killer:
 def main(folder: Path, killed_after: int) -> None:
     """Train, write ``weights.npz`` and ``history.json``; or die after an epoch."""
     job = plan(folder)
-    make_repeatable(job.seed)
+    set_determinism(job.seed)
     network = build(
         network_params(width=2, depth=1, dropout=0.2),
         canvas=SIDE,
@@ -83,9 +90,9 @@ def main(folder: Path, killed_after: int) -> None:
         seed=3,
         dtype="float32",
     )
-    trainee = Trainee(network, network)
+    trainee = TrainingModel(network, network)
     loss = SegmentationLoss("focal_dice", loss_params(), regions=job.regions)
-    compile_trainee(trainee, loss, job, scale_loss=False)
+    compile_training_model(trainee, loss, job, scale_loss=False)
     history = fit(trainee, job, watcher=Killer(killed_after))
     np.savez(folder / "weights.npz", *network.get_weights())
     (folder / "history.json").write_text(json.dumps(history))

@@ -8,16 +8,15 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from thorax.augmentation import Augmentation
-from thorax.batches import StackSource
-from thorax.canvases import Canvases
-from thorax.engines.keras_engine import KerasEngine
-from thorax.exporting import export
-from thorax.intensity import Window
-from thorax.params import AugmentationParams
-from thorax.records import write_record
-from thorax.specs import SegmenterSpec
-from thorax.trained import save_trained
+from thorax.common.params import AugmentationParams
+from thorax.imaging.intensity import Window
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.export import export
+from thorax.models.keras_file import save_trained
+from thorax.models.spec import ModelSpec
+from thorax.preprocessing.records import CaseRecord, write_record
+from thorax.training.augmentation import Augmentation
+from thorax.training.data import StackDataset
 
 STILL: dict[str, Any] = {
     "level": "medium",
@@ -31,7 +30,7 @@ STILL: dict[str, Any] = {
     "blur": 0.0,
     "sharpen": 0.0,
     "low_resolution": 0.0,
-    "border": 0.0,
+    "field_of_view": 0.0,
     "missing_planes": 0.0,
     "thick_slices": 0.0,
     "custom": "",
@@ -48,7 +47,7 @@ def augmentation(**changes: Any) -> Augmentation:
 
 def save_record(path: Path, planes: ArrayLike, fractions: ArrayLike) -> Path:
     """Write planes in HU and fractions 0..255 as the record of a case."""
-    canvases = Canvases(np.asarray(planes, np.int16), np.asarray(fractions, np.uint8))
+    canvases = CaseRecord(np.asarray(planes, np.int16), np.asarray(fractions, np.uint8))
     write_record(path, canvases)
     return path
 
@@ -60,7 +59,7 @@ def stack_source(
     canvas: int,
     regions: int = 1,
     **others: Any,
-) -> StackSource:
+) -> StackDataset:
     """Return a source without context and augmentation whose window is 0..1000 HU, unless given.
 
     Args:
@@ -72,7 +71,7 @@ def stack_source(
     """
     each = [planes // len(paths)] * len(paths) if isinstance(planes, int) else planes
     plain = {"context": 0, "window": Window(0, 1000), "augmentation": augmentation()}
-    return StackSource(paths, each, canvas, regions, **plain | others)
+    return StackDataset(paths, each, canvas, regions, **plain | others)
 
 
 def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:
@@ -93,7 +92,7 @@ def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:
 
 def save_dark_model(folder: Path) -> Path:
     """Save a model file, on a canvas of 32, that takes what lies below -500 HU for lung."""
-    spec = SegmenterSpec(32, "lungs", 0, (-1000, 0), {"lung": (1,)})
+    spec = ModelSpec(32, "lungs", 0, (-1000, 0), {"lung": (1,)})
     save_trained(folder / "trained", KerasEngine(pointwise([[-20]], [10], canvas=32)), spec)
     export(folder / "trained", folder / "model.onnx")
     return folder / "model.onnx"

@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 import SimpleITK
 
-from .scans.conftest import one_slice
+from .io.conftest import one_slice
 
 TAGS = {
     "PatientName": "ZZDOE^JANE",

@@ -4,7 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thorax.params import AugmentationParams, LossParams, NetworkParams, TrainParams, load_params
+from thorax.common.params import (
+    AugmentationParams,
+    LossParams,
+    NetworkParams,
+    TrainParams,
+    load_params,
+)
 
 DEFAULTS = load_params(Path(__file__).parents[1] / "params.yaml")
 
@@ -18,7 +24,7 @@ PLAIN_NETWORK = NetworkParams(
     normalisation="rms",
     dropout=0.0,
     drop_path=0.0,
-    start="fresh",
+    initial_weights="random",
 )
 """A network whose numbers are worked out by hand, whatever `params.yaml` says."""
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from thorax.devices import _share
-from thorax.optimizers import make_optimizer, steering
+from thorax.training.devices import _share
+from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
 
 from .settings import train_params
 
@@ -56,7 +56,7 @@ def train(used: list[Any]) -> dict[str, Any]:
     points = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
     values = points @ np.float32([[1.0], [2.0], [-1.0]])
     params = train_params(
-        learning_rate=0.1, schedule="constant", warm_up=0.0, weight_decay=0.01, average=0.9,
+        learning_rate=0.1, schedule="constant", warm_up=0.0, weight_decay=0.01, ema_momentum=0.9,
         clip_norm=1.0,
     )  # fmt: skip
     sharing, spy = _share(used, "auto", batch=8), Spy()
@@ -74,7 +74,7 @@ def train(used: list[Any]) -> dict[str, Any]:
         "parts": max(spy.parts),
         "weights": [float(one) for array in network.get_weights() for one in array.ravel()],
         "losses": history.history["loss"],
-        "norms": float(keras.ops.convert_to_numpy(steering(optimizer).norms)),
+        "norms": float(keras.ops.convert_to_numpy(unwrap_loss_scaling(optimizer).norms)),
     }
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import thorax
-from thorax.engines.keras_engine import KerasEngine
-from thorax.errors import InputError
-from thorax.exporting import export
-from thorax.specs import SegmenterSpec
-from thorax.trained import save_trained
+from thorax.common.errors import InputError
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.export import export
+from thorax.models.keras_file import save_trained
+from thorax.models.spec import ModelSpec
 
 from .learning import pointwise
 
@@ -24,7 +24,7 @@ AFFINE = np.array([[-2.0, 0, 0, 8], [0, 2, 0, 0], [0, 0, 2.5, -5], [0, 0, 0, 1]]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an exported model that takes 250 HU and more for body."""
     folder = tmp_path_factory.mktemp("model")
-    spec = SegmenterSpec(8, "none", 0, (0, 1000), {"body": (1,)})
+    spec = ModelSpec(8, "none", 0, (0, 1000), {"body": (1,)})
     save_trained(folder / "trained", KerasEngine(pointwise([[80]], [-20], canvas=8)), spec)
     export(folder / "trained", folder / "model.onnx")
     return folder / "model.onnx"

@@ -17,17 +17,17 @@ import onnx
 import pytest
 from onnx import helper
 
-from thorax.cases import load_spec
-from thorax.engines.keras_engine import load_network
-from thorax.errors import InputError, printable
-from thorax.model_file import read_model
-from thorax.params import load_params
-from thorax.records import read_record
-from thorax.scans import Scan
-from thorax.tables import as_csv, plain_cell
+from thorax.common.errors import InputError, printable
+from thorax.common.params import load_params
+from thorax.common.tables import as_csv, plain_cell
+from thorax.datasets.dataset import load_spec
+from thorax.io import Scan
+from thorax.models.keras_file import load_network
+from thorax.models.onnx_file import read_model
+from thorax.preprocessing.records import read_record
 
 from .fuzz.readers import keras_seeds, model_seeds
-from .scans.conftest import one_slice
+from .io.conftest import one_slice
 
 MOST_GROWTH = 300 * 2**20
 Change = Callable[[Any], object]

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from thorax.audit.auditing import audit_dataset, save_audit
-from thorax.audit.page import write_page
-from thorax.cases import load_dataset, load_spec
 from thorax.cli import main
+from thorax.datasets.audit.audit import audit_dataset, save_audit
+from thorax.datasets.dataset import load_dataset, load_spec
 from thorax.phantom import chest
-from thorax.preparation import prepare
+from thorax.preprocessing.prepare import prepare
+from thorax.reporting.audit_page.page import write_page
 
+from .io.conftest import one_slice
 from .learning import save_dark_model
 from .planted import Chest, decoded, leaks, save_dicom, save_itk, save_nifti
-from .scans.conftest import one_slice
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_records_and_audits_hold_no_header(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("thorax.preparation.worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
     study = tmp_path / "study"
     for kind in ("scans", "masks"):
         (study / kind).mkdir(parents=True)

@@ -9,15 +9,15 @@ import nibabel
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from thorax.engines import Device, EngineName, Precision
-from thorax.errors import InputError
-from thorax.expectation import ExpectedDice
-from thorax.intensity import LOWEST_HU, parse_intensity
-from thorax.outputs import outputs_of, restored_slabs, write_outputs
-from thorax.scans import Scan, check_name
-from thorax.segmenter import Found, Segmenter
-from thorax.segmenter import load as load_model
-from thorax.volumes import Volumes, volumes_ml
+from thorax.common.errors import InputError
+from thorax.imaging.intensity import LOWEST_HU, parse_intensity
+from thorax.inference.measurements import RegionMeasurements, volumes_ml
+from thorax.inference.outputs import outputs_of, restored_slabs, write_outputs
+from thorax.inference.segmenter import Prediction, Segmenter
+from thorax.inference.segmenter import load as load_model
+from thorax.io import Scan, check_name
+from thorax.models.engines import Device, EngineName, Precision
+from thorax.models.spec import ExpectedDice
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Segmentation:
     affine: NDArray[np.float64]
     statistics: dict[str, Any]
     notes: tuple[str, ...]
-    _found: Found
+    _found: Prediction
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -107,7 +107,7 @@ class Predictor:
         found = segmenter.find(opened, threshold=threshold)
         shown = opened.held.scan
         labels = np.empty(shown.grid.shape, dtype=np.uint8)
-        volumes = Volumes(segmenter.regions.names, shown.grid)
+        volumes = RegionMeasurements(segmenter.regions.names, shown.grid)
         for slab in restored_slabs(found):
             planes = segmenter.regions.merge(slab.masks)
             labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
@@ -117,7 +117,7 @@ class Predictor:
             np.ascontiguousarray(shown.to_stored(labels)),
             np.array(shown.stored.affine, dtype=np.float64),
             statistics,
-            (*opened.notes, *found.notes, *found.reasons(statistics)),
+            (*opened.notes, *found.notes, *found.warnings(statistics)),
             found,
         )
 
@@ -127,7 +127,7 @@ def load(
     engine: EngineName | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    variants: bool = False,
+    tta: bool = False,
 ) -> Predictor:
     """Load a model, or several that make an ensemble.
 
@@ -136,7 +136,7 @@ def load(
         engine: What runs them. Unless given: OpenVINO for a file, Keras for a folder.
         device: What it runs on.
         precision: ``float32`` forbids half precision.
-        variants: Also segment shifted variants, and mirrored ones if the model was trained so, and
+        tta: Also segment shifted variants, and mirrored ones if the model was trained so, and
             take the mean.
 
     Raises:
@@ -147,7 +147,7 @@ def load(
     loaded: Sequence[Any] = [
         load_model(Path(path), engine=engine, device=device, precision=precision) for path in models
     ]
-    return Predictor(Segmenter(loaded, variants=variants))
+    return Predictor(Segmenter(loaded, tta=tta))
 
 
 def _scan(scan: Any, affine: ArrayLike | None) -> Scan:

@@ -20,10 +20,10 @@ import numpy as np
 from measuring import say
 from numpy.typing import NDArray
 
-from thorax.audit.auditing import audit_dataset
-from thorax.audit.findings import Finding
+from thorax.common.parallel import worker_pool
+from thorax.datasets.audit.audit import audit_dataset
+from thorax.datasets.audit.findings import Finding
 from thorax.phantom import chest
-from thorax.workers import worker_pool
 
 Voxels = NDArray[Any]
 CONTEXT = 3

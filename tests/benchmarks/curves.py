@@ -3,7 +3,7 @@
     python tests/benchmarks/curves.py PNG LABEL=EXPERIMENT [LABEL=EXPERIMENT ...]
 
 Run it at the top of a project. Each experiment is one by its name in `dvc exp show`, trained with
-`split.validation` or `split.watch`; Dice is what `reports/history.csv` holds of the first region.
+`split.validation` or `split.validation_cases`; Dice is what `reports/history.csv` holds of the first region.
 Beside the picture, one line an experiment: each epoch's Dice, and the deepest fall from one epoch
 to a later one.
 """
@@ -17,7 +17,7 @@ import dvc.api
 from matplotlib.figure import Figure
 from measuring import say
 
-from thorax.figures import save_png
+from thorax.visualization.drawing import save_png
 
 
 def curve(experiment: str) -> list[float]:

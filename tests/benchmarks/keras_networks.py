@@ -15,11 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from thorax.architectures import build
-from thorax.backend import worth_compiling
-from thorax.losses import SegmentationLoss
-from thorax.optimizers import make_optimizer
-from thorax.params import load_params
+from thorax.common.params import load_params
+from thorax.models.backend import worth_compiling
+from thorax.models.networks import build
+from thorax.training.losses import SegmentationLoss
+from thorax.training.optimizer import make_optimizer
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 CANVAS, PLANES, REGIONS = 128, 5, ["lung", "infection"]
@@ -45,7 +45,7 @@ def compile_for_training(network: Any) -> None:
     params = load_params()
     network.compile(
         make_optimizer(
-            replace(params.train, average=0.0), network.trainable_variables, steps=1_000_000
+            replace(params.train, ema_momentum=0.0), network.trainable_variables, steps=1_000_000
         ),
         SegmentationLoss(params.loss, params.losses, regions=REGIONS),
         auto_scale_loss=False,

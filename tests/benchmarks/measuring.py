@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from thorax.imaging.regions import Regions
+from thorax.io import write_volume
 from thorax.phantom import chest
-from thorax.regions import Regions
-from thorax.scans import write_volume
 
 REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
 """What the masks of the phantom show."""

@@ -25,9 +25,9 @@ from measuring import say
 from other_metrics import TOLERANCE_MM, measured
 from scipy import ndimage
 
-from thorax.lesions import count_lesions
-from thorax.scans import Scan
-from thorax.surface import surface_distances
+from thorax.evaluation.lesions import count_lesions
+from thorax.evaluation.surface_distance import surface_distances
+from thorax.io import Scan
 
 HERE = Path(__file__).parent
 SURFACE = ("nsd", "hd95_mm", "mean_distance_mm")

@@ -5,24 +5,24 @@ from typing import Any
 
 from measuring import say, timed
 
-from thorax.architectures import build
-from thorax.augmentation import Augmentation
-from thorax.batches import StackSource, epoch_batches
-from thorax.index import Index
-from thorax.intensity import Window
-from thorax.losses import SegmentationLoss
-from thorax.params import Params, load_params
-from thorax.precision import choose
-from thorax.training import Job, Trainee, compile_trainee
+from thorax.common.params import Params, load_params
+from thorax.imaging.intensity import Window
+from thorax.models.networks import build
+from thorax.preprocessing.index import RecordIndex
+from thorax.training.augmentation import Augmentation
+from thorax.training.data import StackDataset, epoch_batches
+from thorax.training.losses import SegmentationLoss
+from thorax.training.precision import choose_precision
+from thorax.training.trainer import TrainingModel, TrainingPlan, compile_training_model
 
 STEPS = 60
 
 
-def bench_training(index: Index, folder: Path) -> None:
+def bench_training(index: RecordIndex, folder: Path) -> None:
     """Stacks a second with the real input, next to the model alone on one cached batch."""
     params = load_params()
     names = [folder / "records" / f"{e.case}.tfrecord" for e in index.records]
-    source = StackSource(
+    source = StackDataset(
         paths=names,
         planes=[entry.planes for entry in index.records],
         canvas=128,
@@ -31,7 +31,9 @@ def bench_training(index: Index, folder: Path) -> None:
         window=Window(*params.train.window),
         augmentation=Augmentation(params.augmentation),
     )
-    job = Job(source, [], ["lung", "infection"], params.train, params.train.batch, 0, Path())
+    job = TrainingPlan(
+        source, [], ["lung", "infection"], params.train, params.train.batch, 0, Path()
+    )
     network = compiled(params, job)
     batches = epoch_batches(source, batch=job.batch, seed=0, epoch=0).take(STEPS)
     cached = batches.take(1).cache().repeat(STEPS)
@@ -44,7 +46,7 @@ def bench_training(index: Index, folder: Path) -> None:
     feed = STEPS * job.batch / timed(lambda: sum(1 for _ in batches))
     say(
         f"train       {real:6.1f} stacks/s with the real input; one cached batch {alone:.1f}; "
-        f"input alone {feed:.0f}; batch {job.batch}, {choose(params.train.precision).policy}; "
+        f"input alone {feed:.0f}; batch {job.batch}, {choose_precision(params.train.precision).policy}; "
         "best of 3"
     )
 
@@ -54,9 +56,9 @@ def fit_once(network: Any, batches: Any) -> None:
     network.fit(batches, shuffle=False, verbose=0)
 
 
-def compiled(params: Params, job: Job) -> Any:
+def compiled(params: Params, job: TrainingPlan) -> Any:
     """The default network, compiled as the train stage does."""
-    precision = choose(params.train.precision)
+    precision = choose_precision(params.train.precision)
     network = build(
         params.network,
         canvas=128,
@@ -66,5 +68,7 @@ def compiled(params: Params, job: Job) -> Any:
         dtype=precision.policy,
     )
     loss = SegmentationLoss(params.loss, params.losses, regions=job.regions)
-    compile_trainee(Trainee(network, network), loss, job, scale_loss=precision.scales_loss)
+    compile_training_model(
+        TrainingModel(network, network), loss, job, scale_loss=precision.scales_loss
+    )
     return network

@@ -14,7 +14,7 @@ from measuring import say
 from nibabel import orientations
 
 import thorax
-from thorax.overlap import overlap
+from thorax.imaging.overlap import overlap
 
 
 def main() -> None:

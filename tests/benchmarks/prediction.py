@@ -15,18 +15,17 @@ from pathlib import Path
 import numpy as np
 from measuring import REGIONS, cost_of, make_scan, say, timed
 
-from thorax.architectures import build
-from thorax.engines.graphs import open_graph
-from thorax.engines.keras_engine import KerasEngine, load_network
-from thorax.exporting import export
-from thorax.model_file import read_model
-from thorax.outputs import Outputs, write_outputs
-from thorax.params import load_params
-from thorax.postprocess import default_cleaning
-from thorax.scans import Scan
-from thorax.segmenter import Segmenter, load
-from thorax.specs import SegmenterSpec
-from thorax.trained import MODEL, save_trained
+from thorax.common.params import load_params
+from thorax.inference.outputs import Outputs, write_outputs
+from thorax.inference.segmenter import Segmenter, load
+from thorax.io import Scan
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.engines.open import open_engine
+from thorax.models.export import export
+from thorax.models.keras_file import MODEL, load_network, save_trained
+from thorax.models.networks import build
+from thorax.models.onnx_file import read_model
+from thorax.models.spec import ModelSpec, default_postprocessing
 
 SHAPE = (512, 512, 300)
 GROWTH = [(512, 512, 50), (512, 512, 150), SHAPE, (512, 512, 600), (512, 512, 1200)]
@@ -70,13 +69,13 @@ def fresh_model(folder: Path) -> tuple[Path, Path]:
     """The default network with fresh weights: as training leaves it, and exported."""
     params = load_params()
     network = build(params.network, canvas=128, channels=5, regions=2, seed=0, dtype="float32")
-    spec = SegmenterSpec(
+    spec = ModelSpec(
         128,
         "lungs",
         2,
         params.train.window,
         dict(REGIONS.labels),
-        cleaning=default_cleaning(REGIONS.names),
+        cleaning=default_postprocessing(REGIONS.names),
     )
     save_trained(folder / "trained", KerasEngine(network), spec)
     export(folder / "trained", folder / "model.onnx")
@@ -126,9 +125,9 @@ def compare_engines(trained: Path, path: Path) -> None:
     say(f"{'engine':<24} {'start s':>8} {'stacks/s':>9} {'largest difference':>19} {'pixels':>7}")
     makers = {
         "keras float32": lambda: KerasEngine(load_network(trained / MODEL)),
-        "onnxruntime float32": lambda: open_graph(graph, "onnxruntime"),
-        "openvino float32": lambda: open_graph(graph, "openvino", precision="float32"),
-        "openvino auto": lambda: open_graph(graph, "openvino"),
+        "onnxruntime float32": lambda: open_engine(graph, "onnxruntime"),
+        "openvino float32": lambda: open_engine(graph, "openvino", precision="float32"),
+        "openvino auto": lambda: open_engine(graph, "openvino"),
     }
     for name, make in makers.items():
         started = time.perf_counter()

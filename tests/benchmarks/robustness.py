@@ -17,12 +17,12 @@ from measuring import say
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from thorax.intensity import HU
-from thorax.outputs import Outputs, write_outputs
-from thorax.overlap import overlap
-from thorax.scans import Scan, write_volume
-from thorax.scoring import open_pair
-from thorax.segmenter import Segmenter, load
+from thorax.evaluation.scoring import open_pair
+from thorax.imaging.intensity import HU
+from thorax.imaging.overlap import overlap
+from thorax.inference.outputs import Outputs, write_outputs
+from thorax.inference.segmenter import Segmenter, load
+from thorax.io import Scan, write_volume
 
 AIR = -1000.0
 Volume = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from measuring import REGIONS, gunzip, make_scan, say, timed
 
-from thorax.backend import import_keras
-from thorax.cases import Case, Dataset
-from thorax.index import Index
-from thorax.intensity import HU
-from thorax.preparation import prepare
+from thorax.datasets.dataset import Case, Dataset
+from thorax.imaging.intensity import HU
+from thorax.models.backend import import_keras
+from thorax.preprocessing.index import RecordIndex
+from thorax.preprocessing.prepare import prepare
 
 SHAPE = (512, 512, 300)
 CASES = 4
@@ -49,13 +49,13 @@ def make_cases(folder: Path) -> list[Case]:
     return cases
 
 
-def bench_prepare(cases: list[Case], folder: Path) -> Index:
+def bench_prepare(cases: list[Case], folder: Path) -> RecordIndex:
     """Volumes a second, next to what gunzip alone takes."""
     unzip = sum(
         timed(lambda path=path: gunzip(path)) for case in cases for path in (case.scan, case.mask)
     )
     dataset = Dataset("bench", REGIONS, tuple(cases))
-    index: list[Index] = []
+    index: list[RecordIndex] = []
     records = folder / "records"
     seconds = timed(lambda: index.append(prepare(dataset, records, canvas=128, crop="none")))
     say(

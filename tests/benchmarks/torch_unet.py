@@ -26,7 +26,7 @@ Step = Callable[[], object]
 
 
 class UNet(nn.Module):
-    """The network of `thorax.architectures.unet` with its defaults; layers have the same names."""
+    """The network of `thorax.models.networks.unet` with its defaults and names of layers."""
 
     def __init__(self, *, width: int, depth: int, planes: int, regions: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class UNet(nn.Module):
 
 
 def focal_dice(truth: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """The default loss of `thorax.losses`, for maps `(N, R, H, W)`."""
+    """The default loss of `thorax.training.losses`, for maps `(N, R, H, W)`."""
     found = torch.sigmoid(logits)
     entropy = truth * functional.softplus(-logits) + (1 - truth) * functional.softplus(logits)
     focal = ((truth - found).abs().clamp(min=1e-6).square() * entropy).mean()

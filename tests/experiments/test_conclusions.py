@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from thorax.comparing import Comparison, PairedTest, metric
+from thorax.evaluation.bootstrap import Interval
 from thorax.experiments.conclusions import conclusion, label, level_of
-from thorax.intervals import Interval
+from thorax.experiments.paired_tests import Comparison, PairedTest, metric
 
 TWELVE = {f"case{number}": 0.01 * number for number in range(1, 13)}
 SHOWN = Comparison(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from thorax.errors import InputError
+from thorax.common.errors import InputError
 from thorax.experiments.project import Project, open_project
 
 from .projects import add_start_weights, commit, run, start_git

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from thorax.errors import InputError
-from thorax.experiments.plan import RunPlan
+from thorax.common.errors import InputError
 from thorax.experiments.project import Snapshot
 from thorax.experiments.runner import describe_failures, run_all
+from thorax.experiments.runs import RunPlan
 from thorax.experiments.tasks import Task
 
 PLANS = [RunPlan(name, (f"loss={name}",), {"loss": name}) for name in ("bce", "dice")]

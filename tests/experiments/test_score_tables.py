@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thorax.errors import InputError
+from thorax.common.errors import InputError
 from thorax.experiments.score_tables import ScoreTable, check_metric, parse_table, read_tables
 
 

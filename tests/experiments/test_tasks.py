@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from thorax.experiments.tasks import LocalProcesses, Task, log_tail, share_cores, started_names
-from thorax.stages import checkpoints
+from thorax.pipeline.paths import checkpoints
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_task_ends_with_its_status_and_leaves_its_log(task: Task) -> None:
 
 
 def test_several_tasks_share_the_cores(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thorax.hardware.cores", lambda: 8)
+    monkeypatch.setattr("thorax.common.machine.cores", lambda: 8)
     assert set(share_cores(3).values()) == {"2"}
     runner = LocalProcesses(3)
     runner.start(task)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from ..pipeline.project import SMALL, Project, copy_of_the_working_tree
+from ..end_to_end.project import SMALL, Project, copy_of_the_working_tree
 
 FAULTY = SMALL | {"train.epochs": 4, "train.pictures": 2}
 STAGES = ("phantom", "prepare", "train", "export", "predict", "evaluate", "report")
@@ -122,10 +122,10 @@ class Trial:
             arguments = ["predict", "data/phantom/scans", "masks", "--statistics"]
             return [sys.executable, "-c", f"{prelude}\n{main}\nmain()", *arguments]
         if prelude:
-            name = f"thorax.stages.{self.stage}"
-            main = f"from thorax.stages import run\nfrom {name} import main\nrun(main)"
+            name = f"thorax.pipeline.{self.stage}"
+            main = f"from thorax.pipeline import run\nfrom {name} import main\nrun(main)"
             return [sys.executable, "-c", f"{prelude}\n{main}"]
-        return [sys.executable, "-m", f"thorax.stages.{self.stage}"]
+        return [sys.executable, "-m", f"thorax.pipeline.{self.stage}"]
 
     def repro(self, env: Mapping[str, str | None] | None = None) -> Answer:
         """Run what is out of date with dvc, or the command again."""

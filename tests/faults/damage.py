@@ -94,12 +94,12 @@ CHECKED = ("scans", "masks", "records", ".keras", ".onnx", "predictions", "proba
 VANISH = """
 from pathlib import Path
 import thorax.cases
-before = thorax.cases.load_dataset
+before = thorax.datasets.dataset.load_dataset
 def load_dataset(folder):
     found = before(folder)
     sorted(Path("data/phantom/{kind}").iterdir())[-1].rename("gone")
     return found
-thorax.cases.load_dataset = load_dataset
+thorax.datasets.dataset.load_dataset = load_dataset
 """
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from thorax.errors import InputError
-from thorax.scans import Scan, mask_file, write_volume
+from thorax.common.errors import InputError
+from thorax.io import Scan, mask_file, write_volume
 
 SMALL_FILES = """
 import resource
@@ -21,7 +21,7 @@ import numpy as np
 from pathlib import Path
 from thorax.canvases import Canvases
 from thorax.records import write_record
-from thorax.stages import run
+from thorax.pipeline import run
 
 planes = np.zeros((9, 32, 32), np.int16)
 canvases = Canvases(planes, np.zeros((9, 32, 32, 2), np.uint8))

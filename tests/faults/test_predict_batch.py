@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from thorax.io import write_volume
 from thorax.phantom import chest
-from thorax.scans import write_volume
 
+from ..io.conftest import one_slice
 from ..learning import save_dark_model
-from ..scans.conftest import one_slice
 
 GOOD = 3
 Break = Callable[[Path, np.ndarray, np.ndarray], object]

@@ -48,7 +48,7 @@ def save(path: Path, voxels: np.ndarray) -> None:
 
 def prepare(root: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "thorax.stages.prepare"],
+        [sys.executable, "-m", "thorax.pipeline.prepare"],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **env},
         stdin=subprocess.DEVNULL,

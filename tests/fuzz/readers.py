@@ -201,13 +201,12 @@ def _in_zip(content: bytes, rng: Rng, _: tuple[bytes, ...]) -> bytes:
 def record_seeds() -> tuple[bytes, ...]:
     from tempfile import TemporaryDirectory
 
-    from thorax.canvases import Canvases
-    from thorax.records import write_record
+    from thorax.preprocessing.records import CaseRecord, write_record
 
     planes = np.arange(2 * 8 * 8, dtype=np.int16).reshape(2, 8, 8)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.tfrecord"
-        write_record(path, Canvases(planes, np.zeros((2, 8, 8, 2), np.uint8)))
+        write_record(path, CaseRecord(planes, np.zeros((2, 8, 8, 2), np.uint8)))
         return (path.read_bytes(),)
 
 
@@ -230,7 +229,7 @@ def model_seeds() -> tuple[bytes, ...]:
     import onnx
     from onnx import helper, numpy_helper
 
-    from thorax.specs import spec_json
+    from thorax.models.spec import spec_json
 
     kernel = numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "kernel")
     nodes = [
@@ -250,9 +249,9 @@ def model_seeds() -> tuple[bytes, ...]:
 
 
 def _spec() -> Any:
-    from thorax.specs import SegmenterSpec
+    from thorax.models.spec import ModelSpec
 
-    return SegmenterSpec(8, "none", 0, (-1000.0, 400.0), {"lung": (1,)})
+    return ModelSpec(8, "none", 0, (-1000.0, 400.0), {"lung": (1,)})
 
 
 OPERATORS = (
@@ -322,7 +321,7 @@ _CHANGES: tuple[Callable[[Any, Rng], None], ...] = (
 
 
 def _spec_seeds() -> tuple[bytes, ...]:
-    from thorax.specs import spec_json
+    from thorax.models.spec import spec_json
 
     return (spec_json(_spec()).encode(),)
 
@@ -373,7 +372,7 @@ def keras_seeds() -> tuple[bytes, ...]:
 
 
 def read_scan(path: Path) -> None:
-    from thorax.scans import Scan
+    from thorax.io import Scan
 
     for _ in Scan(path, nan=-1024.0).slabs():
         pass
@@ -384,7 +383,7 @@ def read_series(path: Path) -> None:
 
 
 def read_records(path: Path) -> None:
-    from thorax.records import read_record
+    from thorax.preprocessing.records import read_record
 
     read_record(path)
 
@@ -398,28 +397,28 @@ def run_openvino(path: Path) -> None:
 
 
 def _run(path: Path, engine: Any) -> None:
-    from thorax.engines.graphs import open_graph
-    from thorax.model_file import read_model
+    from thorax.models.engines.open import open_engine
+    from thorax.models.onnx_file import read_model
 
     spec, graph = read_model(path)
     planes = np.zeros((2, spec.canvas, spec.canvas), np.int16)
-    open_graph(graph, engine).probabilities(planes, 0, 2, window=spec.window)
+    open_engine(graph, engine).probabilities(planes, 0, 2, window=spec.window)
 
 
 def read_spec(path: Path) -> None:
-    from thorax.specs import load_spec
+    from thorax.models.spec import load_spec
 
     load_spec(path.parent)
 
 
 def read_index(path: Path) -> None:
-    from thorax.index import load_index
+    from thorax.preprocessing.index import load_index
 
     load_index(path.parent)
 
 
 def read_dataset(path: Path) -> None:
-    from thorax.cases import load_spec
+    from thorax.datasets.dataset import load_spec
 
     spec = load_spec(path)
     spec.as_regions()
@@ -427,7 +426,7 @@ def read_dataset(path: Path) -> None:
 
 
 def read_params(path: Path) -> None:
-    from thorax.params import load_params
+    from thorax.common.params import load_params
 
     load_params(path)
 
@@ -441,19 +440,19 @@ def read_scores(path: Path) -> None:
 
 
 def read_pairs(path: Path) -> None:
-    from thorax.jobs import find_jobs
+    from thorax.inference.inputs import find_tasks
 
-    find_jobs([path], None)
+    find_tasks([path], None)
 
 
 def read_manifest(path: Path) -> None:
-    from thorax.manifest import Manifest
+    from thorax.inference.manifest import Manifest
 
     Manifest(path.parent)
 
 
 def read_keras(path: Path) -> None:
-    from thorax.engines.keras_engine import load_network
+    from thorax.models.keras_file import load_network
 
     load_network(path)
 
@@ -462,7 +461,7 @@ def _manifest_seeds() -> tuple[bytes, ...]:
     return (
         b'[{"case": "a", "status": "done", "scan": "a.nii", "mask": "b.nii", "model": "0",'
         b' "settings": "", "seconds": 1.5, "intensity": "", "volumes_ml": {"lung": 3.5},'
-        b' "certainty": {"lung": null}, "doubts": ["x"], "warnings": [], "error": ""}]',
+        b' "certainty": {"lung": null}, "quality_warnings": ["x"], "warnings": [], "error": ""}]',
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thorax.errors import InputError, printable
+from thorax.common.errors import InputError, printable
 
 from .readers import READERS, Reader
 

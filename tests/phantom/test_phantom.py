@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from thorax.geometry import Volume
+from thorax.imaging.grid import Volume
 from thorax.phantom import INFECTION, LEFT, RIGHT, Chest, chest
 
 SEED = 0

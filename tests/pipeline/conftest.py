@@ -1,33 +1,62 @@
-"""The pipeline, run once on a small phantom; tests that change something get a copy."""
+"""A project to run stages in: the study of three cases, and params that suit it."""
 
-import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from .project import SMALL, Project, copy_of_the_working_tree
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project that has run; no test changes it."""
-    fresh = copy_of_the_working_tree(tmp_path_factory.mktemp("pipeline") / "project")
-    fresh.set(SMALL)
-    fresh.commit("Start small")
-    return Project(fresh.root, log=fresh.dvc("repro"))
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
+SetParams = Callable[..., None]
 
 
 @pytest.fixture
-def project(finished: Project, tmp_path: Path) -> Project:
-    """Return a project of one's own that has run."""
-    return Project(Path(shutil.copytree(finished.root, tmp_path / "project", symlinks=True)))
+def set_params(tmp_path: Path) -> SetParams:
+    """Return a function that writes `params.yaml` for the study, with some values changed."""
+
+    def write(**changes: Any) -> None:
+        params = yaml.safe_load(SHIPPED.read_text())
+        small: dict[str, Any] = {
+            "dataset": "chests",
+            "prepare": {"canvas": 8, "crop": "none"},
+            "split": {"folds": 2},
+            "train": {"context": 1},
+        }
+        for part in (small, changes):
+            for key, value in part.items():
+                params[key] = params[key] | value if isinstance(value, dict) else value
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+
+    return write
 
 
 @pytest.fixture
-def untrained(project: Project) -> Project:
-    """Return a project with records, in which nothing tells of a training that has been."""
-    for path in ("models/segmenter", "data/predictions", "reports/overlays", ".dvc/cache/runs"):
-        shutil.rmtree(project.root / path)
-    for name in ("history.csv", "scores.csv", "metrics.json"):
-        (project.root / "reports" / name).unlink()
-    return project
+def project(
+    tmp_path: Path, study: Path, set_params: SetParams, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return the folder of a project, which is the working folder too."""
+    (tmp_path / "data").mkdir()
+    study.rename(tmp_path / "data" / "chests")
+    set_params()
+    monkeypatch.chdir(tmp_path)
+    # Threads do the work, because starting processes takes a second each time.
+    monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
+    return tmp_path
+
+
+@pytest.fixture
+def fails() -> Callable[[Callable[[], None]], str]:
+    """Return a function that runs a stage to its one line of complaint."""
+    from thorax.pipeline import run
+
+    def line(main: Callable[[], None]) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            run(main)
+        # Python prints a text to stderr and exits with status 1.
+        assert isinstance(stopped.value.code, str)
+        assert "\n" not in stopped.value.code
+        return stopped.value.code.removeprefix("thorax: ")
+
+    return line

@@ -14,7 +14,7 @@ from thorax.cli.model import export, model
 from thorax.cli.predict import predict
 from thorax.cli.score import score
 from thorax.cli.view import view
-from thorax.errors import InputError, in_one_line
+from thorax.common.errors import InputError, in_one_line
 
 
 class _Group(click.Group):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from thorax.cli.options import say
+from thorax.cli.options import echo
 
 
 @click.command()
@@ -52,8 +52,8 @@ def compare(
     Example:
       thorax compare main focal=sweep-1a2b3c4d-focal_dice --region infection
     """
-    from thorax.errors import InputError
-    from thorax.experiments.comparisons import (
+    from thorax.common.errors import InputError
+    from thorax.experiments.comparison import (
         Question,
         compare_tables,
         comparison_json,
@@ -66,6 +66,6 @@ def compare(
     question = Question(metric, regions, confidence, test)
     comparisons, notes = compare_tables(read_tables(tables, Path()), question)
     for note in notes:
-        say(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     show = comparison_json if as_json else comparison_table
-    say(show(comparisons, question))
+    echo(show(comparisons, question))

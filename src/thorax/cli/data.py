@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from thorax.cli.check import check
-from thorax.cli.diff import cases, diff
-from thorax.cli.options import FOLDER, say
+from thorax.cli.data_check import check
+from thorax.cli.data_diff import cases, diff
+from thorax.cli.options import FOLDER, echo
 
 if TYPE_CHECKING:
-    from thorax.cases import DomainName
+    from thorax.datasets.dataset import ScaleName
 
 
 @click.group()
@@ -59,9 +59,9 @@ def add(
     Example:
       thorax data add ~/study --name study --region lung=1,2 --region infection=3
     """
-    from thorax.cases import DatasetSpec
-    from thorax.regions import parse_regions
-    from thorax.studies import add_study
+    from thorax.datasets.add import add_dataset
+    from thorax.datasets.dataset import DatasetSpec
+    from thorax.imaging.regions import parse_regions
 
     labels = {region: list(values) for region, values in parse_regions(regions).labels.items()}
     spec = DatasetSpec(
@@ -70,18 +70,18 @@ def add(
         intensity=_named(intensity),
         **{key: text for key, text in about.items() if text},
     )
-    added = add_study(folder, root=Path(), name=name, spec=spec)
-    say(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
-    say(f"dvc exp run -S dataset={name}")
+    added = add_dataset(folder, root=Path(), name=name, spec=spec)
+    echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
+    echo(f"dvc exp run -S dataset={name}")
 
 
-def _named(intensity: str) -> "DomainName":
+def _named(intensity: str) -> "ScaleName":
     """How a `dataset.yaml` names what the option says."""
-    from thorax.cases import domain_name
-    from thorax.intensity import parse_intensity
+    from thorax.datasets.dataset import scale_name
+    from thorax.imaging.intensity import parse_intensity
 
     domain = parse_intensity(intensity)
-    return "auto" if domain is None else domain_name(domain)
+    return "auto" if domain is None else scale_name(domain)
 
 
 @data.command("list")
@@ -92,17 +92,17 @@ def list_() -> None:
     Example:
       thorax data list
     """
-    from thorax.studies import list_studies
+    from thorax.datasets.listing import list_datasets
 
-    studies = list_studies(Path())
+    studies = list_datasets(Path())
     if not studies:
-        say("no dataset is under data/; run this in the folder of a project", err=True)
+        echo("no dataset is under data/; run this in the folder of a project", err=True)
     for study in studies:
         cases = "no data yet" if study.cases is None else f"{study.cases} cases"
         regions = ", ".join(study.regions)
-        say(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
+        echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
         if study.problem:
-            say(f"{'':<16} {study.problem}")
+            echo(f"{'':<16} {study.problem}")
 
 
 for _command in (check, cases, diff):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import FILE, say
+from thorax.cli.options import FILE, echo
 
 if TYPE_CHECKING:
-    from thorax.experiments.plan import RunPlan
     from thorax.experiments.project import Project, Snapshot
+    from thorax.experiments.runs import RunPlan
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -59,9 +59,9 @@ def cross_validate(
     Example:
       thorax cross-validate -S loss=bce_dice --seeds 0,1 --csv folds.csv
     """
-    from thorax.experiments import tables
-    from thorax.experiments.plan import parse_seeds, plan_folds
+    from thorax.experiments import summaries
     from thorax.experiments.project import open_project
+    from thorax.experiments.runs import parse_seeds, plan_folds
 
     chosen_seeds = parse_seeds(seeds)
     project = open_project(Path())
@@ -72,10 +72,12 @@ def cross_validate(
         # A cross-validation without all folds has no result.
         raise click.ClickException(failures)
     rows = [
-        row for plan in plans for row in tables.read_scores(project.scores(plan.name), plan.varied)
+        row
+        for plan in plans
+        for row in summaries.read_scores(project.scores(plan.name), plan.varied)
     ]
-    _keep_table(table, rows, tables.CASE_COLUMNS)
-    say(tables.fold_json(rows) if as_json else tables.fold_tables(rows))
+    _keep_table(table, rows, summaries.CASE_COLUMNS)
+    echo(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
 
 
 @click.command()
@@ -100,9 +102,10 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     Example:
       thorax sweep -S loss=focal_dice,bce -S network.name=unet,lean
     """
-    from thorax.experiments import tables
-    from thorax.experiments.plan import plan_sweep, reuse_existing_names
+    from thorax.common.tables import to_json
+    from thorax.experiments import summaries
     from thorax.experiments.project import open_project
+    from thorax.experiments.runs import plan_sweep, reuse_existing_names
     from thorax.experiments.tasks import started_names
 
     project = open_project(Path())
@@ -112,20 +115,20 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     failures = _run_all(plans, project, snapshot, jobs)
     finished = project.finished()
     scored = [
-        (plan.varied, tables.read_scores(project.scores(plan.name), {}))
+        (plan.varied, summaries.read_scores(project.scores(plan.name), {}))
         for plan in plans
         if plan.name in finished
     ]
-    combinations, rows = [plan.varied for plan in plans], tables.summarise_sweep(scored)
+    combinations, rows = [plan.varied for plan in plans], summaries.summarise_sweep(scored)
     if rows:
-        _keep_table(table, rows, (*combinations[0], *tables.SUMMARY_COLUMNS))
-        say(tables.to_json(rows) if as_json else tables.sweep_table(combinations, rows))
+        _keep_table(table, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
+        echo(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)
 
 
 def _params() -> str:
-    from thorax.params import PATH
+    from thorax.common.params import PATH
 
     return PATH.read_text(encoding="utf-8")
 
@@ -137,7 +140,7 @@ def _run_all(plans: "list[RunPlan]", project: "Project", snapshot: "Snapshot", j
 
     # SIGTERM stops the runs as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    report = partial(say, err=True)
+    report = partial(echo, err=True)
     try:
         failures = run_all(
             plans, project, snapshot, runner=LocalProcesses, jobs=jobs, report=report
@@ -149,8 +152,8 @@ def _run_all(plans: "list[RunPlan]", project: "Project", snapshot: "Snapshot", j
 
 
 def _keep_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable[str]) -> None:
-    from thorax.tables import as_csv
-    from thorax.writing import write_text
+    from thorax.common.files import write_text
+    from thorax.common.tables import as_csv
 
     names = list(columns)
     if path:

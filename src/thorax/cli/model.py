@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import ANY, FILE, FOLDER, MODEL, say
-from thorax.errors import InputError
+from thorax.cli.options import ANY, FILE, FOLDER, MODEL, echo
+from thorax.common.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from thorax.expectation import Expectation
-    from thorax.specs import SegmenterSpec
+    from thorax.models.spec import ExpectedDiceModel, ModelSpec
 
 TRAINED = Path("models/segmenter")
+
 METRICS = Path("reports/metrics.json")
+
 SCORES = Path("reports/scores.csv")
 
 
@@ -60,8 +61,8 @@ def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     Example:
       thorax export lungs.onnx --licence "CC BY 4.0"
     """
-    from thorax.exporting import export as export_model
-    from thorax.specs import load_spec
+    from thorax.models.export import export as export_model
+    from thorax.models.spec import load_spec
 
     spec = load_spec(trained)
     scored = _scored_threshold(trained) or spec.threshold
@@ -78,8 +79,8 @@ def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
         expected=_expected(options["scores"] or scores, spec.regions),
         licence=licence,
     )
-    say(str(compared), err=True)
-    say(target)
+    echo(str(compared), err=True)
+    echo(target)
 
 
 @click.group()
@@ -97,11 +98,11 @@ def show(path: Path, as_json: bool) -> None:
     Example:
       thorax model show lungs.onnx
     """
-    from thorax.model_file import read_model
-    from thorax.specs import load_spec, spec_json
+    from thorax.models.onnx_file import read_model
+    from thorax.models.spec import load_spec, spec_json
 
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
-    say(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
+    echo(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
 
 
 def _made(path: Path, trained: Path) -> Path | None:
@@ -109,10 +110,10 @@ def _made(path: Path, trained: Path) -> Path | None:
     return path if trained == TRAINED and path.exists() else None
 
 
-def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, Expectation]":
+def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, ExpectedDiceModel]":
     """What certainty stood for in a table of scores; nothing where that has no column for it."""
-    from thorax.expectation import learn
     from thorax.experiments.score_tables import read_tables
+    from thorax.inference.expected_dice import fit_expected_dice
 
     if path is None:
         return {}
@@ -125,13 +126,13 @@ def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, Expec
             f"{path} must have scores of what the model finds, {', '.join(regions)}, but has "
             f"{', '.join(pairs) or 'none'}; name another table with --scores"
         )
-    learnt = {region: learn(pairs[region]) for region in regions if region in pairs}
+    learnt = {region: fit_expected_dice(pairs[region]) for region in regions if region in pairs}
     return {region: known for region, known in learnt.items() if known}
 
 
 def _scored_threshold(trained: Path) -> float | None:
     """The one that the pipeline scored; None for models that it did not make."""
-    from thorax.params import PATH, load_params
+    from thorax.common.params import PATH, load_params
 
     return load_params().predict.threshold if _made(PATH, trained) else None
 
@@ -148,7 +149,7 @@ def _scores(path: Path | None) -> dict[str, object]:
     return scores
 
 
-def _described(path: Path, spec: "SegmenterSpec") -> str:
+def _described(path: Path, spec: "ModelSpec") -> str:
     trained = spec.provenance
     split = trained.get("split", {})
     low_hu, high_hu = spec.window_hu
@@ -168,14 +169,14 @@ def _described(path: Path, spec: "SegmenterSpec") -> str:
         "records": str(trained.get("records_sha256", "unknown")),
         "tested on": ", ".join(split.get("test", ())) or "nothing",
         **_figures(spec),
-        "expected Dice": "; ".join(f"{name}: {known}" for name, known in spec.expected.items())
+        "expected Dice": "; ".join(f"{name}: {known}" for name, known in spec.expected_dice.items())
         or "not known",
         "licence": spec.licence or "not said",
     }
     return "\n".join(f"{name:<14} {text}" for name, text in lines.items())
 
 
-def _figures(spec: "SegmenterSpec") -> dict[str, str]:
+def _figures(spec: "ModelSpec") -> dict[str, str]:
     """Mean Dice of each region, as `reports/metrics.json` tells them."""
     found = {}
     for region in spec.regions:

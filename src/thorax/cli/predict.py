@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from thorax.cli.options import ANY, MODEL, SERIES, say
-from thorax.errors import printable
+from thorax.cli.options import ANY, MODEL, SERIES, echo
+from thorax.common.errors import printable
 
 if TYPE_CHECKING:
-    from thorax.jobs import Job
-    from thorax.manifest import Row
-    from thorax.predicting import Wish
-    from thorax.segmenter import Segmenter
+    from thorax.inference.batch import PredictOptions
+    from thorax.inference.inputs import ScanTask
+    from thorax.inference.manifest import Row
+    from thorax.inference.segmenter import Segmenter
 
 
 @click.command()
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     help="Segment shifted variants, too, and mirrored ones if the model was trained so, and take "
     "the mean: slower, and tells where they disagree.",
 )
-@click.option("--raw", is_flag=True, help="Keep pieces that hang apart and holes as they are.")
+@click.option("--no-postprocessing", is_flag=True, help="Skip postprocessing.")
 @click.option("--suffix", default="", help="Of masks in a folder, such as .nrrd.")
 @click.option(
     "--engine",
@@ -104,13 +104,13 @@ def predict(
       thorax predict scans/ masks/ --statistics
     """
     _import_nibabel()
-    from thorax.intensity import parse_intensity
-    from thorax.jobs import find_jobs
-    from thorax.predicting import Wish
+    from thorax.imaging.intensity import parse_intensity
+    from thorax.inference.batch import PredictOptions
+    from thorax.inference.inputs import find_tasks
 
     target = paths[-1] if len(paths) > 1 else None
-    jobs = find_jobs(paths[:-1] if target else paths, target, suffix=options["suffix"])
-    wish = Wish(
+    jobs = find_tasks(paths[:-1] if target else paths, target, suffix=options["suffix"])
+    settings = PredictOptions(
         series=options["series"],
         domain=parse_intensity(options["intensity"]),
         threshold=options["threshold"],
@@ -119,9 +119,9 @@ def predict(
     )
     segmenter = _load(models or (MODEL,), options)
     if target and target == jobs[0].mask:
-        _one(segmenter, jobs[0], wish)
+        _one(segmenter, jobs[0], settings)
     else:
-        _many(segmenter, jobs, wish, folder=target or paths[0].parent)
+        _many(segmenter, jobs, settings, folder=target or paths[0].parent)
 
 
 def _import_nibabel() -> None:
@@ -138,25 +138,27 @@ def _import_nibabel() -> None:
         del sys.modules["pydicom"]
 
 
-def _one(segmenter: "Segmenter", job: "Job", wish: "Wish") -> None:
+def _one(segmenter: "Segmenter", job: "ScanTask", settings: "PredictOptions") -> None:
     """Segment a scan into a named file."""
     from tqdm import tqdm
 
-    from thorax.predicting import check_free, predict_one, wanted_outputs
+    from thorax.inference.batch import check_free, predict_one, wanted_outputs
 
-    files = wanted_outputs(segmenter, job.mask, wish).files
-    check_free(job, files, force=wish.force)
+    files = wanted_outputs(segmenter, job.mask, settings).files
+    check_free(job, files, force=settings.force)
     watch = partial(tqdm, desc=printable(job.scan.name), unit="slab", leave=False, disable=None)
-    _warn(predict_one(segmenter, job, wish, watch=watch))
+    _warn(predict_one(segmenter, job, settings, watch=watch))
     for path in files:
-        say(path)
+        echo(path)
 
 
-def _many(segmenter: "Segmenter", jobs: "list[Job]", wish: "Wish", *, folder: Path) -> None:
+def _many(
+    segmenter: "Segmenter", jobs: "list[ScanTask]", settings: "PredictOptions", *, folder: Path
+) -> None:
     """Segment scans into a folder, and write its manifest as it goes."""
     from tqdm import tqdm
 
-    from thorax.predicting import predict_folder
+    from thorax.inference.batch import predict_folder
 
     with tqdm(total=len(jobs), desc="predict", unit="scan", disable=None) as bar:
 
@@ -164,29 +166,29 @@ def _many(segmenter: "Segmenter", jobs: "list[Job]", wish: "Wish", *, folder: Pa
             bar.update()
             _warn(row, case=f"{row.case}: ")
             if not row.error:
-                say(row.mask)
+                echo(row.mask)
 
-        rows = predict_folder(segmenter, jobs, wish, folder=folder, tell=tell)
+        rows = predict_folder(segmenter, jobs, settings, folder=folder, tell=tell)
     failed = sum(row.status == "failed" for row in rows)
-    say(f"{len(rows) - failed} done, {failed} failed: {folder / 'manifest.csv'}", err=True)
+    echo(f"{len(rows) - failed} done, {failed} failed: {folder / 'manifest.csv'}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 
 
 def _warn(row: "Row", *, case: str = "") -> None:
     problems = [f"Error: {case}{row.error}"] if row.error else []
-    doubts = [f"Doubt: {case}{text}" for text in row.doubts]
+    checks = [f"Check: {case}{text}" for text in row.quality_warnings]
     expected = [f"Expected: {case}{name}: Dice {dice}" for name, dice in row.expected_dice.items()]
-    for line in (*problems, *doubts, *expected, *(f"Note: {case}{text}" for text in row.warnings)):
-        say(line, err=True)
+    for line in (*problems, *checks, *expected, *(f"Note: {case}{text}" for text in row.warnings)):
+        echo(line, err=True)
 
 
 def _load(models: Iterable[Path], options: dict[str, Any]) -> "Segmenter":
-    from thorax.segmenter import Segmenter, load
+    from thorax.inference.segmenter import Segmenter, load
 
     running = {name: options[name] for name in ("engine", "device", "precision")}
     return Segmenter(
         [load(path, **running) for path in models],
-        variants=options["tta"],
-        cleans=not options["raw"],
+        tta=options["tta"],
+        postprocess=not options["no_postprocessing"],
     )

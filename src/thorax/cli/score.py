@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from thorax.cli.options import ANY, FILE, REGIONS, say
-from thorax.errors import InputError
-from thorax.params import Convention
+from thorax.cli.options import ANY, FILE, REGIONS, echo
+from thorax.common.errors import InputError
+from thorax.common.params import Convention
 
 if TYPE_CHECKING:
-    from thorax.mask_pairs import MaskPair
-    from thorax.params import EvaluateParams
-    from thorax.regions import Regions
-    from thorax.scores import Score
+    from thorax.common.params import EvaluateParams
+    from thorax.evaluation.mask_pairs import MaskFiles
+    from thorax.evaluation.scores import Score
+    from thorax.imaging.regions import Regions
 
 SHOWN = {
     "dice": ("Dice", ".6f"),
@@ -73,30 +73,30 @@ def score(truth: Path, predicted: Path, **options: Any) -> None:
       thorax score truth.nii.gz lungs.nii.gz --region lung=1,2,3 --region infection=3
       thorax score truth/ lungmask/ --region lung=1 --predicted-region lung=1,2 --output other.csv
     """
-    from thorax.conventions import rules
-    from thorax.mask_pairs import find_pairs
-    from thorax.scores import scores_csv
-    from thorax.writing import write_text
+    from thorax.common.files import write_text
+    from thorax.evaluation.empty_masks import find_convention
+    from thorax.evaluation.mask_pairs import find_pairs
+    from thorax.evaluation.scores import scores_csv
 
     pairs = find_pairs(truth, predicted, missing=options["allow_missing"])
-    convention = rules(options["convention"])
+    convention = find_convention(options["convention"])
     scores = _scores(pairs, _settings(options), *_regions(pairs, options))
     if options["output"]:
         write_text(options["output"], scores_csv(scores, convention))
     rows = [score.row(convention) for score in scores]
-    say(_json(rows, many=truth.is_dir()) if options["as_json"] else _table(rows))
+    echo(_json(rows, many=truth.is_dir()) if options["as_json"] else _table(rows))
 
 
 def _scores(
-    pairs: "list[MaskPair]",
+    pairs: "list[MaskFiles]",
     settings: "EvaluateParams",
     regions: "Regions",
     predicted_regions: "Regions",
 ) -> "list[Score]":
     from tqdm import tqdm
 
-    from thorax.scans import Scan
-    from thorax.scoring import open_pair, score_pair
+    from thorax.evaluation.scoring import open_pair, score_pair
+    from thorax.io import Scan
 
     scores = []
     for pair in tqdm(pairs, desc="score", unit="case", disable=None if len(pairs) > 1 else True):
@@ -107,7 +107,7 @@ def _scores(
 
 
 def _settings(options: dict[str, Any]) -> "EvaluateParams":
-    from thorax.params import EvaluateParams
+    from thorax.common.params import EvaluateParams
 
     return EvaluateParams(
         convention=options["convention"],
@@ -132,11 +132,10 @@ def _tolerance(option: str) -> tuple[str, float]:
     return name, tolerance
 
 
-def _regions(pairs: "list[MaskPair]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
+def _regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
     """Regions of the true masks, and of the predicted ones."""
-    from thorax.regions import Regions, parse_regions
-    from thorax.scans import Scan
-    from thorax.scoring import found_regions
+    from thorax.imaging.regions import Regions, parse_regions, regions_in_masks
+    from thorax.io import Scan
 
     named, renamed = options["regions"], options["predicted_regions"]
     if renamed and not named:
@@ -144,7 +143,7 @@ def _regions(pairs: "list[MaskPair]", options: dict[str, Any]) -> "tuple[Regions
     if named:
         known = parse_regions(named)
     else:
-        known = found_regions(*(Scan(each) for pair in pairs for each in _files(pair)))
+        known = regions_in_masks(*(Scan(each) for pair in pairs for each in _files(pair)))
     true = Regions(known.labels, options["ignore"])
     if not renamed:
         return true, true
@@ -157,7 +156,7 @@ def _regions(pairs: "list[MaskPair]", options: dict[str, Any]) -> "tuple[Regions
     return true, Regions(found.labels, options["ignore"])
 
 
-def _files(pair: "MaskPair") -> tuple[Path, Path]:
+def _files(pair: "MaskFiles") -> tuple[Path, Path]:
     return pair.truth, pair.predicted
 
 

@@ -43,13 +43,13 @@ def view(
     Example:
       thorax view ct.nii.gz truth.nii.gz lungs.nii.gz --region lung=1,2
     """
-    from thorax.errors import InputError
+    from thorax.common.errors import InputError
 
     if output and output.suffix.lower() not in SUFFIXES:
         raise InputError(f"a page must have a name that ends in .html, got {output}")
     document = _document(scan, masks, regions, series=series, intensity=intensity)
     if output:
-        from thorax.writing import write_text
+        from thorax.common.files import write_text
 
         write_text(output, document)
     else:
@@ -64,12 +64,12 @@ def _document(
     series: str | None,
     intensity: str,
 ) -> str:
-    from thorax.intensity import LOWEST_HU, parse_intensity
-    from thorax.regions import parse_regions
-    from thorax.scans import Scan
-    from thorax.viewer import make_exhibit, page
+    from thorax.imaging.intensity import LOWEST_HU, parse_intensity
+    from thorax.imaging.regions import parse_regions
+    from thorax.io import Scan
+    from thorax.reporting.viewer import make_viewer_case, page
 
-    exhibit = make_exhibit(
+    exhibit = make_viewer_case(
         scan.name,
         Scan(scan, series=series, nan=LOWEST_HU),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
@@ -88,7 +88,7 @@ def _names(masks: Sequence[Path]) -> list[str]:
 def _serve(document: str, no_browser: bool) -> None:
     import webbrowser
 
-    from thorax.viewer.served import serve
+    from thorax.reporting.viewer.server import serve
 
     def ready(url: str) -> None:
         click.echo(f"{url} (Ctrl-C ends it)", err=True)

@@ -2,7 +2,7 @@
 
 import math
 
-from thorax.comparing import Comparison, Metric
+from thorax.experiments.paired_tests import Comparison, Metric
 
 
 def conclusion(one: Comparison, confidence: float) -> str:
@@ -48,7 +48,7 @@ def label(metric: Metric) -> str:
 
 
 def _cannot_show(one: Comparison, level: float) -> str:
-    corrected = "corrected p" if one.least_adjusted_p > one.test.least_p else "p"
+    corrected = "corrected p" if one.least_adjusted_p > one.test.smallest_possible_p else "p"
     return (
         f"{_cases(one)} cannot show at {level:g} whether {one.name} and {one.baseline} differ on "
         f"{one.region}, whatever the figures are ({corrected} is at least "

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from thorax.errors import InputError, in_one_line
+from thorax.common.errors import InputError, in_one_line
 from thorax.experiments.project import Project, dvc_environment
 from thorax.experiments.tasks import Task
 

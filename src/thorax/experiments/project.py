@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from thorax.errors import InputError
-from thorax.params import read_yaml
+from thorax.common.errors import InputError
+from thorax.common.params import read_yaml
 
 _SCORES = "reports/scores.csv"
 _PARAMS = "params.yaml"

@@ -4,8 +4,8 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from thorax.experiments.plan import RunPlan, advice_on_records
 from thorax.experiments.project import Project, Snapshot
+from thorax.experiments.runs import RunPlan, advice_on_records
 from thorax.experiments.tasks import Task, TaskRunner, log_tail
 
 Report = Callable[[str], None]

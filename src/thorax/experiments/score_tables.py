@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thorax.errors import InputError
-from thorax.overlap import mean_defined
-from thorax.tables import read_csv
+from thorax.common.errors import InputError
+from thorax.common.tables import read_csv
+from thorax.imaging.overlap import mean_defined
 
 SCORES = "scores.csv"
+
 _REPORTED = f"reports/{SCORES}"
+
 _WORDS = ("case", "site", "region", "side", "seed", "fold")
 """Columns that say what a row is of; all others are figures."""
 

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from thorax import hardware
+from thorax.common import machine
 
 _MODULE = "thorax.experiments.execution"
 _FOLDER = ".dvc/tmp/exps/thorax"
 """Trainings below `.dvc/tmp/exps` keep their checkpoints in the project itself."""
-_THREADS = (hardware.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREADS = (machine.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def share_cores(jobs: int) -> dict[str, str]:
     """
     if jobs == 1:
         return {}
-    return dict.fromkeys(_THREADS, str(max(1, hardware.cores() // jobs)))
+    return dict.fromkeys(_THREADS, str(max(1, machine.cores() // jobs)))
 
 
 def log_tail(log: Path, *, size: int = 16_384) -> list[str]:

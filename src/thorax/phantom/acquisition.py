@@ -13,9 +13,13 @@ from thorax.phantom.anatomy import Habitus
 from thorax.phantom.space import Floats, Space, coverage, paint
 
 PIXELS = (144, 224)
+
 PLANES = (32, 56)
+
 ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "RSA")
+
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0
+
 _CODES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from thorax.geometry import Volume, volume
+from thorax.imaging.grid import Volume, volume
 from thorax.phantom import tissue
 from thorax.phantom.abdomen import draw_abdomen
 from thorax.phantom.acquisition import (
@@ -18,13 +18,7 @@ from thorax.phantom.acquisition import (
     scanner_axes,
 )
 from thorax.phantom.anatomy import Habitus, draw_habitus, outline
-from thorax.phantom.lesions import (
-    Infection,
-    draw_burden,
-    draw_consolidation,
-    draw_glass,
-    infect,
-)
+from thorax.phantom.lesions import Infection, draw_burden, draw_consolidation, draw_glass, infect
 from thorax.phantom.lungs import LEFT, RIGHT, Lungs, draw_fissures, draw_parenchyma, shape_lungs
 from thorax.phantom.mediastinum import draw_mediastinum
 from thorax.phantom.space import Floats, Space, lay_down

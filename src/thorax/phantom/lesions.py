@@ -13,11 +13,16 @@ from thorax.phantom.space import Box, Floats, Point, Space, paint, smoothstep, t
 
 SHARES = ((0.0, 0.0), (0.015, 0.045), (0.05, 0.14), (0.15, 0.34))
 """Part of the lungs that is infected: in no, in mild, in moderate and in heavy illness."""
+
 SHARE_CHANCES = (0.12, 0.2, 0.45, 0.23)
+
 MOST_LESIONS = 60
+
 SMALLEST_PATCH_ML = 0.8
+
 SEEN = 0.4
 """From which coverage on a reader would outline ground-glass."""
+
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[:, :, None]
 
 

@@ -12,7 +12,9 @@ from thorax.phantom.space import Floats, Space, coverage, paint, smooth_minimum,
 from thorax.phantom.wall import spine_depth
 
 LEFT, RIGHT = 1, 2
+
 PLEURA_MM = 1.5
+
 DIAPHRAGM_SLOPE = 0.75
 
 

@@ -20,7 +20,9 @@ from thorax.phantom.space import (
 )
 
 AIRWAY_WALL_MM = 1.8
+
 HEART_TILT = 0.55
+
 CHAMBERS_MM = (
     ((-26.0, 14.0, -14.0), 21.0),
     ((12.0, 18.0, -6.0), 20.0),

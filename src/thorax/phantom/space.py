@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 Floats = NDArray[np.floating[Any]]
+
 Point = tuple[float, float, float]
+
 Box = tuple[slice, slice, slice]
 
 WARP_SCALE_MM = 60.0
+
 WARP_MM = 2.5
 
 

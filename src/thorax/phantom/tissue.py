@@ -1,21 +1,39 @@
 """What each tissue measures on a CT, in Hounsfield units."""
 
 AIR_HU = -1000.0
+
 AIRWAY_HU = -985.0
+
 GAS_HU = -960.0
+
 FAT_HU = -105.0
+
 WATER_HU = 5.0
+
 SKIN_HU = 30.0
+
 CORD_HU = 32.0
+
 BLOOD_HU = 42.0
+
 MUSCLE_HU = 55.0
+
 HEART_HU = 44.0
+
 WALL_HU = 25.0
+
 SPLEEN_HU = 50.0
+
 LIVER_HU = 60.0
+
 DISC_HU = 85.0
+
 CARTILAGE_HU = 110.0
+
 MARROW_HU = 190.0
+
 CORTEX_HU = 720.0
+
 COUCH_SHELL_HU = -120.0
+
 COUCH_FOAM_HU = -965.0

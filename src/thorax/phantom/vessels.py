@@ -18,9 +18,12 @@ from thorax.phantom.mediastinum import Tube
 from thorax.phantom.space import Floats, Point, Space, coverage, paint
 
 TWIGS = 320
+
 TWIG_RADIUS_MM = 0.7
+
 MURRAY = 2.7
 """Murray found 3 for the smallest loss of power; lungs are measured a little below it."""
+
 BRONCHUS_MM = 1.0
 
 

@@ -16,10 +16,15 @@ from thorax.phantom.space import (
 )
 
 SKIN_MM = 2.2
+
 VERTEBRA_PITCH_MM = 25.0
+
 RIB_DROP_MM = 78.0
+
 RIB_MIDDLE_MM = -7.0
+
 RIB_HALF_THICKNESS_MM = 4.6
+
 RIB_HALF_HEIGHT_MM = 7.0
 
 

@@ -1,0 +1,1 @@
+"""Errors, atomic files, tables, parallel work, machine, parameters and project."""

@@ -1,0 +1,1 @@
+"""Datasets: contents, sources, folds, versions and audit."""

@@ -1,0 +1,1 @@
+"""Checks of an audit: pure functions from measured facts to findings."""

@@ -1,0 +1,1 @@
+"""Safe corrections of datasets."""

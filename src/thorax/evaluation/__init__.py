@@ -1,0 +1,1 @@
+"""Metrics of mask pairs, scores per case, summaries with confidence intervals."""

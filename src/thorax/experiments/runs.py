@@ -1,0 +1,235 @@
+"""What is to run: overrides of `params.yaml` become runs whose names say what they are.
+
+The name of a run ends a question before it is asked: it holds a digest of all parameters and of the
+state of the project, so an experiment of that name has the result, and there is none of that name
+once anything was changed.
+"""
+
+import copy
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dvc.exceptions import InvalidArgumentError
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from hydra.errors import HydraException
+
+from thorax.common.errors import InputError
+from thorax.common.params import Params, check_params, read_yaml
+from thorax.datasets.folds import check_fold_count
+
+_FOLD, _SEED = "split.fold", "seed"
+
+_PREPARING = ("dataset", "prepare")
+"""What the stage `prepare` depends on in `params.yaml`."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One experiment.
+
+    Args:
+        name: Of the experiment; the same parameters in the same state of the project have the same.
+        overrides: As for `dvc exp run -S`.
+        varied: What tells the run from the others of its command, by name.
+        prepared: The parameters that its records are made with.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    varied: dict[str, Any]
+    prepared: dict[str, Any] = field(default_factory=dict)
+
+
+def plan_folds(
+    params: str, overrides: Sequence[str], *, seeds: Sequence[int], state: str
+) -> list[RunPlan]:
+    """The runs of a cross-validation: every fold with every seed.
+
+    Args:
+        params: Content of `params.yaml`.
+        overrides: For all runs alike.
+        seeds: Empty: the one of the parameters.
+        state: Digest of all else that results depend on.
+
+    Raises:
+        InputError: An override cannot be read, is unknown or out of range, gives several values, or
+            gives what the cross-validation itself goes over.
+    """
+    given = dict(map(_choices, overrides))
+    for key, values in given.items():
+        if len(values) > 1:
+            raise InputError(f"-S {key} must have one value here, got {len(values)}; use a sweep")
+    if _FOLD in given:
+        raise InputError(f"a cross-validation goes over all folds; leave out -S {_FOLD}")
+    if seeds and _SEED in given:
+        raise InputError("a seed must be given once; leave out -S seed or --seeds")
+    common = [values[0] for values in given.values()]
+    content, checked = _overridden(params, common)
+    for side in ("test", "train"):
+        if getattr(checked.split, side):
+            raise InputError(f"`split.{side}` names cases, so there are no folds; empty it")
+    check_fold_count(checked.split)
+    digest = _digest(_without_fold_and_seed(content), state)
+    return [
+        RunPlan(
+            name=f"cv-{digest}-fold{fold}-seed{seed}",
+            overrides=(*common, f"{_FOLD}={fold}", f"{_SEED}={seed}"),
+            varied={"seed": seed, "fold": fold},
+            prepared=_preparing(content),
+        )
+        for seed in dict.fromkeys(seeds or [checked.seed])
+        for fold in range(checked.split.folds)
+    ]
+
+
+def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[RunPlan]:
+    """The runs of a sweep: the product of all values that the overrides give.
+
+    Args:
+        params: Content of `params.yaml`.
+        overrides: ``key=value`` or ``key=value,value``, in the syntax of Hydra: lists stand in
+            brackets, ``range(0,5)`` gives 0 to 4.
+        state: Digest of all else that results depend on.
+
+    Raises:
+        InputError: No key has several values, or an override cannot be read, is unknown or out of
+            range.
+    """
+    given = dict(map(_choices, overrides))
+    varied = [key for key, values in given.items() if len(values) > 1]
+    if not varied:
+        raise InputError(
+            "a sweep needs a key with several values, such as -S loss=bce,dice, "
+            f"got {', '.join(overrides) or 'none'}"
+        )
+    runs = [_combination(params, chosen, varied, state) for chosen in _product(given)]
+    return list({run.name: run for run in runs}.values())
+
+
+def reuse_existing_names(runs: Sequence[RunPlan], names: Iterable[str]) -> list[RunPlan]:
+    """Rename runs of a sweep to the names that another sweep has given them.
+
+    The digest identifies a run; the words after it name the values that its command varies.
+
+    Args:
+        runs: Of a sweep.
+        names: Of experiments that exist or were started; later ones take precedence.
+
+    Example:
+        >>> run = RunPlan("sweep-0a1b2c3d-bce-0", ("loss=bce", "seed=0"), {})
+        >>> [run.name for run in reuse_existing_names([run], ["sweep-0a1b2c3d-bce", "mine"])]
+        ['sweep-0a1b2c3d-bce']
+    """
+    existing = {_identity(name): name for name in names}
+    return [replace(run, name=existing.get(_identity(run.name), run.name)) for run in runs]
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds out of a list with commas; none out of nothing.
+
+    Raises:
+        InputError: One is no whole number from 0.
+
+    Example:
+        >>> parse_seeds("0,1")
+        (0, 1)
+    """
+    parts = text.split(",") if text else []
+    if not all(re.fullmatch("[0-9]+", part.strip(), re.ASCII) for part in parts):
+        raise InputError(f"--seeds must be whole numbers from 0 with commas between, got {text}")
+    return tuple(map(int, parts))
+
+
+def advice_on_records(runs: Sequence[RunPlan], locked: Mapping[str, Any]) -> str:
+    """What to do about records that each run would make anew; empty where that is not so.
+
+    A run works in a copy of the project, which has the records that `dvc.lock` tells of, or none.
+
+    Args:
+        runs: What is to be run.
+        locked: Parameters of the records in `dvc.lock`; empty if nothing is known of them.
+
+    Example:
+        >>> run = RunPlan("cv", ("dataset=a",), {}, {"dataset": "a", "prepare": {}})
+        >>> advice_on_records([run, run], {"dataset": "b", "prepare": {}})
+        'each run prepares a anew; set dataset=a in params.yaml and run `dvc repro prepare` once'
+    """
+    wanted = runs[0].prepared if runs else {}
+    if len(runs) < 2 or locked in ({}, wanted) or any(run.prepared != wanted for run in runs):
+        return ""
+    given = {override for run in runs for override in run.overrides}
+    settings = sorted(override for override in given if override.startswith(_PREPARING))
+    change = f"set {', '.join(settings)} in params.yaml and " if settings else ""
+    return f"each run prepares {wanted['dataset']} anew; {change}run `dvc repro prepare` once"
+
+
+def _preparing(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: content[key] for key in _PREPARING}
+
+
+def _product(given: dict[str, list[str]]) -> list[dict[str, str]]:
+    return [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
+
+
+def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], state: str) -> RunPlan:
+    content, checked = _overridden(params, list(chosen.values()))
+    named, none = checked.split.train, checked.split.fold == "none"
+    if (named or none) and not checked.split.test:
+        cause = "`split.train` without `split.test`" if named else "`split.fold: none`"
+        raise InputError(f"a sweep compares test scores, but {cause} tests on nothing")
+    values = {key: chosen[key].partition("=")[2] for key in varied}
+    words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
+    name = f"sweep-{_digest(content, state)}-{words[:60]}"
+    return RunPlan(name, tuple(chosen.values()), values, _preparing(content))
+
+
+def _identity(name: str) -> str:
+    found = re.match("sweep-[0-9a-f]{8}(?=-|$)", name)
+    return found[0] if found else name
+
+
+def _choices(override: str) -> tuple[str, list[str]]:
+    """The key of an override, and one override for each of its values."""
+    key, equals, _ = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"-S must be key=value, got {override}")
+    try:
+        batches = get_hydra_sweeps({"": [override]})
+    except (HydraException, InvalidArgumentError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"-S {override} cannot be read: {reason}") from None
+    singles = [batch[""][0] for batch in batches]
+    return singles[0].partition("=")[0], singles
+
+
+def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], Params]:
+    """The parameters as they will be in the run: as DVC writes them, and checked."""
+    given = " ".join(f"-S {override}" for override in overrides)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_text(params, encoding="utf-8")
+        try:
+            apply_overrides(path, list(overrides))
+        except InvalidArgumentError as error:
+            reason = " ".join(str(error.__cause__ or error).split("\n")[:2])
+            raise InputError(f"{given}: {reason}") from None
+        content = read_yaml(path)
+    return content, check_params(content, source=f"params.yaml with {given}")
+
+
+def _without_fold_and_seed(content: dict[str, Any]) -> dict[str, Any]:
+    rest = copy.deepcopy(content)
+    del rest["seed"], rest["split"]["fold"]
+    return rest
+
+
+def _digest(content: dict[str, Any], state: str) -> str:
+    text = json.dumps([content, state], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""Arrays in space: grid, intensity, labels, placement on the canvas. NumPy and SciPy only."""

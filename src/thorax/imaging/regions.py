@@ -1,0 +1,182 @@
+"""Regions: named parts of the body that masks tell apart, and the labels that they are made of."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.common.errors import InputError
+from thorax.imaging.grid import NamedSlabs
+
+MOST_LABELS = 256
+
+LONGEST_NAME = 64
+
+MOST_REGIONS = 8
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Named regions, each made of label values; regions may nest or share labels.
+
+    The network has one sigmoid map a region. To write regions back as one label a voxel, the
+    numbers of the original masks are used again: each combination of regions becomes the lowest
+    label that stands for just this combination. With ``lung: [1, 2, 3]`` and ``infection: [3]``
+    healthy lung is written as 1 and infection as 3, so that one region map reads both the truth
+    and the prediction. A combination that no label stands for (infection outside any lung) is
+    written as its last-named region alone would be.
+
+    Args:
+        labels: Region name → its label values, in the order of the network's channels.
+        ignored: Label values that may occur and belong to no region.
+
+    Raises:
+        InputError: No region or more than 8, a name that cannot be part of a file's, a region
+            without labels, a label outside 1..255, or a label both ignored and in a region.
+
+    Example:
+        >>> regions = Regions({"lung": (1, 2, 3), "infection": (3,)})
+        >>> regions.split(np.array([0, 1, 2, 3])).astype(int).tolist()
+        [[0, 1, 1, 1], [0, 0, 0, 1]]
+        >>> regions.merge(np.array([[0, 1, 1, 0], [0, 0, 1, 1]], bool)).tolist()
+        [0, 1, 3, 3]
+    """
+
+    labels: Mapping[str, tuple[int, ...]]
+    ignored: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.labels) <= MOST_REGIONS:
+            raise InputError(f"there must be 1 to {MOST_REGIONS} regions, got {len(self.labels)}")
+        for name, values in self.labels.items():
+            _check_name(name)
+            if not values or min(values) < 1 or max(values) >= MOST_LABELS:
+                raise InputError(
+                    f"region `{name}` must be made of label values 1..255, got {list(values)}"
+                )
+        both = set(self.ignored) & self._named
+        if both:
+            raise InputError(f"labels {sorted(both)} cannot be both ignored and in a region")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Region names in the order of the channels."""
+        return tuple(self.labels)
+
+    @property
+    def _named(self) -> set[int]:
+        return {value for values in self.labels.values() for value in values}
+
+    def split(self, labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Turn label values of any shape into one binary mask a region, shape ``(R, …)``.
+
+        Raises:
+            InputError: A label value that no region names and that is not ignored.
+        """
+        self.check(labels)
+        return self._membership[:, labels.astype(np.uint8)]
+
+    def check(self, labels: NDArray[Any]) -> None:
+        """Raise `InputError` if a label value is neither named by a region nor ignored."""
+        found = _distinct(labels)
+        unknown = sorted(found - self._named - set(self.ignored) - {0})
+        if unknown:
+            raise InputError(
+                f"label values {unknown} belong to no region: name them in a region of "
+                f"{dict(self.labels)} or under `ignored`"
+            )
+
+    def merge(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Turn one binary mask a region, shape ``(R, …)``, into label values of shape ``(…)``."""
+        codes = np.zeros(masks.shape[1:], dtype=np.uint8)
+        for bit, mask in enumerate(masks):
+            codes |= mask.astype(np.uint8) << np.uint8(bit)
+        return self._written[codes]
+
+    @cached_property
+    def _membership(self) -> NDArray[np.bool_]:
+        table = np.zeros((len(self.labels), MOST_LABELS), dtype=bool)
+        for row, values in zip(table, self.labels.values(), strict=True):
+            row[list(values)] = True
+        return table
+
+    @cached_property
+    def _written(self) -> NDArray[np.uint8]:
+        bits = 1 << np.arange(len(self.labels))
+        code_of = {value: int(self._membership[:, value] @ bits) for value in self._named}
+        written = np.zeros(2 ** len(self.labels), dtype=np.uint8)
+        for code in range(1, len(written)):
+            exact = [value for value, own in code_of.items() if own == code]
+            written[code] = min(exact) if exact else self._nearest(code, code_of)
+        return written
+
+    def _nearest(self, code: int, code_of: Mapping[int, int]) -> int:
+        """Label for a combination that the masks never show: that of its last-named region."""
+        last = list(self.labels.values())[code.bit_length() - 1]
+        return min(last, key=lambda value: (code_of[value].bit_count(), value))
+
+
+def parse_regions(options: Iterable[str]) -> Regions:
+    """Read regions from ``name=1,2`` options, as the command line gives them.
+
+    Raises:
+        InputError: An option is not of that form, or names a region twice.
+
+    Example:
+        >>> dict(parse_regions(["lung=1,2,3", "infection=3"]).labels)
+        {'lung': (1, 2, 3), 'infection': (3,)}
+    """
+    labels: dict[str, tuple[int, ...]] = {}
+    for option in options:
+        name, _, values = option.partition("=")
+        try:
+            numbers = tuple(int(value) for value in values.split(","))
+        except ValueError:
+            raise InputError(f"a region must look like lung=1,2, got `{option}`") from None
+        if not name.isidentifier() or name in labels:
+            raise InputError(f"a region needs a name of its own like lung=1,2, got `{option}`")
+        labels[name] = numbers
+    return Regions(labels)
+
+
+def _distinct(labels: NDArray[Any]) -> set[int]:
+    if labels.dtype == np.uint8:
+        return set(np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=1)).tolist())
+    values = np.unique(labels)
+    if (values != np.rint(values)).any() or (
+        values.size and not 0 <= values[0] <= values[-1] < 256
+    ):
+        raise InputError(
+            "label values must be whole numbers 0..255, got "
+            f"{values[0]:g}..{values[-1]:g} ({values.dtype})"
+        )
+    return {int(value) for value in values}
+
+
+def _check_name(name: str) -> None:
+    """Names of regions become part of the names of files."""
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or set(name) & set("/\\"):
+        raise InputError(
+            f"the name of a region must have 1 to {LONGEST_NAME} letters or signs, and neither "
+            f"slashes nor control characters, got {name[:LONGEST_NAME]!r}"
+        )
+
+
+def regions_in_masks(*masks: NamedSlabs) -> Regions:
+    """One region for each label value that any of the masks holds.
+
+    Raises:
+        InputError: The masks are empty, or hold more label values than there may be regions.
+    """
+    values = {
+        int(value) for mask in masks for _, planes in mask.slabs() for value in np.unique(planes)
+    } - {0}
+    if not 1 <= len(values) <= MOST_REGIONS:
+        raise InputError(
+            f"masks must show 1 to {MOST_REGIONS} label values unless regions are named, but "
+            f"{' and '.join(str(mask.path) for mask in masks)} show {len(values)}; give --region"
+        )
+    return Regions({f"label_{value}": (value,) for value in sorted(values)})

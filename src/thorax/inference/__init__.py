@@ -1,0 +1,1 @@
+"""From a scan to masks, measurements and quality checks; single scans and batches."""

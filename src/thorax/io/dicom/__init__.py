@@ -1,0 +1,1 @@
+"""Read a DICOM series as one volume."""

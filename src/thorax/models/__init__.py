@@ -1,0 +1,1 @@
+"""Networks as artefacts: architectures, pretrained weights, model spec, files, engines, export."""

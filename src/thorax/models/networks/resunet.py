@@ -1,0 +1,85 @@
+"""U-Nets whose encoder is a ResNet (He et al. 2016), the same as keras-hub's, layer by layer.
+
+So weights that were trained on ImageNet fit, at width 64. What is called what:
+
+| keras-hub's `ResNetBackbone`, ``basic_block`` | here |
+|---|---|
+| ``conv1_conv`` | ``stem_conv`` |
+| ``stack{s}_block{b}_1_conv`` | ``stage{s + 1}_block{b}_conv1`` |
+| ``stack{s}_block{b}_2_conv`` | ``stage{s + 1}_block{b}_conv2`` |
+| ``stack{s}_block{b}_0_conv`` | ``stage{s + 1}_block{b}_shortcut`` |
+| ``…_bn`` of each | ``…_norm`` behind the name of its convolution, where it holds weights |
+
+Convolutions have a bias only where the normalisation adds no offset of its own (rms and none).
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from thorax.common.errors import InputError
+from thorax.common.params import NetworkParams
+from thorax.models.networks.blocks import Blocks, Tensor, check_canvas
+
+BLOCKS = {"resunet18": (2, 2, 2, 2), "resunet34": (3, 4, 6, 3)}
+"""Residual pairs a stage."""
+
+CONVOLUTIONS = 2
+"""Convolutions a level of the decoder."""
+
+
+def resunet(
+    params: NetworkParams, *, canvas: int, channels: int, regions: int, seed: int, dtype: str
+) -> Any:
+    """Build a ResNet with the decoder of a U-Net, back to the full canvas.
+
+    The stem and the pooling behind it halve the canvas, as do all stages but the first, so depth 5
+    has four stages, depth 4 three and so on. The skip at full size is one light convolution of the
+    stack.
+
+    Args and errors: see `thorax.models.networks.build`.
+    """
+    _check(params)
+    check_canvas(params, canvas)
+    blocks = Blocks(params, seed=seed, dtype=dtype)
+    stack = keras.Input((canvas, canvas, channels), name="stack")
+    stem = blocks.convolve(stack, params.width, name="stem_conv", size=7, strides=2)
+    maps = blocks.activate(stem)
+    skips = [maps]
+    # 0 is the least that there can be behind the activation, so this pads with nothing.
+    maps = layers.MaxPooling2D(3, 2, dtype=dtype)(layers.ZeroPadding2D(1, dtype=dtype)(maps))
+    for stage in range(1, params.depth):
+        maps = _stage(blocks, maps, stage, params)
+        skips.append(maps)
+    fine = blocks.convolve(stack, max(1, params.width // 2), name="skip_conv")
+    maps = blocks.decode(maps, [blocks.activate(fine), *skips[:-1]])
+    return keras.Model(stack, blocks.logits(maps, regions), name=params.name)
+
+
+def _stage(blocks: Blocks, maps: Tensor, stage: int, params: NetworkParams) -> Tensor:
+    level, width = stage + 1, params.width * 2 ** (stage - 1)
+    for number in range(BLOCKS[params.name][stage - 1]):
+        strides = 2 if stage > 1 and number == 0 else 1
+        name = f"stage{stage}_block{number}"
+        maps = blocks.pair(maps, width, level=level, name=name, strides=strides)
+        maps = blocks.activate(maps)
+    return blocks.drop(maps, level)
+
+
+def _check(params: NetworkParams) -> None:
+    stages = len(BLOCKS[params.name])
+    if not 2 <= params.depth <= stages + 1:
+        raise InputError(
+            f"`network.depth` of {params.name} must lie between 2 and {stages + 1}, "
+            f"got {params.depth}"
+        )
+    if params.blocks != CONVOLUTIONS:
+        raise InputError(
+            f"{params.name} has its own number of blocks; leave `network.blocks` at "
+            f"{CONVOLUTIONS}, got {params.blocks}"
+        )
+    if params.residual:
+        raise InputError(
+            f"{params.name} is residual as it is; leave `network.residual` at false, got true"
+        )

@@ -1,0 +1,48 @@
+"""Look for faults in a dataset, then put its planes on the canvas and into records."""
+
+from pathlib import Path
+
+from thorax.common.errors import InputError
+from thorax.common.params import load_params
+from thorax.datasets.audit.audit import Audit, audit_dataset, known_facts, save_audit
+from thorax.datasets.audit.text import as_text, one_line
+from thorax.datasets.dataset import SPEC, load_dataset, load_spec
+from thorax.pipeline import log, run
+from thorax.pipeline.paths import AUDIT, DATA, RECORDS
+from thorax.preprocessing.prepare import prepare
+
+
+def main() -> None:
+    """Write `data/audit` and `data/records`, and say what the canvas costs."""
+    params = load_params()
+    folder = DATA / params.dataset
+    check(folder)
+    dataset = load_dataset(folder)
+    index = prepare(dataset, RECORDS, canvas=params.prepare.canvas, crop=params.prepare.crop)
+    for entry in index.records:
+        ceilings = ", ".join(f"{name} {count.dice:.4f}" for name, count in entry.ceiling.items())
+        log(f"{entry.case}: {entry.planes} planes, ceiling of Dice: {ceilings}")
+
+
+def check(folder: Path) -> Audit:
+    """Audit a dataset, keep what was found, and tell of it.
+
+    Raises:
+        InputError: There are errors, one a line; or there is no usable dataset.
+    """
+    spec = load_spec(folder / SPEC)
+    audit = audit_dataset(folder, known=known_facts(AUDIT, spec))
+    save_audit(AUDIT, audit, spec)
+    if audit.errors:
+        lines = [one_line(finding) for finding in audit.errors]
+        if len(lines) == 1:
+            raise InputError(f"{folder}: {lines[0]}")
+        headline = f"{folder} cannot be used as it is; `thorax data check` tells more:"
+        raise InputError(headline, *lines)
+    if audit.warnings:
+        log(as_text(audit, weights=["warning"]))
+    return audit
+
+
+if __name__ == "__main__":
+    run(main)

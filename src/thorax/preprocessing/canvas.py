@@ -1,0 +1,76 @@
+"""A scan on the canvas: its planes, the area fractions of its regions, and how it was placed."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.common.params import Crop
+from thorax.imaging.body import body_box, coarse_planes, lung_box
+from thorax.imaging.grid import Grid, Slabs
+from thorax.imaging.intensity import LOWEST_HU, IntensityScale, whole_hu
+from thorax.imaging.overlap import Overlap, overlap
+from thorax.imaging.placement import FULL_COVERAGE, Placement, place_box, place_whole
+from thorax.imaging.regions import Regions
+
+if TYPE_CHECKING:
+    from thorax.io import Scan
+
+
+def find_placement(scan: Slabs, domain: IntensityScale, *, canvas: int, crop: Crop) -> Placement:
+    """Work out how a scan is put on the canvas; with a crop, this reads the scan once.
+
+    Args:
+        scan: The scan.
+        domain: What its voxel values mean.
+        canvas: Pixels a side.
+        crop: ``lungs`` and ``body`` look for the box around them; ``none`` takes the planes
+            whole.
+    """
+    # What is not looked at is not read.
+    coarse = np.empty(0) if crop == "none" else domain.to_hu(coarse_planes(scan))
+    return placement_of(whole_hu(coarse), scan.grid, canvas=canvas, crop=crop)
+
+
+def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop: Crop) -> Placement:
+    """Work out how a scan is put on the canvas, from its coarse planes in HU."""
+    x, y, _ = grid.shape
+    in_plane_mm = grid.spacing_mm[:2]
+    if crop == "none":
+        return place_whole((x, y), canvas=canvas, spacing_mm=in_plane_mm)
+    find = lung_box if crop == "lungs" else body_box
+    return place_box((x, y), find(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
+
+
+def place_scan(scan: Slabs, domain: IntensityScale, placement: Placement) -> NDArray[np.int16]:
+    """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``."""
+    side = placement.x.canvas
+    placed = np.empty((scan.grid.shape[2], side, side), dtype=np.int16)
+    for start, planes in scan.slabs():
+        hu = whole_hu(domain.to_hu(planes))
+        placed[start : start + len(planes)] = whole_hu(placement.place(hu, fill=LOWEST_HU))
+    return placed
+
+
+def place_regions(
+    mask: "Scan", regions: Regions, placement: Placement
+) -> tuple[NDArray[np.uint8], dict[str, Overlap]]:
+    """Put the regions of a mask on the canvas, and take them off again to see what is lost.
+
+    Returns:
+        Area fractions 0..255 of shape ``(N, H, W, R)``, and for each region the overlap of the
+        mask with itself placed and restored: the ceiling of what any network can reach.
+
+    Raises:
+        InputError: The mask holds a label that no region names.
+    """
+    side, depth = placement.x.canvas, mask.grid.shape[2]
+    fractions = np.empty((depth, side, side, len(regions.names)), dtype=np.uint8)
+    ceiling = {name: Overlap() for name in regions.names}
+    for start, planes in mask.slabs():
+        for channel, truth in enumerate(regions.split(planes)):
+            placed = placement.place_mask(truth)
+            fractions[start : start + len(placed), ..., channel] = placed
+            restored = placement.restore(placed) >= FULL_COVERAGE / 2
+            ceiling[regions.names[channel]] += overlap(truth, restored)
+    return fractions, ceiling

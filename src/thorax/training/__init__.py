@@ -1,0 +1,1 @@
+"""From records to trained weights: data, losses, augmentation, optimizer, training loop."""

@@ -1,0 +1,137 @@
+"""Random changes to training stacks: one draw for all planes of a stack and for its fractions."""
+
+import os
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import albumentations as A  # noqa: N812
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.common.params import AugmentationParams
+from thorax.training.augmentation.ct import Border, LowResolution, MissingPlanes, SharpKernel
+from thorax.training.augmentation.custom import load_custom, try_out
+from thorax.training.augmentation.mixing import Mixing
+from thorax.training.augmentation.strengths import at_level
+
+# albumentations asks the network for a newer version of itself unless told not to.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+Floats = NDArray[np.float32]
+
+
+class Augmentation:
+    """Changes stacks at random, as far as the parameters let it.
+
+    In this order: the body is mirrored and moved; planes go missing, are resolved more coarsely,
+    blurred or sharpened; contrast, gamma and noise change; the field of view is cut; then comes
+    what the user's own file asks for.
+
+    Interpolation is linear for the planes and for the fractions, so that fractions stay
+    fractions; what comes in from beyond the border is air and no region. Flips are off unless
+    asked for: regions may tell left from right, and the heart lies on one side.
+
+    Two changes need more than one stack and are made in `thorax.training.data`, which asks here for
+    their strengths: thick slices need the planes of the case, mixing needs a batch.
+
+    Args:
+        params: How far. ``level: none``, or 0 everywhere, changes nothing.
+
+    Raises:
+        InputError: The file of the user's own changes cannot be used.
+    """
+
+    def __init__(self, params: AugmentationParams) -> None:
+        strengths = at_level(params)
+        self.thick_slices = strengths.thick_slices
+        self.mixing = Mixing(mixup=strengths.mixup, cutmix=strengths.cutmix)
+        self._custom = Path(strengths.custom) if strengths.custom else None
+        self._compose = _compose(strengths, self._custom)
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(self, stack: Floats, fractions: Floats, *, seed: int) -> tuple[Floats, Floats]:
+        """Change one stack and its fractions.
+
+        Args:
+            stack: Windowed planes, 0..1, shape ``(H, W, 2k+1)``.
+            fractions: Area fractions, 0..1, shape ``(H, W, R)``.
+            seed: The same seed makes the same change.
+        """
+        if self._compose is None:
+            return stack, fractions
+        with self._one_at_a_time:
+            # `set_random_seed` would give all steps the same draws: noise only on turned stacks.
+            self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            changed = self._compose(image=stack, mask=fractions)
+        return _in_range(changed["image"]), _in_range(changed["mask"])
+
+    def check(self, *, canvas: int, channels: int, regions: int) -> None:
+        """See whether the user's own changes, if any, work on stacks of this shape.
+
+        Raises:
+            InputError: They fail, or give stacks of another shape.
+        """
+        if self._custom:
+            try_out(self._custom, canvas=canvas, channels=channels, regions=regions)
+
+
+def _in_range(changed: NDArray[Any]) -> Floats:
+    return np.clip(changed, 0.0, 1.0, dtype=np.float32)
+
+
+def _compose(strengths: AugmentationParams, custom: Path | None) -> Any | None:
+    cv2.setNumThreads(0)
+    steps = [*_moves(strengths), *_resolutions(strengths), *_intensities(strengths)]
+    if strengths.field_of_view:
+        steps.append(Border(strengths.field_of_view, p=0.3))
+    if custom:
+        steps.append(load_custom(custom))
+    return A.Compose(steps) if steps else None
+
+
+def _moves(strengths: AugmentationParams) -> list[Any]:
+    # Planes run from right to left along their first axis: upside down for OpenCV.
+    flip = [A.VerticalFlip(p=strengths.flip)] if strengths.flip else []
+    if not (strengths.rotate_degrees or strengths.zoom or strengths.shift):
+        return flip
+    affine = A.Affine(
+        rotate=(-strengths.rotate_degrees, strengths.rotate_degrees),
+        scale=(1 - strengths.zoom, 1 + strengths.zoom),
+        translate_percent=(-strengths.shift, strengths.shift),
+        interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_LINEAR,
+        p=0.8,
+    )
+    return [*flip, affine]
+
+
+def _resolutions(strengths: AugmentationParams) -> list[Any]:
+    steps: list[Any] = []
+    if strengths.missing_planes:
+        steps.append(MissingPlanes(strengths.missing_planes))
+    if strengths.low_resolution:
+        steps.append(LowResolution(strengths.low_resolution, p=0.3))
+    if strengths.blur:
+        steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.0, strengths.blur), p=0.3))
+    if strengths.sharpen:
+        steps.append(SharpKernel(strengths.sharpen, p=0.3))
+    return steps
+
+
+def _intensities(strengths: AugmentationParams) -> list[Any]:
+    steps: list[Any] = []
+    if strengths.contrast:
+        steps.append(
+            A.RandomBrightnessContrast(
+                brightness_limit=strengths.contrast / 2, contrast_limit=strengths.contrast, p=0.5
+            )
+        )
+    if strengths.gamma:
+        percent = 100 / (1 + strengths.gamma), 100 * (1 + strengths.gamma)
+        steps.append(A.RandomGamma(gamma_limit=percent, p=0.3))
+    if strengths.noise:
+        steps.append(A.GaussNoise(std_range=(0.0, strengths.noise), p=0.3))
+    return steps

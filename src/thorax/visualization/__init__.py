@@ -1,0 +1,1 @@
+"""Pictures of slices and surfaces, with matplotlib and NumPy; no display needed."""

@@ -1,0 +1,116 @@
+"""The smooth surface of a mask as a mesh of triangles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import marching_cubes
+
+Floats = NDArray[np.float64]
+
+Integers = NDArray[np.int64]
+
+STEP_MM = 2.5
+"""Width of the grid that surfaces are worked out on: about a pixel of the canvas."""
+
+SMOOTH_MM = 2.0
+"""Standard deviation of the smoothing, which takes the steps of the voxels away."""
+
+SMOOTH_VOXELS = 0.75
+"""At least so many voxels along each axis, because thick planes make high steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A closed surface of triangles.
+
+    Args:
+        vertices_mm: Along R, A and S, from the outer corner of the mask's first voxel; ``(V, 3)``.
+        faces: Three vertices each, counter-clockwise as seen from outside; ``(F, 3)``.
+        normals: Unit vectors out of the body at each vertex; ``(V, 3)``.
+    """
+
+    vertices_mm: Floats
+    faces: Integers
+    normals: Floats
+
+
+EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, 3)))
+
+
+def surface(mask: NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) -> Mesh:
+    """Put a smooth closed surface around a mask.
+
+    The surface holds the volume of the mask: smoothing alone would shrink what is small, and
+    small lesions would go.
+
+    Args:
+        mask: Planes as on the canvas, shape ``(N, H, W)``.
+        spacing_mm: Of its voxels along x, y and z, that is along H, W and N.
+
+    Returns:
+        The mesh; one without vertices for an empty mask.
+
+    Example:
+        >>> surface(np.zeros((2, 4, 4), bool), spacing_mm=(1, 1, 1)).faces.shape
+        (0, 3)
+    """
+    voxels = np.moveaxis(mask, 0, 2)
+    if not voxels.any():
+        return EMPTY
+    spacing = np.array(spacing_mm, dtype=np.float64)
+    box = ndimage.find_objects(voxels.astype(np.uint8))[0]
+    field, first_mm = _field(voxels[box], spacing)
+    level = _level(field, np.count_nonzero(voxels) * spacing.prod() / STEP_MM**3)
+    vertices, faces, _, _ = marching_cubes(field, level, spacing=(STEP_MM,) * 3)
+    corner_mm = np.array([part.start for part in box]) * spacing
+    normals = _normals(field, vertices / STEP_MM)
+    return Mesh(vertices + corner_mm + first_mm, faces.astype(np.int64)[:, ::-1], normals)
+
+
+def _field(voxels: NDArray[np.bool_], spacing_mm: Floats) -> tuple[NDArray[np.float32], Floats]:
+    """Smoothed mask on the grid of `STEP_MM`, 0 at its border, and where its first point lies."""
+    sigma = np.maximum(SMOOTH_MM / spacing_mm, SMOOTH_VOXELS)
+    # Beyond 4 standard deviations, where SciPy cuts the Gaussian off, all is 0.
+    rim = np.ceil(4 * sigma + STEP_MM / spacing_mm).astype(int) + 1
+    padded = np.pad(voxels.astype(np.float32), [(int(width), int(width)) for width in rim])
+    smooth = ndimage.gaussian_filter(padded, sigma)
+    points = [
+        np.arange(0, size - 1, STEP_MM / step)
+        for size, step in zip(padded.shape, spacing_mm, strict=True)
+    ]
+    for axis, places in enumerate(points):
+        smooth = _sample(smooth, places, axis)
+    return smooth, (0.5 - rim) * spacing_mm
+
+
+def _sample(values: NDArray[np.float32], places: Floats, axis: int) -> NDArray[np.float32]:
+    """Linear interpolation along an axis at places between its first and last value."""
+    below = np.minimum(places.astype(int), values.shape[axis] - 2)
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    share = (places - below).astype(np.float32).reshape(shape)
+    low, high = (np.take(values, below + one, axis) for one in (0, 1))
+    return low + share * (high - low)
+
+
+def _level(field: NDArray[np.float32], points: float) -> float:
+    """The value that so many points of a field exceed, but one that some do and some do not."""
+    count = min(max(round(points), 1), field.size - 1)
+    level = np.partition(field.ravel(), -count)[-count]
+    return float(np.clip(level, 0.01 * field.max(), 0.8 * field.max()))
+
+
+def _normals(field: NDArray[np.float32], places: Floats) -> Floats:
+    """Unit vectors down the gradient of a field."""
+    gradient = np.stack(
+        [ndimage.map_coordinates(slope, places.T, order=1) for slope in np.gradient(field)],
+        axis=1,
+    )
+    return _unit(-gradient)
+
+
+def _unit(vectors: Floats) -> Floats:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(length, 1e-12)

@@ -1,0 +1,414 @@
+"""Faults planted in files are put right in a copy; what HU and masks say stays the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from thorax.common.errors import InputError
+from thorax.datasets.audit.audit import audit_dataset
+from thorax.datasets.dataset import load_spec
+from thorax.datasets.repair.fix import Correction, fix_dataset
+from thorax.imaging.intensity import IntensityScale
+from thorax.io import Scan
+
+SHAPE = (64, 56, 24)
+# As most CT files are stored: to the patient's left and back.
+AFFINE = np.array([[-6, 0, 0, 190.0], [0, -6, 0, 150.0], [0, 0, 10, -120.0], [0, 0, 0, 1]])
+SPEC = "regions:\n  lung: [1, 2]\n  disease: [2]\ntitle: as it was  # a comment\n"
+METRES = np.diag([0.001, 0.001, 0.001, 1.0])
+
+
+def _ball(x: float, y: float, z: float, *radii: float) -> NDArray[np.bool_]:
+    steps = np.indices(SHAPE)
+    away = [(axis - at) / radius for axis, at, radius in zip(steps, (x, y, z), radii, strict=True)]
+    return sum(part**2 for part in away) <= 1.0
+
+
+def lungs() -> NDArray[np.uint8]:
+    """Two lungs of different size, one higher than the other, so that no mirror image fits."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[_ball(20, 26, 13, 10, 14, 9)] = 1
+    labels[_ball(44, 24, 10, 8, 11, 7)] = 1
+    labels[_ball(18, 30, 10, 3, 3, 3)] = 2
+    return labels
+
+
+def hu() -> NDArray[np.int16]:
+    noise = np.random.default_rng(0).normal(0, 15, SHAPE)
+    voxels = np.full(SHAPE, -1000.0)
+    voxels[_ball(32, 28, 12, 28, 22, 40)] = 0
+    voxels[lungs() > 0] = -850
+    return np.rint(np.maximum(voxels + noise, -1024)).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Two files, and how they are written."""
+
+    scan: NDArray[Any]
+    mask: NDArray[Any]
+    scan_affine: NDArray[Any]
+    mask_affine: NDArray[Any]
+    oriented: tuple[bool, bool] = (True, True)
+    unit: str = "mm"
+
+
+SOUND = Planted(hu(), lungs(), AFFINE, AFFINE)
+
+
+def save(
+    path: Path, voxels: NDArray[Any], affine: NDArray[Any], *, oriented: bool, unit: str
+) -> None:
+    image = nibabel.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units(unit)
+    if not oriented:
+        image.set_sform(None, 0)
+        image.set_qform(None, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+
+
+Plant = Callable[..., Path]
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Plant:
+    """Return a function that writes a dataset of the given cases and returns its folder."""
+
+    def write(spec: str = SPEC, **cases: Planted) -> Path:
+        folder = tmp_path / "chests"
+        for name, case in cases.items():
+            for part, voxels, affine, oriented in (
+                ("scans", case.scan, case.scan_affine, case.oriented[0]),
+                ("masks", case.mask, case.mask_affine, case.oriented[1]),
+            ):
+                path = folder / part / f"{name}.nii.gz"
+                save(path, voxels, affine, oriented=oriented, unit=case.unit)
+        (folder / "dataset.yaml").write_text(spec)
+        return folder
+
+    return write
+
+
+def fixed(folder: Path) -> tuple[Path, list[str], set[str], set[str]]:
+    """The copy, what was done, and the checks that find something before and after."""
+    target = folder.with_name("fixed")
+    before = audit_dataset(folder, workers=1)
+    done = fix_dataset(folder, target, before)
+    after = audit_dataset(target, workers=1)
+    found, still = ({finding.check for finding in audit.findings} for audit in (before, after))
+    return target, [str(change) for change in done], found, still
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _mirrored(turn: Callable[[NDArray[Any]], NDArray[Any]], index: NDArray[Any]) -> Planted:
+    """The mask on other stored axes, at the same positions.
+
+    Args:
+        turn: Turns the voxels.
+        index: 4×4 matrix from the turned indices to the former.
+    """
+    return replace(SOUND, mask=turn(lungs()), mask_affine=AFFINE @ index)
+
+
+def _with(voxels: NDArray[Any], where: Any, value: float) -> NDArray[Any]:
+    planted = voxels.copy()
+    planted[where] = value
+    return planted
+
+
+FLIPPED = np.array([[-1, 0, 0, 63], [0, 1, 0, 0], [0, 0, -1, 23], [0, 0, 0, 1]])
+SWAPPED = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+ROUNDED = AFFINE + np.array([[0.01, 0, 0, 0.3], [0, 0, 0, 0], [0, 0, 0, 0.2], [0, 0, 0, 0]])
+
+FAULTS: dict[str, tuple[Planted, str, str]] = {
+    "offset": (
+        replace(SOUND, scan=(hu() + 1024).astype(np.uint16)),
+        "a, scan: intensity: HU + 1024 → HU",
+        "intensity-domain",
+    ),
+    "nan": (
+        replace(SOUND, scan=_with(hu().astype(np.float32), np.s_[0, 0, :3], np.nan)),
+        "a, scan: voxels without a value: 3 NaN or infinite → -1024 HU",
+        "file-unreadable",
+    ),
+    "padding": (
+        replace(SOUND, scan=_with(hu(), np.s_[:2], -3024)),
+        "a, scan: padding: -3024 HU → -1024 HU",
+        "",
+    ),
+    "metres": (
+        replace(SOUND, scan_affine=METRES @ AFFINE, mask_affine=METRES @ AFFINE, unit="meter"),
+        "a, scan: spacing in metres: 0.006×0.006×0.01 mm → 6×6×10 mm\n"
+        "a, mask: spacing in metres: 0.006×0.006×0.01 mm → 6×6×10 mm",
+        "spacing-unit",
+    ),
+    "metres of the mask": (
+        replace(SOUND, mask_affine=METRES @ AFFINE),
+        "a, mask: spacing in metres: 0.006×0.006×0.01 mm → 6×6×10 mm",
+        "mask-geometry",
+    ),
+    "four axes": (
+        replace(SOUND, scan=hu()[..., None]),
+        "a, scan: axes without extent: 64×56×24×1 voxels → 64×56×24 voxels",
+        "file-unreadable",
+    ),
+    "four axes of the mask": (
+        replace(SOUND, mask=lungs()[..., None]),
+        "a, mask: axes without extent: 64×56×24×1 voxels → 64×56×24 voxels",
+        "file-unreadable",
+    ),
+    "float labels": (
+        replace(SOUND, mask=lungs().astype(np.float32)),
+        "a, mask: type: float32 → uint8",
+        "",
+    ),
+    "rounded": (
+        replace(SOUND, mask_affine=ROUNDED),
+        "a, mask: affine: up to 0.93 mm off → that of the scan",
+        "mask-geometry",
+    ),
+    "identity": (
+        replace(SOUND, mask_affine=np.eye(4)),
+        "a, mask: affine: identity → that of the scan",
+        "mask-geometry",
+    ),
+    "no codes": (
+        replace(SOUND, oriented=(True, False)),
+        "a, mask: affine: none → that of the scan",
+        "no-orientation",
+    ),
+    "mirrored axes": (
+        _mirrored(lambda mask: mask[::-1, :, ::-1], FLIPPED),
+        "a, mask: order of the axes: RPI → LPS",
+        "",
+    ),
+    "swapped axes": (
+        _mirrored(lambda mask: mask.transpose(1, 2, 0), SWAPPED),
+        "a, mask: order of the axes: PSL → LPS",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_put_right_and_the_audit_finds_it_no_more(plant: Plant, fault: str) -> None:
+    planted, lines, check = FAULTS[fault]
+    target, done, before, after = fixed(plant(a=planted))
+    assert done == lines.split("\n")
+    if check:
+        assert check in before
+    assert check not in after
+    assert after <= before
+
+    scan, mask = (Scan(target / part / "a.nii.gz") for part in ("scans", "masks"))
+    expected = hu()[::-1, ::-1].copy()
+    if fault == "nan":
+        expected[-1, -1, :3] = -1024
+    if fault == "padding":
+        expected[-2:] = -1024
+    np.testing.assert_array_equal(scan.voxels(), expected)
+    np.testing.assert_array_equal(mask.voxels(), lungs()[::-1, ::-1])
+    assert scan.stored.dtype == np.int16
+    assert mask.stored.dtype == np.uint8
+    for file in (scan, mask):
+        np.testing.assert_allclose(file.stored.affine, AFFINE, atol=1e-4)
+
+
+def test_several_faults_of_a_case_are_put_right_at_once(plant: Plant) -> None:
+    scan = (_with(hu().astype(np.float64), np.s_[0, 0, :3], np.inf) + 1000)[..., None]
+    folder = plant(
+        a=replace(
+            SOUND, scan=scan, scan_affine=METRES @ AFFINE, mask_affine=np.eye(4), mask=lungs() * 1.0
+        )
+    )
+    target, done, _, after = fixed(folder)
+    assert len(done) == 6
+    assert "file-unreadable" not in after
+    assert "mask-geometry" not in after
+    expected = _with(hu(), np.s_[0, 0, :3], -1024)[::-1, ::-1]
+    np.testing.assert_array_equal(Scan(target / "scans" / "a.nii.gz").voxels(), expected)
+
+
+def test_what_needs_nothing_is_copied_byte_for_byte(plant: Plant) -> None:
+    folder = plant(a=SOUND, b=replace(SOUND, mask=lungs().astype(np.float32)))
+    (folder / "scans" / ".gitignore").write_text("*")
+    before = bytes_of(folder)
+    target, done, _, _ = fixed(folder)
+    after = bytes_of(target)
+    assert bytes_of(folder) == before
+    assert [line.partition(",")[0] for line in done] == ["b"]
+    assert set(before) - set(after) == {"scans/.gitignore"}
+    assert {name for name in after if after[name] != before[name]} == {"masks/b.nii.gz"}
+
+
+def test_links_become_files(plant: Plant, tmp_path: Path) -> None:
+    folder = plant(a=SOUND)
+    scan = folder / "scans" / "a.nii.gz"
+    elsewhere = scan.rename(tmp_path / "kept.nii.gz")
+    scan.symlink_to(elsewhere)
+    target, _, _, _ = fixed(folder)
+    copied = target / "scans" / "a.nii.gz"
+    assert not copied.is_symlink()
+    assert copied.read_bytes() == elsewhere.read_bytes()
+
+
+def eight_bits() -> NDArray[np.uint8]:
+    return np.clip(np.rint((hu() + 1250.0) * 255 / 1500), 0, 255).astype(np.uint8)
+
+
+def test_an_export_keeps_its_values_and_is_told_of_in_the_yaml(plant: Plant) -> None:
+    folder = plant(a=SOUND, **{"b[1]": replace(SOUND, scan=eight_bits())})
+    scan = (folder / "scans" / "b[1].nii.gz").read_bytes()
+    target, done, before, after = fixed(folder)
+    spec = load_spec(target / "dataset.yaml")
+    window = spec.domain_of("b[1]").window_hu
+    assert window == pytest.approx((-1250, 250), abs=60)
+    assert spec.domain_of("a") == spec.domain_of("b1") == IntensityScale()
+    assert done == [f"b[1], dataset.yaml: intensity: hu → {spec.domain_of('b[1]')}"]
+    assert (target / "scans" / "b[1].nii.gz").read_bytes() == scan
+    assert "intensity-domain" in before
+    assert "intensity-domain" not in after
+    assert spec.title == "as it was"
+
+
+def test_a_declared_window_goes_before_an_estimated_one(plant: Plant) -> None:
+    said = SPEC + "intensity: [-1250, 250]\n"
+    folder = plant(said, a=replace(SOUND, scan=eight_bits()))
+    target, done, _, _ = fixed(folder)
+    assert done == []
+    assert (target / "dataset.yaml").read_text() == said
+
+
+def test_a_declared_window_gives_way_to_hu(plant: Plant) -> None:
+    target, done, before, after = fixed(plant(SPEC + "intensity: [-1250, 250]\n", a=SOUND))
+    assert done == ["a, dataset.yaml: intensity: -1250,250 → hu"]
+    assert load_spec(target / "dataset.yaml").domain_of("a") == IntensityScale()
+    assert "intensity-domain" in before
+    assert "intensity-domain" not in after
+
+
+def test_a_declared_offset_is_left(plant: Plant) -> None:
+    planted = replace(SOUND, scan=_with(hu() + np.int16(1024), np.s_[:2], -2000))
+    target, done, _, _ = fixed(plant(SPEC + "intensity: hu+1024\n", a=planted))
+    assert done == ["a, scan: padding: -3024 HU → -1024 HU"]
+    voxels = Scan(target / "scans" / "a.nii.gz").voxels()
+    assert voxels.min() == 0
+    np.testing.assert_array_equal(voxels[:-2], (hu() + 1024)[::-1, ::-1][:-2])
+
+
+def moved(*shift_mm: float) -> NDArray[Any]:
+    affine = AFFINE.copy()
+    affine[:3, 3] += shift_mm
+    return affine
+
+
+LEFT: dict[str, tuple[Planted, str]] = {
+    "elsewhere": (replace(SOUND, mask_affine=moved(25, 0, 0)), "mask-geometry"),
+    "half a voxel": (replace(SOUND, mask_affine=moved(3, 3, 5)), "mask-geometry"),
+    "another shape": (replace(SOUND, mask=lungs()[:, :, 1:]), "mask-geometry"),
+    "identity, but turned": (
+        replace(SOUND, mask=lungs()[:, :, ::-1], mask_affine=np.eye(4)),
+        "mask-geometry",
+    ),
+    "centimetres": (
+        replace(SOUND, scan_affine=METRES @ AFFINE * 100, mask_affine=METRES @ AFFINE * 100),
+        "spacing-unit",
+    ),
+    "fractions": (replace(SOUND, mask=lungs() * 0.5), "labels-unusable"),
+    "no orientation": (
+        replace(SOUND, scan=(hu() + 1024).astype(np.int16), oriented=(False, False)),
+        "no-orientation",
+    ),
+    "noise": (
+        replace(SOUND, scan=np.random.default_rng(0).integers(0, 4000, SHAPE).astype(np.int16)),
+        "intensity-domain",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", LEFT)
+def test_what_is_not_safe_is_left_and_listed(plant: Plant, fault: str) -> None:
+    planted, check = LEFT[fault]
+    folder = plant(a=planted)
+    target, done, before, after = fixed(folder)
+    assert done == []
+    assert check in before & after
+    assert bytes_of(target) == bytes_of(folder)
+
+
+def test_damaged_and_lonely_files_travel_along(plant: Plant) -> None:
+    folder = plant(a=SOUND, b=SOUND, c=SOUND, d=SOUND)
+    scans = folder / "scans"
+    (scans / "a.nii.gz").write_bytes((scans / "a.nii.gz").read_bytes()[:5000])
+    (scans / "b.nii.gz").unlink()
+    (folder / "masks" / "c.nii.gz").write_bytes(b"no image")
+    save(scans / "d.nii", hu() + np.int16(1024), AFFINE, oriented=True, unit="mm")
+    target, done, before, _ = fixed(folder)
+    assert done == []
+    assert bytes_of(target) == bytes_of(folder)
+    assert {"file-unreadable", "case-files"} <= before
+
+
+def test_a_copy_is_new(plant: Plant) -> None:
+    folder = plant(a=SOUND)
+    audit = audit_dataset(folder, workers=1)
+    with pytest.raises(InputError) as refused:
+        fix_dataset(folder, folder, audit)
+    assert str(refused.value) == (
+        f"the corrected copy must be a new folder, but there is {folder} already; choose another, "
+        "or remove that one first"
+    )
+
+
+def test_a_copy_lies_outside(plant: Plant) -> None:
+    folder = plant(a=SOUND)
+    audit = audit_dataset(folder, workers=1)
+    with pytest.raises(InputError) as refused:
+        fix_dataset(folder, folder / "scans" / "fixed", audit)
+    assert str(refused.value) == (
+        f"the corrected copy must lie outside the dataset, but {folder}/scans/fixed is in "
+        f"{folder}; choose a folder beside it"
+    )
+    assert not (folder / "scans" / "fixed").exists()
+
+
+def test_a_copy_is_there_whole_or_not_at_all(plant: Plant, tmp_path: Path) -> None:
+    folder = plant(a=SOUND, b=SOUND)
+    audit = audit_dataset(folder, workers=1)
+    scan = folder / "scans" / "b.nii.gz"
+    scan.unlink()
+    scan.symlink_to(tmp_path / "gone.nii.gz")
+    with pytest.raises(InputError, match="fixed could not be filled, nothing was kept"):
+        fix_dataset(folder, tmp_path / "fixed", audit)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chests"]
+
+
+def test_a_corrected_copy_needs_no_more_correction(plant: Plant) -> None:
+    cases = {f"case{number}": planted for number, (planted, *_) in enumerate(FAULTS.values())}
+    folder = plant(**cases)
+    once, done, _, _ = fixed(folder)
+    again = fix_dataset(once, once.with_name("again"), audit_dataset(once, workers=1))
+    assert len({line.partition(",")[0] for line in done}) == len(FAULTS)
+    assert again == ()
+    assert bytes_of(once.with_name("again")) == bytes_of(once)
+
+
+def test_changes_name_their_case(plant: Plant) -> None:
+    folder = plant(a=replace(SOUND, mask=lungs().astype(np.float32)))
+    (change,) = fix_dataset(folder, folder.with_name("fixed"), audit_dataset(folder, workers=1))
+    assert isinstance(change, Correction)
+    assert (change.case, change.part, change.step.after) == ("a", "mask", "uint8")

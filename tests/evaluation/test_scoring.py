@@ -1,0 +1,244 @@
+"""Scoring masks: two files in, the figures of each region and side out."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.common.errors import InputError
+from thorax.evaluation.calibration import count_reliability
+from thorax.evaluation.scoring import (
+    CaseScores,
+    MaskPair,
+    measure_reliability,
+    open_pair,
+    score_pair,
+)
+from thorax.imaging.lung_sides import mask_sides
+from thorax.imaging.overlap import Overlap
+from thorax.imaging.regions import Regions, regions_in_masks
+from thorax.io import Scan
+
+from ..settings import DEFAULTS
+
+SaveNifti = Callable[..., Path]
+SETTINGS = DEFAULTS.evaluate
+
+
+def score_masks(truth: Scan, predicted: Scan, regions: Regions) -> dict[str, Overlap]:
+    """The overlap of each region, as a case is scored."""
+    pair = open_pair(truth, predicted, regions, sided=False)
+    return {one.region: one.overlap for one in score_pair(pair, SETTINGS, case="p").whole}
+
+
+REGIONS = Regions({"lung": (1, 2), "infection": (2,)})
+AFFINE = np.diag([0.5, 0.5, 4.0, 1.0])
+
+
+# Two planes of 2×3 voxels.
+TRUTH = np.array([[[1, 1, 0], [1, 2, 0]], [[0, 0, 0], [2, 2, 2]]], np.uint8)
+FOUND = np.array([[[1, 0, 0], [2, 2, 0]], [[0, 0, 1], [2, 1, 0]]], np.uint8)
+
+
+@pytest.fixture
+def masks(save_nifti: SaveNifti) -> tuple[Scan, Scan]:
+    """Return a mask that is true, and one that was found."""
+    true, found = (np.moveaxis(labels, 0, 2) for labels in (TRUTH, FOUND))
+    return Scan(save_nifti("truth.nii.gz", true, AFFINE)), Scan(
+        save_nifti("found.nii.gz", found, AFFINE)
+    )
+
+
+def test_voxels_are_counted_by_region(masks: tuple[Scan, Scan]) -> None:
+    """Lung 1 and 2: 7 true, 6 found, 5 both; infection 2: 4 true, 3 found, 2 both."""
+    assert score_masks(*masks, REGIONS) == {
+        "lung": Overlap(both=5, truth=7, predicted=6),
+        "infection": Overlap(both=2, truth=4, predicted=3),
+    }
+
+
+def test_all_slabs_are_counted(save_nifti: SaveNifti) -> None:
+    """50 planes are four slabs; the file of the prediction has its highest plane first."""
+    truth, found = np.zeros((2, 1, 50), np.uint8), np.zeros((2, 1, 50), np.uint8)
+    truth[0], found[0, 0, 10:] = 1, 1
+    found[1, 0, 49] = 1
+    flipped = np.diag([1.0, 1, -1, 1])
+    flipped[2, 3] = 49
+    counts = score_masks(
+        Scan(save_nifti("truth.nii.gz", truth, np.eye(4))),
+        Scan(save_nifti("found.nii.gz", found[:, :, ::-1], flipped)),
+        Regions({"lung": (1,)}),
+    )
+    assert counts == {"lung": Overlap(both=40, truth=50, predicted=41)}
+
+
+def test_masks_on_other_grids_are_refused(masks: tuple[Scan, Scan], save_nifti: SaveNifti) -> None:
+    narrow = Scan(save_nifti("narrow.nii", np.zeros((2, 2, 2), np.uint8), AFFINE))
+    with pytest.raises(InputError, match=r"narrow\.nii has \(2, 2, 2\) and .*truth.* \(2, 3, 2\)"):
+        score_masks(masks[0], narrow, REGIONS)
+    moved = AFFINE.copy()
+    moved[2, 3] = 4.0
+    elsewhere = Scan(save_nifti("elsewhere.nii", np.zeros((2, 3, 2), np.uint8), moved))
+    with pytest.raises(InputError, match=r"elsewhere\.nii lies elsewhere in the patient than"):
+        score_masks(masks[0], elsewhere, REGIONS)
+
+
+def test_labels_that_no_region_names_are_refused(masks: tuple[Scan, Scan]) -> None:
+    with pytest.raises(InputError, match=r"label values \[2\] belong to no region"):
+        score_masks(*masks, Regions({"lung": (1,)}))
+
+
+# Regions that are found
+
+
+def test_each_label_of_either_mask_is_a_region(save_nifti: SaveNifti) -> None:
+    masks = (
+        Scan(save_nifti(f"{label}.nii", np.array([[[0, label, 3]]], np.uint8)))
+        for label in (200, 7)
+    )
+    regions = regions_in_masks(*masks)
+    assert dict(regions.labels) == {"label_3": (3,), "label_7": (7,), "label_200": (200,)}
+
+
+def test_empty_masks_have_no_regions(save_nifti: SaveNifti) -> None:
+    mask = Scan(save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8)))
+    with pytest.raises(InputError, match=r"must show 1 to 8 label values .* show 0"):
+        regions_in_masks(mask, mask)
+
+
+def test_a_ct_taken_for_a_mask_has_too_many_regions(save_nifti: SaveNifti) -> None:
+    ct = Scan(save_nifti("ct.nii", np.arange(12, dtype=np.int16).reshape(2, 2, 3)))
+    with pytest.raises(InputError, match=r"must show 1 to 8 label values .*ct\.nii show 11"):
+        regions_in_masks(ct)
+
+
+def test_negative_labels_are_refused(save_nifti: SaveNifti) -> None:
+    ct = Scan(save_nifti("ct.nii", np.array([[[-1000, 40]]], np.int16)))
+    with pytest.raises(InputError, match=r"must be made of label values 1\.\.255, got \[-1000\]"):
+        regions_in_masks(ct)
+
+
+# Figures
+
+
+def blocks(save_nifti: SaveNifti, spacing_mm: tuple[float, float, float] = (2, 2, 5)) -> MaskPair:
+    """Two lungs of 6×8×4 voxels beside each other, the right one with a lesion of 2×2×2.
+
+    The prediction lacks the outermost layer of the left lung and all of the lesion.
+    """
+    truth = np.zeros((20, 12, 6), np.uint8)
+    truth[2:8, 2:10, 1:5] = truth[12:18, 2:10, 1:5] = 1
+    found = truth.copy()
+    found[2] = 0
+    truth[14:16, 4:6, 2:4] = 2
+    affine = np.diag([*spacing_mm, 1.0])
+    masks = (
+        Scan(save_nifti(f"{name}.nii.gz", labels, affine))
+        for name, labels in (("truth", truth), ("found", found))
+    )
+    return open_pair(*masks, REGIONS)
+
+
+def test_all_figures_of_a_case_by_hand(save_nifti: SaveNifti) -> None:
+    """Voxels of 2 × 2 × 5 mm are 0.02 mL. Lung: 384 true voxels, 32 of them in the layer."""
+    lung, infection = (
+        one.row() for one in score_pair(blocks(save_nifti), SETTINGS, case="p").whole
+    )
+    assert lung["dice"] == pytest.approx(2 * 352 / (384 + 352))
+    assert (lung["sensitivity"], lung["precision"]) == (pytest.approx(352 / 384), 1)
+    assert (lung["truth_ml"], lung["predicted_ml"]) == (pytest.approx(7.68), pytest.approx(7.04))
+    assert lung["difference_ml"] == pytest.approx(-0.64)
+    assert lung["difference_percent"] == pytest.approx(-100 * 32 / 384)
+    assert lung["hd95_mm"] == pytest.approx(2)
+    assert 0.8 < lung["nsd"] < 1
+    assert (infection["dice"], infection["nsd"]) == (0, 0)
+    assert infection["hd95_mm"] == math.inf
+    assert infection["truth_share"] == pytest.approx(8 / 384)
+    assert infection["predicted_share"] == 0
+    assert (infection["lesions"], infection["lesions_found"]) == (1, 0)
+    assert "lesions" not in lung
+
+
+def test_a_wider_tolerance_forgives_the_layer(save_nifti: SaveNifti) -> None:
+    wide = replace(SETTINGS, tolerance_mm={"lung": 2.0})
+    assert score_pair(blocks(save_nifti), wide, case="p").whole[0].row()["nsd"] == 1
+
+
+def test_sides_add_up_to_the_whole(save_nifti: SaveNifti) -> None:
+    """The right lung lies where x is large (RAS+); it alone is found whole."""
+    scored = score_pair(blocks(save_nifti), SETTINGS, case="p")
+    whole = {one.region: one.overlap for one in scored.whole}
+    sides = {(one.region, one.side): one.overlap for one in scored.sides}
+    assert list(sides) == [
+        ("lung", "right"), ("lung", "left"), ("infection", "right"), ("infection", "left"),
+    ]  # fmt: skip
+    for region in REGIONS.names:
+        assert sides[region, "right"] + sides[region, "left"] == whole[region]
+    assert sides["lung", "right"] == Overlap(192, 192, 192)
+    assert sides["lung", "left"] == Overlap(160, 192, 160)
+    assert sides["infection", "left"] == Overlap(0, 0, 0)
+
+
+def test_every_score_says_whose_scan_it_is(save_nifti: SaveNifti) -> None:
+    scored = score_pair(blocks(save_nifti), SETTINGS, case="ann-1", site="ward", patient="ann")
+    assert {(one.case, one.site, one.patient) for one in scored.whole + scored.sides} == {
+        ("ann-1", "ward", "ann")
+    }
+
+
+def test_without_lungs_there_are_no_sides(save_nifti: SaveNifti) -> None:
+    mask = Scan(save_nifti("scar.nii", np.ones((4, 4, 2), np.uint8)))
+    pair = open_pair(mask, mask, Regions({"scar": (1,)}))
+    scored = score_pair(pair, SETTINGS, case="p")
+    assert [one.region for one in scored.whole] == ["scar"]
+    assert scored.sides == []
+
+
+def test_empty_masks_are_scored_too(save_nifti: SaveNifti) -> None:
+    mask = Scan(save_nifti("none.nii", np.zeros((4, 4, 2), np.uint8)))
+    lung, infection = score_pair(open_pair(mask, mask, REGIONS), SETTINGS, case="p").whole
+    for row in (lung.row(), infection.row()):
+        assert math.isnan(row["dice"])
+        assert math.isnan(row["nsd"])
+        assert row["truth_ml"] == row["difference_ml"] == 0
+
+
+def test_another_tool_may_number_the_labels_otherwise(save_nifti: SaveNifti) -> None:
+    truth = np.array([[[1, 1, 2, 2]]], np.uint8)
+    masks = Scan(save_nifti("ours.nii", truth)), Scan(save_nifti("theirs.nii", 5 - truth))
+    theirs = Regions({"lung": (3, 4), "infection": (3,)})
+    pair = open_pair(*masks, REGIONS, predicted_regions=theirs)
+    assert [one.overlap.dice for one in score_pair(pair, SETTINGS, case="p").whole] == [1, 1]
+
+
+def test_the_lungs_of_a_fine_grid_are_told_apart_on_a_coarse_one() -> None:
+    lung = np.zeros((5, 300, 200), bool)
+    lung[1:4, 40:130, 50:150] = lung[1:4, 170:260, 50:150] = True
+    sides = mask_sides(lung)
+    assert sides.shape == lung.shape
+    assert (sides[1:4, 40:130, 50:150] == 2).all(), "small x is the patient's left"
+    assert (sides[1:4, 170:260, 50:150] == 1).all()
+
+
+def test_probabilities_are_held_against_the_truth(save_nifti: SaveNifti) -> None:
+    """Two voxels at 0.8, of which one is true, and a true one at 0."""
+    truth = np.array([[[1, 0, 2, 0]]], np.uint8)
+    levels = np.array([[[204, 204, 0, 0]]], np.float32) / 255
+    scans = (Scan(save_nifti(f"{name}.nii", v)) for name, v in (("p", levels), ("t", truth)))
+    probabilities, mask = scans
+    counts = measure_reliability({"lung": probabilities}, mask, REGIONS)["lung"]
+    assert counts.voxels == 3
+    assert counts.brier == pytest.approx((0.2**2 + 0.8**2 + 1) / 3, abs=1e-6)
+
+
+def test_what_is_known_of_cases_adds_up() -> None:
+    one = count_reliability(np.array([255, 0], np.uint8), np.array([1, 1], bool))
+    both = CaseScores(reliability={"lung": one}) + CaseScores(
+        reliability={"lung": one, "scar": one}
+    )
+    assert both.reliability["lung"].voxels == 4
+    assert both.reliability["scar"].voxels == 2
+    assert (CaseScores() + CaseScores()).reliability == {}

@@ -1,0 +1,183 @@
+"""The box around the body, on planes so small that every voxel is looked at, and on larger ones."""
+
+import numpy as np
+import pytest
+
+from thorax.imaging.body import body_box, coarse_step, lung_box
+
+AIR_HU, LUNG_HU, FOAM_HU, FAT_HU, MUSCLE_HU = -1000, -850, -600, -100, 50
+
+
+@pytest.fixture
+def chest() -> np.ndarray:
+    """Return three planes of 60×60 voxels with a body at 20..39 × 15..34."""
+    planes = np.full((3, 60, 60), AIR_HU, np.int16)
+    planes[:, 20:40, 15:35] = MUSCLE_HU
+    return planes
+
+
+CHEST_BOX = ((18, 42), (13, 37))
+"""The body and two voxels around it."""
+
+
+def test_the_box_is_the_body_and_a_margin_of_two_steps(chest: np.ndarray) -> None:
+    assert body_box(chest, (60, 60)) == CHEST_BOX
+
+
+def test_fat_is_body(chest: np.ndarray) -> None:
+    chest[:, 40:46, 15:35] = FAT_HU
+    assert body_box(chest, (60, 60)) == ((18, 48), (13, 37))
+
+
+@pytest.mark.parametrize(
+    ("where", "hu"),
+    [
+        pytest.param(np.s_[:, :, 40:44], MUSCLE_HU, id="a couch plate four voxels thick"),
+        pytest.param(np.s_[:, :, 40:60], FOAM_HU, id="a couch of foam"),
+        pytest.param(np.s_[:1, 2:7, 2:7], MUSCLE_HU, id="a bottle, 2 % of the body"),
+        pytest.param(np.s_[:, 50, 50], 3000, id="a grain of metal"),
+    ],
+)
+def test_what_is_not_body_stays_outside(
+    chest: np.ndarray, where: tuple[slice, ...], hu: int
+) -> None:
+    chest[where] = hu
+    assert body_box(chest, (60, 60)) == CHEST_BOX
+
+
+def test_a_couch_that_the_body_lies_on_makes_the_box_no_wider(chest: np.ndarray) -> None:
+    chest[:, :, 35:39] = MUSCLE_HU
+    assert body_box(chest, (60, 60)) == ((18, 42), (13, 41))
+
+
+def test_arms_are_body(chest: np.ndarray) -> None:
+    chest[:, 5:10, 20:25] = MUSCLE_HU
+    assert body_box(chest, (60, 60)) == ((3, 42), (13, 37))
+
+
+def test_lungs_are_inside_the_body(chest: np.ndarray) -> None:
+    chest[:, 25:35, 20:30] = -850
+    assert body_box(chest, (60, 60)) == CHEST_BOX
+
+
+def test_one_box_holds_the_body_of_all_planes(chest: np.ndarray) -> None:
+    chest[2] = AIR_HU
+    chest[2, 25:50, 10:30] = MUSCLE_HU
+    assert body_box(chest, (60, 60)) == ((18, 52), (8, 37))
+
+
+def test_a_body_that_touches_the_border_is_not_cut() -> None:
+    planes = np.full((2, 40, 40), AIR_HU, np.int16)
+    planes[:, 0:30, 5:40] = MUSCLE_HU
+    assert body_box(planes, (40, 40)) == ((0, 32), (3, 40))
+
+
+@pytest.mark.parametrize("plane_shape", [(40, 30), (3, 3), (1, 1)], ids=str)
+def test_a_scan_of_air_gives_the_whole_plane(plane_shape: tuple[int, int]) -> None:
+    planes = np.full((2, *plane_shape), AIR_HU, np.int16)
+    assert body_box(planes, plane_shape) == ((0, plane_shape[0]), (0, plane_shape[1]))
+
+
+def test_one_plane_is_enough(chest: np.ndarray) -> None:
+    assert body_box(chest[:1], (60, 60)) == CHEST_BOX
+
+
+@pytest.mark.parametrize(
+    ("plane_shape", "step"),
+    [((1, 1), 1), ((128, 128), 1), ((255, 100), 1), ((256, 100), 2), ((512, 512), 4)],
+)
+def test_large_planes_are_searched_in_coarse_steps(plane_shape: tuple[int, int], step: int) -> None:
+    assert coarse_step(plane_shape) == step
+
+
+def test_a_coarse_search_gives_the_box_in_full_voxels() -> None:
+    planes = np.full((1, 512, 512), AIR_HU, np.int16)
+    planes[:, 100:400, 40:480] = MUSCLE_HU
+    assert body_box(planes[:, ::4, ::4], (512, 512)) == ((92, 408), (32, 488))
+
+
+def test_a_coarse_search_never_leaves_the_plane() -> None:
+    planes = np.full((1, 515, 515), MUSCLE_HU, np.int16)
+    assert body_box(planes[:, ::4, ::4], (515, 515)) == ((0, 515), (0, 515))
+
+
+# The lungs
+
+
+@pytest.fixture
+def breathing() -> np.ndarray:
+    """Return three planes of 100×80 voxels: a body at 10..89 × 15..64 with two lungs in it."""
+    planes = np.full((3, 100, 80), AIR_HU, np.int16)
+    planes[:, 10:90, 15:65] = MUSCLE_HU
+    planes[:, 20:40, 25:55] = planes[:, 60:80, 25:55] = LUNG_HU
+    return planes
+
+
+LUNGS_BOX = ((14, 86), (22, 58))
+"""The lungs at 20..79 × 25..54, and a tenth of that on each side."""
+
+
+def test_the_box_is_both_lungs_and_a_margin_of_a_tenth(breathing: np.ndarray) -> None:
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+@pytest.mark.parametrize(
+    ("where", "hu"),
+    [
+        pytest.param(np.s_[:, 0:4], MUSCLE_HU, id="a couch plate beside the body"),
+        pytest.param(np.s_[:, 0:9, 20:60], FOAM_HU, id="foam"),
+        pytest.param(np.s_[0, 45:49, 58:62], AIR_HU, id="bowel gas, 1 % of a lung"),
+        pytest.param(np.s_[:, 10:13, 30:50], AIR_HU, id="a fold of the skin"),
+    ],
+)
+def test_air_outside_the_body_and_gas_in_it_are_no_lung(
+    breathing: np.ndarray, where: tuple[slice, ...], hu: int
+) -> None:
+    breathing[where] = hu
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+@pytest.mark.parametrize("white", [np.s_[:, 20:40], np.s_[:, 60:80]], ids=["right", "left"])
+def test_a_lung_that_is_white_has_its_place_by_the_other(
+    breathing: np.ndarray, white: tuple[slice, ...]
+) -> None:
+    breathing[white] = np.maximum(breathing[white], MUSCLE_HU)
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+def test_vessels_in_the_lungs_change_nothing(breathing: np.ndarray) -> None:
+    breathing[:, 28:31, 38:41] = MUSCLE_HU
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
+def test_one_box_holds_the_lungs_of_all_planes(breathing: np.ndarray) -> None:
+    """In the last plane they reach from 15 to 84, 70 voxels."""
+    breathing[2, 15:40, 25:55] = breathing[2, 60:85, 25:55] = LUNG_HU
+    assert lung_box(breathing, (100, 80)) == ((8, 92), (22, 58))
+
+
+@pytest.mark.parametrize(
+    "air",
+    [
+        pytest.param(np.s_[:0], id="no air at all"),
+        pytest.param(np.s_[:, 45:55, 35:45], id="a windpipe alone"),
+        pytest.param(np.s_[:, 20:80, 38:42], id="too flat"),
+    ],
+)
+def test_where_no_pair_of_lungs_is_found_the_box_is_the_body(air: tuple[slice, ...]) -> None:
+    planes = np.full((3, 100, 80), AIR_HU, np.int16)
+    planes[:, 10:90, 15:65] = MUSCLE_HU
+    planes[air] = AIR_HU
+    assert lung_box(planes, (100, 80)) == body_box(planes, (100, 80)) == ((8, 92), (13, 67))
+
+
+def test_a_scan_of_air_has_no_lungs() -> None:
+    assert lung_box(np.full((2, 9, 9), AIR_HU, np.int16), (9, 9)) == ((0, 9), (0, 9))
+
+
+def test_lungs_are_found_in_coarse_steps_too(breathing: np.ndarray) -> None:
+    """Each voxel of the search stands for 4×4; the box is four times as large."""
+    fine = breathing.repeat(6, axis=1).repeat(6, axis=2)
+    (left, right), (front, back) = lung_box(fine[:, ::4, ::4], (600, 480))
+    assert (left, right) == pytest.approx((84, 516), abs=5)
+    assert (front, back) == pytest.approx((132, 348), abs=5)

@@ -1,0 +1,291 @@
+"""Stray pieces removed, holes filled and inner regions cut, before probabilities are restored."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydantic import TypeAdapter, ValidationError
+from scipy import ndimage
+
+from thorax.common.errors import InputError
+from thorax.imaging.intensity import IntensityScale
+from thorax.imaging.placement import place_whole
+from thorax.imaging.regions import Regions
+from thorax.inference.postprocessing import Postprocessed, postprocess
+from thorax.io import Scan
+from thorax.models.spec import PostprocessingRule, default_postprocessing
+from thorax.preprocessing.canvas import find_placement, place_regions
+
+BLOCK = np.ones((3, 3, 3), dtype=bool)
+
+
+def drawn(*planes: str) -> np.ndarray:
+    """Probabilities of one region from rows of digits, tenths each: ``(N, H, W, 1)``."""
+    rows = [[[int(digit) / 10 for digit in row] for row in plane.split()] for plane in planes]
+    return np.array(rows, np.float32)[..., None]
+
+
+def cleaned(
+    probabilities: np.ndarray, rule: PostprocessingRule, *, pixel_ml: float = 0.1
+) -> Postprocessed:
+    return postprocess(
+        probabilities, {"lung": rule}, names=("lung",), pixel_ml=pixel_ml, threshold=0.5
+    )
+
+
+def found(outcome: Postprocessed) -> list[str]:
+    """Planes of the first region, thresholded: # inside, . outside."""
+    masks = outcome.probabilities[..., 0] >= 0.5
+    return [" ".join("".join(".#"[int(v)] for v in row) for row in mask) for mask in masks]
+
+
+# Pieces
+
+
+def test_all_but_the_largest_pieces_are_removed() -> None:
+    plane = "9900000 9900008 9900000 0000000 7770060"
+    outcome = cleaned(drawn(plane), PostprocessingRule(largest=2, share=0.5))
+    assert found(outcome) == ["##..... ##..... ##..... ....... ###...."]
+    assert outcome.notes == ("lung: 2 pieces of 0.2 mL removed",)
+
+
+def test_pieces_of_a_share_of_the_largest_are_kept_beside_them() -> None:
+    """Ten pixels, two, and one: 10 % of the largest stays, 10 % less a bit goes."""
+    plane = "9999900 9999900 0000000 9909000"
+    assert found(cleaned(drawn(plane), PostprocessingRule(largest=1, share=0.1))) == [
+        "#####.. #####.. ....... ##.#..."
+    ]
+    assert found(cleaned(drawn(plane), PostprocessingRule(largest=1, share=0.11))) == [
+        "#####.. #####.. ....... ##....."
+    ]
+
+
+def test_pieces_as_large_as_the_largest_are_kept_whatever_their_number() -> None:
+    outcome = cleaned(drawn("9000900", "0000000"), PostprocessingRule(largest=1, share=1.0))
+    assert found(outcome) == ["#...#..", "......."]
+    outcome = cleaned(drawn("9900900"), PostprocessingRule(largest=1, share=0.9))
+    assert outcome.notes == ("lung: 1 piece of 0.1 mL removed",)
+
+
+def test_pieces_hang_together_over_corners_and_from_plane_to_plane() -> None:
+    probabilities = drawn("9000 0900 0000", "0000 0000 0090", "0000 0000 0000")
+    assert cleaned(probabilities, PostprocessingRule(minimum_ml=0.3), pixel_ml=0.1).notes == ()
+
+
+def test_pieces_below_the_minimum_volume_are_removed_even_if_none_is_left() -> None:
+    probabilities = drawn("99900 00009")
+    outcome = cleaned(probabilities, PostprocessingRule(minimum_ml=0.3), pixel_ml=0.1)
+    assert found(outcome) == ["###.. ....."]
+    outcome = cleaned(probabilities, PostprocessingRule(minimum_ml=0.31), pixel_ml=0.1)
+    assert found(outcome) == ["..... ....."]
+    assert outcome.notes == ("lung: 2 pieces of 0.4 mL removed",)
+
+
+def test_a_removed_piece_goes_with_its_rim_and_what_is_kept_stays_to_the_digit() -> None:
+    outcome = cleaned(drawn("9994000 0000494 0000040"), PostprocessingRule(largest=1, share=1))
+    assert outcome.probabilities[..., 0] == pytest.approx(
+        drawn("9994000 0000000 0000000")[..., 0]
+        + np.array([[0] * 7, [*[0] * 4, *[1 / 3] * 3], [*[0] * 5, 1 / 3, 0]])
+    )
+
+
+# Holes
+
+RING = "99999 90009 90009 90009 99999"
+FULL = "99999 99999 99999 99999 99999"
+
+
+def test_what_is_enclosed_on_all_sides_is_filled() -> None:
+    outcome = cleaned(drawn(FULL, RING, FULL), PostprocessingRule(fill_holes=True))
+    assert found(outcome)[1] == "##### ##### ##### ##### #####"
+    assert outcome.notes == ("lung: holes of 0.9 mL filled",)
+
+
+@pytest.mark.parametrize(
+    "planes",
+    [
+        pytest.param((FULL, RING, RING, "99999 90009 90000 90009 99999"), id="to the side"),
+        pytest.param((FULL, RING, "00000 00000 00000 00000 00000"), id="to an empty plane"),
+        pytest.param((FULL, RING), id="to the end of the scan"),
+        pytest.param((RING, RING, RING), id="to both ends, like the trachea"),
+    ],
+)
+def test_what_opens_is_no_hole(planes: tuple[str, ...]) -> None:
+    outcome = cleaned(drawn(*planes), PostprocessingRule(fill_holes=True))
+    assert outcome.notes == ()
+    assert (outcome.probabilities == drawn(*planes)).all()
+
+
+def test_the_cross_section_of_a_vessel_is_filled_and_that_of_the_trachea_not() -> None:
+    """Both run through all planes; 3 pixels of 128×128 are the limit."""
+    probabilities = np.zeros((4, 128, 128, 1), np.float32)
+    probabilities[:, 20:60, 20:60] = 0.9
+    probabilities[:, 30:31, 30:33] = 0
+    probabilities[:, 40:44, 50:51] = 0
+    outcome = cleaned(probabilities, PostprocessingRule(fill_holes=True))
+    assert (outcome.probabilities[:, 30:31, 30:33] == 0.75).all()
+    assert (outcome.probabilities[:, 40:44, 50:51] == 0).all()
+    assert outcome.notes == ("lung: holes of 1.2 mL filled",)
+
+
+def test_an_island_in_a_hole_is_no_stray_piece() -> None:
+    island = "99999 90009 90909 90009 99999"
+    outcome = cleaned(
+        drawn(FULL, FULL, island, FULL), PostprocessingRule(largest=1, fill_holes=True, share=1)
+    )
+    assert outcome.notes == ("lung: holes of 0.8 mL filled",)
+
+
+def test_an_empty_plane_in_the_midst_of_a_lung_makes_no_other_plane_empty() -> None:
+    planes = (FULL, FULL, "00000 00000 00000 00000 00000", FULL, FULL)
+    outcome = cleaned(drawn(*planes), default_postprocessing(["lung"])["lung"])
+    assert (outcome.probabilities == drawn(*planes)).all()
+
+
+# One region in another
+
+
+def test_what_leaves_the_outer_region_is_cut() -> None:
+    pair = np.concatenate([drawn("9990 9990"), drawn("0099 0090")], axis=-1)
+    cleaning = {"infection": PostprocessingRule(inside="lung"), "lung": PostprocessingRule()}
+    outcome = postprocess(pair, cleaning, names=("lung", "infection"), pixel_ml=0.5, threshold=0.5)
+    assert outcome.probabilities[..., 1] == pytest.approx(drawn("0090 0090")[..., 0])
+    assert outcome.notes == ("infection: 0.5 mL outside lung removed",)
+
+
+def test_the_outer_region_is_cleaned_first_whatever_the_order() -> None:
+    """The stray piece of lung goes, and what lies in it."""
+    both = np.repeat(drawn("99990 00000 00009"), 2, axis=-1)
+    cleaning = {
+        "infection": PostprocessingRule(inside="lung"),
+        "lung": PostprocessingRule(largest=1, share=1),
+    }
+    outcome = postprocess(both, cleaning, names=("infection", "lung"), pixel_ml=1, threshold=0.5)
+    assert outcome.probabilities[0, 2, 4] == pytest.approx([1 / 3, 1 / 3])
+    assert len(outcome.notes) == 2
+
+
+@pytest.mark.parametrize(
+    ("postprocessing", "message"),
+    [
+        (
+            {"lungs": PostprocessingRule()},
+            r"a region to clean must be one of \['lung', 'node'\], got `lungs`",
+        ),
+        (
+            {"node": PostprocessingRule(inside="lungs")},
+            r"`inside` of region `node` must be one of \['lung', 'node'\], got `lungs`",
+        ),
+        (
+            {"lung": PostprocessingRule(inside="node"), "node": PostprocessingRule(inside="lung")},
+            r"regions cannot lie inside each other, got \['lung', 'node'\]",
+        ),
+        (
+            {"node": PostprocessingRule(inside="node")},
+            r"cannot lie inside each other, got \['node'\]",
+        ),
+    ],
+)
+def test_regions_that_there_are_not_are_refused(
+    cleaning: dict[str, PostprocessingRule], message: str
+) -> None:
+    nothing = np.zeros((1, 2, 2, 2), np.float32)
+    with pytest.raises(InputError, match=message):
+        postprocess(nothing, cleaning, names=("lung", "node"), pixel_ml=1, threshold=0.5)
+
+
+# Settings
+
+
+def test_cleaning_is_read_from_plain_values() -> None:
+    lung = {"largest": 1, "share": 0.02, "fill_holes": True}
+    plain = {"lung": lung, "infection": {"inside": "lung"}}
+    rules = TypeAdapter(dict[str, PostprocessingRule]).validate_python(plain)
+    assert rules["lung"] == default_postprocessing(["lung", "infection"])["lung"]
+    assert rules["infection"] == PostprocessingRule(inside="lung")
+    assert default_postprocessing(["infection"]) == {"infection": PostprocessingRule()}
+
+
+@pytest.mark.parametrize("plain", [{"largest": -1}, {"minimum_ml": -0.1}, {"share": 2}, {"rim": 1}])
+def test_settings_that_mean_nothing_are_refused(plain: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(PostprocessingRule).validate_python(plain)
+
+
+# Laws
+
+SCANS = arrays(np.float32, (3, 7, 8, 1), elements=st.sampled_from([0.0, 0.3, 0.45, 0.5, 0.55, 1.0]))
+RULE = PostprocessingRule(largest=1, fill_holes=True, share=1.0)
+
+
+@given(SCANS)
+def test_no_rule_changes_nothing_and_the_input_stays(probabilities: np.ndarray) -> None:
+    before = probabilities.copy()
+    cleaned(probabilities, RULE)
+    assert (probabilities == before).all()
+    assert (cleaned(probabilities, PostprocessingRule()).probabilities == before).all()
+
+
+@given(SCANS)
+def test_what_was_cleaned_is_clean(probabilities: np.ndarray) -> None:
+    once = cleaned(probabilities, RULE)
+    twice = cleaned(once.probabilities, RULE)
+    assert twice.notes == ()
+    assert (twice.probabilities == once.probabilities).all()
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
+def test_no_voxel_of_a_removed_piece_comes_back_when_restored(threshold: float) -> None:
+    """Nor of four pixels below the threshold, in whose midst interpolation lifts one over it."""
+    probabilities = np.zeros((1, 24, 24, 1), np.float32)
+    probabilities[0, 3:15, 3:15] = 1.0
+    probabilities[0, 18:20, 18:20] = 1.0
+    probabilities[0, 5:7, 20:22] = 0.95 * threshold
+    placement = place_whole((96, 96), canvas=24)
+    raw = placement.restore(probabilities[..., 0]) >= threshold
+    outcome = postprocess(
+        probabilities, {"a": RULE}, names=("a",), pixel_ml=0.1, threshold=threshold
+    ).probabilities[..., 0]
+    pieces, count = ndimage.label(raw)
+    assert count == 3
+    largest = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    assert ((placement.restore(outcome) >= threshold) == largest).all()
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("rim", [0.0, 0.1, 1.0])
+def test_no_voxel_of_a_filled_hole_stays_open_when_restored(threshold: float, rim: float) -> None:
+    probabilities = np.zeros((5, 24, 24, 1), np.float32)
+    probabilities[:, 3:20, 3:20] = 1.0
+    probabilities[2, 8:15, 8:15] = threshold + rim * (1 - threshold)
+    probabilities[2, 9:14, 9:14] = 0.0
+    placement = place_whole((96, 96), canvas=24)
+    outcome = postprocess(
+        probabilities, {"a": RULE}, names=("a",), pixel_ml=0.1, threshold=threshold
+    ).probabilities[..., 0]
+    whole = placement.restore(probabilities[..., 0])[0] >= threshold
+    assert (placement.restore(outcome) >= threshold).all(axis=0).tolist() == whole.tolist()
+
+
+def test_stray_pieces_of_real_lungs_go_and_the_lungs_stay(real_scans: Path) -> None:
+    scan = Scan(real_scans / "lctsc" / "scans" / "S1-104.nii.gz")
+    mask = Scan(real_scans / "lctsc" / "masks" / "S1-104.nii.gz")
+    placement = find_placement(scan, IntensityScale(), canvas=128, crop="none")
+    fractions = place_regions(mask, Regions({"lung": (1,)}), placement)[0]
+    truth = fractions.astype(np.float32) / 255
+    noisy = truth.copy()
+    noisy[60:63, 30:34, 10:14], noisy[2:4, 64:67, 64:67] = 0.8, 1.0
+    outcome = postprocess(
+        noisy, default_postprocessing(["lung"]), names=("lung",), pixel_ml=0.0457, threshold=0.5
+    )
+    planes = slice(55, 65)
+    lungs, left = (
+        placement.restore(canvases[planes, ..., 0]) >= 0.5
+        for canvases in (truth, outcome.probabilities)
+    )
+    assert outcome.notes[-1] == "lung: 2 pieces of 3.0 mL removed"
+    assert np.count_nonzero(lungs & ~left) < 1e-4 * np.count_nonzero(lungs)
+    assert np.count_nonzero(left & ~lungs) < 0.01 * np.count_nonzero(lungs)

@@ -1,0 +1,382 @@
+"""A DICOM series is one volume in HU, whatever else lies beside it."""
+
+import locale
+from collections.abc import Callable
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from pydicom.sequence import Sequence
+from pydicom.uid import EnhancedCTImageStorage, JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from thorax.common.errors import InputError
+from thorax.io import Scan
+from thorax.io.dicom_segmentation import write_segmentation
+
+SaveSeries = Callable[..., Path]
+Check = Callable[[object], None]
+
+HU = (np.arange(3 * 4 * 5) * 7 - 1000).astype(np.int16).reshape(3, 4, 5)
+"""Every voxel has a value of its own."""
+WIDE = (np.arange(40 * 48 * 2) % 4096).reshape(40, 48, 2) - 1000
+"""Large enough for JPEG 2000, which halves an image five times."""
+AFFINE = [[0.7, 0, 0, -1.4 - 2 * 0.7], [0, 0.8, 0, -1.6 - 3 * 0.8], [0, 0, 2.5, 30], [0, 0, 0, 1]]
+"""Of the canonical voxels: the first stored pixel is the one most to the left back, below."""
+
+
+def left_most_affine() -> np.ndarray:
+    """Return the affine of canonical voxels: LPS (1.4, 1.6) is the last along x and along y."""
+    return np.array(AFFINE)
+
+
+def test_slices_come_in_the_order_of_their_positions_in_hu(save_series: SaveSeries) -> None:
+    scan = Scan(save_series("ct", HU))
+    assert scan.grid.shape == (3, 4, 5)
+    np.testing.assert_allclose(scan.grid.affine, left_most_affine(), atol=1e-9)
+    assert scan.voxels().dtype == np.int16
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    np.testing.assert_array_equal(scan.planes(1, 3), np.moveaxis(HU, 2, 0)[1:3])
+    assert scan.notes == ()
+
+
+def test_positions_and_values_are_those_that_itk_reads(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU)
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    scan = Scan(folder)
+    for voxel in [(0, 0, 0), (2, 3, 4), (1, 2, 3)]:
+        right, front, head = (scan.grid.affine @ [*voxel, 1])[:3]
+        index = image.TransformPhysicalPointToIndex((-right, -front, head))
+        assert image[index] == HU[voxel]
+
+
+@pytest.mark.parametrize(
+    ("name", "slices"), [("4-000.dcm", 5), (".", 5), ("..", 5)], ids=["a file", "its folder", "up"]
+)
+def test_a_file_of_a_series_a_folder_and_one_above_stand_for_it(
+    save_series: SaveSeries, name: str, slices: int
+) -> None:
+    assert Scan(save_series("study/ct", HU) / name).grid.shape[2] == slices
+
+
+def test_slope_and_intercept_are_those_of_each_slice(save_series: SaveSeries) -> None:
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.RescaleSlope, slice_.RescaleIntercept = 1 + index, -100 * index
+
+    found = Scan(save_series("ct", HU, change=change)).voxels()
+    for index in range(5):
+        stored = HU[:, :, index].astype(int) + 1024
+        np.testing.assert_array_equal(found[:, :, index], stored * (1 + index) - 100 * index)
+
+
+def test_broken_slopes_give_broken_hu(save_series: SaveSeries) -> None:
+    found = Scan(save_series("ct", HU, RescaleSlope=0.5, RescaleIntercept=-0.25)).voxels()
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, (HU + 1024.0) * 0.5 - 0.25)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=str)
+@pytest.mark.parametrize("packed", [False, True])
+def test_compressed_pixels_are_read(
+    save_series: SaveSeries, zip_folder: Callable[[Path], Path], syntax: str, packed: bool
+) -> None:
+    folder = save_series("ct", WIDE, change=lambda index, slice_: slice_.compress(syntax))
+    written = next(folder.iterdir())
+    assert pydicom.dcmread(written).file_meta.TransferSyntaxUID == syntax
+    path = zip_folder(folder) if packed else folder
+    np.testing.assert_array_equal(Scan(path).voxels(), WIDE)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_jpeg_lossless_is_read_by_gdcm(
+    save_series: SaveSeries, zip_folder: Callable[[Path], Path], packed: bool
+) -> None:
+    """ITK writes it; pydicom has no decoder for it that could be shipped.
+
+    ITK's JPEG leaves the locale of the process at C.
+    """
+    folder, before = save_series("ct", WIDE), locale.setlocale(locale.LC_ALL)
+    for path in folder.iterdir():
+        writer = SimpleITK.ImageFileWriter()
+        writer.SetFileName(str(path))
+        writer.SetUseCompression(True)
+        writer.SetCompressor("JPEG")
+        writer.KeepOriginalImageUIDOn()
+        writer.Execute(SimpleITK.ReadImage(str(path)))
+        header = pydicom.dcmread(path)
+        assert "JPEG Lossless" in header.file_meta.TransferSyntaxUID.name
+    locale.setlocale(locale.LC_ALL, before)
+    scan = Scan(zip_folder(folder) if packed else folder)
+    np.testing.assert_array_equal(scan.voxels(), WIDE)
+    assert locale.setlocale(locale.LC_ALL) == before
+
+
+def test_values_that_do_not_say_how_they_become_hu_are_told_of(save_series: SaveSeries) -> None:
+    scan = Scan(save_series("ct", HU, RescaleIntercept=None))
+    np.testing.assert_array_equal(scan.voxels(), HU + 1024)
+    (note,) = scan.notes
+    assert note.endswith("(RescaleSlope, RescaleIntercept); they were taken as HU")
+
+
+# Which series
+
+
+def test_the_longest_ct_series_is_read_and_the_others_told_of(
+    save_series: SaveSeries, names_nobody: Check
+) -> None:
+    save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
+    save_series("study", HU[:2], SeriesInstanceUID="1.6", SeriesNumber=3, Modality="MR")
+    scan = Scan(save_series("study", HU))
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    assert scan.notes == (
+        "read series 4 (CT, 5 × 3×4); left out series 2 (CT, 2 × 3×4), series 3 (MR, 5 × 2×4)",
+    )
+    names_nobody(scan.notes)
+
+
+@pytest.mark.parametrize("series", [2, "2", "1.5"])
+def test_a_series_is_chosen_by_number_or_uid(save_series: SaveSeries, series: str | int) -> None:
+    save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
+    scan = Scan(save_series("study", HU), series=series)
+    np.testing.assert_array_equal(scan.voxels(), HU[:, :, :2] + 1)
+
+
+def test_a_file_stands_for_its_own_series(save_series: SaveSeries) -> None:
+    folder = save_series("study", HU)
+    save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
+    np.testing.assert_array_equal(Scan(folder / "2-000.dcm").voxels(), HU[:, :, :2] + 1)
+
+
+def test_a_series_that_is_not_there_is_answered_with_those_that_are(
+    save_series: SaveSeries,
+) -> None:
+    message = r"there is no DICOM series 9 in .*ct; there is series 4 \(CT, 5 × 3×4\)"
+    with pytest.raises(InputError, match=message):
+        Scan(save_series("ct", HU), series=9)
+
+
+def test_a_scout_in_the_same_series_is_left_out(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU)
+    (folder / "4-000.dcm").rename(folder / "first.dcm")
+    scout = pydicom.dcmread(folder / "first.dcm")
+    scout.ImageType, scout.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], "1.9"
+    scout.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    scout.save_as(folder / "scout.dcm")
+    scan = Scan(folder)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    assert scan.notes == ("read series 4 (CT, 5 × 3×4); left out series 4 (localizer, 1 × 3×4)",)
+
+
+@pytest.mark.parametrize("tag", ["TemporalPositionIdentifier", "AcquisitionNumber"])
+def test_of_a_4d_series_the_first_volume_is_read(save_series: SaveSeries, tag: str) -> None:
+    folder = save_series("ct", HU, **{tag: 1})
+    for path in save_series("later", HU + 1, **{tag: 2}).iterdir():
+        path.rename(folder / f"0{path.name}")
+    scan = Scan(folder)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    (note,) = scan.notes
+    assert "2 volumes at the same positions" in note
+
+
+def test_slices_at_one_position_that_nothing_tells_apart_are_refused(
+    save_series: SaveSeries, names_nobody: Check
+) -> None:
+    folder = save_series("ct", HU)
+    for path in save_series("again", HU[:, :, :2] + 1).iterdir():
+        path.rename(folder / f"0{path.name}")
+    with pytest.raises(InputError, match=r"but 2 lie where another does, the first at 30") as told:
+        Scan(folder)
+    names_nobody(str(told.value).removeprefix(str(folder)))
+
+
+def test_copies_of_files_do_no_harm(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU)
+    (folder / "copy.dcm").write_bytes((folder / "4-000.dcm").read_bytes())
+    scan = Scan(folder)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    assert scan.notes == ("1 slices are there more than once; one was read",)
+
+
+# What is wrong with it
+
+
+def test_a_tilted_gantry_gives_an_exact_sheared_affine(save_series: SaveSeries) -> None:
+    """Slices of direction (1, 0, 0), (0, 1, 0) that move 0.5 mm forward for each 2.5 mm up."""
+
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.ImagePositionPatient = [1.4, 1.6 - 0.5 * index, 30 + 2.5 * index]
+
+    scan = Scan(save_series("ct", HU, change=change))
+    expected = left_most_affine()
+    expected[1, 2] = 0.5
+    np.testing.assert_allclose(scan.grid.affine, expected, atol=1e-9)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    assert scan.grid.voxel_ml == pytest.approx(0.7 * 0.8 * 2.5 / 1000)
+    (note,) = scan.notes
+    assert note.startswith("the gantry was tilted by 11.3°")
+
+
+def test_missing_slices_are_told_of_with_their_place(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU, change=lambda index, slice_: index != 3)
+    scan = Scan(folder)
+    assert scan.grid.shape == (3, 4, 4)
+    assert scan.grid.spacing_mm[2] == pytest.approx(2.5)
+    np.testing.assert_array_equal(scan.voxels(), HU[:, :, [0, 1, 2, 4]])
+    (note,) = scan.notes
+    assert note.startswith("slices are missing between 35.0 and 40.0 mm along the slice axis; ")
+
+
+def test_uneven_slices_are_told_of(save_series: SaveSeries) -> None:
+    scan = Scan(save_series("ct", HU, heights_mm=[0, 2, 4.2, 6, 8]))
+    assert scan.grid.spacing_mm[2] == pytest.approx(2.0)
+    assert scan.notes == (
+        "the slices are 1.8 to 2.2 mm apart; they were taken as 2 mm apart throughout",
+    )
+
+
+@pytest.mark.parametrize(("thickness", "mm"), [(3, 3.0), (None, 1.0)])
+def test_a_single_slice_is_a_scan(
+    save_series: SaveSeries, thickness: int | None, mm: float
+) -> None:
+    tags = {} if thickness is None else {"SliceThickness": thickness}
+    scan = Scan(save_series("ct", HU[:, :, :1], **tags))
+    assert scan.grid.spacing_mm == pytest.approx((0.7, 0.8, mm))
+    assert "there is a single slice" in scan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("tags", "fault"),
+    [
+        ({"ImagePositionPatient": None}, "does not say where its slices lie"),
+        ({"ImageOrientationPatient": None}, "does not say where its slices lie"),
+        ({"Modality": "MR"}, "is of modality MR"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "LOCALIZER"]}, "is a localizer"),
+        (
+            {"SamplesPerPixel": 3, "PixelData": bytes(36), "BitsAllocated": 8},
+            "is in colour, as a screenshot is",
+        ),
+    ],
+)
+def test_what_is_no_ct_volume_is_refused_with_the_reason(
+    save_series: SaveSeries, tags: dict[str, object], fault: str
+) -> None:
+    with pytest.raises(InputError, match=rf"ct holds no CT series: series 4 \(.*\) {fault}; give"):
+        Scan(save_series("ct", HU, **tags))
+
+
+def test_garbage_beside_the_series_is_passed_over(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU)
+    (folder / "README.txt").write_text("hello")
+    (folder / "empty.dcm").write_bytes(b"")
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "noise.dcm").write_bytes(np.random.default_rng(0).bytes(999))
+    (folder / "cut.dcm").write_bytes(bytes(128) + b"DICM" + b"\2\0")
+    scan = Scan(folder)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    assert scan.notes == ("DICOM files left out, without an image or with a damaged header: 1",)
+
+
+def test_a_file_that_is_cut_short_is_named(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU)
+    whole = (folder / "4-003.dcm").read_bytes()
+    (folder / "4-003.dcm").write_bytes(whole[:-5])
+    scan = Scan(folder)
+    with pytest.raises(InputError, match=r"the pixels of .*4-003\.dcm cannot be read: the file is"):
+        scan.voxels()
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image" * 200], ids=["empty", "text"])
+def test_what_is_no_dicom_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "scan.dcm").write_bytes(content)
+    with pytest.raises(InputError, match=r"scan\.dcm is not a DICOM file, or its header is damag"):
+        Scan(tmp_path / "scan.dcm")
+    with pytest.raises(
+        InputError, match=rf"there is no DICOM image in {tmp_path}; give the folder"
+    ):
+        Scan(tmp_path)
+
+
+def test_files_that_do_not_name_their_transfer_syntax_are_read(save_series: SaveSeries) -> None:
+    """The tag of the first element behind the preamble is gone, and the group with it.
+
+    GDCM, left to guess, took gigabytes for such a file.
+    """
+    folder = save_series("ct", HU)
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert content[132:136] == b"\x02\0\0\0"
+        path.write_bytes(content[:132] + bytes(4) + content[136:])
+    np.testing.assert_array_equal(Scan(folder).voxels(), HU)
+
+
+def test_files_without_a_preamble_are_read(save_series: SaveSeries) -> None:
+    """As old archives keep them: the data set alone."""
+    folder = save_series("ct", HU)
+    for path in folder.iterdir():
+        slice_ = pydicom.dcmread(path)
+        del slice_.file_meta
+        slice_.preamble = None
+        slice_.save_as(path, implicit_vr=True, little_endian=True)
+        assert path.read_bytes()[:2] == b"\x08\0"
+    np.testing.assert_array_equal(Scan(folder).voxels(), HU)
+
+
+# Many frames in a file
+
+
+def enhanced(folder: Path, path: Path, order: list[int]) -> None:
+    """Write the slices of a folder as one multi-frame file, in some order."""
+    slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda s: s.ImagePositionPatient[2])
+    many = slices[0].copy()
+    many.SOPClassUID = many.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    frames = []
+    for index in order:
+        frame, place = pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionPatient = slices[index].ImagePositionPatient
+        frame.PlanePositionSequence = Sequence([place])
+        frames.append(frame)
+    shared, plane, measures, values = (pydicom.Dataset() for _ in range(4))
+    plane.ImageOrientationPatient = many.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = many.PixelSpacing, 2.5
+    values.RescaleSlope, values.RescaleIntercept = 1, -1024
+    shared.PlaneOrientationSequence = Sequence([plane])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PixelValueTransformationSequence = Sequence([values])
+    many.SharedFunctionalGroupsSequence = Sequence([shared])
+    many.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        del many[tag]
+    del many.RescaleSlope, many.RescaleIntercept
+    many.NumberOfFrames = len(order)
+    many.PixelData = b"".join(slices[index].PixelData for index in order)
+    many.save_as(path)
+
+
+def test_a_file_of_many_frames_is_a_series(save_series: SaveSeries, tmp_path: Path) -> None:
+    enhanced(save_series("ct", HU), tmp_path / "many.dcm", [2, 0, 4, 1, 3])
+    scan = Scan(tmp_path / "many.dcm")
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    np.testing.assert_allclose(scan.grid.affine, left_most_affine(), atol=1e-9)
+
+
+def test_a_segmentation_follows_the_frames_of_its_file(
+    save_series: SaveSeries, tmp_path: Path
+) -> None:
+    enhanced(save_series("ct", HU), tmp_path / "many.dcm", [2, 0, 4, 1, 3])
+    planes = np.moveaxis(HU, 2, 0)
+    write_segmentation(
+        tmp_path / "seg.dcm", Scan(tmp_path / "many.dcm"), planes[None] > 0, ["lung"]
+    )
+    found = highdicom.seg.segread(tmp_path / "seg.dcm")
+    source = pydicom.dcmread(tmp_path / "many.dcm")
+    frames = found.get_pixels_by_source_frame(
+        source.SOPInstanceUID,
+        [1, 2, 3, 4, 5],
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )
+    np.testing.assert_array_equal(frames[..., 0], source.pixel_array > 1024)

@@ -1,0 +1,61 @@
+"""Keras comes in silence, and what is said afterwards is heard."""
+
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thorax.models.backend import import_keras
+
+LOUD = """
+import os, sys
+from thorax.backend import import_keras
+
+import_keras()
+import keras, tensorflow
+
+tensorflow.config.list_physical_devices()
+os.write(2, b"from below, ")
+print("and from Python", file=sys.stderr)
+"""
+
+
+def test_tensorflow_says_nothing_and_stderr_is_as_it_was() -> None:
+    """In a fresh process, where it would tell of oneDNN, CUDA and the processor."""
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOUD], env=quiet, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "from below, and from Python\n"
+    assert done.stdout == ""
+
+
+def test_stderr_is_as_it_was_where_keras_cannot_be_imported(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(ImportError):
+        import_keras()
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+def test_no_file_is_left_open() -> None:
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("open files are counted in /proc, which is not here")
+    import_keras()
+    gc.collect()
+    before = len(list(descriptors.iterdir()))
+    for _ in range(3):
+        import_keras()
+    assert len(list(descriptors.iterdir())) <= before
+
+
+def test_a_log_level_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    import_keras()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

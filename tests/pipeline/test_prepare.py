@@ -1,0 +1,92 @@
+"""Preparing: a record a case, or one line that says which case will not do."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thorax.common.errors import InputError
+from thorax.pipeline.prepare import main
+
+Fails = Callable[[Callable[[], None]], str]
+
+
+def test_each_case_gets_a_record_and_a_line(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main()
+    index = json.loads((project / "data/records/index.json").read_text())
+    assert (index["dataset"], index["canvas"], index["crop"]) == ("chests", 8, "none")
+    assert [entry["case"] for entry in index["records"]] == ["anna-1", "anna-2", "ben-1"]
+    told = [line for line in capsys.readouterr().err.splitlines() if "ceiling" in line]
+    assert told == [
+        "anna-1: 3 planes, ceiling of Dice: lung 1.0000, infection 1.0000",
+        "anna-2: 3 planes, ceiling of Dice: lung 1.0000, infection 1.0000",
+        "ben-1: 3 planes, ceiling of Dice: lung 1.0000, infection 1.0000",
+    ]
+
+
+def test_a_case_without_a_mask_is_named(project: Path, fails: Fails) -> None:
+    (project / "data/chests/masks/ben-1.nii.gz").unlink()
+    assert fails(main) == (
+        "data/chests: ben-1: there is a scan, but no mask of this name; put its mask into masks/, "
+        "or take the scan out of scans/ [case-files]"
+    )
+
+
+def test_several_faults_have_a_line_each(
+    project: Path, save_nifti: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "data/chests/scans/anna-1.nii.gz").write_bytes(b"no picture")
+    save_nifti("data/chests/masks/ben-1.nii.gz", np.zeros((8, 6, 4), np.uint8))
+    with pytest.raises(InputError) as raised:
+        main()
+    assert [line.split(": ")[0] for line in str(raised.value).splitlines()] == [
+        "data/chests cannot be used as it is; `thorax data check` tells more:",
+        "  anna-1",
+        "  ben-1",
+    ]
+    assert not (project / "data/records").exists()
+
+
+def test_what_was_found_is_kept_and_its_facts_are_used_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main()
+    kept = (project / "data/audit/audit.json").read_bytes()
+    assert "WARNINGS" in capsys.readouterr().err
+    assert str(project).encode() not in kept
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("thorax.datasets.audit.audit.measure", refuse)
+    main()
+    assert (project / "data/audit/audit.json").read_bytes() == kept
+
+
+def test_a_dataset_without_cases_is_refused(project: Path, fails: Fails) -> None:
+    for part in ("scans", "masks"):
+        shutil.rmtree(project / "data/chests" / part)
+        (project / "data/chests" / part).mkdir()
+    assert fails(main) == "there is no NIfTI scan in data/chests/scans"
+
+
+def test_a_mask_of_another_shape_is_named(
+    project: Path, save_nifti: Callable[..., Path], fails: Fails
+) -> None:
+    save_nifti("data/chests/masks/ben-1.nii.gz", np.zeros((8, 6, 4), np.uint8))
+    assert fails(main) == (
+        "data/chests: ben-1: the mask has 8×6×4 voxels, its scan 8×6×3; make the mask again from "
+        "this scan, or resample it onto its grid [mask-geometry]"
+    )
+    assert not (project / "data/records/index.json").exists()
+
+
+def test_records_that_cannot_be_written_are_told_of(project: Path, fails: Fails) -> None:
+    (project / "data/records").write_text("I am no folder")
+    assert "cannot write data/records/" in fails(main)
+    assert (project / "data/records").read_text() == "I am no folder"

@@ -1,0 +1,53 @@
+"""The same as Markdown: figures that can be copied, names that stay text."""
+
+from dataclasses import replace
+
+from thorax.datasets.dataset import DatasetSpec
+from thorax.reporting.report.markdown import escape, markdown, summarise
+from thorax.reporting.report.results import Results
+from thorax.reporting.report.tables import Cell, Table
+
+from .runs import row
+
+
+def test_a_table_in_markdown() -> None:
+    rows = ((Cell("lung"), Cell("0.9", "0.8 to 1.0")), (Cell("a|b"), Cell("–")))
+    table = Table("Means", ("Region", "Dice"), (rows,), notes=("–: none.",))
+    assert markdown(table) == (
+        "**Means**\n"
+        "\n"
+        "| Region | Dice |\n"
+        "| --- | ---: |\n"
+        "| lung | 0.9 (0.8 to 1.0) |\n"
+        "| a\\|b | – |\n"
+        "\n"
+        "–: none."
+    )
+
+
+def test_the_summary_tells_figures_and_methods(few: Results) -> None:
+    text = summarise(few)
+    assert text.startswith("# phantom\n\nOn 3 test cases of phantom, the lung is found with")
+    assert "| lung | 3 | 0.800 (0.710 to 0.880) | 0.933 | 13 |" in text
+    assert "stacks of 5 axial planes of 128×128 pixels, with −1,000 to 400 HU" in text
+    assert "Training took 3 epochs and 12 min 34 s on Some Processor with 2 cores." in text
+    assert "2 cases; 1 watched the training" in text
+    assert "<" not in text
+
+
+def test_a_final_model_has_no_tables(few: Results) -> None:
+    text = summarise(replace(few, rows=(), metrics={}))
+    assert "|" not in text
+    assert "tested on no case" in text
+
+
+def test_markup_in_names_stays_text(few: Results) -> None:
+    name = "<script>|`*x*`[a](http://b)"
+    spec = DatasetSpec(regions={"lung": [1]})
+    text = summarise(replace(few, rows=(row(name, dice=0.5),), dataset=spec))
+    assert "<script>" not in text
+    assert r"&lt;script&gt;\|\`\*x\*\`\[a\](http://b)" in text
+
+
+def test_what_markdown_would_read_is_escaped() -> None:
+    assert escape("# a_b & c") == r"\# a\_b &amp; c"

@@ -1,0 +1,105 @@
+"""Watching the training: Dice of volumes on the canvas."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thorax.imaging.intensity import Window
+from thorax.imaging.overlap import mean_defined
+from thorax.training.validation import CaseDice, validate
+
+from ..learning import pointwise, save_record
+
+WINDOW = Window(0, 1000)
+HIT, MISS = 1000, 0
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """Return a network that finds 500 HU and more in the first region, the rest in the second."""
+    return pointwise([[16, -16]], [-8, 8 - 1e-3], canvas=2)
+
+
+def mean_dice(network: Any, paths: list[Path]) -> dict[str, float]:
+    """Return the mean over cases of each region's Dice."""
+    cases = validate(network, paths, window=WINDOW)
+    assert [case.path for case in cases] == paths
+    return {
+        region: mean_defined(case.dice[channel] for case in cases)
+        for channel, region in enumerate(("lung", "rest"))
+    }
+
+
+def save(path: Path, found: list[Any], *truth: list[Any]) -> Path:
+    """Write a case: planes in HU, and one list of fractions, 0..255, a region."""
+    return save_record(path, found, np.stack(truth, axis=-1))
+
+
+def test_dice_by_hand(network: Any, tmp_path: Path) -> None:
+    """Lung: 2·3 / (4 + 3) of the first case, 2·0 / (1 + 1) of the second; their mean is 3/7.
+
+    The rest, which is found where lung is not: 2·0 / (0 + 1) and 2·2 / (2 + 3).
+    """
+    all_, none = [[255, 255], [255, 255]], [[0, 0], [0, 0]]
+    first = save(tmp_path / "a", [[[HIT, HIT], [HIT, MISS]]], [all_], [none])
+    second = save(
+        tmp_path / "b", [[[HIT, MISS], [MISS, MISS]]], [[[0, 255], [0, 0]]], [[[0, 0], [255, 255]]]
+    )
+    dice = mean_dice(network, [first, second])
+    assert dice["lung"] == pytest.approx(3 / 7)
+    assert dice["rest"] == pytest.approx((0 + 4 / 5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "hu", "expected"),
+    [
+        pytest.param(128, 500, 1.0, id="more than half is truth, one half is found"),
+        pytest.param(127, 500, 0.0, id="less than half is no truth"),
+        pytest.param(128, 499, 0.0, id="less than one half is not found"),
+    ],
+)
+def test_truth_and_prediction_are_cut_at_one_half(
+    network: Any, tmp_path: Path, fraction: int, hu: int, expected: float
+) -> None:
+    full = [[[fraction] * 2] * 2]
+    path = save(tmp_path / "case", [[[hu] * 2] * 2], full, full)
+    assert mean_dice(network, [path])["lung"] == expected
+
+
+def test_a_case_is_one_volume_however_many_planes_it_has(network: Any, tmp_path: Path) -> None:
+    """40 planes, more than two batches: 4 voxels in the first, found; 1 in the last, not found.
+
+    2·4 / (5 + 4) of the volume. Means over planes would be 1/2, over batches 1/2, too.
+    """
+    planes, truth = np.full((40, 2, 2), MISS), np.zeros((40, 2, 2))
+    planes[0], truth[0], truth[39, 1, 1] = HIT, 255, 255
+    path = save(tmp_path / "case", planes.tolist(), truth.tolist(), truth.tolist())
+    dice = mean_dice(network, [path])
+    assert dice["lung"] == pytest.approx(8 / 9)
+
+
+def test_a_case_without_a_region_that_is_not_found_either_is_left_out(
+    network: Any, tmp_path: Path
+) -> None:
+    """The mean is that of the other case, 2·2 / (2 + 4)."""
+    none, half = [[[0, 0], [0, 0]]], [[[255, 255], [0, 0]]]
+    paths = [
+        save(tmp_path / "a", [[[MISS] * 2] * 2], none, none),
+        save(tmp_path / "b", [[[HIT] * 2] * 2], half, none),
+    ]
+    dice = mean_dice(network, paths)
+    assert dice["lung"] == pytest.approx(4 / 6)
+
+
+def test_a_region_that_no_case_shows_is_undefined(network: Any, tmp_path: Path) -> None:
+    none = [[[0, 0], [0, 0]]]
+    path = save(tmp_path / "case", [[[MISS] * 2] * 2], none, [[[255] * 2] * 2])
+    dice = mean_dice(network, [path])
+    assert np.isnan(dice["lung"])
+    assert dice["rest"] == 1.0
+
+
+def test_the_mean_of_a_case_leaves_out_what_is_undefined() -> None:
+    assert CaseDice(Path("a"), (0.5, float("nan"), 1.0)).mean == 0.75
