@@ -1,4 +1,4 @@
-"""The commands that queue runs: what they refuse before anything is queued."""
+"""Cross-validation and sweeps: refusals before anything starts."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ def thorax(*arguments: str) -> Result:
     [("cross-validate",), ("sweep", "-S", "loss=bce,dice")],
     ids=["cross-validate", "sweep"],
 )
-def test_outside_a_project_nothing_is_queued(
+def test_outside_a_project_nothing_starts(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = thorax(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: runs are queued in the top folder of a project")
+    assert result.stderr.startswith("Error: runs start in the top folder of a project")
     assert len(result.stderr.splitlines()) == 1
 
 

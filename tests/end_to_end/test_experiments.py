@@ -11,7 +11,7 @@ COMMAND = (
 )  # fmt: skip
 
 
-def test_every_case_is_tested_once_and_what_is_done_is_not_run_again(project: Project) -> None:
+def test_every_case_is_tested_once_and_finished_runs_are_skipped(project: Project) -> None:
     log = project.run(*COMMAND)
     rows = list(csv.DictReader((project.root / "folds.csv").read_text().splitlines()))
     cases = [f"phantom_{number:03d}" for number in range(5)]
@@ -20,7 +20,7 @@ def test_every_case_is_tested_once_and_what_is_done_is_not_run_again(project: Pr
     assert {row["fold"] for row in rows} == {"0", "1"}
     assert "over all cases\nregion     cases    Dice  median" in log
     again = project.run(*COMMAND, "--json")
-    assert again.startswith("2 runs, 2 of them done already\n{")
+    assert again.startswith("2 runs, 2 of them finished already\n{")
     told = json.loads(again.partition("\n")[2])
     assert [row["dice"] for row in told["cases"]] == [float(row["dice"]) for row in rows]
     assert "split.fold" not in project.run("git", "diff", "params.yaml")

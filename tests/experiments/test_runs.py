@@ -1,4 +1,4 @@
-"""Overrides become runs: which, with what names, and what is refused before anything is queued."""
+"""Overrides become runs: which, with what names, and what is refused before anything starts."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -8,20 +8,20 @@ import pytest
 import yaml
 
 from thorax.common.errors import InputError
-from thorax.experiments.runs import Run, advice_on_records, parse_seeds, plan_folds, plan_sweep
+from thorax.experiments.runs import RunPlan, advice_on_records, parse_seeds, plan_folds, plan_sweep
 
 PARAMS = (Path(__file__).parents[2] / "params.yaml").read_text()
 
 
-def folds(*overrides: str, seeds: Sequence[int] = (), params: str = PARAMS) -> list[Run]:
+def folds(*overrides: str, seeds: Sequence[int] = (), params: str = PARAMS) -> list[RunPlan]:
     return plan_folds(params, overrides, seeds=seeds, state="as committed")
 
 
-def sweep(*overrides: str, params: str = PARAMS, state: str = "as committed") -> list[Run]:
+def sweep(*overrides: str, params: str = PARAMS, state: str = "as committed") -> list[RunPlan]:
     return plan_sweep(params, overrides, state=state)
 
 
-def names(runs: list[Run]) -> list[str]:
+def names(runs: list[RunPlan]) -> list[str]:
     return [run.name for run in runs]
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_swept_is_refused(overrides: list[str], said: str) -> Non
     ],
     ids=["the default, given", "a comment", "another fold in params.yaml"],
 )
-def test_what_changes_no_result_changes_no_name(same: Callable[[], list[Run]]) -> None:
+def test_what_changes_no_result_changes_no_name(same: Callable[[], list[RunPlan]]) -> None:
     assert names(same()) == names(folds())
 
 
@@ -175,7 +175,7 @@ def test_what_changes_no_result_changes_no_name(same: Callable[[], list[Run]]) -
     ],
     ids=["an override", "params.yaml", "the state of the project"],
 )
-def test_what_changes_results_changes_all_names(other: Callable[[], list[Run]]) -> None:
+def test_what_changes_results_changes_all_names(other: Callable[[], list[RunPlan]]) -> None:
     assert not set(names(other())) & set(names(sweep("loss=bce,dice")))
 
 
@@ -208,7 +208,7 @@ def test_records_that_each_run_would_make_anew_are_told_of() -> None:
         pytest.param([], PHANTOM, id="no run is left"),
     ],
 )
-def test_else_nothing_is_said_of_records(runs: list[Run], locked: dict[str, object]) -> None:
+def test_else_nothing_is_said_of_records(runs: list[RunPlan], locked: dict[str, object]) -> None:
     assert advice_on_records(runs, locked) == ""
 
 

@@ -1,27 +1,32 @@
-"""Many runs at once, on DVC's queue."""
+"""Cross-validation and sweeps: many runs in one command."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from thorax.cli.options import FILE, echo
 
+if TYPE_CHECKING:
+    from thorax.experiments.project import Project, Snapshot
+    from thorax.experiments.runs import RunPlan
+
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What the commands that queue runs have in common."""
+    """Add the options of all commands that start runs."""
     options = (
         click.option(
             "--jobs",
             type=click.IntRange(min=1),
             default=1,
             show_default=True,
-            help="Runs at a time, which share the cores.",
+            help="Number of runs at a time, which share the cores.",
         ),
-        click.option("--csv", "table", type=FILE, help="Also write the figures to this CSV file."),
+        click.option("--csv", "table", type=FILE, help="Also write the metrics to this CSV file."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
     )
     for option in reversed(options):
@@ -47,27 +52,30 @@ def cross_validate(
 ) -> None:
     """Train and score every fold, then print one table.
 
-    Each fold is an experiment on DVC's queue. What is done is not run again: after Ctrl-C or a
-    failure the same command goes on.
+    Each fold is a DVC experiment, run in a copy of the project as it is now. Finished runs are
+    skipped: after Ctrl-C or a failure the same command resumes.
 
     \b
     Example:
       thorax cross-validate -S loss=bce_dice --seeds 0,1 --csv folds.csv
     """
     from thorax.experiments import summaries
-    from thorax.experiments.queue import open_queue
+    from thorax.experiments.project import open_project
     from thorax.experiments.runs import parse_seeds, plan_folds
 
-    wanted = parse_seeds(seeds)
-    with open_queue(Path()) as queue:
-        runs = plan_folds(_params(), overrides, seeds=wanted, state=queue.state())
-        failures = _run_all(runs, queue, jobs)
-        if failures:
-            # Without all folds there is no cross-validation to tell of.
-            raise click.ClickException(failures)
-        rows = [
-            row for run in runs for row in summaries.read_scores(queue.scores(run.name), run.varied)
-        ]
+    chosen_seeds = parse_seeds(seeds)
+    project = open_project(Path())
+    snapshot = project.snapshot()
+    plans = plan_folds(_params(), overrides, seeds=chosen_seeds, state=snapshot.state)
+    failures = _run_all(plans, project, snapshot, jobs)
+    if failures:
+        # A cross-validation without all folds has no result.
+        raise click.ClickException(failures)
+    rows = [
+        row
+        for plan in plans
+        for row in summaries.read_scores(project.scores(plan.name), plan.varied)
+    ]
     _keep_table(table, rows, summaries.CASE_COLUMNS)
     echo(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
 
@@ -86,8 +94,9 @@ def cross_validate(
 def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bool) -> None:
     """Try every combination of some values, then print one table.
 
-    Each combination is an experiment on DVC's queue, tested on the fold of params.yaml. What is
-    done is not run again: after Ctrl-C or a failure the same command goes on.
+    Each combination is a DVC experiment, tested on the fold of params.yaml and run in a copy of
+    the project as it is now. Finished runs are skipped: after Ctrl-C or a failure the same command
+    resumes.
 
     \b
     Example:
@@ -95,20 +104,22 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     """
     from thorax.common.tables import to_json
     from thorax.experiments import summaries
-    from thorax.experiments.queue import open_queue
-    from thorax.experiments.runs import plan_sweep, under_known_names
+    from thorax.experiments.project import open_project
+    from thorax.experiments.runs import plan_sweep, reuse_existing_names
+    from thorax.experiments.tasks import started_names
 
-    with open_queue(Path()) as queue:
-        planned = plan_sweep(_params(), overrides, state=queue.state())
-        runs = under_known_names(planned, [*queue.tasks(), *queue.finished()])
-        failures = _run_all(runs, queue, jobs)
-        done = queue.finished()
-        scored = [
-            (run.varied, summaries.read_scores(queue.scores(run.name), {}))
-            for run in runs
-            if run.name in done
-        ]
-    combinations, rows = [run.varied for run in runs], summaries.summarise_sweep(scored)
+    project = open_project(Path())
+    snapshot = project.snapshot()
+    planned = plan_sweep(_params(), overrides, state=snapshot.state)
+    plans = reuse_existing_names(planned, [*started_names(project.root), *project.finished()])
+    failures = _run_all(plans, project, snapshot, jobs)
+    finished = project.finished()
+    scored = [
+        (plan.varied, summaries.read_scores(project.scores(plan.name), {}))
+        for plan in plans
+        if plan.name in finished
+    ]
+    combinations, rows = [plan.varied for plan in plans], summaries.summarise_sweep(scored)
     if rows:
         _keep_table(table, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
         echo(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
@@ -122,15 +133,22 @@ def _params() -> str:
     return PATH.read_text(encoding="utf-8")
 
 
-def _run_all(runs: list[Any], queue: Any, jobs: int) -> str:
-    """Run them; what is to be told of failures, empty if there are none."""
+def _run_all(plans: "list[RunPlan]", project: "Project", snapshot: "Snapshot", jobs: int) -> str:
+    """Execute the runs; return the description of failures, empty without any."""
     from thorax.experiments.runner import describe_failures, run_all
+    from thorax.experiments.tasks import LocalProcesses
 
+    # SIGTERM stops the runs as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = partial(echo, err=True)
     try:
-        failures = run_all(runs, queue, jobs=jobs, tell=partial(echo, err=True))
+        failures = run_all(
+            plans, project, snapshot, runner=LocalProcesses, jobs=jobs, report=report
+        )
     except KeyboardInterrupt:
+        report("stopped; the same command resumes")
         sys.exit(130)
-    return describe_failures(failures, len(runs)) if failures else ""
+    return describe_failures(failures, len(plans)) if failures else ""
 
 
 def _keep_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable[str]) -> None:

@@ -1,5 +1,5 @@
-"""Many runs in one command, on DVC's experiment queue: cross-validation and sweeps.
+"""Many runs in one command: cross-validation and sweeps.
 
-`plan` makes runs and their names out of overrides, `queue` is the only module that talks to DVC and
-git, `running` brings the runs to their end, `tables` makes figures of their scores.
+`runs` turns parameter overrides into named runs, `runner` schedules them, `tasks` starts each as a
+process, `execution` is what runs there, `project` calls git and DVC, `summaries` aggregates scores.
 """

@@ -31,7 +31,7 @@ _PREPARING = ("dataset", "prepare")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunPlan:
     """One experiment.
 
     Args:
@@ -49,7 +49,7 @@ class Run:
 
 def plan_folds(
     params: str, overrides: Sequence[str], *, seeds: Sequence[int], state: str
-) -> list[Run]:
+) -> list[RunPlan]:
     """The runs of a cross-validation: every fold with every seed.
 
     Args:
@@ -78,7 +78,7 @@ def plan_folds(
     check_fold_count(checked.split)
     digest = _digest(_without_fold_and_seed(content), state)
     return [
-        Run(
+        RunPlan(
             name=f"cv-{digest}-fold{fold}-seed{seed}",
             overrides=(*common, f"{_FOLD}={fold}", f"{_SEED}={seed}"),
             varied={"seed": seed, "fold": fold},
@@ -89,7 +89,7 @@ def plan_folds(
     ]
 
 
-def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[Run]:
+def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[RunPlan]:
     """The runs of a sweep: the product of all values that the overrides give.
 
     Args:
@@ -113,23 +113,22 @@ def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[Run
     return list({run.name: run for run in runs}.values())
 
 
-def under_known_names(runs: Sequence[Run], names: Iterable[str]) -> list[Run]:
-    """The runs of a sweep under the names that another sweep may have given them.
+def reuse_existing_names(runs: Sequence[RunPlan], names: Iterable[str]) -> list[RunPlan]:
+    """Rename runs of a sweep to the names that another sweep has given them.
 
-    A digest tells what a run is; the words after it, for people, are those of the keys that its
-    command varies.
+    The digest identifies a run; the words after it name the values that its command varies.
 
     Args:
         runs: Of a sweep.
-        names: Of experiments that are there or queued; later ones go before.
+        names: Of experiments that exist or were started; later ones take precedence.
 
     Example:
-        >>> run = Run("sweep-0a1b2c3d-bce-0", ("loss=bce", "seed=0"), {})
-        >>> [run.name for run in under_known_names([run], ["sweep-0a1b2c3d-bce", "mine"])]
+        >>> run = RunPlan("sweep-0a1b2c3d-bce-0", ("loss=bce", "seed=0"), {})
+        >>> [run.name for run in reuse_existing_names([run], ["sweep-0a1b2c3d-bce", "mine"])]
         ['sweep-0a1b2c3d-bce']
     """
-    known = {_identity(name): name for name in names}
-    return [replace(run, name=known.get(_identity(run.name), run.name)) for run in runs]
+    existing = {_identity(name): name for name in names}
+    return [replace(run, name=existing.get(_identity(run.name), run.name)) for run in runs]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -148,7 +147,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def advice_on_records(runs: Sequence[Run], locked: Mapping[str, Any]) -> str:
+def advice_on_records(runs: Sequence[RunPlan], locked: Mapping[str, Any]) -> str:
     """What to do about records that each run would make anew; empty where that is not so.
 
     A run works in a copy of the project, which has the records that `dvc.lock` tells of, or none.
@@ -158,7 +157,7 @@ def advice_on_records(runs: Sequence[Run], locked: Mapping[str, Any]) -> str:
         locked: Parameters of the records in `dvc.lock`; empty if nothing is known of them.
 
     Example:
-        >>> run = Run("cv", ("dataset=a",), {}, {"dataset": "a", "prepare": {}})
+        >>> run = RunPlan("cv", ("dataset=a",), {}, {"dataset": "a", "prepare": {}})
         >>> advice_on_records([run, run], {"dataset": "b", "prepare": {}})
         'each run prepares a anew; set dataset=a in params.yaml and run `dvc repro prepare` once'
     """
@@ -179,7 +178,7 @@ def _product(given: dict[str, list[str]]) -> list[dict[str, str]]:
     return [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
 
 
-def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], state: str) -> Run:
+def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], state: str) -> RunPlan:
     content, checked = _overridden(params, list(chosen.values()))
     named, none = checked.split.train, checked.split.fold == "none"
     if (named or none) and not checked.split.test:
@@ -188,7 +187,7 @@ def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], sta
     values = {key: chosen[key].partition("=")[2] for key in varied}
     words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
     name = f"sweep-{_digest(content, state)}-{words[:60]}"
-    return Run(name, tuple(chosen.values()), values, _preparing(content))
+    return RunPlan(name, tuple(chosen.values()), values, _preparing(content))
 
 
 def _identity(name: str) -> str:

@@ -1,0 +1,204 @@
+"""The project under git and DVC: its state, its finished experiments, and copies to run them in.
+
+Only public commands of git and DVC are used. A run gets a clone of the project: nothing that a run
+does, and no kill of it, changes the files, the index or the stash of the project itself.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from configparser import ConfigParser
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from thorax.common.errors import InputError
+from thorax.common.params import read_yaml
+
+_SCORES = "reports/scores.csv"
+_PARAMS = "params.yaml"
+_IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
+"""Changes that need no new digest: parameters have their own, the rest is made by the pipeline."""
+_START = "models/start"
+"""Start weights are put there by hand, and git does not track them."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The content of the project at one time.
+
+    Args:
+        commit: HEAD.
+        tree: Git object with all tracked files, uncommitted changes included, and start weights.
+        state: Digest of what results depend on besides parameters.
+    """
+
+    commit: str
+    tree: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A DVC project under git; see `open_project`.
+
+    Args:
+        root: Top folder of the project.
+    """
+
+    root: Path
+
+    def snapshot(self) -> Snapshot:
+        """Store the present content as a git object; the index of the project stays as it is."""
+        index = Path(self._git("rev-parse", "--path-format=absolute", "--git-path", "index"))
+        untracked = self._git("ls-files", "--others", "-z", "--", _START).split("\0")
+        with TemporaryDirectory() as folder:
+            own = {"GIT_INDEX_FILE": str(shutil.copy(index, folder))}
+            self._git("add", "--update", ":/", environment=own)
+            if weights := list(filter(None, untracked)):
+                self._git("add", "--force", "--", *weights, environment=own)
+            tree = self._git("write-tree", environment=own)
+        commit = self._git("rev-parse", "HEAD")
+        excluded = [f":(exclude){pattern}" for pattern in _IRRELEVANT]
+        changes = self._git(
+            "diff", "--raw", "--no-abbrev", "--no-renames", commit, tree, "--", ".", *excluded
+        )
+        return Snapshot(commit, tree, hashlib.sha256(f"{commit}\0{changes}".encode()).hexdigest())
+
+    def locked(self, stage: str) -> dict[str, Any]:
+        """Parameters of the last run of a stage according to `dvc.lock`; empty without one."""
+        with suppress(OSError, InputError, KeyError, TypeError):
+            return dict(read_yaml(self.root / "dvc.lock")["stages"][stage]["params"][_PARAMS])
+        return {}
+
+    def check_data(self, datasets: Iterable[str]) -> None:
+        """Check that the data are the version that their `.dvc` files name: runs use that one.
+
+        Raises:
+            InputError: Files were changed after `dvc add`.
+        """
+        folders = [f":(literal)data/{name}" for name in datasets]
+        tracked = self._git("ls-files", "-z", "--", *folders).split("\0")
+        files = [name for name in tracked if name.endswith(".dvc")]
+        status = json.loads(_dvc(self.root, "status", "--json", *files)) if files else {}
+        changed = [file.removesuffix(".dvc") for file in files if _modified(status.get(file, []))]
+        if changed:
+            names = " ".join(changed)
+            raise InputError(f"runs use data as added, but {names} changed; run `dvc add {names}`")
+
+    def finished(self) -> dict[str, str]:
+        """Git references of all finished experiments by name."""
+        names = self._git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+        return {name.rpartition("/")[2]: name for name in names if name.count("/") == 4}
+
+    def scores(self, name: str) -> str:
+        """Read `scores.csv` of a finished experiment."""
+        return self._git("show", f"{self.finished()[name]}:./{_SCORES}")
+
+    def copy(self, target: Path, *, commit: str, tree: str) -> Path:
+        """Clone the project with the content of a snapshot; data come from the same DVC cache.
+
+        Returns:
+            The top folder of the copied project; a subfolder of `target` if the project is a
+            subfolder of its repository.
+        """
+        repository, prefix = self._git("rev-parse", "--show-toplevel", "--show-prefix").split("\n")
+        common = self._git("rev-parse", "--path-format=absolute", "--git-common-dir")
+        git(self.root, "clone", "--quiet", "--no-checkout", repository, str(target))
+        # Author, filters and remotes are those of the project.
+        config_file = shutil.copy(Path(common, "config"), target / ".git/config")
+        # A bare repository with worktrees and a submodule have these.
+        git(target.parent, "config", "--file", str(config_file), "core.bare", "false")
+        with suppress(InputError):
+            git(target.parent, "config", "--file", str(config_file), "--unset-all", "core.worktree")
+        git(target, "update-ref", "--no-deref", "HEAD", commit)
+        git(target, "read-tree", "--reset", "-u", tree)
+        config = ConfigParser(interpolation=None, strict=False)
+        config.read([self.root / ".dvc/config.local"], encoding="utf-8")
+        config.read_dict({"cache": {"dir": _dvc(self.root, "cache", "dir").strip()}})
+        with (target / prefix / ".dvc/config.local").open("w", encoding="utf-8") as stream:
+            config.write(stream)
+        return target / prefix
+
+    def collect(self, copy: Path, name: str, *, commit: str) -> None:
+        """Store an experiment that finished in a copy among the experiments of the project."""
+        reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+        repository = self._git("rev-parse", "--show-toplevel")
+        git(copy, "push", "--quiet", "--no-verify", repository, f"{reference}:{reference}")
+
+    def _git(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        return git(self.root, *arguments, environment=environment)
+
+
+def open_project(root: Path) -> Project:
+    """Open the project in a folder.
+
+    Raises:
+        InputError: The folder is no DVC project under git, or has no commit yet.
+    """
+    if not (root / ".dvc").is_dir() or not (root / _PARAMS).is_file():
+        raise InputError(
+            "runs start in the top folder of a project, one with .dvc and params.yaml, "
+            f"got {root.resolve()}"
+        )
+    git(root, "rev-parse", "--git-dir", rule="DVC's experiments need a project under git")
+    git(root, "rev-parse", "--verify", "HEAD", rule="runs start from a commit; make a first one")
+    return Project(root.resolve())
+
+
+def git(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, rule: str = ""
+) -> str:
+    """Run git and return its output without the last line break.
+
+    Raises:
+        InputError: Git fails; the message starts with `rule` and gives git's reason.
+    """
+    rule = rule or f"`git {arguments[0]}` must succeed"
+    answer = _run(["git", *arguments], folder, rule=rule, environment=environment or {})
+    return answer.removesuffix("\n")
+
+
+def dvc_environment() -> dict[str, str]:
+    """Environment for DVC and its stages, which start `python` by name, in any shell."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "DVC_NO_ANALYTICS": "1", "PATH": path}
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    rule = f"`dvc {' '.join(arguments)}` must succeed"
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return _run(command, root, rule=rule, environment=dvc_environment())
+
+
+def _run(command: list[str], folder: Path, *, rule: str, environment: Mapping[str, str]) -> str:
+    answer = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if answer.returncode:
+        reason = _reason(answer.stderr.decode(errors="replace"))
+        raise InputError(f"{rule}, but {Path(command[0]).name} reports: {reason}")
+    return answer.stdout.decode(errors="replace")
+
+
+def _modified(entries: list[Any]) -> bool:
+    outputs = [entry["changed outs"] for entry in entries if "changed outs" in entry]
+    return any("modified" in changes.values() for changes in outputs)
+
+
+def _reason(answer: str) -> str:
+    """Take the line of an answer that is marked as error, or the last."""
+    lines = [line.strip() for line in answer.splitlines() if line.strip()] or ["nothing"]
+    marked = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return marked[0] if marked else lines[-1]
