@@ -34,14 +34,14 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
     Example:
       thorax data check data/study --output audit.html
     """
-    from thorax.datasets.audit.audit import audit_dataset, to_json
+    from thorax.datasets.audit.audit import audit_dataset, audit_json
     from thorax.datasets.audit.text import as_text
     from thorax.datasets.dataset import SPEC, load_spec
 
     folder, context = _folder(dataset)
     audit = audit_dataset(folder, context=context)
     spec = load_spec(folder / SPEC)
-    echo(to_json(audit, spec), nl=False) if as_json else echo(as_text(audit))
+    echo(audit_json(audit, spec), nl=False) if as_json else echo(as_text(audit))
     if output is not None:
         from thorax.reporting.audit_page.page import write_page
 
@@ -52,8 +52,8 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
 
         for line in fix_dataset(folder, fix, audit):
             echo(line, err=True)
-        known = {each.case: each for each in audit.facts}
-        echo(as_text(audit_dataset(fix, context=context, known=known)), err=True)
+        cached = {facts.case: facts for facts in audit.facts}
+        echo(as_text(audit_dataset(fix, context=context, cached=cached)), err=True)
     if audit.errors:
         raise SystemExit(1)
 

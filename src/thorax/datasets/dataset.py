@@ -1,4 +1,4 @@
-"""Datasets: folders of scans, masks and a `dataset.yaml` that says what they mean."""
+"""Datasets: folders of scans and masks, described by a `dataset.yaml`."""
 
 import re
 from dataclasses import dataclass
@@ -23,31 +23,31 @@ PARTS = ("scans", "masks")
 """The folders of a dataset."""
 
 
-def _checked(intensity: str) -> str:
-    parse_intensity(intensity)
-    return intensity
+def _check_intensity(text: str) -> str:
+    parse_intensity(text)
+    return text
 
 
-ScaleName = Annotated[str, AfterValidator(_checked)] | tuple[float, float]
-"""The range of HU that 0..255 stand for, or text for `parse_intensity`."""
+ScaleName = Annotated[str, AfterValidator(_check_intensity)] | tuple[float, float]
+"""An intensity scale in a `dataset.yaml`: the HU of 0 and 255, or text for `parse_intensity`."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class DatasetSpec:
-    """What a dataset is, as `dataset.yaml` says it.
+    """Content of a `dataset.yaml`.
 
     Args:
         regions: Region name → label values in the masks.
-        title: One line for people.
-        licence: Under which the data may be used.
-        source: Where the data come from.
-        note: Anything else that a user should know.
+        title: One line for readers.
+        licence: Licence of the data.
+        source: Origin of the data.
+        note: Further remarks for users.
         ignored: Label values that belong to no region.
         patient: Regular expression whose first group is the patient in a case name.
-        site: The same for where a case comes from: scanner, hospital, source. Empty: all from one.
-        intensity: ``hu``; ``hu+1024`` where that was added to HU; the range of HU that 0..255
-            stand for, and for a negative the text ``250,-1250``; or such a value for each pattern
-            of case names, of which the first that matches holds.
+        site: The same for the site: scanner, hospital or source. Empty: all cases from one site.
+        intensity: ``hu``; ``hu+1024`` for HU plus 1024; the range of HU that 0..255 stand for, or
+            the text ``250,-1250`` for a negative; or one such value per pattern of case names, of
+            which the first match counts.
     """
 
     regions: dict[str, list[int]]
@@ -61,36 +61,40 @@ class DatasetSpec:
     intensity: ScaleName | dict[str, ScaleName] = "hu"
 
     def as_regions(self) -> Regions:
-        """The regions, checked."""
+        """Check the regions.
+
+        Raises:
+            InputError: As `Regions`.
+        """
         labels = {name: tuple(values) for name, values in self.regions.items()}
         return Regions(labels, tuple(self.ignored))
 
     def patient_of(self, case: str) -> str:
-        """Patient whose scan a case is.
+        """Extract the patient from a case name.
 
         Raises:
-            InputError: The `patient` pattern does not match the name, or is no pattern.
+            InputError: The `patient` pattern does not match the name, or is invalid.
         """
-        return _found("patient", self.patient, case)
+        return _first_group("patient", self.patient, case)
 
     def site_of(self, case: str) -> str:
-        """Site that a case comes from; empty if all come from one.
+        """Extract the site from a case name; empty if all cases come from one site.
 
         Raises:
-            InputError: The `site` pattern does not match the name, or is no pattern.
+            InputError: The `site` pattern does not match the name, or is invalid.
         """
-        return _found("site", self.site, case) if self.site else ""
+        return _first_group("site", self.site, case) if self.site else ""
 
-    def domain_of(self, case: str) -> IntensityScale:
-        """What the voxel values of a case mean.
+    def intensity_of(self, case: str) -> IntensityScale:
+        """Look up the intensity scale of a case.
 
         Raises:
             InputError: No pattern of `intensity` matches the name, or it is ``auto``.
         """
-        domains = self.intensity if isinstance(self.intensity, dict) else {"*": self.intensity}
-        for pattern, domain in domains.items():
+        scales = self.intensity if isinstance(self.intensity, dict) else {"*": self.intensity}
+        for pattern, name in scales.items():
             if fnmatchcase(case, pattern):
-                return parse_scale(domain)
+                return parse_scale(name)
         raise InputError(f"no pattern under `intensity` matches the case `{case}`")
 
 
@@ -100,34 +104,34 @@ class Case:
 
     Args:
         name: File name without suffix.
-        patient: Whose scan it is; all cases of one patient stay on one side of a split.
+        patient: The patient; all cases of a patient stay on one side of a split.
         scan: Path of the CT.
         mask: Path of the mask.
-        domain: What the voxel values of the scan mean.
-        site: Where it comes from; empty if all cases come from one site.
+        intensity: Intensity scale of the scan.
+        site: The site; empty if all cases come from one site.
     """
 
     name: str
     patient: str
     scan: Path
     mask: Path
-    domain: IntensityScale
+    intensity: IntensityScale
     site: str = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Cases that belong together, sorted by name, and the regions that their masks show."""
+    """Cases sorted by name, and the regions of their masks."""
 
     name: str
     regions: Regions
     cases: tuple[Case, ...]
 
     def case(self, name: str) -> Case:
-        """The case of that name.
+        """Return a case by its name.
 
         Raises:
-            InputError: There is none.
+            InputError: There is no such case.
         """
         for case in self.cases:
             if case.name == name:
@@ -135,44 +139,54 @@ class Dataset:
         raise InputError(f"dataset `{self.name}` has no case `{name}`")
 
 
+@dataclass(frozen=True)
+class CaseFiles:
+    """All files with the name of one case; a usable case has one scan and one mask."""
+
+    name: str
+    scans: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+
+
 def load_dataset(folder: Path) -> Dataset:
-    """Find the cases of a dataset.
+    """List the cases of a dataset; no scan is opened.
 
     Args:
-        folder: Holds `dataset.yaml`, `scans/` and `masks/`.
+        folder: Contains `dataset.yaml`, `scans/` and `masks/`.
 
     Raises:
-        InputError: Something is missing, no scan is there, or scans and masks do not pair up.
+        InputError: A file or folder is missing, there is no scan, or a scan has no mask.
     """
     spec = load_spec(folder / SPEC)
     pairs = pair_up(folder / "scans", folder / "masks")
     cases = (
-        Case(name, spec.patient_of(name), scan, mask, spec.domain_of(name), spec.site_of(name))
+        Case(name, spec.patient_of(name), scan, mask, spec.intensity_of(name), spec.site_of(name))
         for name, (scan, mask) in pairs.items()
     )
     return Dataset(folder.name, spec.as_regions(), tuple(cases))
 
 
 def parse_scale(name: ScaleName) -> IntensityScale:
-    """What voxel values mean, from how a `dataset.yaml` names it.
+    """Read an intensity scale of a `dataset.yaml`.
 
     Raises:
-        InputError: It is ``auto``, or a range that does not rise.
+        InputError: It is ``auto``, or a range from high to low.
 
     Example:
         >>> parse_scale("hu+1024").offset_hu
         1024
     """
-    known = parse_intensity(name) if isinstance(name, str) else IntensityScale(name)
-    if known is None:
+    scale = parse_intensity(name) if isinstance(name, str) else IntensityScale(name)
+    if scale is None:
         raise InputError(
-            "a `dataset.yaml` must say what voxel values mean; `auto` is for `thorax data add`"
+            "`intensity` in a `dataset.yaml` must not be `auto`, which only `thorax data add` "
+            "accepts; write `hu` or another scale"
         )
-    return known
+    return scale
 
 
-def scale_name(domain: IntensityScale) -> ScaleName:
-    """How a `dataset.yaml` names what voxel values mean.
+def scale_name(scale: IntensityScale) -> ScaleName:
+    """Write an intensity scale for a `dataset.yaml`.
 
     Example:
         >>> scale_name(IntensityScale((-1250, 250)))
@@ -180,14 +194,15 @@ def scale_name(domain: IntensityScale) -> ScaleName:
         >>> scale_name(IntensityScale((-1250, 250), inverted=True))
         '250,-1250'
     """
-    return domain.window_hu if domain.window_hu and not domain.inverted else str(domain)
+    return scale.window_hu if scale.window_hu and not scale.inverted else str(scale)
 
 
 def load_spec(path: Path) -> DatasetSpec:
     """Read a `dataset.yaml`.
 
     Raises:
-        InputError: It is missing, no YAML, or a key is unknown, missing or of the wrong type.
+        InputError: It is missing or invalid YAML, or a key is unknown, missing or of the wrong
+            type.
     """
     try:
         return TypeAdapter(DatasetSpec).validate_python(read_yaml(path))
@@ -198,7 +213,7 @@ def load_spec(path: Path) -> DatasetSpec:
 
 
 def save_spec(path: Path, spec: DatasetSpec) -> None:
-    """Write a `dataset.yaml`, leaving out what says nothing."""
+    """Write a `dataset.yaml` without its empty keys."""
     content = {
         key: value for key, value in TypeAdapter(DatasetSpec).dump_python(spec).items() if value
     }
@@ -209,65 +224,69 @@ def pair_up(scans: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
     """Match masks to scans by name, sorted.
 
     Raises:
-        InputError: There is no scan, a scan has no mask, a mask no scan, or a name occurs twice.
+        InputError: There is no scan, a scan has no mask, a mask has no scan, or two files have
+            one name.
     """
-    found = _images(scans), _images(masks)
-    if not found[0]:
+    images = _images(scans), _images(masks)
+    if not images[0]:
         raise InputError(f"there is no NIfTI scan in {scans}")
-    for there, here, kind in ((*found, "mask"), (*reversed(found), "scan")):
+    for there, here, kind in ((*images, "mask"), (*reversed(images), "scan")):
         alone = sorted(set(there) - set(here))
         if alone:
             raise InputError(
                 f"every case needs a scan and a mask of one name, but {', '.join(alone)} "
                 f"{'has' if len(alone) == 1 else 'have'} no {kind}"
             )
-    return {name: (found[0][name], found[1][name]) for name in sorted(found[0])}
+    return {name: (images[0][name], images[1][name]) for name in sorted(images[0])}
 
 
 def files_in(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted.
+    """List a folder, sorted.
 
     Raises:
-        InputError: There is no such folder, or a name in it is no text.
+        InputError: The folder is missing or unreadable, or a file name in it is not UTF-8.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    paths = sorted(folder.iterdir())
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read: {error.strerror}") from None
     for path in paths:
-        _check_letters(path)
+        _check_file_name(path)
     return paths
 
 
-def _found(key: str, pattern: str, case: str) -> str:
+def _first_group(key: str, pattern: str, case: str) -> str:
     try:
-        found = re.fullmatch(pattern, case) or re.match(pattern, case)
+        match = re.fullmatch(pattern, case) or re.match(pattern, case)
     except re.error as error:
         raise InputError(f"`{key}: {pattern}` is no regular expression: {error}") from None
-    if not found or not found.groups() or not found.group(1):
+    if not match or not match.groups() or not match.group(1):
         raise InputError(
-            f"`{key}: {pattern}` must have a group that finds the {key} in every case name, but "
-            f"finds none in `{case}`"
+            f"`{key}: {pattern}` must have a group that matches the {key} in every case name, but "
+            f"matches nothing in `{case}`"
         )
-    return found.group(1)
+    return match.group(1)
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for path in files_in(folder):
         name = case_name(path)
-        if name in found:
-            raise InputError(f"two files are named `{name}`: {found[name]} and {path}")
+        if name in images:
+            raise InputError(f"two files are named `{name}`: {images[name]} and {path}")
         if name is not None:
-            found[name] = path
-    return found
+            images[name] = path
+    return images
 
 
-def _check_letters(path: Path) -> None:
-    """Raise `InputError` for a name that is no text: neither JSON nor YAML can hold it."""
+def _check_file_name(path: Path) -> None:
+    """Raise `InputError` for a name that is not UTF-8: JSON and YAML cannot store it."""
     try:
         path.name.encode()
     except UnicodeEncodeError:
         raise InputError(
             f"the name of {str(path).encode('utf-8', 'backslashreplace').decode()} is not in "
-            "UTF-8; rename it, or set PYTHONUTF8=1 if it shows well elsewhere"
+            "UTF-8; rename it, or set PYTHONUTF8=1 if other programs display it correctly"
         ) from None

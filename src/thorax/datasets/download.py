@@ -1,9 +1,9 @@
-"""Public datasets: fetched with their checksums, unpacked into scans and masks.
+"""Public datasets: download with checksums, and unpack into scans and masks.
 
-A dataset is published as zip archives. Each is kept in the folder ``downloads`` of the dataset, and
-is not fetched again while it is whole there, so that one who has no network can put it there by
-hand. Then all archives are unpacked together: the folders ``scans`` and ``masks`` appear once
-every case is in both.
+A dataset is published as zip archives. They are kept in the folder ``downloads`` of the dataset; an
+archive that is complete there is not downloaded again, so it can also be copied there by hand. All
+archives are unpacked together: the folders ``scans`` and ``masks`` appear once both contain every
+case.
 """
 
 import gzip
@@ -26,14 +26,14 @@ from thorax.common.files import whole_file
 
 LARGEST_MEMBER_BYTES = 2 * 1024**3
 
-# Deflate, by its format, cannot shrink anything by more than 1032; an empty mask comes close.
+# The deflate format compresses by at most a factor of 1032; an empty mask comes close.
 LARGEST_RATIO = 1100
 
 _CHUNK_BYTES = 1024**2
 
 _GZIP_LEVEL = 6
 
-# Zenodo answers 403 to the agent that `requests` names by default.
+# Zenodo answers 403 to the default user agent of `requests`.
 _HEADERS = {"User-Agent": "thorax (chest CT segmentation; pooch)"}
 
 _CASE_NAMES = (
@@ -50,8 +50,8 @@ class Archive:
     """A published zip file.
 
     Args:
-        name: Its file name, the last part of its address.
-        sha256: The SHA-256 digest of the whole file, in lower-case hexadecimal.
+        name: File name, the last part of the URL.
+        sha256: SHA-256 digest of the file, in lower-case hexadecimal.
     """
 
     name: str
@@ -59,20 +59,20 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a dataset is published.
+class DatasetSource:
+    """Source of a published dataset.
 
     Args:
-        url: The address in which the archives lie, without a slash at its end.
-        archives: Folder of the dataset (``scans``, ``masks``) → the archive that fills it.
+        url: URL of the folder with the archives, without a slash at its end.
+        archives: Folder of the dataset (``scans``, ``masks``) → its archive.
     """
 
     url: str
     archives: Mapping[str, Archive]
 
 
-# The digests are those of torch-em's download table, not worked out from the files themselves.
-COVID19 = Source(
+# The digests are from torch-em's download table, not computed from the files.
+COVID19 = DatasetSource(
     url="https://zenodo.org/records/3757476/files",
     archives={
         "scans": Archive(
@@ -87,15 +87,15 @@ COVID19 = Source(
 )
 
 
-def fetch(source: Source, dataset: Path) -> None:
+def fetch(source: DatasetSource, dataset: Path) -> None:
     """Download a dataset and unpack it: ``<dataset>/scans/<case>.nii.gz``, and masks alike.
 
     Args:
-        source: Where it is published.
-        dataset: Folder of the dataset; it is made if need be.
+        source: Source of the dataset.
+        dataset: Folder of the dataset; created if missing.
 
     Raises:
-        InputError: As `download` and `unpack`; the folders are then as they were before.
+        InputError: As `download` and `unpack`; the folders are unchanged then.
     """
     cache = dataset / "downloads"
     archives = {
@@ -105,22 +105,22 @@ def fetch(source: Source, dataset: Path) -> None:
 
 
 def download(archive: Archive, url: str, folder: Path) -> Path:
-    """Fetch an archive, unless ``folder`` already holds it whole.
+    """Download an archive, unless ``folder`` already contains it with the right digest.
 
-    The bytes go to a temporary name and get their own name once the digest is right. A broken
-    download leaves nothing behind and starts afresh the next time.
+    The file appears atomically, once the digest is right. An interrupted download leaves nothing
+    and starts again the next time.
 
     Args:
-        archive: What to fetch.
-        url: The address in which it lies.
-        folder: Where to keep it.
+        archive: The archive.
+        url: URL of its folder.
+        folder: Folder for the file.
 
     Returns:
         The path of the archive.
 
     Raises:
-        InputError: The server or the folder fails, the transfer breaks off, or the digest of what
-            came is not the published one.
+        InputError: The server or the folder fails, the transfer is interrupted, or the digest is
+            not the published one.
     """
     address = f"{url}/{archive.name}"
     try:
@@ -133,26 +133,28 @@ def download(archive: Archive, url: str, folder: Path) -> Path:
         )
     except OSError as error:  # the errors of `requests` are of this kind too
         raise InputError(
-            f"`{archive.name}` must come whole from {address}, got {_reason(error)}; check the "
-            f"network and the disk and run it again, or put the file into {folder} yourself"
+            f"`{archive.name}` must be downloaded completely from {address}, got "
+            f"{_root_cause(error)}; check the network and the disk and run this again, or copy the "
+            f"file to {folder}"
         ) from error
     return folder / archive.name
 
 
 def unpack(archives: Mapping[str, Path], dataset: Path) -> None:
-    """Unpack zip archives of NIfTI files, each into a folder of its own, all of them or none.
+    """Unpack zip archives of NIfTI files, each into its own folder, all of them or none.
 
-    Only NIfTI members are taken, by their base names; `original_name` says what they are called
-    afterwards. A ``.nii`` member is gzipped, a ``.nii.gz`` member is copied byte for byte. What
-    the folders held before is replaced.
+    Only NIfTI members are unpacked, by their base names, and renamed by `original_name`. A ``.nii``
+    member is gzipped, a ``.nii.gz`` member is copied byte for byte. Earlier content of the folders
+    is replaced.
 
     Args:
-        archives: Folder in ``dataset`` → the zip file that fills it.
+        archives: Folder in ``dataset`` → its zip file.
         dataset: Folder of the dataset.
 
     Raises:
-        InputError: An archive is damaged or empty, holds a case twice, an unknown name or a member
-            of unlikely size, a case is not in all archives, or the files cannot be written.
+        InputError: An archive is damaged or empty, or contains a case twice, an unknown name or a
+            member of implausible size; a case is not in all archives; or a file cannot be
+            written.
     """
     members = {folder: _list_cases(archive) for folder, archive in archives.items()}
     _check_same_cases(members, archives)
@@ -165,12 +167,12 @@ def unpack(archives: Mapping[str, Path], dataset: Path) -> None:
 
 
 def original_name(file_name: str) -> str:
-    """Return the name of the case that a NIfTI file holds, as the original dataset spells it.
+    """Convert the name of a NIfTI file to the case name of the original dataset.
 
-    Mirrors of the dataset changed the names, those of the scans alone or of scans and masks.
+    Mirrors of the dataset renamed the scans, some also the masks.
 
     Raises:
-        InputError: The name is none of those known.
+        InputError: The name fits no known pattern.
 
     Example:
         >>> original_name("coronacases_org_001.nii")
@@ -182,18 +184,18 @@ def original_name(file_name: str) -> str:
     """
     stem = file_name.removesuffix(".gz").removesuffix(".nii")
     for pattern, name in _CASE_NAMES:
-        known = re.fullmatch(pattern, stem)
-        if known:
-            return known.expand(name)
+        match = re.fullmatch(pattern, stem)
+        if match:
+            return match.expand(name)
     raise InputError(
         "a NIfTI file of this dataset must be named like `coronacases_001.nii.gz` or "
-        f"`radiopaedia_10_85902_1.nii.gz`, got {file_name!r}; rename it or leave it out"
+        f"`radiopaedia_10_85902_1.nii.gz`, got {file_name!r}; rename or remove it"
     )
 
 
 def _transfer(archive: Archive, url: str, path: str, _registry: object) -> None:
-    """Download for pooch, with our bar (closed when the transfer breaks) and our words."""
-    # A bar without a total has no truth value, and pooch asks for it; it sets the real total.
+    """Download for pooch, with a progress bar that is closed on errors, and our error message."""
+    # pooch evaluates the bar as a boolean, which needs a total; it sets the real one later.
     with tqdm(total=1, desc=archive.name, unit="B", unit_scale=True, mininterval=1.0) as bar:
         get = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK_BYTES, headers=_HEADERS)
         get(url, path, None)
@@ -201,13 +203,13 @@ def _transfer(archive: Archive, url: str, path: str, _registry: object) -> None:
     if digest != archive.sha256:
         raise InputError(
             f"`{archive.name}` must have the SHA-256 digest {archive.sha256}, got {digest}; "
-            f"nothing was kept, run it again; if the digest stays the same, {url} is no longer "
-            "the file that thorax knows"
+            f"nothing was kept; run this again; if the digest stays the same, {url} has changed "
+            "since this version of thorax"
         )
 
 
-def _reason(error: BaseException) -> str:
-    """Return what lies at the bottom of the errors that `requests` nests, in one line."""
+def _root_cause(error: BaseException) -> str:
+    """Return the innermost of the errors that `requests` nests, in one line."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return " ".join(str(error).split()) or type(error).__name__
@@ -215,19 +217,19 @@ def _reason(error: BaseException) -> str:
 
 def _list_cases(archive: Path) -> dict[str, zipfile.ZipInfo]:
     cases: dict[str, zipfile.ZipInfo] = {}
-    with _opened(archive) as opened:
-        for member in filter(_is_nifti, opened.infolist()):
+    with _open_zip(archive) as content:
+        for member in filter(_is_nifti, content.infolist()):
             _check_size(member, archive)
             case = original_name(_base_name(member))
             if case in cases:
                 raise InputError(
-                    f"`{archive.name}` must hold every case once, got {cases[case].filename!r} "
-                    f"and {member.filename!r} for {case}; leave one of them out"
+                    f"`{archive.name}` must contain every case once, got {cases[case].filename!r} "
+                    f"and {member.filename!r} for {case}; remove one of them"
                 )
             cases[case] = member
     if not cases:
         raise InputError(
-            f"`{archive.name}` must hold NIfTI files, got none; use the archive of this dataset"
+            f"`{archive.name}` must contain NIfTI files, got none; use the archive of this dataset"
         )
     return cases
 
@@ -238,12 +240,12 @@ def _base_name(member: zipfile.ZipInfo) -> str:
 
 def _is_nifti(member: zipfile.ZipInfo) -> bool:
     name = _base_name(member)
-    # macOS puts a hidden `._name` beside every file that it packs.
+    # macOS adds a hidden `._name` for every file in an archive.
     return name.endswith((".nii", ".nii.gz")) and not member.is_dir() and name[0] != "."
 
 
 def _check_size(member: zipfile.ZipInfo, archive: Path) -> None:
-    """Refuse zip bombs; what is declared here is a limit that zipfile keeps when it reads."""
+    """Refuse zip bombs; zipfile enforces the declared size when it reads."""
     too_large = member.file_size > LARGEST_MEMBER_BYTES
     if too_large or member.file_size > LARGEST_RATIO * max(member.compress_size, 1):
         raise InputError(
@@ -254,22 +256,22 @@ def _check_size(member: zipfile.ZipInfo, archive: Path) -> None:
 
 
 def _check_same_cases(members: Mapping[str, Collection[str]], archives: Mapping[str, Path]) -> None:
-    every = {case for cases in members.values() for case in cases}
+    all_cases = {case for cases in members.values() for case in cases}
     for folder, cases in members.items():
-        missing = sorted(every.difference(cases))
+        missing = sorted(all_cases.difference(cases))
         if missing:
             raise InputError(
                 f"every case must be in {' and in '.join(members)}, got none in {folder} for "
-                f"{', '.join(missing)}; add the files to `{archives[folder].name}`, or leave "
-                "these cases out of the others"
+                f"{', '.join(missing)}; add the files to `{archives[folder].name}`, or remove "
+                "these cases from the others"
             )
 
 
 def _extract(archive: Path, cases: Mapping[str, zipfile.ZipInfo], folder: Path) -> None:
-    with _opened(archive) as opened:
+    with _open_zip(archive) as content:
         for case, member in cases.items():
             write = _copy if member.filename.endswith(".gz") else _compress
-            with opened.open(member) as packed, whole_file(folder / f"{case}.nii.gz") as path:
+            with content.open(member) as packed, whole_file(folder / f"{case}.nii.gz") as path:
                 write(packed, path)
 
 
@@ -279,7 +281,7 @@ def _copy(content: IO[bytes], path: Path) -> None:
 
 
 def _compress(content: IO[bytes], path: Path) -> None:
-    # Neither name nor time in the header, so that DVC sees the same bytes from every run.
+    # No name or time in the header, so that every run gives DVC the same bytes.
     with (
         path.open("wb") as written,
         gzip.GzipFile("", "wb", _GZIP_LEVEL, written, mtime=0) as compressed,
@@ -288,29 +290,29 @@ def _compress(content: IO[bytes], path: Path) -> None:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file; whatever is wrong with its bytes is one line."""
+def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file, and report damage in one line."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            yield opened
-    # An unknown method or a password is a RuntimeError to zipfile.
+        with zipfile.ZipFile(archive) as content:
+            yield content
+    # zipfile raises RuntimeError for an unknown method or a password.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(
-            f"`{archive.name}` must be a whole, readable zip file, got: {error}; "
-            f"delete {archive} and run it again"
+            f"`{archive.name}` must be a complete, readable zip file, got: {error}; "
+            f"delete {archive} and run this again"
         ) from error
 
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Give a folder to work in, which is gone afterwards; a broken run may have left an old one."""
+    """Provide a temporary folder; one that a killed run has left is removed first."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield folder
     except OSError as error:
         raise InputError(
-            f"{folder.parent} must be writable and have room for the unpacked files, got "
-            f"{error}; free or choose another disk and run it again"
+            f"{folder.parent} must be writable and have space for the unpacked files, got "
+            f"{error}; free space or choose another disk, and run this again"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The datasets of a project, one summary each, for `thorax data list`."""
+"""Summaries of the datasets of a project, for `thorax data list`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ Origin = Literal["made by a stage", "tracked", "not tracked"]
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What there is to say about one dataset.
+    """One dataset of a project.
 
     Args:
         name: Its folder below ``data/``.
-        title: One line for people; may be empty.
-        cases: How many there are; None when the files are not there yet, or do not pair up.
-        regions: Names of the regions that its masks show.
-        origin: How the files get there.
-        problem: Why the dataset cannot be used; empty if it can.
+        title: One line for readers; may be empty.
+        cases: Number of cases; None if the files are missing or do not pair up.
+        regions: Names of the regions in its masks.
+        origin: Origin of the files.
+        problem: Reason why the dataset cannot be used; empty if it can.
     """
 
     name: str
@@ -32,17 +32,17 @@ class DatasetSummary:
 
 
 def list_datasets(root: Path) -> list[DatasetSummary]:
-    """Tell of every folder below ``data/`` that holds a `dataset.yaml`, sorted by name.
+    """Summarise every folder below ``data/`` with a `dataset.yaml`, sorted by name.
 
-    Nothing is raised for damaged ones; their line says what is wrong.
+    A damaged dataset raises nothing; its summary states the problem.
 
     Args:
-        root: The project: the folder that holds ``data``.
+        root: The folder of the project, which contains ``data``.
     """
-    return [_line(path.parent) for path in sorted((root / "data").glob(f"[!.]*/{SPEC}"))]
+    return [_summary(path.parent) for path in sorted((root / "data").glob(f"[!.]*/{SPEC}"))]
 
 
-def _line(folder: Path) -> DatasetSummary:
+def _summary(folder: Path) -> DatasetSummary:
     title, cases, problem = "", None, ""
     regions: tuple[str, ...] = ()
     try:
@@ -59,6 +59,6 @@ def _line(folder: Path) -> DatasetSummary:
 def _origin(folder: Path) -> Origin:
     if (folder / "dvc.yaml").exists():
         return "made by a stage"
-    apart = all((folder / f"{part}.dvc").exists() for part in PARTS)
-    whole = folder.with_name(f"{folder.name}.dvc").exists()
-    return "tracked" if apart or whole else "not tracked"
+    parts_tracked = all((folder / f"{part}.dvc").exists() for part in PARTS)
+    folder_tracked = folder.with_name(f"{folder.name}.dvc").exists()
+    return "tracked" if parts_tracked or folder_tracked else "not tracked"

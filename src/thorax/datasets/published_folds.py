@@ -1,4 +1,4 @@
-"""Folds that others published, so that their figures can be compared with ours."""
+"""Published folds of public datasets, for comparable metrics."""
 
 COVID19_FOLDS = (
     (
@@ -33,8 +33,8 @@ COVID19_FOLDS = (
     ),
 )
 """The five folds of the COVID-19 CT Lung and Infection Segmentation Dataset (Ma et al. 2020,
-https://doi.org/10.5281/zenodo.3757476), each the cases that test.
+https://doi.org/10.5281/zenodo.3757476): the test cases of each fold.
 
-They are by scan: 10_85902_1 and 10_85902_3, and 29_86490_1 and 29_86491_1, look like the same two
-patients and stand in folds 2 and 4, so that figures of these folds may flatter.
+The folds are drawn by scan, not by patient. 10_85902_1 and 10_85902_3 seem to show one patient, and
+so do 29_86490_1 and 29_86491_1; they are in folds 2 and 4, so metrics of these may be too high.
 """

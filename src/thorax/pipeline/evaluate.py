@@ -13,8 +13,9 @@ from thorax.common.tables import as_csv
 from thorax.datasets.dataset import Case, Dataset, load_dataset
 from thorax.evaluation.calibration import ReliabilityCounts
 from thorax.evaluation.empty_masks import find_convention
-from thorax.evaluation.scores import Intervals, Score, headline, scores_csv, sides_csv, summarise
+from thorax.evaluation.scores import Score, scores_csv, sides_csv
 from thorax.evaluation.scoring import CaseScores, measure_reliability, open_pair, score_pair
+from thorax.evaluation.summary import Intervals, headline_metrics, summarise_scores
 from thorax.imaging.overlap import Overlap
 from thorax.io import Scan, case_name
 from thorax.pipeline import log, run, with_rerun_hint
@@ -97,7 +98,7 @@ def draw(case: Case, dataset: Dataset, scores: list[Score]) -> None:
         Scan(case.scan),
         masks,
         dataset.regions,
-        domain=case.domain,
+        domain=case.intensity,
         title=f"{case.name}   {figures}",
     )
     save_png(picture, REPORTS / "overlays" / f"{case.name}.png")
@@ -107,13 +108,13 @@ def write_tables(scored: CaseScores, settings: EvaluateParams) -> None:
     """Write the figures of all cases, by case and summed up."""
     convention = find_convention(settings.convention)
     intervals = Intervals(settings.interval, settings.confidence, settings.resamples)
-    summary = summarise(scored.whole, convention, intervals)
+    summary = summarise_scores(scored.whole, convention, intervals)
     for name, text in {
         "scores.csv": scores_csv(scored.whole, convention),
         "sides.csv": sides_csv(scored.sides, convention),
         "calibration.csv": calibration_csv(scored.reliability),
         "summary.json": json.dumps(summary, indent=2) + "\n",
-        "metrics.json": json.dumps(headline(summary), indent=2) + "\n",
+        "metrics.json": json.dumps(headline_metrics(summary), indent=2) + "\n",
     }.items():
         write_text(REPORTS / name, text)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.params import load_params
-from thorax.datasets.audit.audit import Audit, audit_dataset, known_facts, save_audit
+from thorax.datasets.audit.audit import Audit, audit_dataset, read_facts, save_audit
 from thorax.datasets.audit.text import as_text, one_line
 from thorax.datasets.dataset import SPEC, load_dataset, load_spec
 from thorax.pipeline import log, run
@@ -31,7 +31,7 @@ def check(folder: Path) -> Audit:
         InputError: There are errors, one a line; or there is no usable dataset.
     """
     spec = load_spec(folder / SPEC)
-    audit = audit_dataset(folder, known=known_facts(AUDIT, spec))
+    audit = audit_dataset(folder, cached=read_facts(AUDIT, spec))
     save_audit(AUDIT, audit, spec)
     if audit.errors:
         lines = [one_line(finding) for finding in audit.errors]
@@ -40,7 +40,7 @@ def check(folder: Path) -> Audit:
         headline = f"{folder} cannot be used as it is; `thorax data check` tells more:"
         raise InputError(headline, *lines)
     if audit.warnings:
-        log(as_text(audit, weights=["warning"]))
+        log(as_text(audit, severities=["warning"]))
     return audit
 
 

@@ -61,7 +61,7 @@ def show(dataset: Dataset, names: Sequence[str]) -> list[ViewerCase]:
             Scan(cases[name].scan),
             {"truth": Scan(cases[name].mask), "predicted": Scan(predicted(cases[name]))},
             dataset.regions,
-            domain=cases[name].domain,
+            domain=cases[name].intensity,
         )
         for name in tqdm(there, desc="report", unit="case")
     ]

@@ -1,7 +1,7 @@
-"""The audit of a dataset: what is wrong with its files, one by one and against each other.
+"""Audit of a dataset: checks of its files, one by one and against each other.
 
-`measure` turns the two files of a case into `CaseFacts` in one pass, and never raises for what a
-file holds. All else works on facts: `checks` looks at one case, `across` at all of them, and each
-fault becomes a `Finding`; `audit_dataset` in `auditing` does all of it. Nothing here changes a
-file; corrected copies are made by `fixing`.
+`measure` reads both files of a case once and returns `CaseFacts`; a damaged file becomes a fact,
+not an exception. `checks` turns facts into findings: `checks.case` per case, `checks.dataset`
+across cases. `audit` runs all of this. No file is changed here; `datasets.repair` writes corrected
+copies.
 """

@@ -1,4 +1,4 @@
-"""What is known of a case: all that the checks need, without its voxels."""
+"""Facts of a case: everything that the checks need, without the voxels."""
 
 from collections.abc import Iterable
 
@@ -8,39 +8,40 @@ from pydantic.dataclasses import dataclass
 
 from thorax.imaging.grid import Grid
 
-FORM = 1
-"""Raise this when the same files give other facts than before, so that they are measured again."""
+FORMAT_VERSION = 2
+"""Version of the facts in ``audit.json``. Increase it whenever the same files give other facts, so
+that cached facts are measured again."""
 
 _STRICT = ConfigDict(extra="forbid")
 
-Triple = tuple[float, float, float]
+Point = tuple[float, float, float]
 
-Row = tuple[float, float, float, float]
+AffineRow = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class FileFacts:
-    """One file, scan or mask, and the grid that it says it has.
+    """One file, scan or mask, and its grid.
 
     Args:
-        file: Its name, without the folders above.
-        sha256: Digest of its bytes; empty if they could not be read.
-        problem: Why it cannot be used; empty if it was read to its last voxel.
+        file: File name without folders.
+        sha256: Digest of the bytes; empty if they could not be read.
+        problem: Reason why the file cannot be used; empty if it was read to its last voxel.
         shape: Canonical voxels along x, y and z; None if the header cannot be read.
         affine: From canonical voxels to RAS+ millimetres, 4 rows; None as for `shape`.
-        orientation: Where the stored axes point, such as ``LPS``; empty as for `shape`.
-        oriented: Whether the file says where its voxels lie, or a reader has to make it up.
-        declared_mm: Spacing as the header states it, a 0 or a minus kept; empty where the format
-            has it in the affine alone.
-        unit: Of lengths, as the header states it: ``mm``, ``m``, ``um``; empty if it says nothing.
-        notes: What was noted when it was read, one line each.
+        orientation: Directions of the stored axes, such as ``LPS``; empty as for `shape`.
+        oriented: False if the header has no orientation and readers have to assume one.
+        declared_mm: Spacing in the header, with zeros and signs; empty if the format stores it in
+            the affine alone.
+        unit: Unit of lengths in the header: ``mm``, ``m``, ``um``; empty if unspecified.
+        notes: Remarks of the reader, one line each.
     """
 
     file: str
     sha256: str = ""
     problem: str = ""
     shape: tuple[int, int, int] | None = None
-    affine: tuple[Row, Row, Row, Row] | None = None
+    affine: tuple[AffineRow, AffineRow, AffineRow, AffineRow] | None = None
     orientation: str = ""
     oriented: bool = True
     declared_mm: tuple[float, ...] = ()
@@ -57,75 +58,74 @@ class FileFacts:
 
 @dataclass(frozen=True, config=_STRICT)
 class ValueFacts:
-    """The voxel values of a scan, as they are stored.
+    """Stored voxel values of a scan.
 
     Args:
-        low: The lowest of all.
-        high: The highest of all.
-        middle: Median of a sample.
-        commonest: Share of a sample that holds one and the same value.
-        flat_planes: Planes that hold a single value.
-        intensity: What the values were recognised to mean, as `str(Domain)` says it: ``hu``,
-            ``hu+1024``, ``-1250,250``; empty if they were refused.
-        kind: The same for people, such as ``HU``.
-        refusal: Why their meaning cannot be told; empty if it can.
-        remarks: What is unusual about them, one line each.
-        sketch: Block means of the whole scan in 12×12×12 bytes, base64; empty if all are equal.
+        low: Lowest value.
+        high: Highest value.
+        median: Median of a sample.
+        mode_share: Share of a sample with its most frequent value.
+        flat_planes: Number of planes with a single value.
+        intensity: Detected intensity scale, as `str(IntensityScale)`: ``hu``, ``hu+1024``,
+            ``-1250,250``; empty if detection failed.
+        kind: The same for readers, such as ``HU``.
+        refusal: Reason why detection failed; empty if it succeeded.
+        remarks: Unusual properties, one line each.
+        fingerprint: Block means of the scan, 12×12×12 bytes in base64; empty if all are equal.
     """
 
     low: float
     high: float
-    middle: float
-    commonest: float
+    median: float
+    mode_share: float
     flat_planes: int
     intensity: str = ""
     kind: str = ""
     refusal: str = ""
     remarks: tuple[str, ...] = ()
-    sketch: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, config=_STRICT)
 class LabelFacts:
-    """The label values of a mask, and how they lie over the scan.
+    """Label values of a mask, and how the mask fits the scan.
 
-    What needs the voxels of both files is empty where their shapes differ.
+    Facts that need the voxels of both files are empty if their shapes differ.
 
     Args:
-        voxels: Label value → how many voxels hold it, 0 left out.
-        problem: Why the values are no labels; empty if they are.
-        faces: Face of the volume, as `thorax.imaging.grid.FACES` names them → how many voxels of
-            the lungs lie in it; faces without any left out.
-        centres: Label value → its mean place, as shares of the extent along x, y and z.
-        means: Label value → mean of the scan's stored values under it, from a sample.
-        steps: How much brighter, in stored values, the scan is just outside the lungs than just
-            inside; for the mask as it is, then mirrored along x, y, xy, z, xz, yz and xyz.
-        lean: How much larger the right lung is, and how far the heart reaches to the left, as
-            shares of both lungs and of their width; negative if the other way round. None if it
-            cannot be told.
+        voxels: Label value → number of voxels, without label 0.
+        problem: Reason why the values are no labels; empty if they are.
+        faces: Face of the volume, named as in `thorax.imaging.grid.FACES` → number of lung voxels
+            on it; faces without lung are left out.
+        centres: Label value → centre of mass, as shares of the extent along x, y and z.
+        means: Label value → mean of the stored scan values under it, from a sample.
+        border_contrasts: Stored scan value just outside the lungs minus just inside; for the mask
+            as stored, then mirrored along x, y, xy, z, xz, yz and xyz.
+        handedness: See `mask_fit.handedness`; negative if left and right may be swapped. None if
+            undefined.
     """
 
     voxels: dict[int, int]
     problem: str = ""
     faces: dict[str, int] = Field(default_factory=dict)
-    centres: dict[int, Triple] = Field(default_factory=dict)
+    centres: dict[int, Point] = Field(default_factory=dict)
     means: dict[int, float] = Field(default_factory=dict)
-    steps: tuple[float, ...] = ()
-    lean: float | None = None
+    border_contrasts: tuple[float, ...] = ()
+    handedness: float | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
 class CaseFacts:
-    """All that is known of a case.
+    """All facts of a case.
 
     Args:
-        case: Its name.
-        scan: The scan's file; None if there is none of this name.
-        mask: The mask's file; None if there is none of this name.
-        values: Of the scan; None if it could not be read.
-        labels: Of the mask; None if it could not be read.
-        problem: What is wrong with the case before any file is opened, such as two files of one
-            name; empty if nothing is.
+        case: Name of the case.
+        scan: File of the scan; None if there is none.
+        mask: File of the mask; None if there is none.
+        values: Values of the scan; None if it could not be read.
+        labels: Labels of the mask; None if it could not be read.
+        problem: Problem that is visible without opening a file, such as two files of one name;
+            empty if there is none.
     """
 
     case: str
@@ -136,7 +136,7 @@ class CaseFacts:
     problem: str = ""
 
     def volume_ml(self, labels: Iterable[int]) -> float | None:
-        """Volume of some labels together; None if the mask cannot be measured."""
+        """Sum the volumes of some labels, in mL; None if the mask cannot be measured."""
         grid = self.mask.grid if self.mask else None
         if self.labels is None or self.labels.problem or grid is None:
             return None

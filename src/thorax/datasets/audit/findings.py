@@ -1,42 +1,42 @@
-"""What an audit finds: one fault, its weight, and what to do about it."""
+"""Findings of an audit: one problem each, with its severity and advice."""
 
 from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-Weight = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning", "note"]
 
-SEVERITIES: tuple[Weight, ...] = ("error", "warning", "note")
-"""From the gravest: an error is surely wrong and stops the pipeline, a warning is suspicious, a
-note is good to know."""
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""Severities from highest to lowest. An error is certainly wrong and stops the pipeline, a warning
+is suspicious, a note is information."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Finding:
-    """One fault.
+    """One problem.
 
     Args:
-        check: What kind of fault it is, such as ``mask-geometry``.
-        severity: How grave it is.
-        text: What is the matter, with the value.
-        advice: What to do.
-        case: Whose it is; empty for the whole dataset.
+        check: Identifier of the check, such as ``mask-geometry``.
+        severity: Severity of the problem.
+        text: The problem, with its value.
+        advice: The remedy.
+        case: Name of the case; empty for the whole dataset.
     """
 
     check: str
-    severity: Weight
+    severity: Severity
     text: str
     advice: str
     case: str = ""
 
 
-def order(finding: Finding) -> tuple[int, str, str, str]:
-    """Sort key: the gravest first, then kind by kind, case by case.
+def by_severity(finding: Finding) -> tuple[int, str, str, str]:
+    """Return the sort key: severity from highest to lowest, then check, case and text.
 
     Example:
-        >>> error, note = (Finding("a", weight, "", "") for weight in ("error", "note"))
-        >>> sorted([note, error], key=order) == [error, note]
+        >>> error, note = (Finding("a", severity, "", "") for severity in ("error", "note"))
+        >>> sorted([note, error], key=by_severity) == [error, note]
         True
     """
     return SEVERITIES.index(finding.severity), finding.check, finding.case, finding.text

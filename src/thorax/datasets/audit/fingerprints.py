@@ -1,4 +1,4 @@
-"""Sketches: a scan in 12×12×12 bytes, by which copies are found, also mirrored or rescaled ones."""
+"""Image fingerprints of 12×12×12 bytes, to find duplicates, also mirrored or rescaled ones."""
 
 import base64
 import itertools
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from thorax.imaging.intensity_detection import PADDING_SHARE
 
-FINGERPRINT = 12
-"""Blocks along each axis: two patients differ in them, and a copy, also resampled, does not."""
+BLOCKS = 12
+"""Blocks along each axis: enough to tell patients apart; resampling does not change them."""
 
-_BLOCK = 512
-"""Cases compared with all others at a time, so that 10,000 need no matrix of 10,000 × 10,000."""
+_BATCH = 512
+"""Cases compared with all others at a time: 10,000 cases need no 10,000 × 10,000 matrix."""
 
 Coarse = NDArray[Any]
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 
 def fingerprint(planes: Coarse, ordered: Coarse) -> str:
-    """Block means of a volume, 12×12×12 bytes that span 0..255, so that no scale is left in them.
+    """Reduce a volume to block means, 12×12×12 bytes, stretched to 0..255 to remove the scale.
 
     Args:
         planes: Shape ``(N, X, Y)``.
@@ -31,7 +31,7 @@ def fingerprint(planes: Coarse, ordered: Coarse) -> str:
     Returns:
         Base64, x slowest; empty if all blocks are equal.
     """
-    z, x, y = (_blocks(size) for size in planes.shape)
+    z, x, y = (_block_weights(size) for size in planes.shape)
     reduced = x @ np.clip(planes, *_bulk(ordered)).astype(np.float64) @ y.T
     means = np.einsum("zn,nxy->xyz", z, reduced)
     low, high = float(means.min()), float(means.max())
@@ -41,85 +41,88 @@ def fingerprint(planes: Coarse, ordered: Coarse) -> str:
     return base64.b64encode(grey.tobytes()).decode("ascii")
 
 
-def likeness(sketches: Floats, others: Floats) -> Floats:
-    """Correlation of sketches with others, the largest of all ways to mirror the others.
+def likeness(blocks: Floats, others: Floats) -> Floats:
+    """Correlate fingerprints, with the best of all mirrorings of the others.
 
     Args:
-        sketches: Shape ``(A, 12, 12, 12)``.
+        blocks: Shape ``(A, 12, 12, 12)``.
         others: Shape ``(B, 12, 12, 12)``.
 
     Returns:
-        Shape ``(A, B)``, without sign: a negative is as like as a copy.
+        Absolute correlation, shape ``(A, B)``: a negative image counts as a copy.
     """
-    best = np.zeros((len(sketches), len(others)), dtype=np.float32)
-    here = _standard(sketches)
+    best = np.zeros((len(blocks), len(others)), dtype=np.float32)
+    standard = _standardised(blocks)
     for count in range(4):
         for axes in itertools.combinations((1, 2, 3), count):
-            there = _standard(np.flip(others, axes))
-            np.maximum(best, np.abs(here @ there.T), out=best)
+            mirrored = _standardised(np.flip(others, axes))
+            np.maximum(best, np.abs(standard @ mirrored.T), out=best)
     return best
 
 
-def find_duplicates(sketches: Sequence[str], *, least: float) -> Iterator[tuple[int, int, float]]:
-    """Each sketch that is like an earlier one, with the one that it is most like.
+def find_duplicates(
+    fingerprints: Sequence[str], *, least: float
+) -> Iterator[tuple[int, int, float]]:
+    """Find fingerprints that are like an earlier one, each with the most similar earlier one.
 
     Args:
-        sketches: As `fingerprint` gives them, none empty.
-        least: Likeness from which on two are told of.
+        fingerprints: As `fingerprint` returns them, none empty.
+        least: Smallest likeness that is reported.
 
-    Returns:
-        Index of the later, of the earlier, and their likeness.
+    Yields:
+        Index of the later one, index of the earlier one, and their likeness.
     """
-    if len(sketches) < 2:
+    if len(fingerprints) < 2:
         return
-    drawn = np.stack([_unpacked(each) for each in sketches])
-    for later, earlier in _candidates(_folded(drawn), least):
-        found = likeness(drawn[[later]], drawn[earlier])[0]
-        best = int(found.argmax())
-        if found[best] >= least:
-            yield later, int(earlier[best]), float(found[best])
+    blocks = np.stack([_decoded(text) for text in fingerprints])
+    for later, earlier in _candidates(_folded(blocks), least):
+        similar = likeness(blocks[[later]], blocks[earlier])[0]
+        best = int(similar.argmax())
+        if similar[best] >= least:
+            yield later, int(earlier[best]), float(similar[best])
 
 
 def _candidates(folded: Floats, least: float) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Cases with the earlier ones that may be like them.
+    """Pair each case with the earlier ones that may be like it.
 
-    To fold is to project, so folded sketches are no further apart than the sketches themselves
-    once mirrored as fits best, and those of correlation r are √(2 - 2r) apart: nothing is missed.
+    Folding is a projection, so folded fingerprints are no further apart than the fingerprints
+    themselves after the best mirroring, and those of correlation r are √(2 - 2r) apart. Therefore
+    no duplicate is missed.
     """
     squares = (folded**2).sum(axis=1)
-    for start in range(0, len(folded), _BLOCK):
-        block = folded[start : start + _BLOCK]
-        apart = squares[start : start + _BLOCK, None] + squares - 2 * np.abs(block @ folded.T)
-        for row, near in enumerate(apart <= 2 - 2 * least + 1e-5):
+    for start in range(0, len(folded), _BATCH):
+        batch = folded[start : start + _BATCH]
+        distances = squares[start : start + _BATCH, None] + squares - 2 * np.abs(batch @ folded.T)
+        for row, near in enumerate(distances <= 2 - 2 * least + 1e-5):
             earlier = np.flatnonzero(near[: start + row])
             if len(earlier):
                 yield start + row, earlier
 
 
-def _folded(sketches: Floats) -> Floats:
-    """Sketches averaged over all ways to mirror them: one octant, of the weight of eight."""
-    whole: Floats = _standard(sketches).reshape(sketches.shape)
+def _folded(blocks: Floats) -> Floats:
+    """Average fingerprints over all mirrorings: one octant, with the weight of eight."""
+    whole: Floats = _standardised(blocks).reshape(blocks.shape)
     for axis in (1, 2, 3):
         whole = (whole + np.flip(whole, axis)) / np.float32(2)
-    half = FINGERPRINT // 2
-    return whole[:, :half, :half, :half].reshape(len(sketches), -1) * np.float32(np.sqrt(8))
+    half = BLOCKS // 2
+    return whole[:, :half, :half, :half].reshape(len(blocks), -1) * np.float32(np.sqrt(8))
 
 
-def _unpacked(packed: str) -> Floats:
-    grey = np.frombuffer(base64.b64decode(packed), dtype=np.uint8)
-    return grey.reshape((FINGERPRINT,) * 3).astype(np.float32)
+def _decoded(text: str) -> Floats:
+    grey = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+    return grey.reshape((BLOCKS,) * 3).astype(np.float32)
 
 
-def _standard(sketches: Floats) -> Floats:
-    flat = sketches.reshape(len(sketches), -1)
+def _standardised(blocks: Floats) -> Floats:
+    flat = blocks.reshape(len(blocks), -1)
     centred = flat - flat.mean(axis=1, keepdims=True)
     return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
 
 
 def _bulk(ordered: Coarse) -> tuple[float, float]:
-    """The range of sorted values without padding and what was cut off at either end.
+    """Return the range of sorted values without padding and clipped values at either end.
 
-    It moves with the values when they are rescaled, so that a sketch does not change.
+    The range scales with the values, so the fingerprint of a rescaled scan is the same.
     """
     inner = ordered
     for end in (ordered[0], ordered[-1]):
@@ -130,9 +133,9 @@ def _bulk(ordered: Coarse) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _blocks(size: int) -> NDArray[np.float64]:
-    """Weights, ``(SKETCH, size)``, that average an axis in blocks, parts of voxels counted so."""
-    edges = np.linspace(0, size, FINGERPRINT + 1)
+def _block_weights(size: int) -> NDArray[np.float64]:
+    """Weights, ``(BLOCKS, size)``, that average an axis in blocks, with parts of voxels."""
+    edges = np.linspace(0, size, BLOCKS + 1)
     low = np.maximum(edges[:-1, None], np.arange(size))
     high = np.minimum(edges[1:, None], np.arange(size) + 1.0)
-    return np.maximum(high - low, 0.0) * FINGERPRINT / size
+    return np.maximum(high - low, 0.0) * BLOCKS / size

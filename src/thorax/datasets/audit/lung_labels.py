@@ -1,4 +1,4 @@
-"""Which labels of a dataset are lung, as far as the names of its regions tell."""
+"""Lung labels of a dataset, by the names of its regions."""
 
 import re
 
@@ -11,19 +11,19 @@ _LUNG = {"lung", "lungs"}
 
 
 def lung_labels(spec: DatasetSpec) -> tuple[int, ...]:
-    """Label values of all regions with ``lung`` in their name; of the first if none has.
+    """List the label values of all regions with ``lung`` in their name, else of the first region.
 
     Example:
         >>> lung_labels(DatasetSpec({"left_lung": [1], "right_lung": [2], "heart": [3]}))
         (1, 2)
     """
-    named = [values for region, values in spec.regions.items() if _words(region) & _LUNG]
-    chosen = named or list(spec.regions.values())[:1]
-    return tuple(sorted({value for values in chosen for value in values if value < MOST_LABELS}))
+    lungs = [values for region, values in spec.regions.items() if _words(region) & _LUNG]
+    regions = lungs or list(spec.regions.values())[:1]
+    return tuple(sorted({value for values in regions for value in values if value < MOST_LABELS}))
 
 
 def side_labels(spec: DatasetSpec, side: str) -> tuple[int, ...]:
-    """Label values of the lung regions that have ``left``, or ``right``, in their name.
+    """List the label values of lung regions with ``left``, or ``right``, in their name.
 
     Example:
         >>> side_labels(DatasetSpec({"left_lung": [1], "right_lung": [2]}), "left")

@@ -1,8 +1,8 @@
-"""How a mask lies over its scan, from few voxels of every plane.
+"""Fit of a mask to its scan, measured on a few voxels of every plane.
 
-The border of a lung mask that belongs to its scan runs where dark lung meets bright tissue. Put on
-the scan of another patient, or mirrored, it runs through anything, and the step across it is gone.
-That needs no knowledge of what the values mean, only that lungs are darker than what is around.
+The border of a correct lung mask separates dark lung from bright tissue. On the scan of another
+patient, or mirrored, the border crosses arbitrary tissue and this contrast disappears. The measure
+needs no intensity scale, only that lungs are darker than their surroundings.
 """
 
 import itertools
@@ -15,15 +15,15 @@ from thorax.imaging.intensity import LOWEST_HU
 from thorax.imaging.regions import MOST_LABELS
 
 MIRRORS = tuple(
-    "".join(name for name, turned in zip("zyx", turns, strict=True) if turned)[::-1]
-    for turns in itertools.product((False, True), repeat=3)
+    "".join(name for name, flipped in zip("zyx", flips, strict=True) if flipped)[::-1]
+    for flips in itertools.product((False, True), repeat=3)
 )
-"""Axes along which a mask is mirrored, in the order of `border_contrast`: none, x, y, xy, z, xz, yz, xyz."""
+"""Axes along which a mask is mirrored: none, x, y, xy, z, xz, yz, xyz."""
 
 _AXES = {"z": 0, "x": 1, "y": 2}
 
 _TRIMMED = 0.005
-"""Share of the lungs at either end that does not count towards their width: stray voxels."""
+"""Share of lung voxels at either end that does not count for the width: stray voxels."""
 
 Coarse = NDArray[Any]
 
@@ -31,14 +31,14 @@ Mask = NDArray[np.bool_]
 
 
 def border_contrast(scan: Coarse, lungs: Mask) -> tuple[float, ...]:
-    """How much brighter a scan is just outside the lungs than just inside, for each of `MIRRORS`.
+    """Measure how much brighter a scan is just outside the lungs than just inside.
 
     Args:
         scan: Stored values, shape ``(N, X, Y)``.
-        lungs: The mask of the lungs, of the same shape.
+        lungs: Mask of the lungs, of the same shape.
 
     Returns:
-        8 differences, or none if no lung has a border.
+        8 differences, one for each of `MIRRORS`; empty if the mask has no border.
 
     Example:
         >>> scan = np.array([[[40], [-800], [40], [40]]])
@@ -48,20 +48,20 @@ def border_contrast(scan: Coarse, lungs: Mask) -> tuple[float, ...]:
     inside, outside = _border(lungs)
     if not len(inside[0]):
         return ()
-    found = []
+    contrasts = []
     for axes in MIRRORS:
         mirrored = np.flip(scan, tuple(_AXES[axis] for axis in axes))
-        # Padding is no air: what lies lower than air would make any border a step.
-        values = (
-            np.maximum(mirrored[where].astype(np.float64), LOWEST_HU).mean()
-            for where in (outside, inside)
+        # Padding is not air: values below air would make any border look bright.
+        out, into = (
+            np.maximum(mirrored[voxels].astype(np.float64), LOWEST_HU).mean()
+            for voxels in (outside, inside)
         )
-        found.append(round(float(next(values) - next(values)), 2))
-    return tuple(found)
+        contrasts.append(round(float(out - into), 2))
+    return tuple(contrasts)
 
 
 def means(scan: Coarse, labels: NDArray[np.uint8]) -> dict[int, float]:
-    """Mean stored value under each label but 0.
+    """Average the stored values under each label but 0.
 
     Example:
         >>> means(np.array([[[40, -800, -900]]]), np.array([[[0, 1, 1]]], np.uint8))
@@ -77,18 +77,19 @@ def means(scan: Coarse, labels: NDArray[np.uint8]) -> dict[int, float]:
 
 
 def handedness(lungs: Mask) -> float | None:
-    """How much speaks for the patient's right being where the affine says: positive in a patient.
+    """Measure whether left and right agree with anatomy: positive if they do.
 
-    The right lung is the larger one, having three lobes, and the heart between the lungs reaches
-    to the left. Half the width of both lungs is their middle. In 14 CTs and 5 synthetic ones the
-    sum of both lay between 0.00 and 0.15; in a mirrored scan it is as negative.
+    The right lung has three lobes and is larger, and the heart between the lungs extends to the
+    left. The midline is half the width of both lungs. In 14 CTs and 5 synthetic ones the value was
+    0.00 to 0.15; in a mirrored scan it has the opposite sign.
 
     Args:
-        lungs: Canonical planes, shape ``(N, X, Y)``.
+        lungs: Mask of the lungs in canonical planes, shape ``(N, X, Y)``.
 
     Returns:
-        Share of the lungs on the right less 0.5, plus how far the middle of what lies between the
-        lungs is to the left, over their width. None if there are no lungs on both sides.
+        Share of the lungs on the right minus 0.5, plus the distance of the centre of the tissue
+        between the lungs to the left of the midline, as a share of the width. None unless there
+        are lungs on both sides.
     """
     across = lungs.sum(axis=(0, 2))
     total = across.sum()
@@ -97,31 +98,31 @@ def handedness(lungs: Mask) -> float | None:
     cumulated = np.cumsum(across) / total
     first, last = np.searchsorted(cumulated, [_TRIMMED, 1 - _TRIMMED])
     middle, width = (first + last) / 2, last - first
-    places = np.arange(len(across))
-    on_right = across[places > middle].sum() + across[places == middle].sum() / 2
+    columns = np.arange(len(across))
+    on_right = across[columns > middle].sum() + across[columns == middle].sum() / 2
     between = _between(lungs).sum(axis=(0, 2))
     if width < 4 or not between.sum() or not 0.1 < on_right / total < 0.9:
         return None
-    heart = (middle - (between * places).sum() / between.sum()) / width
+    heart = (middle - (between * columns).sum() / between.sum()) / width
     return round(float(on_right / total - 0.5 + heart), 4)
 
 
 def _between(lungs: Mask) -> Mask:
-    """What has lung on both of its sides in its row."""
+    """Select voxels outside the lungs with lung on both sides along x."""
     from_left = np.maximum.accumulate(lungs, axis=1)
     from_right = np.maximum.accumulate(lungs[:, ::-1], axis=1)[:, ::-1]
     return from_left & from_right & ~lungs
 
 
 def _border(lungs: Mask) -> tuple[tuple[NDArray[np.intp], ...], tuple[NDArray[np.intp], ...]]:
-    """Indices of neighbours, one in the lungs and one not, along each axis."""
+    """Index pairs of neighbours along each axis: voxels in the lungs, and those just outside."""
     inside, outside = [], []
     for axis in range(3):
         along = np.moveaxis(lungs, axis, 0)
         step = np.eye(3, dtype=np.intp)[axis][:, None]
         for low, high in ((True, False), (False, True)):
-            here = np.moveaxis((along[:-1] == low) & (along[1:] == high), 0, axis)
-            place = np.stack(np.nonzero(here))
-            inside.append(place if low else place + step)
-            outside.append(place + step if low else place)
+            border = np.moveaxis((along[:-1] == low) & (along[1:] == high), 0, axis)
+            voxels = np.stack(np.nonzero(border))
+            inside.append(voxels if low else voxels + step)
+            outside.append(voxels + step if low else voxels)
     return tuple(np.concatenate(inside, axis=1)), tuple(np.concatenate(outside, axis=1))

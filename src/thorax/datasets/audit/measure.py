@@ -1,4 +1,4 @@
-"""Measure a case: both files are read once, slab by slab; what is in them becomes facts."""
+"""Measure a case: read both files once, slab by slab, and keep facts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from thorax.imaging.body import coarse_step
 from thorax.imaging.grid import FACES
 from thorax.imaging.intensity_detection import detect_intensity_of_scan
 from thorax.imaging.regions import MOST_LABELS
-from thorax.io import Scan
+from thorax.io import NIFTI_SUFFIXES, Scan
 from thorax.io.raw_header import read_raw_header
 
 Coarse = NDArray[Any]
@@ -28,15 +28,15 @@ Coarse = NDArray[Any]
 def measure(
     name: str, scan_path: Path | None, mask_path: Path | None, spec: DatasetSpec
 ) -> CaseFacts:
-    """Measure a case; a file that cannot be read becomes a fact too.
+    """Measure a case; a file that cannot be read is a fact, not an error.
 
     Args:
-        name: Of the case.
-        scan_path: Its scan; None if it has none.
-        mask_path: Its mask; None if it has none.
-        spec: Says which labels are lung.
+        name: Name of the case.
+        scan_path: Its scan; None if there is none.
+        mask_path: Its mask; None if there is none.
+        spec: States which labels are lung.
     """
-    values, labels = _Values(), _Labels(lung_labels(spec))
+    values, labels = _ValueCollector(), _LabelCollector(lung_labels(spec))
     scan = None if scan_path is None else _read(scan_path, values)
     mask = None if mask_path is None else _read(mask_path, labels)
     return CaseFacts(
@@ -49,8 +49,8 @@ def measure(
 
 
 @dataclass(eq=False)
-class _Pass:
-    """What is gathered from the slabs of one file: every plane, with few of its voxels."""
+class _Collector:
+    """Collects facts from the slabs of one file, and all planes with a few of their voxels."""
 
     _parts: list[tuple[int, Coarse]]
     planes: Coarse | None = None
@@ -59,48 +59,54 @@ class _Pass:
         self._parts = []
 
     def add(self, start: int, planes: NDArray[Any], depth: int) -> None:
-        """Take the planes from ``start`` on, shape ``(n, X, Y)``, of ``depth``."""
+        """Add a slab.
+
+        Args:
+            start: Index of its first plane.
+            planes: Shape ``(n, X, Y)``.
+            depth: Number of planes of the volume.
+        """
         step = coarse_step((planes.shape[1], planes.shape[2]))
         self._parts.append((start, planes[:, ::step, ::step].copy()))
 
-    def end(self) -> None:
-        """All planes were read."""
+    def finish(self) -> None:
+        """Join the slabs after the last one."""
         parts = sorted(self._parts, key=lambda part: part[0])
         self.planes = np.concatenate([planes for _, planes in parts])
         self._parts.clear()
 
 
-class _Values(_Pass):
-    """Gathers the values of a scan."""
+class _ValueCollector(_Collector):
+    """Collects the values of a scan."""
 
     def __init__(self) -> None:
         super().__init__()
         self._low, self._high = np.inf, -np.inf
 
     def add(self, start: int, planes: NDArray[Any], depth: int) -> None:
-        """See `_Pass`."""
+        """See `_Collector`."""
         super().add(start, planes, depth)
         self._low = min(self._low, float(planes.min()))
         self._high = max(self._high, float(planes.max()))
 
     def facts(self) -> ValueFacts:
-        """What was gathered."""
+        """Return the facts of the values."""
         assert self.planes is not None
         ordered = np.sort(self.planes, axis=None)
         flat = self.planes.min(axis=(1, 2)) == self.planes.max(axis=(1, 2))
         return ValueFacts(
             low=self._low,
             high=self._high,
-            middle=float(ordered[len(ordered) // 2]),
-            commonest=round(_longest_run(ordered) / len(ordered), 4),
+            median=float(ordered[len(ordered) // 2]),
+            mode_share=round(_longest_run(ordered) / len(ordered), 4),
             flat_planes=int(flat.sum()),
-            sketch=fingerprint(self.planes, ordered),
-            **_recognised(self.planes),
+            fingerprint=fingerprint(self.planes, ordered),
+            **_detected_intensity(self.planes),
         )
 
 
-class _Labels(_Pass):
-    """Gathers the labels of a mask.
+class _LabelCollector(_Collector):
+    """Collects the labels of a mask.
 
     Args:
         lungs: Label values of the lungs.
@@ -114,98 +120,104 @@ class _Labels(_Pass):
         self._problem = ""
 
     def add(self, start: int, planes: NDArray[Any], depth: int) -> None:
-        """See `_Pass`."""
-        self._problem = self._problem or _unlike_labels(planes)
+        """See `_Collector`."""
+        self._problem = self._problem or _label_problem(planes)
         if self._problem:
             return
         labels = planes.astype(np.uint8, copy=False)
         super().add(start, labels, depth)
-        # Most voxels are 0, and to count them costs more than to leave them out.
+        # Most voxels are 0; leaving them out is faster than counting them.
         self._counts += np.bincount(labels[labels > 0], minlength=MOST_LABELS)
         for axis, faces in zip((1, 2), FACES[:2], strict=True):
             for face, index in zip(faces, (0, -1), strict=True):
-                self._faces[face] += self._in_lungs(np.moveaxis(labels, axis, 0)[index])
+                self._faces[face] += self._lung_voxels(np.moveaxis(labels, axis, 0)[index])
         if start == 0:
-            self._faces[FACES[2][0]] += self._in_lungs(labels[0])
+            self._faces[FACES[2][0]] += self._lung_voxels(labels[0])
         if start + len(labels) == depth:
-            self._faces[FACES[2][1]] += self._in_lungs(labels[-1])
+            self._faces[FACES[2][1]] += self._lung_voxels(labels[-1])
 
-    def end(self) -> None:
-        """See `_Pass`."""
+    def finish(self) -> None:
+        """See `_Collector`."""
         if not self._problem:
-            super().end()
+            super().finish()
 
     def facts(self, scan: Coarse | None) -> LabelFacts:
-        """What was gathered, and how it lies over the coarse planes of the scan."""
+        """Return the facts of the labels, and their fit to the coarse planes of the scan."""
         if self.planes is None:
             return LabelFacts({}, self._problem)
-        found = np.flatnonzero(self._counts[1:]) + 1
+        present = np.flatnonzero(self._counts[1:]) + 1
         lungs = np.isin(self.planes, self._lungs)
-        over = scan if scan is not None and scan.shape == lungs.shape else None
+        under = scan if scan is not None and scan.shape == lungs.shape else None
         return LabelFacts(
-            voxels={int(label): int(self._counts[label]) for label in found},
+            voxels={int(label): int(self._counts[label]) for label in present},
             faces={face: count for face, count in self._faces.items() if count},
             centres=_centres(self.planes),
-            means={} if over is None else means(over, self.planes),
-            steps=() if over is None else border_contrast(over, lungs),
-            lean=handedness(lungs),
+            means={} if under is None else means(under, self.planes),
+            border_contrasts=() if under is None else border_contrast(under, lungs),
+            handedness=handedness(lungs),
         )
 
-    def _in_lungs(self, labels: NDArray[np.uint8]) -> int:
+    def _lung_voxels(self, labels: NDArray[np.uint8]) -> int:
         return int(np.isin(labels, self._lungs).sum())
 
 
-def _read(path: Path, gathered: _Pass) -> FileFacts:
-    """Read a file to its last voxel; what stops that is told in the facts."""
-    known: dict[str, Any] = {"file": path.name}
+def _read(path: Path, collector: _Collector) -> FileFacts:
+    """Read a file to its last voxel; any failure becomes the `problem` of its facts."""
+    facts: dict[str, Any] = {"file": path.name}
     try:
-        known["sha256"] = file_sha256(path)
-        stated = read_raw_header(path)
-        known |= {
-            "declared_mm": stated.spacing,
-            "oriented": stated.oriented,
-            "unit": stated.unit,
+        if not path.name.endswith(NIFTI_SUFFIXES):
+            raise InputError(f"{path.name} must be a .nii or .nii.gz file; convert it")
+        facts["sha256"] = file_sha256(path)
+        header = read_raw_header(path)
+        facts |= {
+            "declared_mm": header.spacing,
+            "oriented": header.oriented,
+            "unit": header.unit,
         }
         scan = Scan(path)
-        known |= _grid(scan)
+        facts |= _grid(scan)
         for start, planes in scan.slabs():
-            gathered.add(start, planes, scan.grid.shape[2])
-        gathered.end()
-        known["notes"] = scan.notes
+            collector.add(start, planes, scan.grid.shape[2])
+        collector.finish()
+        facts["notes"] = scan.notes
     except InputError as error:
-        known["problem"] = " ".join(str(error).replace(str(path), path.name).split())
+        facts["problem"] = " ".join(str(error).replace(str(path), path.name).split())
     except MemoryError:
-        known["problem"] = f"{path.name} does not fit into memory"
+        facts["problem"] = f"{path.name} does not fit into memory"
     # Readers raise errors of many kinds for damaged files.
     except Exception as error:
-        known["problem"] = f"{path.name} cannot be read ({type(error).__name__})"
-    return FileFacts(**known)
+        facts["problem"] = f"{path.name} cannot be read ({type(error).__name__})"
+    return FileFacts(**facts)
 
 
 def _grid(scan: Scan) -> dict[str, Any]:
     return {
         "shape": scan.grid.shape,
         "affine": np.round(scan.grid.affine, 6).tolist(),
-        "orientation": "".join(orientations.ornt2axcodes(scan.turn)),
+        "orientation": "".join(orientations.ornt2axcodes(scan.orientation)),
     }
 
 
-def _recognised(coarse: Coarse) -> dict[str, Any]:
+def _detected_intensity(coarse: Coarse) -> dict[str, Any]:
     try:
-        found = detect_intensity_of_scan(coarse)
+        detected = detect_intensity_of_scan(coarse)
     except InputError as error:
         return {"refusal": " ".join(str(error).split())}
-    return {"intensity": str(found.domain), "kind": found.kind, "remarks": found.notes}
+    return {
+        "intensity": str(detected.scale),
+        "kind": detected.kind,
+        "remarks": detected.notes,
+    }
 
 
 def _longest_run(ordered: Coarse) -> int:
-    """How often the commonest of sorted values occurs."""
+    """Count the most frequent of sorted values."""
     ends = np.flatnonzero(np.diff(ordered, append=ordered[-1:] + 1) != 0)
     return int(np.diff(ends, prepend=-1).max())
 
 
-def _unlike_labels(planes: NDArray[Any]) -> str:
-    """Why values are no labels; empty if they are."""
+def _label_problem(planes: NDArray[Any]) -> str:
+    """State why values are no labels; empty if they are."""
     low, high = planes.min(), planes.max()
     if low < 0 or high >= MOST_LABELS or (planes.dtype.kind == "f" and (planes % 1 != 0).any()):
         return f"label values must be whole numbers 0..255, got {low:g}..{high:g} ({planes.dtype})"
@@ -213,12 +225,12 @@ def _unlike_labels(planes: NDArray[Any]) -> str:
 
 
 def _centres(labels: NDArray[np.uint8]) -> dict[int, tuple[float, float, float]]:
-    """Mean place of each label, as shares of the extent along x, y and z."""
+    """Centre of mass of each label, as shares of the extent along x, y and z."""
     sums = np.zeros((3, MOST_LABELS))
     for along, axis in enumerate((1, 2, 0)):
         size = labels.shape[axis]
-        places = np.moveaxis(labels, axis, 0).reshape(size, -1)
-        counts = np.stack([np.bincount(line, minlength=MOST_LABELS) for line in places])
+        lines = np.moveaxis(labels, axis, 0).reshape(size, -1)
+        counts = np.stack([np.bincount(line, minlength=MOST_LABELS) for line in lines])
         sums[along] = (np.arange(size) + 0.5) @ counts / size
     totals = np.bincount(labels.ravel(), minlength=MOST_LABELS)
     return {

@@ -1,1 +1,1 @@
-"""Safe corrections of datasets."""
+"""Corrected copies of datasets."""

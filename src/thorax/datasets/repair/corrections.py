@@ -1,8 +1,8 @@
-"""What can be put right in a file without a guess: one pure function a fault.
+"""Safe corrections of a file: one pure function per problem.
 
-Each takes a volume as its file stores it, and returns it corrected together with the `Step` that
-was taken, or as it is and None. HU stay the same HU, and a voxel of a mask stays in the same place
-of the patient; what could not be told from the files alone is left.
+Each takes a stored volume and returns the corrected volume with its `Step`, or the same volume and
+None. HU values and the positions of mask voxels in the patient stay the same. Problems that need
+more information than the two files are left alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,63 +16,64 @@ from numpy.typing import NDArray
 from thorax.common.errors import InputError
 from thorax.datasets.audit.mask_fit import border_contrast
 from thorax.imaging.body import coarse_step
-from thorax.imaging.grid import Grid, volume
+from thorax.imaging.grid import Grid, make_volume
 from thorax.imaging.intensity import LOWEST_HU, IntensityScale
 from thorax.imaging.intensity_detection import NO_HU, DetectedIntensity, detect_intensity_of_scan
 from thorax.imaging.regions import MOST_LABELS
 from thorax.io.stored_image import ImageArray
 
 ROUNDED = 0.25
-"""Voxels that a mask may lie beside its scan: every voxel of it is then nearest to its own twin."""
+"""Largest offset of a mask from its scan, in voxels: each mask voxel is then still nearest to the
+corresponding scan voxel."""
 
 CHEST_MM = (50.0, 2500.0)
-"""What the longest side of a scan may measure."""
+"""Plausible length of the longest side of a scan."""
 
 SPACING_MM = (0.1, 20.0)
-"""What a voxel of a chest CT may measure."""
+"""Plausible spacing of a chest CT."""
 
 FITTING = 0.75
-"""How sharp the border of a mask is on its scan, at least, against the sharpest mirror image."""
+"""Smallest ratio of the border contrast of a mask to that of its best mirror image."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was put right.
+    """One correction.
 
     Args:
-        what: What was wrong.
-        before: As it was.
-        after: As it is now.
+        property: The corrected property.
+        before: Its value before.
+        after: Its value after.
     """
 
-    what: str
+    property: str
     before: str
     after: str
 
 
 Corrected = tuple[ImageArray, Step | None]
 
-CorrectFunction = Callable[[ImageArray], Corrected]
+Correct = Callable[[ImageArray], Corrected]
 
 
-def correct(
-    stored: ImageArray, corrections: Iterable[CorrectFunction]
+def apply_corrections(
+    stored: ImageArray, corrections: Iterable[Correct]
 ) -> tuple[ImageArray, list[Step]]:
-    """Apply corrections one after the other."""
-    taken = []
-    for correction in corrections:
-        stored, step = correction(stored)
+    """Apply corrections in order."""
+    steps = []
+    for correct in corrections:
+        stored, step = correct(stored)
         if step:
-            taken.append(step)
-    return stored, taken
+            steps.append(step)
+    return stored, steps
 
 
-def without_fourth_axis(stored: ImageArray) -> Corrected:
-    """Take off axes of one voxel behind the third.
+def drop_extra_axes(stored: ImageArray) -> Corrected:
+    """Drop axes of one voxel after the third.
 
     Example:
-        >>> whole, step = without_fourth_axis(ImageArray(np.zeros((5, 4, 3, 1)), np.eye(4)))
-        >>> whole.shape, step.before
+        >>> volume, step = drop_extra_axes(ImageArray(np.zeros((5, 4, 3, 1)), np.eye(4)))
+        >>> volume.shape, step.before
         ((5, 4, 3), '5×4×3×1 voxels')
     """
     shape = stored.shape
@@ -80,16 +81,16 @@ def without_fourth_axis(stored: ImageArray) -> Corrected:
         return stored, None
     voxels = stored.voxels.reshape(shape[:3])
     return ImageArray(voxels, stored.affine), Step(
-        "axes without extent", f"{_sizes(shape)} voxels", f"{_sizes(shape[:3])} voxels"
+        "axes of size 1", f"{_sizes(shape)} voxels", f"{_sizes(shape[:3])} voxels"
     )
 
 
-def in_millimetres(stored: ImageArray) -> Corrected:
-    """Turn metres into millimetres, where only that makes a chest of the scan.
+def to_millimetres(stored: ImageArray) -> Corrected:
+    """Convert metres to millimetres if only then the scan has the size of a chest.
 
     Example:
         >>> tiny = ImageArray(np.zeros((512, 512, 60)), np.diag([0.0007, 0.0007, 0.005, 1]))
-        >>> in_millimetres(tiny)[1].after
+        >>> to_millimetres(tiny)[1].after
         '0.7×0.7×5 mm'
     """
     spacing = np.linalg.norm(stored.affine[:3, :3], axis=0)
@@ -100,66 +101,66 @@ def in_millimetres(stored: ImageArray) -> Corrected:
     return ImageArray(stored.voxels, affine), step
 
 
-def recognised(stored: ImageArray) -> DetectedIntensity | None:
-    """What the values of a scan mean, NaN left out; None where that cannot be told."""
+def detect_scale(stored: ImageArray) -> DetectedIntensity | None:
+    """Detect the intensity scale of a scan, ignoring NaN; None if detection fails."""
     try:
         return detect_intensity_of_scan(_coarse(stored))
     except InputError:
         return None
 
 
-def offset_removed(domain: IntensityScale) -> CorrectFunction:
-    """Take the offset of a domain off the values, so that they are HU."""
+def remove_offset(scale: IntensityScale) -> Correct:
+    """Subtract the offset of a scale, so that the values are HU."""
 
     def correction(stored: ImageArray) -> Corrected:
-        if not domain.offset_hu:
+        if not scale.offset_hu:
             return stored, None
-        voxels = compact(domain.to_hu(stored.voxels))
-        before = f"HU {'+' if domain.offset_hu > 0 else '-'} {abs(domain.offset_hu)}"
+        voxels = compact(scale.to_hu(stored.voxels))
+        before = f"HU {'+' if scale.offset_hu > 0 else '-'} {abs(scale.offset_hu)}"
         return ImageArray(voxels, stored.affine), Step("intensity", before, "HU")
 
     return correction
 
 
-def nan_filled(domain: IntensityScale) -> CorrectFunction:
-    """Put air, -1024 HU, where voxels of a scan are NaN or infinite; not in 8-bit exports."""
+def fill_undefined(scale: IntensityScale) -> Correct:
+    """Replace NaN and infinite voxels of a scan by air, -1024 HU; not in 8-bit exports."""
 
     def correction(stored: ImageArray) -> Corrected:
-        if domain.window_hu or stored.dtype.kind != "f":
+        if scale.window_hu or stored.dtype.kind != "f":
             return stored, None
         finite = np.isfinite(stored.voxels)
         if finite.all():
             return stored, None
-        air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
+        air = stored.dtype.type(LOWEST_HU + scale.offset_hu)
         voxels = compact(np.where(finite, stored.voxels, air))
         before = f"{(~finite).sum()} NaN or infinite"
-        step = Step("voxels without a value", before, f"{LOWEST_HU} HU")
+        step = Step("undefined voxels", before, f"{LOWEST_HU} HU")
         return ImageArray(voxels, stored.affine), step
 
     return correction
 
 
-def padding_raised(domain: IntensityScale) -> CorrectFunction:
-    """Raise padding to -1024 HU, which is as low as HU go in practice; not in 8-bit exports."""
+def raise_padding(scale: IntensityScale) -> Correct:
+    """Raise padding to -1024 HU, the lowest HU in practice; not in 8-bit exports."""
 
     def correction(stored: ImageArray) -> Corrected:
-        lowest_hu = float(stored.voxels.min()) - domain.offset_hu
-        if domain.window_hu or not lowest_hu < NO_HU:
+        lowest_hu = float(stored.voxels.min()) - scale.offset_hu
+        if scale.window_hu or not lowest_hu < NO_HU:
             return stored, None
-        air = stored.dtype.type(LOWEST_HU + domain.offset_hu)
+        air = stored.dtype.type(LOWEST_HU + scale.offset_hu)
         step = Step("padding", f"{lowest_hu:g} HU", f"{LOWEST_HU} HU")
         return ImageArray(compact(np.maximum(stored.voxels, air)), stored.affine), step
 
     return correction
 
 
-def labels_whole(stored: ImageArray) -> Corrected:
-    """Store labels as whole numbers, where fractions could be stored but there are none.
+def to_integer_labels(stored: ImageArray) -> Corrected:
+    """Store labels as integers if the type is floating-point but all values are whole.
 
     Example:
-        >>> labels_whole(ImageArray(np.ones((2, 2, 2), np.float32), np.eye(4)))[0].dtype
+        >>> to_integer_labels(ImageArray(np.ones((2, 2, 2), np.float32), np.eye(4)))[0].dtype
         dtype('uint8')
-        >>> labels_whole(ImageArray(np.full((2, 2, 2), 0.5), np.eye(4)))[1] is None
+        >>> to_integer_labels(ImageArray(np.full((2, 2, 2), 0.5), np.eye(4)))[1] is None
         True
     """
     voxels = stored.voxels
@@ -172,46 +173,45 @@ def labels_whole(stored: ImageArray) -> Corrected:
     )
 
 
-def laid_onto(scan: ImageArray) -> CorrectFunction:
-    """Lay a mask on the grid of its scan, where each of its voxels has a twin there.
+def align_with(scan: ImageArray) -> Correct:
+    """Put a mask on the grid of its scan if each of its voxels has a corresponding one there.
 
-    That is so where only the order or the direction of the stored axes differs, and where the
-    positions differ by less than `ROUNDED` of a voxel.
+    This is so if only the order or direction of the stored axes differs, or if the positions
+    differ by less than `ROUNDED` of a voxel.
     """
 
     def correction(mask: ImageArray) -> Corrected:
         if not (usable(mask) and usable(scan)):
             return mask, None
-        # From the voxels of the mask to those of the scan.
-        way = np.linalg.inv(scan.affine) @ mask.affine
-        turn = orientations.io_orientation(way)
-        turned = orientations.apply_orientation(mask.voxels, turn)
-        affine = mask.affine @ orientations.inv_ornt_aff(turn, mask.shape)
-        if turned.shape != scan.shape or _apart(scan.affine, affine, scan.shape) > ROUNDED:
+        mask_to_scan = np.linalg.inv(scan.affine) @ mask.affine
+        axes = orientations.io_orientation(mask_to_scan)
+        voxels = orientations.apply_orientation(mask.voxels, axes)
+        affine = mask.affine @ orientations.inv_ornt_aff(axes, mask.shape)
+        if voxels.shape != scan.shape or _offset(scan.affine, affine, scan.shape) > ROUNDED:
             return mask, None
-        found = ImageArray(np.ascontiguousarray(turned), scan.affine)
-        if not np.array_equal(turn, _UNTURNED):
-            return found, Step("order of the axes", _axes(mask), _axes(scan))
+        aligned = ImageArray(np.ascontiguousarray(voxels), scan.affine)
+        if not np.array_equal(axes, _SAME_AXES):
+            return aligned, Step("order of the axes", _axes(mask), _axes(scan))
         if _grid(mask).matches(_grid(scan)):
             return mask, None
-        off_mm = np.abs((mask.affine - scan.affine) @ _corners(scan.shape))[:3].max()
-        step = Step("affine", f"up to {off_mm:.2g} mm off", _THE_SCANS)
-        return found, step
+        offset_mm = np.abs((mask.affine - scan.affine) @ _corners(scan.shape))[:3].max()
+        return aligned, Step("affine", f"up to {offset_mm:.2g} mm off", _THAT_OF_SCAN)
 
     return correction
 
 
-def placed_on(scan: ImageArray, lungs: Iterable[int], *, oriented: bool) -> CorrectFunction:
-    """Give a mask that says not where it lies the affine of its scan, of which it has the shape.
+def copy_affine(scan: ImageArray, lungs: Iterable[int], *, oriented: bool) -> Correct:
+    """Give a mask without an affine that of its scan, if both have the same shape.
 
-    Not so where a mirror image of it would fit the scan much better: then its voxels were turned.
+    The mask is left alone if a mirror image of it fits the scan much better, because its voxels
+    were flipped then.
 
     Args:
         scan: The scan.
-        lungs: Label values of the first region.
-        oriented: Whether the file of the mask says where its voxels lie.
+        lungs: Label values of the lungs.
+        oriented: False if the file of the mask has no orientation.
     """
-    known = list(lungs)
+    lung_values = list(lungs)
 
     def correction(mask: ImageArray) -> Corrected:
         missing = not oriented or np.allclose(mask.affine, np.eye(4))
@@ -219,24 +219,24 @@ def placed_on(scan: ImageArray, lungs: Iterable[int], *, oriented: bool) -> Corr
             return mask, None
         if usable(mask) and _grid(mask).matches(_grid(scan)):
             return mask, None
-        found = ImageArray(mask.voxels, scan.affine)
-        if not _fits(scan, found, known):
+        placed = ImageArray(mask.voxels, scan.affine)
+        if not _fits(scan, placed, lung_values):
             return mask, None
         before = "none" if not oriented else "identity"
-        return found, Step("affine", before, _THE_SCANS)
+        return placed, Step("affine", before, _THAT_OF_SCAN)
 
     return correction
 
 
 def usable(stored: ImageArray) -> bool:
-    """Whether a volume is 3D and says where its voxels lie."""
+    """Check that a volume is 3D and has an invertible affine."""
     matrix = stored.affine[:3, :3]
     finite = np.isfinite(stored.affine).all()
     return len(stored.shape) == 3 and bool(finite) and abs(np.linalg.det(matrix)) > 0
 
 
 def compact(voxels: NDArray[Any]) -> NDArray[Any]:
-    """The same values in the smallest type for HU that loses nothing.
+    """Convert values to the smallest type for HU that stores them exactly.
 
     Example:
         >>> [compact(np.array(values)).dtype.name for values in ([-1000.0], [0.5], [0.1])]
@@ -250,25 +250,25 @@ def compact(voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels
 
 
-_UNTURNED = np.array([[0, 1], [1, 1], [2, 1]])
+_SAME_AXES = np.array([[0, 1], [1, 1], [2, 1]])
 
-_THE_SCANS = "that of the scan"
+_THAT_OF_SCAN = "that of the scan"
 
 
 def _coarse(stored: ImageArray) -> NDArray[Any]:
-    """Canonical planes with few of their voxels, shape ``(N, X', Y')``."""
+    """Canonical planes with a few of their voxels, shape ``(N, X', Y')``."""
     voxels = stored.voxels
     if usable(stored):
-        turn = orientations.io_orientation(stored.affine)
-        voxels = orientations.apply_orientation(voxels, turn)
+        axes = orientations.io_orientation(stored.affine)
+        voxels = orientations.apply_orientation(voxels, axes)
     planes = np.moveaxis(voxels, 2, 0)
     step = coarse_step((planes.shape[1], planes.shape[2]))
     return planes[:, ::step, ::step]
 
 
 def _fits(scan: ImageArray, mask: ImageArray, lungs: list[int]) -> bool:
-    found = np.abs(border_contrast(_coarse(scan), np.isin(_coarse(mask), lungs)))
-    return not found.size or bool(found[0] >= FITTING * found.max())
+    contrasts = np.abs(border_contrast(_coarse(scan), np.isin(_coarse(mask), lungs)))
+    return not contrasts.size or bool(contrasts[0] >= FITTING * contrasts.max())
 
 
 def _is_chest(spacing_mm: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
@@ -286,16 +286,16 @@ def _corners(shape: tuple[int, ...]) -> NDArray[np.float64]:
     return np.vstack([corners, np.ones(8)])
 
 
-def _apart(
+def _offset(
     affine: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]
 ) -> float:
-    """How many voxels, along any axis, corner voxels lie apart that ought to be one."""
+    """Largest offset of corresponding corner voxels along any axis, in voxels."""
     corners = _corners(shape)
     return float(np.abs(np.linalg.inv(affine) @ other @ corners - corners).max())
 
 
 def _grid(stored: ImageArray) -> Grid:
-    return volume(stored.voxels, stored.affine).grid
+    return make_volume(stored.voxels, stored.affine).grid
 
 
 def _axes(stored: ImageArray) -> str:

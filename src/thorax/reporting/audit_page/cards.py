@@ -9,7 +9,7 @@ from thorax.common.errors import InputError
 from thorax.common.text import counted, listed, shown
 from thorax.datasets.audit.audit import Audit
 from thorax.datasets.audit.facts import CaseFacts, FileFacts
-from thorax.datasets.audit.findings import SEVERITIES, Finding, Weight, order
+from thorax.datasets.audit.findings import SEVERITIES, Finding, Severity, by_severity
 from thorax.datasets.dataset import DatasetSpec
 from thorax.visualization.drawing import COLOURS
 
@@ -55,7 +55,7 @@ class CaseCard:
     findings: tuple[Finding, ...]
 
     @property
-    def severity(self) -> Weight | None:
+    def severity(self) -> Severity | None:
         """That of the gravest finding."""
         return self.findings[0].severity if self.findings else None
 
@@ -84,7 +84,7 @@ class Group:
         places: One by one.
     """
 
-    severity: Weight
+    severity: Severity
     title: str
     advice: str
     places: tuple[Place, ...]
@@ -138,7 +138,7 @@ def overview(audit: Audit, spec: DatasetSpec) -> list[tuple[str, str]]:
 def case_cards(audit: Audit, spec: DatasetSpec) -> list[CaseCard]:
     """One card a case, in the order in which to look at them: the gravest first, then by name."""
     found: dict[str, list[Finding]] = {}
-    for finding in sorted(audit.findings, key=order):
+    for finding in sorted(audit.findings, key=by_severity):
         found.setdefault(finding.case, []).append(finding)
 
     def gravity(case: CaseFacts) -> tuple[int, str]:
@@ -154,8 +154,8 @@ def case_cards(audit: Audit, spec: DatasetSpec) -> list[CaseCard]:
 def finding_groups(audit: Audit, cards: Iterable[CaseCard]) -> list[Group]:
     """Findings by kind, the gravest first."""
     keys = {card.name: card.key for card in cards}
-    gathered: dict[tuple[Weight, str], list[Finding]] = {}
-    for finding in sorted(audit.findings, key=order):
+    gathered: dict[tuple[Severity, str], list[Finding]] = {}
+    for finding in sorted(audit.findings, key=by_severity):
         gathered.setdefault((finding.severity, finding.check), []).append(finding)
     return [
         Group(

@@ -1,1 +1,1 @@
-"""Checks of an audit: pure functions from measured facts to findings."""
+"""Checks of an audit: pure functions from facts to findings."""

@@ -1,19 +1,19 @@
-"""From the facts of one case to findings: one pure function a kind of fault.
+"""Checks of one case: one pure function from facts to findings per kind of problem.
 
-The kinds, by the name that findings carry in `check`:
+Identifiers in the `check` of findings, by module:
 
-* `checks_files`: ``case-files``, ``case-name``, ``file-unreadable``;
-* `checks_geometry`: ``mask-geometry``, ``no-orientation``, ``sheared``, ``spacing-declared`` (zero,
-  negative, or other than in the affine), ``spacing-unit`` (metres, centimetres),
+* `files`: ``case-files``, ``case-name``, ``file-unreadable``;
+* `geometry`: ``mask-geometry``, ``no-orientation``, ``sheared``, ``spacing-declared`` (zero,
+  negative, or not that of the affine), ``spacing-unit`` (metres, centimetres),
   ``spacing-made-up``, ``few-planes``;
-* `checks_intensity`: ``scan-constant``, ``scan-empty``, ``intensity-unknown``,
-  ``intensity-domain``, ``intensity-remark``;
-* `checks_masks`: ``labels-unusable``, ``labels-unnamed``, ``region-empty``, ``lungs-cut-off``,
+* `intensity`: ``scan-constant``, ``scan-empty``, ``intensity-unknown``, ``intensity-domain``,
+  ``intensity-remark``;
+* `masks`: ``labels-unusable``, ``labels-unnamed``, ``region-empty``, ``lungs-cut-off``,
   ``lungs-volume``, ``lungs-not-dark``, ``mask-mirrored``, ``sides-swapped``;
-* `across`, `patients` and `outliers`, which compare cases: ``scan-duplicate``, ``patient-twice``,
-  ``intensity-mixture``, ``outlier-volume``, ``outlier-spacing``, ``outlier-intensity``,
-  ``sides-mixed``, ``sides-doubtful``, ``region-unused``, ``label-unused``;
-* `auditing`, which lists the files: ``file-passed-over``.
+* `dataset`, `duplicates` and `outliers`, which compare cases: ``scan-duplicate``,
+  ``patient-twice``, ``intensity-mixture``, ``outlier-volume``, ``outlier-spacing``,
+  ``outlier-intensity``, ``sides-mixed``, ``sides-doubtful``, ``region-unused``, ``label-unused``;
+* `audit`, which lists the files: ``file-passed-over``.
 """
 
 from collections.abc import Iterator
@@ -37,13 +37,13 @@ CHECKS = (
     intensity.constant,
     intensity.nearly_empty,
     intensity.unknown,
-    intensity.other_domain,
+    intensity.mismatch,
     intensity.remarks,
     masks.unusable,
     masks.unnamed,
     masks.empty_regions,
     masks.cut_off,
-    masks.volume,
+    masks.lung_volume,
     masks.not_dark,
     masks.mirrored,
     masks.swapped,
@@ -53,12 +53,13 @@ CHECKS = (
 def check_case(
     facts: CaseFacts, spec: DatasetSpec, *, context: int | None = None
 ) -> Iterator[Finding]:
-    """Find all faults of one case.
+    """Run all checks of one case.
 
     Args:
-        facts: What is known of it.
-        spec: What the dataset says of its files.
-        context: Planes that the network sees on each side of one; None: do not ask for them.
+        facts: Facts of the case.
+        spec: Content of `dataset.yaml`.
+        context: Neighbouring planes that the network uses on each side; None: any number of planes
+            is accepted.
     """
     yield from chain.from_iterable(check(facts, spec) for check in CHECKS)
     if context is not None:

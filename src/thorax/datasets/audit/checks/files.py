@@ -1,4 +1,4 @@
-"""Faults of files and their names."""
+"""Checks of files and their names."""
 
 from collections.abc import Iterator
 
@@ -20,22 +20,22 @@ def case_files(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
                 "case-files",
                 "error",
                 f"there is a {other}, but no {part} of this name",
-                f"put its {part} into {part}s/, or take the {other} out of {other}s/",
+                f"add its {part}, or remove the {other}",
                 facts.case,
             )
 
 
 def case_name(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
-    """A name that the patterns in `dataset.yaml` cannot read."""
-    for read in (spec.patient_of, spec.site_of, spec.domain_of):
+    """A name that the patterns in `dataset.yaml` do not match."""
+    for check in (spec.patient_of, spec.site_of, spec.intensity_of):
         try:
-            read(facts.case)
+            check(facts.case)
         except InputError as error:
             yield Finding(
                 "case-name",
                 "error",
                 str(error),
-                "mend the pattern in dataset.yaml, or name the files as it wants",
+                "correct the pattern in dataset.yaml, or rename the files to match it",
                 facts.case,
             )
 
@@ -49,6 +49,6 @@ def unreadable(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
                 "file-unreadable",
                 "error",
                 f"{part}: {reason}",
-                advice or "copy it again from its source, or take the case out",
+                advice or "copy it again from its source, or remove the case",
                 facts.case,
             )

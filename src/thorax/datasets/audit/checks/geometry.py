@@ -1,27 +1,28 @@
-"""Faults of where voxels lie: grids, affines, spacing."""
+"""Checks of geometry: grids, affines, spacing."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from thorax.common.text import counted
 from thorax.datasets.audit.facts import CaseFacts, FileFacts
 from thorax.datasets.audit.findings import Finding
 from thorax.datasets.dataset import DatasetSpec
 from thorax.imaging.grid import Grid
 
 SHEARED_COSINE = 0.01
-"""Cosine between two axes above which they are not at right angles: half a degree."""
+"""Cosine between two axes above which they are not perpendicular: half a degree."""
 
 METRES_MM = 0.02
-"""In-plane spacing below which the unit is surely not the millimetre; a CT has 0.4 to 1.2."""
+"""In-plane spacing below which the unit cannot be millimetres; a CT has 0.4 to 1.2 mm."""
 
 MICROMETRES_MM = 100
 
 CHEST_MM = (100, 1000)
-"""Width of the planes of a chest CT; the field of view has 200 to 700 mm, a crop less."""
+"""Plausible width of the planes of a chest CT; a field of view has 200 to 700 mm, a crop less."""
 
 SAME_SPACING = 0.01
-"""Share by which the spacing in a header may differ from that of its affine."""
+"""Relative difference allowed between the spacing in a header and that of its affine."""
 
 
 def mask_geometry(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
@@ -32,58 +33,58 @@ def mask_geometry(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
         return
     if mask.shape != scan.shape:
         text = f"the mask has {_times(mask.shape)} voxels, its scan {_times(scan.shape)}"
-        advice = "make the mask again from this scan, or resample it onto its grid"
+        advice = "create the mask from this scan again, or resample it to the grid of the scan"
     else:
-        apart = f"{_apart_mm(scan, mask):.3g} mm"
-        text = f"the mask lies elsewhere in the patient than its scan, by {apart}"
-        advice = "give it the affine of its scan if it was drawn on it; else resample it"
+        apart = f"{_distance_mm(scan, mask):.3g} mm"
+        text = f"the mask is at another position than its scan, by {apart}"
+        advice = "copy the affine of the scan if the mask was drawn on it; else resample the mask"
     yield Finding("mask-geometry", "error", text, advice, facts.case)
 
 
 def no_orientation(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
-    """Files that do not say where left and front are."""
-    silent = [part for part, file in _files(facts) if not file.oriented]
-    if silent:
+    """Files without an orientation."""
+    missing = [part for part, file in _files(facts) if not file.oriented]
+    if missing:
         yield Finding(
             "no-orientation",
             "warning",
-            f"{_both(silent)} no orientation (sform and qform are 0): left, right, front and back "
-            "are a guess",
-            "convert it again from DICOM; or look at it, and set the sform once you know",
+            f"{_have(missing)} no orientation (sform and qform are 0): left, right, front and back "
+            "are assumed",
+            "convert it again from DICOM; or find out the orientation, and set the sform",
             facts.case,
         )
 
 
 def sheared(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
-    """Axes that are not at right angles, as with a tilted gantry."""
+    """Axes that are not perpendicular, as with a tilted gantry."""
     for part, file in _files(facts)[:1]:
         angle = _skew_degrees(file)
         if angle is not None:
             yield Finding(
                 "sheared",
                 "warning",
-                f"the axes of the {part} are {angle:.3g}° off a right angle, as with a tilted "
+                f"the axes of the {part} are {angle:.3g}° from perpendicular, as with a tilted "
                 "gantry",
-                "resample scan and mask onto a straight grid, or leave it if the tilt is real",
+                "resample scan and mask to a perpendicular grid; ignore this if the tilt is real",
                 facts.case,
             )
 
 
 def spacing_declared(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
-    """A header whose spacing is zero, negative, no number, or not that of its affine."""
+    """A header whose spacing is zero, negative, not a number, or not that of its affine."""
     for part, file in _files(facts):
         stated = np.array(file.declared_mm)
         if not len(stated) or file.grid is None:
             continue
         used = np.array(file.grid.spacing_mm)
         if not (stated > 0).all():
-            made_up = file.problem or any(used[stated <= 0] == 1)
+            replaced = file.problem or any(used[stated <= 0] == 1)
             yield Finding(
                 "spacing-declared",
-                "error" if made_up else "warning",
+                "error" if replaced else "warning",
                 f"the header of the {part} states a spacing of {_numbers(stated)} mm; it is read "
                 f"as {_numbers(used)}",
-                "write the true spacing into the header, or convert it again from DICOM",
+                "write the true spacing into the header, or convert the file again from DICOM",
                 facts.case,
             )
         elif not np.allclose(np.sort(stated), np.sort(used), rtol=SAME_SPACING):
@@ -103,14 +104,14 @@ def spacing_unit(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
         return
     spacing = np.array(facts.scan.grid.spacing_mm[:2])
     width = spacing * facts.scan.shape[:2]
-    told = f"a spacing of {_numbers(spacing)} mm makes planes of {_numbers(width)} mm"
+    size = f"with a spacing of {_numbers(spacing)} mm the planes have {_numbers(width)} mm"
     if spacing.max() < METRES_MM or spacing.min() > MICROMETRES_MM:
         unit = "metres" if spacing.max() < METRES_MM else "micrometres"
         factor = 1000 if unit == "metres" else 0.001
         yield Finding(
             "spacing-unit",
             "error",
-            f"{told}: it looks like {unit}",
+            f"{size}: the unit looks like {unit}",
             f"multiply the affines of scan and mask by {factor:g}",
             facts.case,
         )
@@ -119,7 +120,7 @@ def spacing_unit(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
         yield Finding(
             "spacing-unit",
             "warning",
-            f"{told}, which no chest fits{': it looks like centimetres' if small else ''}",
+            f"{size}, not a chest{': the unit looks like centimetres' if small else ''}",
             "write the spacing in millimetres into scan and mask",
             facts.case,
         )
@@ -127,27 +128,27 @@ def spacing_unit(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
         yield Finding(
             "spacing-unit",
             "warning",
-            f"the header gives lengths in {facts.scan.unit}, but {told}",
+            f"the header gives lengths in {facts.scan.unit}, but {size}",
             "set the unit of the header to millimetres",
             facts.case,
         )
 
 
 def spacing_made_up(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
-    """A spacing of 1 mm along all axes, which is what is written where it is not known."""
+    """A spacing of 1 mm along all axes, the default of some writers."""
     grid = facts.scan.grid if facts.scan else None
     if grid is not None and np.allclose(grid.spacing_mm, 1, rtol=0, atol=1e-6):
         yield Finding(
             "spacing-made-up",
             "note",
-            "the spacing is 1 mm along all axes, which some writers put where they do not know it",
-            "if it was not resampled to 1 mm, volumes and distances of this case mean nothing",
+            "the spacing is 1 mm along all axes, which some writers use if it is unknown",
+            "unless the scan was resampled to 1 mm, volumes and distances of this case are wrong",
             facts.case,
         )
 
 
 def few_planes(facts: CaseFacts, context: int) -> Iterator[Finding]:
-    """Fewer planes than the network sees at once."""
+    """Fewer planes than one slice stack of the network."""
     if facts.scan is None or facts.scan.shape is None:
         return
     planes, needed = facts.scan.shape[2], 2 * context + 1
@@ -155,9 +156,9 @@ def few_planes(facts: CaseFacts, context: int) -> Iterator[Finding]:
         yield Finding(
             "few-planes",
             "warning",
-            f"{planes} {'plane' if planes == 1 else 'planes'}, but the network sees {needed} at "
-            f"once (`train.context` {context}); the end planes are repeated",
-            "take the case out, or lower `train.context`",
+            f"{counted(planes, 'plane')}, but a slice stack of the network has {needed} "
+            f"(`train.context` {context}); the end planes are repeated",
+            "remove the case, or lower `train.context`",
             facts.case,
         )
 
@@ -167,19 +168,19 @@ def _files(facts: CaseFacts) -> list[tuple[str, FileFacts]]:
     return [(part, file) for part, file in parts if file is not None]
 
 
-def _both(parts: list[str]) -> str:
+def _have(parts: list[str]) -> str:
     return f"{parts[0]} and {parts[1]} have" if len(parts) > 1 else f"the {parts[0]} has"
 
 
-def _apart_mm(scan: Grid, mask: Grid) -> float:
-    """The largest distance of two corner voxels that should be one."""
+def _distance_mm(scan: Grid, mask: Grid) -> float:
+    """Largest distance between corresponding corner voxels."""
     corners = np.indices((2, 2, 2)).reshape(3, -1) * (np.array(scan.shape)[:, None] - 1)
-    apart = (mask.affine - scan.affine) @ np.vstack([corners, np.ones(8)])
-    return float(np.linalg.norm(apart[:3], axis=0).max())
+    offsets = (mask.affine - scan.affine) @ np.vstack([corners, np.ones(8)])
+    return float(np.linalg.norm(offsets[:3], axis=0).max())
 
 
 def _skew_degrees(file: FileFacts) -> float | None:
-    """How far two axes are off a right angle; None if they are not."""
+    """Largest deviation of two axes from perpendicular; None if it is negligible."""
     if file.grid is None:
         return None
     axes = file.grid.affine[:3, :3] / np.array(file.grid.spacing_mm)

@@ -1,4 +1,4 @@
-"""Cases that stand out: by the volume of their lungs, their spacing, their intensity."""
+"""Checks for outliers: lung volume, spacing and lung intensity."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -12,92 +12,94 @@ from thorax.datasets.audit.lung_labels import lung_labels
 from thorax.datasets.dataset import DatasetSpec
 
 OUTLIER = 5.0
-"""Robust z-score above which a case is told of: 0.6745 · distance from the median / MAD (Iglewicz
-and Hoaglin, 1993, who take 3.5; but lungs are less alike than what they had in mind)."""
+"""Robust z-score above which a case is reported: 0.6745 · distance from the median / MAD. Iglewicz
+and Hoaglin (1993) suggest 3.5; lungs vary more than their data."""
 
-ENOUGH = 8
-"""Cases below which none is called an outlier."""
+LEAST_CASES = 8
+"""Fewest cases for which outliers are defined."""
 
 LEAST_MAD = 0.1
-"""MAD at least, as a share of a volume or a spacing: like cases make no other stand out."""
+"""Smallest MAD, as a share of a volume or a spacing: in a uniform dataset, small differences are
+no outliers."""
 
 LEAST_MAD_HU = 30
 
+Values = NDArray[np.float64]
+
 
 def volumes(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
-    """Lungs that are much larger or smaller than those of the others."""
+    """Lungs much larger or smaller than those of the other cases."""
     labels = lung_labels(spec)
-    found = {each.case: each.volume_ml(labels) for each in facts}
-    for case, value, middle in _outliers({k: v for k, v in found.items() if v}, _share):
+    volumes_ml = {case.case: case.volume_ml(labels) or 0.0 for case in facts}
+    present = {case: volume for case, volume in volumes_ml.items() if volume}
+    for case, volume, median in _outliers(present, _scaled_volumes):
         yield Finding(
             "outlier-volume",
             "warning",
-            f"the lungs have {value:.0f} mL, where the median of the dataset is {middle:.0f} mL",
-            "look at the mask, and at the spacing of the scan",
+            f"the lungs have {volume:.0f} mL; the median of the dataset is {median:.0f} mL",
+            "check the mask and the spacing of the scan",
             case,
         )
 
 
 def spacings(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
-    """Voxels much larger or smaller than those of the others, in the plane or between planes."""
-    grids = {each.case: each.scan.grid for each in facts if each.scan and each.scan.grid}
+    """Voxels much larger or smaller than those of the other cases, in plane or between planes."""
+    grids = {case.case: case.scan.grid for case in facts if case.scan and case.scan.grid}
     for where, axis in (("in the plane", 0), ("between planes", 2)):
-        found = {case: grid.spacing_mm[axis] for case, grid in grids.items() if grid}
-        for case, value, middle in _outliers(found, _ratio):
+        spacings_mm = {case: grid.spacing_mm[axis] for case, grid in grids.items() if grid}
+        for case, spacing, median in _outliers(spacings_mm, _scaled_spacings):
             yield Finding(
                 "outlier-spacing",
                 "warning",
-                f"the spacing {where} is {value:.3g} mm, where the median of the dataset is "
-                f"{middle:.3g} mm",
-                "look whether the header is right; if it is, the case differs from the others",
+                f"the spacing {where} is {spacing:.3g} mm; the median of the dataset is "
+                f"{median:.3g} mm",
+                "check the header; if it is right, this case differs from the others",
                 case,
             )
 
 
 def intensities(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
-    """Lungs much brighter or darker than those of the others."""
+    """Lungs much brighter or darker than those of the other cases."""
     labels = lung_labels(spec)
-    means = {each.case: mean_hu(each, labels, spec) for each in facts}
-    known = {case: value for case, value in means.items() if value is not None}
-    for case, value, middle in _outliers(known, _hu):
+    means = {case.case: mean_hu(case, labels, spec) for case in facts}
+    present = {case: mean for case, mean in means.items() if mean is not None}
+    for case, mean, median in _outliers(present, _scaled_hu):
         yield Finding(
             "outlier-intensity",
             "warning",
-            f"the lungs have a mean of {value:.0f} HU, where the median of the dataset is "
-            f"{middle:.0f} HU",
-            "look whether scan and mask belong together, and whether its values are HU",
+            f"the lungs have a mean of {mean:.0f} HU; the median of the dataset is {median:.0f} HU",
+            "check that scan and mask belong together, and that the values are HU",
             case,
         )
 
 
-def _share(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    return values, LEAST_MAD * float(np.median(values))
+def _scaled_volumes(volumes_ml: Values) -> tuple[Values, float]:
+    return volumes_ml, LEAST_MAD * float(np.median(volumes_ml))
 
 
-def _ratio(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    return np.log(values), float(np.log1p(LEAST_MAD))
+def _scaled_spacings(spacings_mm: Values) -> tuple[Values, float]:
+    return np.log(spacings_mm), float(np.log1p(LEAST_MAD))
 
 
-def _hu(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    return values, LEAST_MAD_HU
+def _scaled_hu(means_hu: Values) -> tuple[Values, float]:
+    return means_hu, LEAST_MAD_HU
 
 
 def _outliers(
-    known: Mapping[str, float],
-    scale: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], float]],
+    values: Mapping[str, float], scale: Callable[[Values], tuple[Values, float]]
 ) -> Iterator[tuple[str, float, float]]:
-    """Cases that stand out, with their value and the median.
+    """Find the outliers, each with its value and the median.
 
     Args:
-        known: Case → value.
-        scale: Gives the values as they are to be compared, and the least MAD that is taken.
+        values: Case → value.
+        scale: Returns the values on the scale of comparison, and the smallest MAD on it.
     """
-    if len(known) < ENOUGH:
+    if len(values) < LEAST_CASES:
         return
-    values = np.array(list(known.values()))
-    compared, least = scale(values)
-    away = np.abs(compared - np.median(compared))
-    scores = 0.6745 * away / max(float(np.median(away)), least)
-    for (case, value), score in zip(known.items(), scores, strict=True):
+    numbers = np.array(list(values.values()))
+    scaled, least_mad = scale(numbers)
+    distances = np.abs(scaled - np.median(scaled))
+    scores = 0.6745 * distances / max(float(np.median(distances)), least_mad)
+    for (case, value), score in zip(values.items(), scores, strict=True):
         if score > OUTLIER:
-            yield case, value, float(np.median(values))
+            yield case, value, float(np.median(numbers))
