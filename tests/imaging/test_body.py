@@ -1,4 +1,4 @@
-"""The box around the body, on planes so small that every voxel is looked at, and on larger ones."""
+"""Boxes around body and lungs, on small planes at full resolution and on larger ones."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ AIR_HU, LUNG_HU, FOAM_HU, FAT_HU, MUSCLE_HU = -1000, -850, -600, -100, 50
 
 @pytest.fixture
 def chest() -> np.ndarray:
-    """Return three planes of 60×60 voxels with a body at 20..39 × 15..34."""
+    """Three planes of 60×60 voxels with a body at 20..39 × 15..34."""
     planes = np.full((3, 60, 60), AIR_HU, np.int16)
     planes[:, 20:40, 15:35] = MUSCLE_HU
     return planes
@@ -20,7 +20,7 @@ CHEST_BOX = ((18, 42), (13, 37))
 """The body and two voxels around it."""
 
 
-def test_the_box_is_the_body_and_a_margin_of_two_steps(chest: np.ndarray) -> None:
+def test_the_box_is_the_body_with_a_margin_of_two_steps(chest: np.ndarray) -> None:
     assert body_box(chest, (60, 60)) == CHEST_BOX
 
 
@@ -38,14 +38,14 @@ def test_fat_is_body(chest: np.ndarray) -> None:
         pytest.param(np.s_[:, 50, 50], 3000, id="a grain of metal"),
     ],
 )
-def test_what_is_not_body_stays_outside(
+def test_objects_next_to_the_body_stay_outside(
     chest: np.ndarray, where: tuple[slice, ...], hu: int
 ) -> None:
     chest[where] = hu
     assert body_box(chest, (60, 60)) == CHEST_BOX
 
 
-def test_a_couch_that_the_body_lies_on_makes_the_box_no_wider(chest: np.ndarray) -> None:
+def test_a_couch_that_touches_the_body_does_not_widen_the_box(chest: np.ndarray) -> None:
     chest[:, :, 35:39] = MUSCLE_HU
     assert body_box(chest, (60, 60)) == ((18, 42), (13, 41))
 
@@ -60,7 +60,7 @@ def test_lungs_are_inside_the_body(chest: np.ndarray) -> None:
     assert body_box(chest, (60, 60)) == CHEST_BOX
 
 
-def test_one_box_holds_the_body_of_all_planes(chest: np.ndarray) -> None:
+def test_the_box_contains_the_body_of_all_planes(chest: np.ndarray) -> None:
     chest[2] = AIR_HU
     chest[2, 25:50, 10:30] = MUSCLE_HU
     assert body_box(chest, (60, 60)) == ((18, 52), (8, 37))
@@ -86,7 +86,7 @@ def test_one_plane_is_enough(chest: np.ndarray) -> None:
     ("plane_shape", "step"),
     [((1, 1), 1), ((128, 128), 1), ((255, 100), 1), ((256, 100), 2), ((512, 512), 4)],
 )
-def test_large_planes_are_searched_in_coarse_steps(plane_shape: tuple[int, int], step: int) -> None:
+def test_large_planes_are_searched_with_a_stride(plane_shape: tuple[int, int], step: int) -> None:
     assert coarse_step(plane_shape) == step
 
 
@@ -106,7 +106,7 @@ def test_a_coarse_search_never_leaves_the_plane() -> None:
 
 @pytest.fixture
 def breathing() -> np.ndarray:
-    """Return three planes of 100×80 voxels: a body at 10..89 × 15..64 with two lungs in it."""
+    """Three planes of 100×80 voxels: a body at 10..89 × 15..64 with two lungs."""
     planes = np.full((3, 100, 80), AIR_HU, np.int16)
     planes[:, 10:90, 15:65] = MUSCLE_HU
     planes[:, 20:40, 25:55] = planes[:, 60:80, 25:55] = LUNG_HU
@@ -117,7 +117,7 @@ LUNGS_BOX = ((14, 86), (22, 58))
 """The lungs at 20..79 × 25..54, and a tenth of that on each side."""
 
 
-def test_the_box_is_both_lungs_and_a_margin_of_a_tenth(breathing: np.ndarray) -> None:
+def test_the_box_is_both_lungs_with_a_margin_of_a_tenth(breathing: np.ndarray) -> None:
     assert lung_box(breathing, (100, 80)) == LUNGS_BOX
 
 
@@ -130,18 +130,18 @@ def test_the_box_is_both_lungs_and_a_margin_of_a_tenth(breathing: np.ndarray) ->
         pytest.param(np.s_[:, 10:13, 30:50], AIR_HU, id="a fold of the skin"),
     ],
 )
-def test_air_outside_the_body_and_gas_in_it_are_no_lung(
+def test_air_outside_the_body_and_bowel_gas_are_not_lung(
     breathing: np.ndarray, where: tuple[slice, ...], hu: int
 ) -> None:
     breathing[where] = hu
     assert lung_box(breathing, (100, 80)) == LUNGS_BOX
 
 
-@pytest.mark.parametrize("white", [np.s_[:, 20:40], np.s_[:, 60:80]], ids=["right", "left"])
-def test_a_lung_that_is_white_has_its_place_by_the_other(
-    breathing: np.ndarray, white: tuple[slice, ...]
+@pytest.mark.parametrize("opaque", [np.s_[:, 20:40], np.s_[:, 60:80]], ids=["right", "left"])
+def test_an_opaque_lung_is_included_by_symmetry(
+    breathing: np.ndarray, opaque: tuple[slice, ...]
 ) -> None:
-    breathing[white] = np.maximum(breathing[white], MUSCLE_HU)
+    breathing[opaque] = np.maximum(breathing[opaque], MUSCLE_HU)
     assert lung_box(breathing, (100, 80)) == LUNGS_BOX
 
 
@@ -150,8 +150,8 @@ def test_vessels_in_the_lungs_change_nothing(breathing: np.ndarray) -> None:
     assert lung_box(breathing, (100, 80)) == LUNGS_BOX
 
 
-def test_one_box_holds_the_lungs_of_all_planes(breathing: np.ndarray) -> None:
-    """In the last plane they reach from 15 to 84, 70 voxels."""
+def test_the_box_contains_the_lungs_of_all_planes(breathing: np.ndarray) -> None:
+    """In the last plane the lungs extend from 15 to 84, 70 voxels."""
     breathing[2, 15:40, 25:55] = breathing[2, 60:85, 25:55] = LUNG_HU
     assert lung_box(breathing, (100, 80)) == ((8, 92), (22, 58))
 
@@ -160,11 +160,11 @@ def test_one_box_holds_the_lungs_of_all_planes(breathing: np.ndarray) -> None:
     "air",
     [
         pytest.param(np.s_[:0], id="no air at all"),
-        pytest.param(np.s_[:, 45:55, 35:45], id="a windpipe alone"),
+        pytest.param(np.s_[:, 45:55, 35:45], id="a trachea alone"),
         pytest.param(np.s_[:, 20:80, 38:42], id="too flat"),
     ],
 )
-def test_where_no_pair_of_lungs_is_found_the_box_is_the_body(air: tuple[slice, ...]) -> None:
+def test_without_a_pair_of_lungs_the_box_is_the_body(air: tuple[slice, ...]) -> None:
     planes = np.full((3, 100, 80), AIR_HU, np.int16)
     planes[:, 10:90, 15:65] = MUSCLE_HU
     planes[air] = AIR_HU
@@ -175,8 +175,8 @@ def test_a_scan_of_air_has_no_lungs() -> None:
     assert lung_box(np.full((2, 9, 9), AIR_HU, np.int16), (9, 9)) == ((0, 9), (0, 9))
 
 
-def test_lungs_are_found_in_coarse_steps_too(breathing: np.ndarray) -> None:
-    """Each voxel of the search stands for 4×4; the box is four times as large."""
+def test_lungs_are_found_with_a_stride(breathing: np.ndarray) -> None:
+    """Each searched voxel represents 4×4, so the box is four times as large."""
     fine = breathing.repeat(6, axis=1).repeat(6, axis=2)
     (left, right), (front, back) = lung_box(fine[:, ::4, ::4], (600, 480))
     assert (left, right) == pytest.approx((84, 516), abs=5)

@@ -1,4 +1,4 @@
-"""Right and left lung told apart."""
+"""Division of a lung mask into right and left."""
 
 from itertools import pairwise, product
 from pathlib import Path
@@ -14,11 +14,11 @@ from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.lung_sides import (
     LEFT,
     RIGHT,
+    SIDE_NAMES,
     _seam,
     lung_sides,
     read_sides,
     side_map,
-    side_names,
 )
 from thorax.imaging.placement import place_whole
 from thorax.imaging.regions import Regions
@@ -27,7 +27,7 @@ from thorax.preprocessing.canvas import find_placement, place_regions
 
 
 def drawn(*rows: str) -> np.ndarray:
-    """One plane as seen from the head, x to the right and y upwards: ``(1, H, W)`` letters."""
+    """One plane seen from the head, x to the right and y upwards: ``(1, H, W)`` letters."""
     return np.array([list(row) for row in rows[::-1]]).T[None]
 
 
@@ -48,10 +48,12 @@ def sides_of(*rows: str) -> np.ndarray:
             ("............", "LLLL....RRRR", "LLLLLLRRRRRR", "LLLL....RRRR"), id="a bridge"
         ),
         pytest.param(("LL........RR", "LLL.....RRRR", "LLLLL.RRRRRR"), id="a gap off the middle"),
-        pytest.param(("LLL.....RRRR", "LLLL..RRRRRR", "LLLLLRRRRRRR"), id="a line in front"),
+        pytest.param(
+            ("LLL.....RRRR", "LLLL..RRRRRR", "LLLLLRRRRRRR"), id="an anterior junction line"
+        ),
         pytest.param(("............", ".......RRRR.", ".......RRRR."), id="the right one alone"),
         pytest.param(("............", ".LLLL.......", ".LLLL......."), id="the left one alone"),
-        pytest.param(("............", ".LLLLLLL....", ".LLLLLLL...."), id="over the middle"),
+        pytest.param(("............", ".LLLLLLL....", ".LLLLLLL...."), id="beyond the middle"),
         pytest.param(("...........R", ".L.......RRR", ".........RRR"), id="one collapsed"),
         pytest.param(("............", "............"), id="none"),
     ],
@@ -61,8 +63,8 @@ def test_the_sides_of_drawn_lungs(rows: tuple[str, ...]) -> None:
     assert lung_sides(expected > 0).tolist() == expected.tolist()
 
 
-def test_1_is_right_and_2_left_as_lungmask_has_it() -> None:
-    assert side_names == {1: "right", 2: "left"}
+def test_labels_are_those_of_lungmask() -> None:
+    assert SIDE_NAMES == {1: "right", 2: "left"}
 
 
 # Laws
@@ -79,7 +81,7 @@ def test_right_and_left_add_up_to_the_lung(lung: np.ndarray) -> None:
 
 
 @given(MASKS)
-def test_the_mask_is_left_as_it_is(lung: np.ndarray) -> None:
+def test_the_mask_is_not_changed(lung: np.ndarray) -> None:
     before = lung.copy()
     lung_sides(lung)
     assert (lung == before).all()
@@ -93,7 +95,7 @@ def ball(
 
 
 def two_balls(*, left_x: float, right_x: float, radius: float = 11.0) -> np.ndarray:
-    """Sides of two balls on 24 canvases of 64×48; nearer voxels decide where they overlap."""
+    """Sides of two balls on 24 canvases of 64×48; in the overlap, the nearer centre decides."""
     left, right = (ball((24, 64, 48), (12, x, 24), radius) for x in (left_x, right_x))
     nearer_left = (np.arange(64) < (left_x + right_x) / 2)[:, None]
     return np.where(left | right, np.where(nearer_left, LEFT, RIGHT), 0).astype(np.uint8)
@@ -101,8 +103,8 @@ def two_balls(*, left_x: float, right_x: float, radius: float = 11.0) -> np.ndar
 
 @pytest.mark.parametrize("move", [-6, 0, 6])
 @pytest.mark.parametrize("apart", [16, 20, 26])
-def test_balls_that_overlap_are_parted_at_their_waist(move: int, apart: int) -> None:
-    """One pixel to either side of the waist may fall either way."""
+def test_overlapping_balls_are_separated_at_their_waist(move: int, apart: int) -> None:
+    """One pixel on each side of the waist may get either label."""
     expected = two_balls(left_x=31.5 + move - apart / 2, right_x=31.5 + move + apart / 2)
     sides, waist = lung_sides(expected > 0), 32 + move
     for clear in (np.s_[:, : waist - 1], np.s_[:, waist + 1 :]):
@@ -116,7 +118,7 @@ def test_mirrored_lungs_have_mirrored_sides() -> None:
     assert (np.array([0, LEFT, RIGHT])[mirrored] == lung_sides(lung)).all()
 
 
-def test_a_bridge_of_noise_in_one_plane_is_cut_where_its_neighbours_part() -> None:
+def test_noise_that_connects_the_lungs_in_one_plane_is_cut_as_in_its_neighbours() -> None:
     expected = two_balls(left_x=16, right_x=46)
     noisy = expected > 0
     noisy[12, 14:48, 16:32] = True
@@ -125,7 +127,7 @@ def test_a_bridge_of_noise_in_one_plane_is_cut_where_its_neighbours_part() -> No
 
 
 def slanted() -> np.ndarray:
-    """Two lungs of 9 canvases of 24×16 with a gap that runs from x = 9 at the back to x = 12."""
+    """Two lungs on 9 canvases of 24×16; their gap is at x = 9 at the back and x = 12 in front."""
     gap = 9 + np.arange(16) // 4
     across = np.arange(24)[:, None]
     plane = np.where(across > gap, RIGHT, np.where(across < gap, LEFT, 0))
@@ -133,7 +135,7 @@ def slanted() -> np.ndarray:
     return np.repeat(plane[None], 9, axis=0).astype(np.uint8)
 
 
-def test_a_plane_without_a_gap_is_cut_where_its_neighbours_have_it() -> None:
+def test_a_plane_without_a_gap_is_cut_at_the_gap_of_its_neighbours() -> None:
     expected = slanted()
     closed = expected > 0
     closed[4, 2:-2] = True
@@ -141,8 +143,8 @@ def test_a_plane_without_a_gap_is_cut_where_its_neighbours_have_it() -> None:
     assert (sides == expected)[expected > 0].all()
 
 
-def parted(plane: np.ndarray, seam: tuple[int, ...]) -> int:
-    """Count the neighbouring lung pixels of a plane ``(H, W)`` that lie on two sides of a seam."""
+def count_cuts(plane: np.ndarray, seam: tuple[int, ...]) -> int:
+    """Count the pairs of neighbouring lung pixels of a plane ``(H, W)`` that a seam separates."""
     right = np.arange(len(plane))[:, None] >= np.array(seam)
     return sum(
         np.count_nonzero((part[1:] & part[:-1]) & (side[1:] != side[:-1]))
@@ -151,19 +153,19 @@ def parted(plane: np.ndarray, seam: tuple[int, ...]) -> int:
 
 
 @given(arrays(bool, (4, 4)))
-def test_no_other_seam_parts_fewer_pixels(plane: np.ndarray) -> None:
-    """Against all 625 seams that move by at most three pixels a row; the pull is far below 1."""
+def test_no_other_seam_cuts_fewer_pixels(plane: np.ndarray) -> None:
+    """Compared with all 625 seams with steps of at most three pixels; the pull is far below 1."""
     seams = [
         seam
         for seam in product(range(5), repeat=4)
         if all(abs(here - there) <= 3 for here, there in pairwise(seam))
     ]
-    found = _seam(plane[None].astype(np.float32), 2.0, 0.0)[0]
-    assert parted(plane, tuple(found)) == min(parted(plane, seam) for seam in seams)
+    best = _seam(plane[None].astype(np.float32), 2.0, 0.0)[0]
+    assert count_cuts(plane, tuple(best)) == min(count_cuts(plane, seam) for seam in seams)
 
 
-def test_a_lung_that_reaches_over_the_middle_stays_whole() -> None:
-    """The horn of the right lung lies further to the left than the left lung's inner border."""
+def test_a_lung_that_extends_beyond_the_middle_stays_whole() -> None:
+    """A part of the right lung is further left than the medial border of the left lung."""
     left, right = ball((24, 64, 48), (12, 14, 16), 12), ball((24, 64, 48), (12, 48, 20), 15)
     horn = np.zeros_like(left)
     horn[8:16, 22:48, 32:38] = True
@@ -172,13 +174,13 @@ def test_a_lung_that_reaches_over_the_middle_stays_whole() -> None:
     assert (sides[right | horn] == RIGHT).all()
 
 
-def test_small_pieces_go_to_the_side_where_they_lie() -> None:
+def test_small_pieces_get_the_side_of_their_position() -> None:
     expected = two_balls(left_x=16, right_x=46)
     expected[2, 8:10, 4:6], expected[22, 50:52, 40:44] = LEFT, RIGHT
     assert (lung_sides(expected > 0) == expected).all()
 
 
-def test_a_collapsed_lung_that_a_bridge_ties_to_the_other_keeps_its_side() -> None:
+def test_a_collapsed_lung_connected_to_the_other_keeps_its_side() -> None:
     small, large = ball((24, 64, 48), (12, 18, 30), 5), ball((24, 64, 48), (12, 45, 22), 17)
     bridge = np.zeros_like(small)
     bridge[11:13, 18:45, 29:31] = True
@@ -187,10 +189,10 @@ def test_a_collapsed_lung_that_a_bridge_ties_to_the_other_keeps_its_side() -> No
     assert (sides[large] == RIGHT).all()
 
 
-# Taking sides off the canvas
+# Restoring sides
 
 
-def test_a_side_map_reaches_over_the_rim_and_keeps_to_each_side() -> None:
+def test_a_side_map_extends_beyond_the_lungs_up_to_the_other_side() -> None:
     sides = np.zeros((1, 16, 7), np.uint8)
     sides[0, 4, 3], sides[0, 11, 3] = LEFT, RIGHT
     row = side_map(sides)[0, :, 3].tolist()
@@ -198,17 +200,17 @@ def test_a_side_map_reaches_over_the_rim_and_keeps_to_each_side() -> None:
     assert side_map(sides)[0, :, 0].tolist() == row
 
 
-def test_every_restored_voxel_of_a_lung_has_a_side() -> None:
+def test_every_restored_lung_voxel_has_a_side() -> None:
     sides = two_balls(left_x=20, right_x=43)
     placement = place_whole((150, 113), canvas=64)
     canvases = np.zeros((24, 64, 64), np.uint8)
     canvases[..., :48] = sides
-    found = read_sides(placement.restore(side_map(canvases)))
+    sides = read_sides(placement.restore(side_map(canvases)))
     lung = placement.restore(canvases > 0) >= 0.5
-    assert found.shape == (24, 150, 113)
-    assert (found[lung] > 0).all()
+    assert sides.shape == (24, 150, 113)
+    assert (sides[lung] > 0).all()
     right = placement.restore(canvases == RIGHT) >= 0.5
-    assert (found[right] == RIGHT).all()
+    assert (sides[right] == RIGHT).all()
 
 
 # Real lungs
@@ -222,7 +224,7 @@ def placed_lungs(folder: Path, name: str) -> np.ndarray:
 
 
 def by_components(lung: np.ndarray) -> np.ndarray:
-    """The two largest connected parts; the one nearer to the patient's right is the right lung."""
+    """Label the two largest components; the right lung is nearer to the patient's right."""
     parts, _ = ndimage.label(lung)
     first, second = np.argsort(-np.bincount(parts[parts > 0]))[:2]
     right, left = sorted((first, second), key=lambda part: -np.nonzero(parts == part)[1].mean())
@@ -230,8 +232,8 @@ def by_components(lung: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["S1-101", "S1-104"])
-def test_the_lungs_of_real_scans(real_scans: Path, name: str) -> None:
-    """Apart, alone, moved, in the upper third alone, and closed over gaps of 28 mm in front."""
+def test_lungs_of_real_scans(real_scans: Path, name: str) -> None:
+    """Separate, single, shifted, upper third alone, and with gaps of 28 mm closed in front."""
     lung = placed_lungs(real_scans, name)
     truth = by_components(lung)
     assert np.count_nonzero(truth == RIGHT) > np.count_nonzero(truth == LEFT)

@@ -1,17 +1,17 @@
-"""Morphology plane by plane, against scipy's own."""
+"""Morphology plane by plane, compared with SciPy."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from thorax.imaging.morphology import filled, grown, opened, shrunk
+from thorax.imaging.morphology import dilate, erode, fill_holes, open_mask
 
 SHAPES = [(3, 20, 30), (1, 1, 1), (2, 3, 3), (2, 1, 9), (1, 9, 2), (0, 4, 4)]
 
 
 @pytest.fixture(params=SHAPES, ids=str)
 def mask(request: pytest.FixtureRequest) -> np.ndarray:
-    """Return blobs of some pixels, some of them at the border."""
+    """Blobs of some pixels, partly at the border."""
     noise = np.random.default_rng(0).random(request.param)
     return np.asarray(ndimage.uniform_filter(noise, (0, 3, 3)) > 0.45)
 
@@ -21,26 +21,26 @@ def square(reach: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 3])
-def test_squares_are_those_of_scipy(mask: np.ndarray, reach: int) -> None:
+def test_dilation_erosion_and_opening_equal_those_of_scipy(mask: np.ndarray, reach: int) -> None:
     shape = square(reach)
-    np.testing.assert_array_equal(grown(mask, reach), ndimage.binary_dilation(mask, shape))
-    np.testing.assert_array_equal(shrunk(mask, reach), ndimage.binary_erosion(mask, shape))
-    np.testing.assert_array_equal(opened(mask, reach), ndimage.binary_opening(mask, shape))
+    np.testing.assert_array_equal(dilate(mask, reach), ndimage.binary_dilation(mask, shape))
+    np.testing.assert_array_equal(erode(mask, reach), ndimage.binary_erosion(mask, shape))
+    np.testing.assert_array_equal(open_mask(mask, reach), ndimage.binary_opening(mask, shape))
 
 
-def test_holes_are_those_of_scipy(mask: np.ndarray) -> None:
+def test_filled_holes_equal_those_of_scipy(mask: np.ndarray) -> None:
     expected = [ndimage.binary_fill_holes(plane) for plane in mask]
-    np.testing.assert_array_equal(filled(mask), np.reshape(expected, mask.shape))
+    np.testing.assert_array_equal(fill_holes(mask), np.reshape(expected, mask.shape))
 
 
-def test_a_hole_that_opens_to_the_edge_is_none() -> None:
+def test_a_hole_that_reaches_the_edge_is_not_filled() -> None:
     ring = np.array([[[1, 1, 1, 1], [1, 0, 1, 0], [1, 1, 1, 1]]], bool)
-    assert filled(ring).astype(int).tolist() == [[[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]]]
+    assert fill_holes(ring).astype(int).tolist() == [[[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]]]
 
 
-def test_what_comes_in_stays_as_it_was(mask: np.ndarray) -> None:
+def test_the_input_is_not_changed(mask: np.ndarray) -> None:
     before = mask.copy()
-    for change in (grown, shrunk, opened):
-        change(mask, 1)
-    filled(mask)
+    for operation in (dilate, erode, open_mask):
+        operation(mask, 1)
+    fill_holes(mask)
     np.testing.assert_array_equal(mask, before)

@@ -1,4 +1,4 @@
-"""Overlap counts, and what they mean for empty masks."""
+"""Overlap counts, and metrics of empty masks."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_sensitivity_and_precision_of_two_masks() -> None:
     assert counts.precision == pytest.approx(1 / 5)
 
 
-def test_sensitivity_needs_a_truth_and_precision_something_found() -> None:
+def test_sensitivity_of_an_empty_truth_and_precision_of_an_empty_prediction_are_undefined() -> None:
     assert math.isnan(Overlap(0, 0, 5).sensitivity)
     assert math.isnan(Overlap(0, 4, 0).precision)
 
@@ -54,32 +54,32 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole(masks: np.ndarray, cu
     assert lower + upper == overlap(truth, predicted)
 
 
-def test_nothing_added_changes_nothing() -> None:
+def test_adding_empty_counts_changes_nothing() -> None:
     assert Overlap() + Overlap(1, 2, 3) == Overlap(1, 2, 3)
 
 
 @pytest.mark.parametrize("score", ["dice", "iou"])
-def test_both_masks_empty_is_undefined(score: str) -> None:
+def test_two_empty_masks_are_undefined(score: str) -> None:
     empty = np.zeros((4, 4), bool)
     assert math.isnan(getattr(overlap(empty, empty), score))
 
 
 @pytest.mark.parametrize("score", ["dice", "iou"])
-def test_one_mask_empty_is_0(score: str) -> None:
+def test_one_empty_mask_gives_0(score: str) -> None:
     empty = np.zeros((4, 4), bool)
     assert getattr(overlap(TRUTH, empty), score) == 0
     assert getattr(overlap(empty, PREDICTED), score) == 0
 
 
 @pytest.mark.parametrize("score", ["dice", "iou"])
-def test_equal_masks_are_1(score: str) -> None:
+def test_equal_masks_give_1(score: str) -> None:
     assert getattr(overlap(TRUTH, TRUTH), score) == 1
 
 
-def test_any_label_above_0_is_in_the_mask() -> None:
+def test_every_label_above_0_belongs_to_the_mask() -> None:
     assert overlap(np.array([0, 2, 255]), np.array([0.0, 0.5, 0.0])) == Overlap(1, 2, 1)
 
 
-def test_masks_of_different_shape_are_refused() -> None:
+def test_masks_of_different_shapes_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"one shape, got \(4, 4\) and \(4,\)"):
         overlap(TRUTH, PREDICTED[0])

@@ -1,4 +1,4 @@
-"""Regions made of labels, and labels made of regions."""
+"""Conversion between label values and regions."""
 
 import re
 
@@ -14,21 +14,21 @@ NESTED = Regions({"lung": (1, 2, 3), "infection": (3,)})
 """As in the COVID-19 set: left lung, right lung, infection."""
 
 
-def test_split_gives_one_mask_a_region() -> None:
+def test_split_gives_one_mask_per_region() -> None:
     labels = np.array([[0, 1], [2, 3]])
     lung, infection = NESTED.split(labels)
     assert lung.tolist() == [[False, True], [True, True]]
     assert infection.tolist() == [[False, False], [False, True]]
 
 
-def test_merge_writes_each_combination_as_the_lowest_label_that_stands_for_it() -> None:
+def test_merge_writes_each_combination_as_its_lowest_label() -> None:
     lung = np.array([[False, True], [True, False]])
     infection = np.array([[False, False], [True, False]])
     assert NESTED.merge(np.stack([lung, infection])).tolist() == [[0, 1], [3, 0]]
 
 
 @pytest.mark.parametrize(
-    ("labels", "found", "written"),
+    ("labels", "present", "label"),
     [
         pytest.param(
             {"lung": (1, 2, 3), "infection": (3,)}, [0, 1], 3, id="infection outside the lung"
@@ -43,11 +43,11 @@ def test_merge_writes_each_combination_as_the_lowest_label_that_stands_for_it() 
         ),
     ],
 )
-def test_a_combination_that_no_label_stands_for_is_written_as_its_last_region(
-    labels: dict[str, tuple[int, ...]], found: list[int], written: int
+def test_a_combination_without_a_label_becomes_its_last_region(
+    labels: dict[str, tuple[int, ...]], present: list[int], label: int
 ) -> None:
-    masks = np.array(found, bool)[:, None]
-    assert Regions(labels).merge(masks).tolist() == [written]
+    masks = np.array(present, bool)[:, None]
+    assert Regions(labels).merge(masks).tolist() == [label]
 
 
 @st.composite
@@ -59,12 +59,12 @@ def named_regions(draw: st.DrawFn) -> Regions:
 
 
 @given(named_regions())
-def test_regions_survive_being_written_as_labels(regions: Regions) -> None:
+def test_merged_regions_split_into_the_same_regions(regions: Regions) -> None:
     named = sorted({value for values in regions.labels.values() for value in values})
     masks = regions.split(np.array([0, *named]))
-    written = regions.merge(masks)
-    assert written.dtype == np.uint8
-    np.testing.assert_array_equal(regions.split(written), masks)
+    merged = regions.merge(masks)
+    assert merged.dtype == np.uint8
+    np.testing.assert_array_equal(regions.split(merged), masks)
 
 
 def test_ignored_labels_belong_to_no_region() -> None:
@@ -86,7 +86,7 @@ def test_labels_may_be_stored_in_any_type(kind: type | str) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16])
-def test_a_label_that_no_region_names_is_refused_by_its_number(kind: type) -> None:
+def test_a_label_without_a_region_is_named_in_the_error(kind: type) -> None:
     with pytest.raises(InputError, match=r"label values \[4, 9\] belong to no region: name them"):
         NESTED.split(np.array([0, 9, 1, 4, 4], kind))
 
@@ -101,7 +101,7 @@ def test_a_label_that_no_region_names_is_refused_by_its_number(kind: type) -> No
         pytest.param(np.array([0, np.inf], np.float32), id="infinite"),
     ],
 )
-def test_labels_are_whole_numbers_of_8_bits(labels: np.ndarray) -> None:
+def test_labels_that_are_not_whole_8_bit_numbers_are_rejected(labels: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"label values must be whole numbers 0\.\.255, got"):
         NESTED.split(labels)
 
@@ -124,7 +124,7 @@ def test_labels_are_whole_numbers_of_8_bits(labels: np.ndarray) -> None:
         ),
     ],
 )
-def test_regions_that_cannot_be_are_refused(
+def test_invalid_regions_are_rejected(
     labels: dict[str, tuple[int, ...]], ignored: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
@@ -135,7 +135,7 @@ def test_names_are_in_the_order_of_the_channels() -> None:
     assert Regions({"b": (1,), "a": (2,)}).names == ("b", "a")
 
 
-def test_regions_are_read_from_options() -> None:
+def test_regions_are_parsed_from_options() -> None:
     regions = parse_regions(["lung=1,2,3", "infection=3"])
     assert regions == NESTED
 
@@ -143,11 +143,11 @@ def test_regions_are_read_from_options() -> None:
 @pytest.mark.parametrize(
     "option", ["lung", "lung=", "lung=1,", "lung=x", "=1", "left lung=1", "lung=1.5"]
 )
-def test_options_that_name_no_region_are_refused(option: str) -> None:
+def test_options_without_a_region_are_rejected(option: str) -> None:
     with pytest.raises(InputError, match=f"like lung=1,2, got `{option}`"):
         parse_regions([option])
 
 
-def test_an_option_names_a_region_once() -> None:
-    with pytest.raises(InputError, match=r"a name of its own like lung=1,2, got `lung=2`"):
+def test_a_region_with_two_options_is_rejected() -> None:
+    with pytest.raises(InputError, match=r"a unique name, like lung=1,2, got `lung=2`"):
         parse_regions(["lung=1", "lung=2"])

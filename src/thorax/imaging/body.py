@@ -1,4 +1,4 @@
-"""Where in the planes the body lies, without the couch, and where in the body the lungs."""
+"""Boxes around the body, without the couch, and around the lungs."""
 
 import math
 from typing import Any
@@ -8,51 +8,57 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.imaging.grid import Box, Slabs
-from thorax.imaging.morphology import filled, opened
+from thorax.imaging.morphology import fill_holes, open_mask
 
 BODY_HU = -400
-"""Fat, the lightest tissue of the body wall, lies near -100 HU; couch foam lies lower than this."""
+"""Threshold of the body. Fat, its lightest tissue, is near -100 HU; couch foam is below this."""
 
-SHARE = 0.05
+BODY_SHARE = 0.05
 """Parts smaller than this share of the largest are not body; arms and a halved scan are larger."""
 
 LUNG_SHARE = 0.1
-"""Parts of the air inside smaller than this share of the largest, bowel gas, are no lung."""
+"""Enclosed air smaller than this share of the largest part is not lung, but bowel gas."""
 
 MARGIN = 0.1
-"""Share of the lungs' extent that is added on each side."""
+"""Margin on each side of the lungs, as a share of their extent."""
 
-LEAST = 0.4
-"""A box smaller than this share of the body does not hold a pair of lungs."""
+SMALLEST_SHARE = 0.4
+"""A box smaller than this share of the body's box does not contain a pair of lungs."""
 
 COARSE = 128
-"""The box is looked for on planes of about this many pixels: 4 mm of a chest are fine enough."""
+"""Pixels per side of the planes that are searched: 4 mm of a chest are fine enough."""
 
 
 def coarse_step(plane_shape: tuple[int, int]) -> int:
-    """How many voxels to stride in the planes for the search."""
+    """Stride, in voxels, of the planes that are searched."""
     return max(1, max(plane_shape) // COARSE)
 
 
-def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
-    """Box around the body in a scan, one box for all its planes.
+def coarse_planes(scan: Slabs) -> NDArray[Any]:
+    """Read every plane, lowest first, at every `coarse_step` voxel in x and y."""
+    step = coarse_step(scan.grid.shape[:2])
+    parts = [(start, planes[:, ::step, ::step].copy()) for start, planes in scan.slabs()]
+    return np.concatenate([planes for _, planes in sorted(parts, key=lambda part: part[0])])
 
-    Thin things (couch, clothes, cables) go by a morphological opening in the plane. Where nothing
+
+def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
+    """Find one box around the body for all planes of a scan.
+
+    A morphological opening in the plane removes thin objects: couch, clothes, cables. If nothing
     is left, as in a scan of air, the box is the whole plane.
 
     Args:
-        coarse: HU of the canonical planes, every `coarse_step` voxel in x and y, shape
-            ``(N, X', Y')``.
+        coarse: HU of the canonical planes, as `coarse_planes` reads them, shape ``(N, X', Y')``.
         plane_shape: ``(X, Y)`` of the full planes.
     """
     step = coarse_step(plane_shape)
     whole = ((0, plane_shape[0]), (0, plane_shape[1]))
     tissue = coarse > BODY_HU
-    parts, found = ndimage.label(opened(tissue, 2))
-    if not found:
+    parts, count = ndimage.label(open_mask(tissue, 2))
+    if not count:
         return whole
     sizes = np.bincount(parts.ravel())
-    large = sizes >= SHARE * sizes[1:].max()
+    large = sizes >= BODY_SHARE * sizes[1:].max()
     large[0] = False
     _, across, along = ndimage.find_objects(large[parts].astype(np.uint8))[0]
     return (
@@ -62,11 +68,11 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
 
 
 def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
-    """Box around the lungs in a scan, one box for all its planes.
+    """Find one box around the lungs for all planes of a scan.
 
-    It holds the air inside the body, its mirror image about the middle of the body, because one
-    lung may be white with disease, and a margin for what is white in both. Where too little is
-    found for a pair of lungs, the box is that of the body.
+    The box contains the air inside the body, its mirror image about the middle of the body,
+    because disease may fill one lung, and a margin for disease in both. If the air is too small for
+    a pair of lungs, the box is that of the body.
 
     Args:
         coarse: As for `body_box`.
@@ -85,17 +91,16 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         _pad(low, high, step, plane_shape[0]),
         _pad(along.start, along.stop, step, plane_shape[1]),
     )
-    if any(_length(found) < LEAST * _length(whole) for found, whole in zip(box, body, strict=True)):
-        return body
-    return box
+    lengths = [(_length(span), _length(whole)) for span, whole in zip(box, body, strict=True)]
+    return body if any(span < SMALLEST_SHARE * whole for span, whole in lengths) else box
 
 
 def _air_inside(coarse: NDArray[Any]) -> NDArray[np.bool_]:
-    """Air that tissue encloses in its plane, as far as it hangs together in large parts."""
+    """Large connected parts of the air that tissue encloses in its plane."""
     tissue = coarse > BODY_HU
-    air = opened(filled(tissue) & ~tissue, 1)
-    parts, found = ndimage.label(air)
-    if not found:
+    air = open_mask(fill_holes(tissue) & ~tissue, 1)
+    parts, count = ndimage.label(air)
+    if not count:
         return air
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -115,10 +120,3 @@ def _length(span: tuple[int, int]) -> int:
 def _grow(coarse: slice, step: int, size: int) -> tuple[int, int]:
     margin = 2 * step
     return max(0, coarse.start * step - margin), min(size, coarse.stop * step + margin)
-
-
-def coarse_planes(scan: Slabs) -> NDArray[Any]:
-    """Every plane, lowest first, with few of its voxels: see `thorax.imaging.body.coarse_step`."""
-    step = coarse_step(scan.grid.shape[:2])
-    parts = [(start, planes[:, ::step, ::step].copy()) for start, planes in scan.slabs()]
-    return np.concatenate([planes for _, planes in sorted(parts, key=lambda part: part[0])])

@@ -1,4 +1,4 @@
-"""Grids and volumes: where voxels are in the patient.
+"""Grids and volumes: the position of voxels in the patient.
 
 The convention of the whole package, stated here once:
 
@@ -24,7 +24,7 @@ from thorax.common.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the voxels of a volume lie in the patient.
+    """Position of the voxels of a volume in the patient.
 
     Args:
         shape: Number of voxels along each of the three axes.
@@ -46,11 +46,11 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     def matches(self, other: "Grid", *, tolerance_mm: float = 1e-2) -> bool:
-        """Whether both grids have the same shape and put every voxel in the same place.
+        """Compare with another grid: True if shape and position of all voxels agree.
 
         Args:
             other: The grid to compare with.
-            tolerance_mm: How far any corner voxel of one may lie from its twin in the other.
+            tolerance_mm: Largest distance between corresponding corner voxels.
         """
         if self.shape != other.shape:
             return False
@@ -62,7 +62,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A CT or a mask: voxels of shape ``(X, Y, Z)`` and the grid that they lie on."""
+    """A CT or a mask: voxels of shape ``(X, Y, Z)`` and their grid."""
 
     voxels: NDArray[Any]
     grid: Grid
@@ -74,11 +74,11 @@ class Volume:
             )
 
 
-def volume(voxels: ArrayLike, affine: ArrayLike) -> Volume:
-    """Put voxels on the grid that an affine describes.
+def make_volume(voxels: ArrayLike, affine: ArrayLike) -> Volume:
+    """Combine voxels and an affine to a volume.
 
     Example:
-        >>> volume(np.zeros((4, 4, 2)), np.diag([0.7, 0.7, 5.0, 1.0])).grid.spacing_mm
+        >>> make_volume(np.zeros((4, 4, 2)), np.diag([0.7, 0.7, 5.0, 1.0])).grid.spacing_mm
         (0.7, 0.7, 5.0)
     """
     array = np.asarray(voxels)
@@ -87,20 +87,20 @@ def volume(voxels: ArrayLike, affine: ArrayLike) -> Volume:
 
 
 Box = tuple[tuple[int, int], tuple[int, int]]
-"""First voxel, and one past the last, along x and y."""
+"""First voxel and one past the last, along x and y."""
 
 
 class Slabs(Protocol):
-    """What is read slab by slab: a scan, or one that is held in memory."""
+    """An image that is read slab by slab: from a file or from memory."""
 
     grid: Grid
 
     def slabs(self) -> Iterable[tuple[int, NDArray[Any]]]:
-        """All canonical planes, slab by slab, with the first plane of each."""
+        """Yield the canonical planes slab by slab, each with the index of its first plane."""
 
 
 class NamedSlabs(Slabs, Protocol):
-    """The same, read from a file."""
+    """An image that is read slab by slab from a file."""
 
     path: Path
 
@@ -109,19 +109,19 @@ Image = TypeVar("Image", bound=NamedSlabs)
 
 
 def check_same_grid(mask: Image, scan: NamedSlabs) -> Image:
-    """Return the mask if it lies on the grid of the scan.
+    """Return the mask if it has the grid of the scan.
 
     Raises:
-        InputError: Its shape or affine is another.
+        InputError: Its shape or affine differs.
     """
     if mask.grid.shape != scan.grid.shape:
         raise InputError(
             f"a mask must have the shape of its scan, but {mask.path} has {mask.grid.shape} and "
-            f"{scan.path} has {scan.grid.shape}"
+            f"{scan.path} has {scan.grid.shape}; resample it onto the scan"
         )
     if not mask.grid.matches(scan.grid):
         raise InputError(
-            f"a mask must have the affine of its scan, but {mask.path} lies elsewhere in the "
+            f"a mask must have the affine of its scan, but {mask.path} is elsewhere in the "
             f"patient than {scan.path}; resample it onto the scan"
         )
     return mask
@@ -132,7 +132,7 @@ FACES = (("left", "right"), ("back", "front"), ("feet", "head"))
 
 
 def mask_box(*masks: NDArray[Any]) -> tuple[slice, ...]:
-    """The smallest box that holds all masks of one shape; an empty one if they are empty.
+    """Find the smallest box that contains all masks; it is empty if they are.
 
     Example:
         >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]]), np.array([[0, 0, 0], [1, 0, 0]]))
@@ -140,7 +140,7 @@ def mask_box(*masks: NDArray[Any]) -> tuple[slice, ...]:
     """
     box = []
     for axis in range(masks[0].ndim):
-        others = tuple(each for each in range(masks[0].ndim) if each != axis)
+        others = tuple(other for other in range(masks[0].ndim) if other != axis)
         within = np.flatnonzero(np.logical_or.reduce([mask.any(axis=others) for mask in masks]))
         box.append(slice(int(within[0]), int(within[-1]) + 1) if len(within) else slice(0, 0))
     return tuple(box)

@@ -1,4 +1,4 @@
-"""Intensities: how voxel values become Hounsfield units, and how the network sees these."""
+"""Intensity scales, which convert voxel values to Hounsfield units, and windows of the network."""
 
 import math
 import re
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from thorax.common.errors import InputError
 
 LOWEST_HU = -1024
-"""The floor of the scale in practice; scanners' padding (-2000, -3024) is raised to it."""
+"""Lowest HU in use; the padding of scanners (-2000, -3024) is raised to it."""
 
 HIGHEST_HU = 32767
 
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the Hounsfield scale that the network sees.
+    """Range of HU that the network receives as 0..1.
 
     Args:
-        low_hu: Goes to 0, and so does all that is lower.
-        high_hu: Goes to 1, and so does all that is higher.
+        low_hu: This value and all below become 0.
+        high_hu: This value and all above become 1.
 
     Raises:
         ValueError: ``high_hu`` is not greater than ``low_hu``.
@@ -42,7 +42,7 @@ class Window:
             )
 
     def apply(self, voxels: NDArray[Any]) -> NDArray[np.float32]:
-        """Map HU to 0..1 as float32, whatever the shape."""
+        """Map HU of any shape to 0..1 as float32."""
         scale = np.float32(1.0 / (self.high_hu - self.low_hu))
         shifted = (voxels.astype(np.float32) - np.float32(self.low_hu)) * scale
         return np.clip(shifted, 0.0, 1.0, out=shifted)
@@ -50,20 +50,20 @@ class Window:
 
 @dataclass(frozen=True)
 class IntensityScale:
-    """What the voxel values of a scan mean.
+    """Meaning of the voxel values of a scan.
 
-    Its `str` is what `parse_intensity` reads: ``hu``, ``hu+1024``, ``-1250,250``, ``250,-1250``.
+    `str` gives the text that `parse_intensity` reads: ``hu``, ``hu+1024``, ``-1250,250``,
+    ``250,-1250``.
 
     Args:
-        window_hu: None if the values are HU. Else the scan is an 8-bit export, and its values
-            0..255 stand for this range of HU.
-        offset_hu: How much was added to the HU: 1024 where air is near 24 and water near 1024.
-        inverted: The export is a negative: 0 stands for the upper end of the range, 255 for the
-            lower one.
+        window_hu: None if the values are HU. Otherwise the scan is an 8-bit export, and its values
+            0..255 represent this range of HU.
+        offset_hu: Constant that was added to the HU: 1024 if air is near 24 and water near 1024.
+        inverted: True for a negative: 0 represents the upper end of the range, 255 the lower end.
 
     Raises:
-        InputError: The range is empty or runs downwards.
-        ValueError: An offset beside a range, or `inverted` without one.
+        InputError: The range is empty or descending.
+        ValueError: `offset_hu` is given with a range, or `inverted` without one.
 
     Example:
         >>> IntensityScale((-1250, 250)).to_hu(np.array([0, 51, 255])).tolist()
@@ -83,7 +83,7 @@ class IntensityScale:
             low_hu, high_hu = self.window_hu
             raise InputError(f"`intensity` must run from low to high HU, got {low_hu}..{high_hu}")
         if self.window_hu and self.offset_hu:
-            raise ValueError(f"`offset_hu` must be 0 beside a window, got {self.offset_hu}")
+            raise ValueError(f"`offset_hu` must be 0 with a window, got {self.offset_hu}")
         if self.inverted and not self.window_hu:
             raise ValueError("`inverted` must be given with a window, got none")
 
@@ -93,47 +93,47 @@ class IntensityScale:
         return "{:.12g},{:.12g}".format(*self._ends_hu)
 
     def to_hu(self, voxels: NDArray[Any]) -> NDArray[Any]:
-        """Map voxel values to HU; HU themselves are returned as they are."""
+        """Convert voxel values to HU; values that are HU are returned unchanged."""
         if self.window_hu is not None:
             first_hu, last_hu = self._ends_hu
             step_hu = np.float32((last_hu - first_hu) / 255.0)
             return np.float32(first_hu) + voxels.astype(np.float32) * step_hu
         if self.offset_hu:
-            # Unsigned or short integers would run over when the offset is taken off.
+            # Unsigned or short integers would overflow when the offset is subtracted.
             wide = np.float32 if voxels.dtype.kind == "f" else np.int32
             return voxels.astype(np.promote_types(voxels.dtype, wide)) - self.offset_hu
         return voxels
 
     @property
     def _ends_hu(self) -> tuple[float, float]:
-        """The HU that 0 and 255 stand for."""
+        """HU that 0 and 255 represent."""
         low_hu, high_hu = self.window_hu or (0.0, 255.0)
         return (high_hu, low_hu) if self.inverted else (low_hu, high_hu)
 
 
 HU = IntensityScale()
-"""The domain of scans that are in Hounsfield units as they come."""
+"""The scale of scans that store Hounsfield units."""
 
 
 def parse_intensity(text: str) -> IntensityScale | None:
-    """Read what voxel values mean, as the command line gives it.
+    """Parse the `--intensity` option of the command line.
 
     Args:
-        text: ``auto`` to have it recognised; ``hu``; ``hu+1024``, or any other whole offset, for
-            HU to which this was added; or the HU that 0 and 255 stand for in an 8-bit export,
-            such as ``-1250,250``, and for a negative the higher first: ``250,-1250``.
+        text: ``auto`` to detect the scale; ``hu``; ``hu+1024``, or another whole offset that was
+            added to the HU; or the HU that 0 and 255 represent in an 8-bit export, such as
+            ``-1250,250``; for a negative the higher value first: ``250,-1250``.
 
     Returns:
         None for ``auto``.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The text is none of these.
 
     Example:
         >>> parse_intensity("hu+1024")
-        Domain(window_hu=None, offset_hu=1024, inverted=False)
+        IntensityScale(window_hu=None, offset_hu=1024, inverted=False)
         >>> parse_intensity("250,-1250")
-        Domain(window_hu=(-1250.0, 250.0), offset_hu=0, inverted=True)
+        IntensityScale(window_hu=(-1250.0, 250.0), offset_hu=0, inverted=True)
     """
     word = text.strip().lower()
     if word == "auto":
@@ -148,13 +148,13 @@ def parse_intensity(text: str) -> IntensityScale | None:
     if not -math.inf < low_hu < high_hu < math.inf:
         raise InputError(
             "`intensity` must be auto, hu, hu+1024 (any whole offset), or the HU that 0 and 255 "
-            f"stand for, like -1250,250, got `{text}`"
+            f"represent, like -1250,250, got `{text}`"
         )
     return IntensityScale((low_hu, high_hu), inverted=first_hu > last_hu)
 
 
 def whole_hu(voxels: NDArray[Any]) -> NDArray[np.int16]:
-    """Round to whole HU in int16, raising padding below -1024 HU to -1024.
+    """Round to whole HU as int16; raise padding below -1024 HU to -1024.
 
     Example:
         >>> whole_hu(np.array([-3024.0, 39.7])).tolist()

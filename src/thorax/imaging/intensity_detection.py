@@ -1,17 +1,17 @@
-"""Whether a scan is in HU, and if not, what its voxel values mean: recognised before it is used.
+"""Detection of the intensity scale of a scan: HU, HU with an offset, or an 8-bit export.
 
-A CT that lost its rescale intercept, an 8-bit export, a negative, an MR or a mask given by mistake
-all make a network return an empty or a wrong mask without a word. Here such scans are recognised
-from a sample of their voxels, from several pieces of evidence together:
+A CT without its rescale intercept, an 8-bit export, a negative, an MR or a mask makes a network
+return an empty or wrong mask without any error. The detection uses a sample of the voxels and
+combines:
 
-* the values: how many distinct ones, whole or not, their range, the shares that lie where HU do;
-* the place: what is constant outside the field of view in every plane is padding and left out;
-  air lies at the border, tissue around the lungs;
-* the distances: in HU, tissue lies about 1000 above air and lungs in between, near air, and the
-  tissue of a CT fills a narrow band, where that of an MR is spread wide.
+* values: the number of distinct values, whole or not, their range, their shares in ranges of HU;
+* position: values that are constant in every plane outside the field of view are padding and
+  omitted; air is at the border, tissue around the lungs;
+* distances: in HU, tissue is about 1000 above air, and lungs are between them, close to air. The
+  tissue of a CT has a narrow range of values, that of an MR a wide one.
 
-Plain HU is what most scans are, so it is tried first and asked for little: a crop of the lungs, a
-head or a few planes are HU too. All else must look like a chest, or at least like a body in air.
+Most scans are plain HU, so HU is tested first with weak conditions: a crop of the lungs, a head or
+a few planes are HU too. Every other scale requires a chest, or at least a body in air.
 """
 
 from collections.abc import Iterator
@@ -25,40 +25,40 @@ from scipy import ndimage
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import HU, IntensityScale
-from thorax.imaging.morphology import filled, opened
+from thorax.imaging.morphology import fill_holes, open_mask
 
 AIR_HU = -1000
 
 LUNG_HU = -820
-"""Median of the air inside the body; in the HU scans that were looked at -740 to -920."""
+"""Median of the air inside the body; -740 to -920 in the HU scans examined."""
 
 TISSUE_HU = -25
-"""Median of fat and muscle together; in the HU scans that were looked at -57 to 18."""
+"""Median of fat and muscle together; -57 to 18 in the HU scans examined."""
 
 STEP_TOLERANCE_HU = 90
-"""How far air and tissue may be from where they are expected; a rescaled CT is further off."""
+"""Tolerance of the values of air and tissue; a rescaled CT differs by more."""
 
 LUNGS_HU = (-960, -550)
-"""Where the middle of the lungs lies, in emphysema and in disease; in an MR they are as dark as
+"""Range of the median of the lungs, from emphysema to disease; in an MR the lungs are as dark as
 the air around the body."""
 
 MOST_BETWEEN = 0.4
-"""Share of the body, at most, between lungs and tissue; a chest full of disease has 0.3."""
+"""Largest share of the body with values between lungs and tissue; severe disease has 0.3."""
 
 TISSUE_SPREAD_HU = 300
-"""Half of all tissue lies in a band narrower than this; it is about 150 wide in a CT."""
+"""Largest interquartile range of tissue; it is about 150 in a CT."""
 
 EQUALISED_SPREAD_HU = 750
-"""The same where the contrast was equalised; about 470 in the scans that were looked at."""
+"""The same after histogram equalisation; about 470 in the scans examined."""
 
 OFFSETS = (1024, 1000, -1024, -1000, 32768)
-"""Forgotten or doubled intercepts, the commonest first; 32768 turns signed into unsigned."""
+"""Missing or doubled intercepts, the most common first; 32768 makes signed values unsigned."""
 
 PUBLIC_WINDOW_HU = (-1250, 250)
-"""The range that the public 8-bit COVID-19 scans were exported with."""
+"""HU range of the public 8-bit COVID-19 exports."""
 
 FEW_LABELS = 12
-"""A scan has more distinct values than this, whatever they mean."""
+"""A scan has more distinct values than this on every scale."""
 
 MANY_LABELS = 128
 """Label maps of the whole body have up to about 120 labels."""
@@ -66,23 +66,23 @@ MANY_LABELS = 128
 PADDING_SHARE = 0.01
 
 NO_HU = -1500
-"""Nothing in a patient or around one has less, whatever the noise: this is padding."""
+"""Values below this are padding: noise does not lower air so far."""
 
 MOST_PADDING = 0.6
-"""Share of the voxels, at most, that padding takes up; outside a circle it is a fifth."""
+"""Largest share of padding; around a circular field of view it is a fifth."""
 
 LUNG_PLANES = 0.2
-"""Lungs are seen in at least this share of the planes of a chest."""
+"""Smallest share of the planes of a chest that show lungs."""
 
 LUNG_SHARE = 0.05
-"""A plane shows lungs where enclosed air fills at least this share of the body."""
+"""A plane shows lungs if enclosed air fills at least this share of the body."""
 
 FLAT = 0.5
-"""Where more than this share of a tissue has one and the same value, it was cut off."""
+"""A tissue with more than this share of one value was clipped."""
 
-_SAY = "with `--intensity`: hu, hu+1024 or LOW,HIGH"
+_SCALE_OPTION = "with `--intensity`: hu, hu+1024 or LOW,HIGH"
 
-_WINDOW = "the HU that 0 and 255 stand for with `--intensity LOW,HIGH`"
+_WINDOW_OPTION = "the HU that 0 and 255 represent with `--intensity LOW,HIGH`"
 
 Grey = NDArray[np.float32]
 
@@ -91,28 +91,28 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DetectedIntensity:
-    """What the voxel values of a scan were found to mean.
+    """Detected intensity scale of a scan.
 
     Args:
-        domain: How the values become HU.
-        kind: The same in words, such as ``HU``, ``HU + 1024`` or ``inverted 8-bit window``.
-        notes: What a user should know, one line each; empty if the scan is plain HU.
+        scale: Conversion of the values to HU.
+        kind: The scale in words, such as ``HU``, ``HU + 1024`` or ``inverted 8-bit window``.
+        notes: Notes for the user, one line each; empty if the scan is plain HU.
     """
 
-    domain: IntensityScale
+    scale: IntensityScale
     kind: str
     notes: tuple[str, ...]
 
 
 def detect_intensity(coarse: NDArray[Any]) -> DetectedIntensity:
-    """Tell from a sample of a scan what its voxel values mean.
+    """Detect the intensity scale from a sample of a scan.
 
     Args:
-        coarse: Voxel values as stored: all planes, some of the voxels in each, evenly spaced,
-            shape ``(N, X', Y')``, any type of number.
+        coarse: Stored voxel values: all planes with evenly spaced voxels of each, shape
+            ``(N, X', Y')``, any numeric type.
 
     Raises:
-        InputError: The values cannot be HU, nor be turned into HU safely: an MR, a label mask, a
+        InputError: The values are not HU and cannot be converted safely: an MR, a label mask, a
             constant or rescaled scan, noise, or an export whose window cannot be estimated.
 
     Example:
@@ -122,7 +122,7 @@ def detect_intensity(coarse: NDArray[Any]) -> DetectedIntensity:
         'HU'
     """
     if not coarse.size:
-        raise InputError("a scan must hold voxels, but this one has none")
+        raise InputError("a scan must have voxels, but this one has none; export it again")
     sample = _Sample(np.asarray(coarse, dtype=np.float32))
     _check_variety(sample)
     if _is_hu(sample):
@@ -135,13 +135,13 @@ def detect_intensity(coarse: NDArray[Any]) -> DetectedIntensity:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """A sample of voxel values, and which of them are evidence."""
+    """Sample of voxel values, and the part of them that is evidence."""
 
     coarse: Grey
 
     @cached_property
-    def always(self) -> Mask:
-        """Pixels that hold the value of the corners in every plane: outside the field of view."""
+    def constant(self) -> Mask:
+        """Pixels with the value of the corners in every plane: outside the field of view."""
         first = self.coarse[0, 0, 0]
         corners = self.coarse[:, :: self.coarse.shape[1] - 1 or 1, :: self.coarse.shape[2] - 1 or 1]
         if len(self.coarse) < 2 or not (corners == first).all():
@@ -150,14 +150,14 @@ class _Sample:
 
     @cached_property
     def padding(self) -> float | None:
-        """The constant outside the field of view, if there is one."""
-        return float(self.coarse[0, 0, 0]) if self.always.mean() >= PADDING_SHARE else None
+        """Constant value outside the field of view; None without one."""
+        return float(self.coarse[0, 0, 0]) if self.constant.mean() >= PADDING_SHARE else None
 
     @cached_property
-    def counted(self) -> Mask:
-        """Voxels that are evidence: finite, in the field of view, not below all other values."""
+    def evidence(self) -> Mask:
+        """Voxels that are finite, in the field of view and not far below all other values."""
         finite = np.isfinite(self.coarse)
-        inside = finite & ~self.always if self.padding is not None else finite
+        inside = finite & ~self.constant if self.padding is not None else finite
         inside = inside if inside.any() else finite
         if self._is_padded(inside):
             inside &= self.coarse >= NO_HU
@@ -171,7 +171,7 @@ class _Sample:
         return inside & (self.coarse > lowest) if stands_apart else inside
 
     def _is_padded(self, inside: Mask) -> bool:
-        """Whether padding, resampled or with noise and so no longer one value, lies around HU."""
+        """Detect padding that resampling or noise spread over several values around HU."""
         values = self.coarse[inside]
         patient = values[values >= NO_HU]
         if not (1 - MOST_PADDING) * len(values) <= len(patient) < len(values):
@@ -181,17 +181,17 @@ class _Sample:
 
     @cached_property
     def values(self) -> Grey:
-        """The evidence, sorted."""
-        return np.sort(self.coarse[self.counted])
+        """Values of the evidence, sorted."""
+        return np.sort(self.coarse[self.evidence])
 
     @cached_property
     def whole(self) -> bool:
-        """Whether all values are whole numbers."""
+        """True if all values are whole numbers."""
         return bool((self.values == np.rint(self.values)).all())
 
     @cached_property
-    def ground(self) -> float:
-        """The lowest of all values, padding too."""
+    def lowest(self) -> float:
+        """Lowest of all values, including padding."""
         return float(np.nanmin(self.coarse))
 
     @property
@@ -204,7 +204,7 @@ class _Sample:
 
     @property
     def span(self) -> str:
-        """The range of the values, for people."""
+        """Range of the values as text."""
         return (
             f"{self.low:.4g}..{self.high:.4g}"
             if self.high < 1e4
@@ -212,45 +212,48 @@ class _Sample:
         )
 
     def share(self, low: float, high: float) -> float:
-        """Share of the values in ``low..high``, the upper end left out."""
+        """Share of the values in ``low..high``, without the upper end."""
         first, last = np.searchsorted(self.values, [low, high])
         return float(last - first) / len(self.values)
 
 
 def _check_variety(sample: _Sample) -> None:
-    """Raise `InputError` for what is no picture of a patient: constants, labels and noise."""
-    if not sample.counted.any():
-        raise InputError("a scan must hold numbers, but all its voxels are NaN or infinite")
+    """Raise `InputError` for data without a patient: constants, labels and noise."""
+    if not sample.evidence.any():
+        raise InputError(
+            "a scan must have finite values, but all its voxels are NaN or infinite; "
+            "export it again"
+        )
     if sample.low == sample.high:
         raise InputError(
             f"a scan must show a patient, but all its voxels are {sample.low:g}; "
-            "look whether it was exported whole"
+            "check that it was exported completely"
         )
     distinct = len(np.unique(sample.values))
     if sample.whole and sample.low >= 0 and _are_labels(sample, distinct):
         raise InputError(
-            f"a scan must hold HU, but this looks like a mask: {distinct} labels in {sample.span}; "
-            f"give the CT, or, if this is one, say what its values mean {_SAY}"
+            f"a scan must be in HU, but this looks like a mask: {distinct} labels in "
+            f"{sample.span}; give the CT, or, if this is one, give its scale {_SCALE_OPTION}"
         )
     if _is_noise(sample):
         raise InputError(
-            f"a scan must show a patient, but the values {sample.span} of neighbouring voxels have "
-            f"nothing in common, as in noise; look at the file, or say what its values mean {_SAY}"
+            f"a scan must show a patient, but the values {sample.span} of neighbouring voxels are "
+            f"uncorrelated, as in noise; view the file, or give its scale {_SCALE_OPTION}"
         )
 
 
 def _are_labels(sample: _Sample, distinct: int) -> bool:
-    """Few whole values, or not too many and mostly the same as their neighbour's."""
+    """Detect a label mask: few values, or up to 128 that mostly equal their neighbours."""
     if distinct <= FEW_LABELS or distinct > MANY_LABELS:
         return distinct <= FEW_LABELS
     here, there = sample.coarse[:, 1:], sample.coarse[:, :-1]
-    # Where both are cut off at one end of a window, they are equal in any scan.
+    # Values clipped at one end of a window are equal in any scan.
     between = (np.maximum(here, there) > sample.low) & (np.minimum(here, there) < sample.high)
     return bool((here == there)[between].sum() >= FLAT * max(between.sum(), 1))
 
 
 def _is_noise(sample: _Sample) -> bool:
-    """Whether neighbours along no axis resemble each other; small samples are not judged."""
+    """Detect values that are uncorrelated along every axis; small samples are not tested."""
     if len(sample.values) < 2000:
         return False
     low, high = np.quantile(sample.values, [0.01, 0.99])
@@ -264,19 +267,19 @@ def _is_noise(sample: _Sample) -> bool:
 
 
 def _correlation(here: Grey, there: Grey) -> float:
-    wobble = float(here.std()) * float(there.std())
-    return float(((here - here.mean()) * (there - there.mean())).mean()) / wobble if wobble else 1.0
+    spread = float(here.std()) * float(there.std())
+    return float(((here - here.mean()) * (there - there.mean())).mean()) / spread if spread else 1.0
 
 
 def _is_hu(sample: _Sample) -> bool:
-    """Whether the values lie where HU lie, however little of the patient is seen.
+    """Test for values in the range of HU, even if only a part of the patient is visible.
 
-    Something is darker than water, next to nothing is darker than air, and what is brighter than
-    bone does not outweigh what is darker than fat, as it does in a negative.
+    Some values are below water and almost none below air. Values above bone do not outweigh those
+    below fat, as they do in a negative.
     """
     lowest, dark, bright, highest = np.quantile(sample.values, [0.005, 0.02, 0.95, 0.995])
-    # Tissue alone, as of a phantom, where all else was set to air.
-    in_air = AIR_HU - 100 <= sample.ground <= AIR_HU + 100 and bright <= 150
+    # Tissue only, as in a phantom whose surroundings were set to air.
+    in_air = AIR_HU - 100 <= sample.lowest <= AIR_HU + 100 and bright <= 150
     return bool(
         (in_air or (dark <= -50 and highest - lowest >= 100))
         and sample.share(-np.inf, -1150) <= 0.02
@@ -286,70 +289,70 @@ def _is_hu(sample: _Sample) -> bool:
 
 
 def _are_signed_bytes(sample: _Sample) -> bool:
-    return sample.whole and sample.low < 0 and sample.ground >= -128 and sample.high <= 127
+    return sample.whole and sample.low < 0 and sample.lowest >= -128 and sample.high <= 127
 
 
 def _hu_notes(sample: _Sample) -> Iterator[str]:
-    """What is unusual about a scan in HU.
+    """Yield notes about unusual values of a scan in HU.
 
     Raises:
-        InputError: The lungs were cut off by a window.
+        InputError: A window clipped the lungs.
     """
     cut = float((sample.coarse == sample.low).mean())
     if cut >= 0.1 and sample.low > -400:
         raise InputError(
-            f"a scan must show the lungs, but {cut:.0%} of its voxels were cut off at "
-            f"{sample.low:g} HU, the lungs among them; give the CT without this window, or "
-            "`--intensity hu` to go on all the same"
+            f"a scan must show the lungs, but {cut:.0%} of its voxels, and so the lungs, are "
+            f"clipped at {sample.low:g} HU; give the CT without this window, or `--intensity hu` "
+            "to continue anyway"
         )
     if cut >= 0.05 and sample.low > -850:
         yield (
-            f"the values were cut off at {sample.low:g} HU, so the inside of the lungs is flat; if "
-            "this is air, say how the values are shifted with `--intensity`, like hu+200"
+            f"the values are clipped at {sample.low:g} HU, so the lungs have no texture; if this "
+            "is air, give the offset with `--intensity`, like hu+200"
         )
     if sample.padding is not None and sample.padding > -500:
         yield (
-            f"outside the field of view all voxels are {sample.padding:g}, which reads as tissue; "
+            f"outside the field of view all voxels are {sample.padding:g}, a value of tissue; "
             "masks may be wrong near the border"
         )
     air_hu = float(np.quantile(sample.values, 0.005))
     if air_hu > -850 and sample.share(-np.inf, -300) > 0.1 and cut < 0.05:
         yield (
-            f"the darkest voxels are near {air_hu:.0f} HU, where air is -1000; if the values are "
-            "shifted, say so with `--intensity`, like hu+200"
+            f"the darkest voxels are near {air_hu:.0f} HU, but air is -1000; if the values have an "
+            "offset, give it with `--intensity`, like hu+200"
         )
 
 
 def _check_range(sample: _Sample) -> None:
-    """Raise `InputError` for values that were rescaled, so that their meaning is lost."""
+    """Raise `InputError` for values that were rescaled, so that HU cannot be recovered."""
     low, high = (float(value) for value in np.quantile(sample.values, [0.005, 0.995]))
     if sample.low >= 0 and sample.share(4096, 60000) < 0.001 and 64000 < high <= 65535:
         _refuse(f"its values {sample.span} look like negative HU stored without a sign")
     if _are_signed_bytes(sample) and high - low > 100:
         _refuse(f"its values {sample.span} look like an 8-bit export stored with a sign")
     if high - low < 64:
-        _refuse(f"its values {sample.span} were rescaled or standardised, so HU cannot be told")
+        _refuse(f"its values {sample.span} were rescaled or standardised, so HU are unknown")
 
 
-def _refuse(seen: str) -> NoReturn:
+def _refuse(problem: str) -> NoReturn:
     raise InputError(
-        f"a scan must be in HU, but {seen}; convert it again from its source, or say what its "
-        f"values mean {_SAY}"
+        f"a scan must be in HU, but {problem}; convert it again from its source, or give its scale "
+        f"{_SCALE_OPTION}"
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Body:
-    """What a scan shows if dark is air.
+    """Body, lungs and air of a scan, if dark values are air.
 
     Args:
-        outside: Values of the air around the body, sorted; empty if there is none, or if it
-            cannot be told from the lungs, as where the planes were cropped into them.
+        outside: Values of the air around the body, sorted; empty if there is none, or if it is not
+            distinct from the lungs, as in planes that were cropped into them.
         lungs: Values of the air that tissue encloses, sorted.
-        tissue: Values of all that is not air, sorted.
-        filled: Values in the body, lungs and all.
-        chest: Whether enough planes show lungs.
-        border: Share of the pixels along the border of the field of view that are air.
+        tissue: Values of everything but air, sorted.
+        filled: Values of the body including the lungs, sorted.
+        chest: True if enough planes show lungs.
+        border: Share of air among the pixels along the border of the field of view.
     """
 
     outside: Grey
@@ -360,40 +363,39 @@ class _Body:
     border: float
 
 
-def _body(sample: _Sample, grey: Grey) -> _Body:
-    """Look for a body and for lungs in grey values in which air is dark."""
-    counted = sample.counted
-    cut = _cut(grey[counted])
-    air = (grey < cut) | ~counted
-    bodies = filled(~air)
-    lungs = opened(bodies & air, 1)
+def _find_body(sample: _Sample, grey: Grey) -> _Body:
+    """Segment body and lungs in grey values in which air is dark."""
+    evidence = sample.evidence
+    air = (grey < _otsu_threshold(grey[evidence])) | ~evidence
+    bodies = fill_holes(~air)
+    lungs = open_mask(bodies & air, 1)
     sizes, whole = lungs.sum(axis=(1, 2)), bodies.sum(axis=(1, 2))
-    shown = sizes > LUNG_SHARE * np.maximum(whole, 1)
+    has_lungs = sizes > LUNG_SHARE * np.maximum(whole, 1)
     parts = (air & ~bodies, lungs, ~air, bodies)
-    outside, inside, tissue, body = (np.sort(grey[part & counted]) for part in parts)
-    middle = _middle(tissue)
-    clear = not len(inside) or _middle(inside) - _middle(outside) > 0.05 * (
-        middle - _middle(outside)
+    outside, inside, tissue, body = (np.sort(grey[part & evidence]) for part in parts)
+    air_median = _median(outside)
+    distinct = not len(inside) or _median(inside) - air_median > 0.05 * (
+        _median(tissue) - air_median
     )
     enough = len(outside) >= max(10, 0.01 * grey.size)
     return _Body(
-        outside=outside if clear and enough else outside[:0],
+        outside=outside if distinct and enough else outside[:0],
         lungs=inside,
         tissue=tissue,
         filled=body,
-        chest=bool(shown.mean() >= LUNG_PLANES),
-        border=float(air[:, _rim(sample.always)].mean()),
+        chest=bool(has_lungs.mean() >= LUNG_PLANES),
+        border=float(air[:, _border(sample.constant)].mean()),
     )
 
 
-def _rim(always: Mask) -> Mask:
-    """Pixels of the field of view that lie along its border."""
-    field = ~always if not always.all() else always
+def _border(constant: Mask) -> Mask:
+    """Pixels of the field of view along its border."""
+    field = ~constant if not constant.all() else constant
     return field & ~ndimage.binary_erosion(field, np.ones((3, 3), dtype=bool))
 
 
-def _cut(values: Grey) -> float:
-    """The value that parts dark from bright best, after Otsu (1979)."""
+def _otsu_threshold(values: Grey) -> float:
+    """Threshold that separates dark from bright values best (Otsu 1979)."""
     low, high = np.quantile(values, [0.005, 0.995])
     counts, edges = np.histogram(np.clip(values, low, high), bins=256)
     below = np.cumsum(counts) / counts.sum()
@@ -402,50 +404,50 @@ def _cut(values: Grey) -> float:
     return float(edges[1:][between.argmax()])
 
 
-def _middle(values: Grey) -> float:
+def _median(values: Grey) -> float:
     return float(np.median(values)) if len(values) else np.nan
 
 
-def _flat(values: Grey, end: float) -> bool:
-    """Whether values were cut off at one end of the range."""
+def _is_clipped(values: Grey, end: float) -> bool:
+    """True if values were clipped at one end of the range."""
     return bool(len(values)) and float((values == end).mean()) > FLAT
 
 
 def _spread(values: Grey) -> float:
-    """Width of the band that holds the middle half of the values."""
+    """Interquartile range."""
     lower, upper = np.quantile(values, [0.25, 0.75])
     return float(upper - lower)
 
 
 def _as_offset(sample: _Sample) -> DetectedIntensity:
-    """Recognise HU to which a constant was added.
+    """Detect HU to which a constant was added.
 
     Raises:
-        InputError: The values are not such.
+        InputError: The values are not HU with a common offset.
     """
-    body = _body(sample, sample.coarse)
-    if not _has_steps_of_hu(body):
+    body = _find_body(sample, sample.coarse)
+    if not _has_hu_distances(body):
         _refuse_grey(sample)
     shift = _shift(body)
-    # Lungs differ more than air: where they alone tell, 1000 cannot be told from 1024.
-    known = OFFSETS if len(body.outside) else tuple(set(OFFSETS) - {1000, -1000})
-    offset = min(known, key=lambda one: abs(one - shift))
+    # Lungs vary more than air: without air, an offset of 1000 is not distinct from 1024.
+    offsets = OFFSETS if len(body.outside) else tuple(set(OFFSETS) - {1000, -1000})
+    offset = min(offsets, key=lambda candidate: abs(candidate - shift))
     if abs(offset - shift) > (60 if len(body.outside) else 130):
         _refuse(f"its values {sample.span} look like HU plus about {shift:.0f}")
     kind = f"HU {'+' if offset > 0 else '-'} {abs(offset)}"
     note = (
-        f"the values are taken as {kind}: {'air' if len(body.outside) else 'the lungs'} lie near "
-        f"{_dark(body)[0]:.0f} and tissue near {_middle(body.tissue):.0f}; `--intensity hu` would "
-        "keep them as they are"
-    ).replace("air lie", "air lies")
+        f"the values are read as {kind}: {'air is' if len(body.outside) else 'the lungs are'} near "
+        f"{_dark(body)[0]:.0f} and tissue is near {_median(body.tissue):.0f}; `--intensity hu` "
+        "keeps the values"
+    )
     return DetectedIntensity(IntensityScale(offset_hu=offset), kind, (note,))
 
 
 def _dark(body: _Body) -> tuple[float, float]:
-    """The middle of the air around the body, or else of the lungs, and what it is in HU."""
+    """Median of the air around the body, or else of the lungs, and its value in HU."""
     if len(body.outside):
-        return _middle(body.outside), AIR_HU
-    return _middle(body.lungs), LUNG_HU
+        return _median(body.outside), AIR_HU
+    return _median(body.lungs), LUNG_HU
 
 
 def _shift(body: _Body) -> float:
@@ -453,42 +455,42 @@ def _shift(body: _Body) -> float:
     return dark - dark_hu
 
 
-def _has_steps_of_hu(body: _Body) -> bool:
-    """Whether air, lungs and tissue lie as far apart as in HU, wherever they lie.
+def _has_hu_distances(body: _Body) -> bool:
+    """Test for air, lungs and tissue at the distances of HU, with any offset.
 
-    Tissue fills a narrow band, and little lies between tissue and lungs; in an MR, where fat and
-    muscle differ, one of them would lie there.
+    Tissue has a narrow range, and few values are between tissue and lungs; in an MR, fat or muscle
+    would be there.
     """
     dark, dark_hu = _dark(body)
     if not (len(body.tissue) and len(body.filled)) or np.isnan(dark):
         return False
     shift = dark - dark_hu
     return bool(
-        abs(_middle(body.tissue) - shift - TISSUE_HU) <= STEP_TOLERANCE_HU
+        abs(_median(body.tissue) - shift - TISSUE_HU) <= STEP_TOLERANCE_HU
         and _spread(body.tissue) <= TISSUE_SPREAD_HU
         and _has_ct_lungs(body, shift, 1.0)
     )
 
 
 def _has_ct_lungs(body: _Body, zero: float, step_hu: float) -> bool:
-    """Whether the lungs, if there are any, are where they lie in HU, and little lies above them.
+    """Test for lungs at their place in HU, if there are any, with few values above them.
 
     Args:
-        body: What is seen.
-        zero: The value that stands for 0 HU.
-        step_hu: How many HU a step of 1 in the values is.
+        body: The parts of the scan.
+        zero: The value that represents 0 HU.
+        step_hu: HU per step of 1 in the values.
     """
     above = [zero - 750 / step_hu, zero - 250 / step_hu]
     first, last = np.searchsorted(body.filled, above)
-    lungs_hu = (_middle(body.lungs) - zero) * step_hu
-    seen = not body.chest or LUNGS_HU[0] <= lungs_hu <= LUNGS_HU[1]
-    return bool(seen and (last - first) <= MOST_BETWEEN * len(body.filled))
+    lungs_hu = (_median(body.lungs) - zero) * step_hu
+    plausible = not body.chest or LUNGS_HU[0] <= lungs_hu <= LUNGS_HU[1]
+    return bool(plausible and (last - first) <= MOST_BETWEEN * len(body.filled))
 
 
 def _refuse_grey(sample: _Sample) -> NoReturn:
-    """Say why wide ranges of values are no CT."""
-    negative = _body(sample, -sample.coarse)
-    if negative.border >= 0.5 and _has_steps_of_hu(negative):
+    """Raise `InputError` with the reason why a wide range of values is no CT."""
+    negative = _find_body(sample, -sample.coarse)
+    if negative.border >= 0.5 and _has_hu_distances(negative):
         _refuse(f"its values {sample.span} are inverted: air is bright and bone is dark")
     _refuse(
         f"its values {sample.span} show no air 1000 below soft tissue, as in an MR, a PET or a "
@@ -497,74 +499,75 @@ def _refuse_grey(sample: _Sample) -> NoReturn:
 
 
 def _as_export(sample: _Sample) -> DetectedIntensity:
-    """Recognise an 8-bit export and estimate its window.
+    """Detect an 8-bit export and estimate its window.
 
     Raises:
-        InputError: No lungs are seen, or what is seen gives no window.
+        InputError: No lungs are visible, or no window explains the values.
     """
-    plain = _body(sample, sample.coarse)
-    negative = _body(sample, 255 - sample.coarse)
-    # A body in air shows a dark part inside a bright one whichever way it is read: the abdomen
-    # of a positive looks like the lungs of a negative. So the border decides, which is air.
-    inverted = negative.chest and plain.border < 0.5
-    if not inverted and not plain.chest:
-        _refuse_export(sample, "no dark lungs inside bright tissue are seen")
-    body = negative if inverted else plain
+    positive = _find_body(sample, sample.coarse)
+    negative = _find_body(sample, 255 - sample.coarse)
+    # A body in air has a dark part inside a bright part both ways: the abdomen of a positive looks
+    # like the lungs of a negative. So the border decides, which is air.
+    inverted = negative.chest and positive.border < 0.5
+    if not inverted and not positive.chest:
+        _refuse_export(sample, "no dark lungs inside bright tissue are visible")
+    body = negative if inverted else positive
     low_hu, high_hu, equalised = _estimated_window(sample, body)
     kind = f"{'inverted ' if inverted else ''}8-bit window"
-    domain = IntensityScale((low_hu, high_hu), inverted=inverted)
-    how = (
-        "the contrast was equalised, so they follow HU only roughly; the range is that of the "
-        "public COVID-19 exports"
+    scale = IntensityScale((low_hu, high_hu), inverted=inverted)
+    source = (
+        "the contrast was equalised, so HU are approximate; the range is that of the public "
+        "COVID-19 exports"
         if equalised
         else "the range was estimated from air, lungs and tissue"
     )
     note = (
-        f"the values are an {kind}, taken as 0 for {domain.to_hu(np.zeros(1))[0]:.0f} and 255 for "
-        f"{domain.to_hu(np.full(1, 255))[0]:.0f} HU: {how}; give {_WINDOW} if you know it"
+        f"the values are an {kind}, read as 0 for {scale.to_hu(np.zeros(1))[0]:.0f} and 255 for "
+        f"{scale.to_hu(np.full(1, 255))[0]:.0f} HU: {source}; if you know the window, give "
+        f"{_WINDOW_OPTION}"
     )
-    return DetectedIntensity(domain, f"{kind}, equalised" if equalised else kind, (note,))
+    return DetectedIntensity(scale, f"{kind}, equalised" if equalised else kind, (note,))
 
 
-def _refuse_export(sample: _Sample, why: str) -> NoReturn:
+def _refuse_export(sample: _Sample, reason: str) -> NoReturn:
     raise InputError(
-        f"a scan must be in HU, but its values {sample.span} are an 8-bit export, and {why}, so "
-        f"its window cannot be estimated; give {_WINDOW}"
+        f"a scan must be in HU, but its values {sample.span} are an 8-bit export, and {reason}, so "
+        f"its window cannot be estimated; give {_WINDOW_OPTION}"
     )
 
 
 def _estimated_window(sample: _Sample, body: _Body) -> tuple[float, float, bool]:
-    """The HU that the darkest and the brightest value stand for, and whether it was equalised.
+    """Estimate the HU that 0 and 255 represent, and detect histogram equalisation.
 
-    The line goes through the tissue and through the air around the body, or through the lungs
-    where that was cut off.
+    The linear scale is fitted to tissue and to the air around the body, or to the lungs if that air
+    was clipped.
     """
     dark_end, bright_end = min(0.0, sample.low), 255.0
-    if _flat(body.lungs, dark_end) or _flat(body.lungs, float(body.filled[0])):
-        _refuse_export(sample, "the lungs were cut off by its window: they are all one value")
-    if _flat(body.tissue, bright_end):
-        _refuse_export(sample, "tissue was cut off by its window: it is all one value")
+    if _is_clipped(body.lungs, dark_end) or _is_clipped(body.lungs, float(body.filled[0])):
+        _refuse_export(sample, "its window clips the lungs: they are all one value")
+    if _is_clipped(body.tissue, bright_end):
+        _refuse_export(sample, "its window clips tissue: it is all one value")
     if not len(body.outside) and body.border > 0.9:
         _refuse_export(sample, "the lungs look like the air around the body, as in an MR")
-    in_air = bool(len(body.outside)) and not _flat(body.outside, float(body.outside[0]))
+    in_air = bool(len(body.outside)) and not _is_clipped(body.outside, float(body.outside[0]))
     dark, dark_hu = (body.outside, AIR_HU) if in_air else (body.lungs, LUNG_HU)
-    step_hu = (TISSUE_HU - dark_hu) / (_middle(body.tissue) - _middle(dark))
+    step_hu = (TISSUE_HU - dark_hu) / (_median(body.tissue) - _median(dark))
     spread_hu = _spread(body.tissue) * step_hu
     if spread_hu > TISSUE_SPREAD_HU:
-        if spread_hu > EQUALISED_SPREAD_HU or not in_air or _middle(body.outside) < 15:
-            _refuse_export(sample, "its tissue is spread wider than in a CT, as in an MR")
+        if spread_hu > EQUALISED_SPREAD_HU or not in_air or _median(body.outside) < 15:
+            _refuse_export(sample, "its tissue has a wider range than in a CT, as in an MR")
         return (*PUBLIC_WINDOW_HU, True)
-    if not _has_ct_lungs(body, _middle(dark) - dark_hu / step_hu, step_hu):
+    if not _has_ct_lungs(body, _median(dark) - dark_hu / step_hu, step_hu):
         _refuse_export(sample, "air, lungs and tissue are not spaced as in a CT")
-    low_hu = round(dark_hu - _middle(dark) * step_hu, -1)
-    high_hu = round(dark_hu + (255 - _middle(dark)) * step_hu, -1)
+    low_hu = round(dark_hu - _median(dark) * step_hu, -1)
+    high_hu = round(dark_hu + (255 - _median(dark)) * step_hu, -1)
     return low_hu, high_hu, False
 
 
 PLANES = 100
-"""Planes, at least, by which intensities are recognised."""
+"""Smallest number of planes from which the scale of a scan is detected."""
 
 
 def detect_intensity_of_scan(coarse: NDArray[Any]) -> DetectedIntensity:
-    """Recognise intensities by some of the planes; see `detect_intensity`."""
+    """Detect the scale from a part of the planes; see `detect_intensity`."""
     return detect_intensity(coarse[:: max(1, len(coarse) // PLANES)])

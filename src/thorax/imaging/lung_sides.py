@@ -1,10 +1,10 @@
-"""Which lung is the right one, and which the left, where the model knows only `lung`.
+"""Right and left lung, for models that segment only `lung`.
 
-A seam is laid through every plane from the back to the front: the line that crosses least lung,
-found by dynamic programming, as near to the middle of the chest as that allows. Where lungs touch
-it finds the narrowest place, and the planes above and below help it through bridges of noise. What
-the seam gets wrong, a lung that reaches over the middle, is mended in 3D: a piece that it cut off
-broadly goes back to the lung that it was cut from.
+In every plane, dynamic programming finds a seam from the back to the front: the line that crosses
+the least lung, close to the middle of the chest. Where the lungs touch, it crosses at the narrowest
+place; planes above and below keep it stable where noise connects the lungs. A lung that reaches
+over the middle may be cut by the seam. This is repaired in 3D: a piece with a large cut surface is
+given back to the lung that it was cut from.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from thorax.imaging.morphology import grown
-from thorax.imaging.placement import Restorer, place_whole
+from thorax.imaging.morphology import dilate
+from thorax.imaging.placement import place_whole
 
 LUNG = "lung"
-"""The region whose sides are told apart."""
+"""The region that is divided into sides."""
 
 RIGHT, LEFT = 1, 2
 
-side_names = {RIGHT: "right", LEFT: "left"}
-"""As lungmask numbers them."""
+SIDE_NAMES = {RIGHT: "right", LEFT: "left"}
+"""The labels of lungmask."""
 
 Mask = NDArray[np.bool_]
 
@@ -32,36 +32,36 @@ Sides = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 SLOPE = 3
-"""Pixels that the seam may move sideways from one row to the next."""
+"""Largest sideways step of the seam from one row to the next, in pixels."""
 
 BEYOND = 12.0
-"""Cost of a pixel of lung on the far side of the middle, times its distance from there, over the
-square of the lungs' depth; a pixel that is cut through costs 1. So it is cheaper to let a lung
-reach over the middle than to cut it, and to part two lungs than to leave both on one side."""
+"""Cost of a lung pixel beyond the middle, per pixel of distance from the middle, divided by the
+square of the lungs' depth; a cut pixel costs 1. With this value, a lung that reaches over the
+middle stays whole, and two lungs are not left on one side."""
 
 PULL = 1 / 4096
-"""Cost of a pixel away from the middle: it settles where the seam runs outside the lungs."""
+"""Cost of the seam per pixel of distance from the middle; it decides outside the lungs."""
 
 SUPPORT = 5
-"""Planes over which a bridge must last to count in full."""
+"""Number of planes over which a connection must continue to have its full cost."""
 
 BROAD = 1.0
-"""A piece of V pixels that hangs on by more than this times V^(2/3) faces is no lung of its own: on
-real lungs what was cut off wrongly has 1.4 and more, two lungs that are bridged less than 0.6."""
+"""A piece of V pixels with more than this times V^(2/3) cut faces is not a separate lung. On real
+lungs, wrongly cut pieces have at least 1.4, two connected lungs less than 0.6."""
 
 SMALL = 1 / 3
-"""A piece larger than this share of both lungs together is left to the side of the seam."""
+"""A piece larger than this share of both lungs keeps its side."""
 
 REACH = 3
-"""Pixels by which sides are grown before they are taken off the canvas."""
+"""Pixels by which the sides are dilated before they are restored."""
 
 
 def lung_sides(lung: Mask) -> Sides:
-    """Tell the right lung from the left.
+    """Divide a lung mask into right and left.
 
-    The middle of the chest is taken to lie near the middle of the canvas, which holds for each way
-    of cropping; with two lungs it is moved to the valley between them. One lung alone gets one
-    side, that on which it mostly lies.
+    The middle of the chest is expected near the middle of the canvas, which is true for every crop;
+    with two lungs it is moved to the gap between them. A single lung gets the side on which most of
+    it is.
 
     Args:
         lung: On the canvas, shape ``(N, H, W)``, H growing to the patient's right.
@@ -80,26 +80,25 @@ def lung_sides(lung: Mask) -> Sides:
         middle = _middle(lung) - box[0][1].start
         seam = _seam(_support(inside), middle, BEYOND / inside.shape[2] ** 2)
         right = np.arange(inside.shape[1])[:, None] >= seam[:, None, :]
-        sides[box[0]] = _mended(np.where(right, RIGHT, LEFT).astype(np.uint8) * inside)
+        sides[box[0]] = _repair_cuts(np.where(right, RIGHT, LEFT).astype(np.uint8) * inside)
     return sides
 
 
 def side_map(sides: Sides) -> Floats:
-    """Turn sides into a map that can be restored as probabilities are: +1 right, -1 left.
+    """Turn sides into a map that can be interpolated: +1 right, -1 left.
 
-    Both are grown by a few pixels in the plane, so that the voxels at the rim of a lung have a side
-    as well.
+    Both are dilated in the plane, so that voxels at the border of a lung get a side.
 
     Args:
-        sides: As `lung_sides` gives them.
+        sides: The result of `lung_sides`.
     """
-    right, left = (grown(sides == side, REACH) for side in (RIGHT, LEFT))
+    right, left = (dilate(sides == side, REACH) for side in (RIGHT, LEFT))
     near = np.where(sides == RIGHT, np.float32(1), np.float32(-1))
     return np.where(sides > 0, near, right.astype(np.float32) - left)
 
 
 def read_sides(restored: Floats) -> Sides:
-    """Read the side of each voxel from a restored `side_map`: 0 far from any lung, 1, 2.
+    """Read the side of each voxel from a restored `side_map`: 0 far from the lungs, 1, 2.
 
     Example:
         >>> read_sides(np.array([-0.9, 0.0, 0.2], np.float32)).tolist()
@@ -109,7 +108,7 @@ def read_sides(restored: Floats) -> Sides:
 
 
 def _middle(lung: Mask) -> float:
-    """Where the chest divides: the deepest valley along x, the nearer to the middle the better."""
+    """Find the middle of the chest: the deepest gap of the lungs along x, close to the centre."""
     size = lung.shape[1]
     across = ndimage.uniform_filter1d(lung.sum(axis=(0, 2)).astype(np.float64), size // 32 + 1)
     humps = np.minimum(np.maximum.accumulate(across), np.maximum.accumulate(across[::-1])[::-1])
@@ -119,16 +118,16 @@ def _middle(lung: Mask) -> float:
 
 
 def _support(lung: Mask) -> Floats:
-    """What it costs to cut through each pixel: 1, or less where planes nearby show no lung."""
+    """Cost of cutting each pixel: 1, or less where nearby planes show no lung."""
     dense = lung.astype(np.float32)
     return dense * (0.5 + 0.5 * ndimage.uniform_filter1d(dense, SUPPORT, axis=0, mode="nearest"))
 
 
 def _seam(support: Floats, middle: float, beyond: float) -> NDArray[np.intp]:
-    """First x of the right side in each row of each plane, shape ``(N, W)``.
+    """Compute the first x of the right side in each row of each plane, shape ``(N, W)``.
 
-    The cost of a seam is that of all pairs of neighbouring lung pixels, along x and along y, that
-    it parts.
+    The cost of a seam is the sum over all pairs of neighbouring lung pixels, along x and along y,
+    that it separates.
     """
     along_x, along_y = _edges(support)
     rows, planes, positions = along_x.shape
@@ -147,7 +146,7 @@ def _seam(support: Floats, middle: float, beyond: float) -> NDArray[np.intp]:
 
 
 def _edges(support: Floats) -> tuple[Floats, Floats]:
-    """Cost of parting neighbours, row by row.
+    """Cost of separating neighbours, row by row.
 
     Returns:
         For pixels x-1 and x of a row, shape ``(W, N, H+1)``; and for all pixels below x of a row
@@ -162,7 +161,7 @@ def _edges(support: Floats) -> tuple[Floats, Floats]:
 
 
 def _far_cost(support: Floats, middle: float, beyond: float) -> Floats:
-    """Cost of what each position of the seam puts on the far side, shape ``(W, N, H+1)``."""
+    """Cost of the lung beyond the middle for each position of the seam, ``(W, N, H+1)``."""
     pixels, positions = np.arange(support.shape[1]) + 0.5, np.arange(support.shape[1] + 1)
     away = beyond * (pixels - middle)
     weighted = np.moveaxis(support, 2, 0) * away.astype(np.float32)
@@ -172,7 +171,7 @@ def _far_cost(support: Floats, middle: float, beyond: float) -> Floats:
 
 
 def _step(total: Floats, below: Floats) -> tuple[Floats, NDArray[np.int8]]:
-    """Least cost of reaching each position of the next row, and the step back that has it."""
+    """Least cost of reaching each position of the next row, and the step back that gives it."""
     best, steps = total.copy(), np.zeros(total.shape, dtype=np.int8)
     reach = min(SLOPE, total.shape[1] - 1)
     for step in (*range(-reach, 0), *range(1, reach + 1)):
@@ -185,15 +184,15 @@ def _step(total: Floats, below: Floats) -> tuple[Floats, NDArray[np.int8]]:
     return best, steps
 
 
-def _mended(sides: Sides) -> Sides:
-    """Give pieces that were cut off broadly back to the lung that they were cut from."""
-    pieces, found = _pieces(sides)
-    faces = _faces(sides, pieces, found)
+def _repair_cuts(sides: Sides) -> Sides:
+    """Give pieces with a large cut surface back to the lung that they were cut from."""
+    pieces, count = _pieces(sides)
+    faces = _faces(sides, pieces, count)
     if not faces.any():
         return sides
     lungs, _ = ndimage.label(sides > 0)
-    sizes, whole = np.bincount(pieces.ravel(), minlength=found + 1), np.bincount(lungs.ravel())
-    lung_of = np.zeros(found + 1, dtype=np.intp)
+    sizes, whole = np.bincount(pieces.ravel(), minlength=count + 1), np.bincount(lungs.ravel())
+    lung_of = np.zeros(count + 1, dtype=np.intp)
     lung_of[pieces] = lungs
     wrong = faces > BROAD * sizes ** (2 / 3)
     wrong &= (sizes < whole[lung_of] / 2) & (sizes < SMALL * whole[1:].sum())
@@ -202,53 +201,52 @@ def _mended(sides: Sides) -> Sides:
 
 
 def _pieces(sides: Sides) -> tuple[NDArray[np.int32], int]:
-    """Number the connected pieces of either side from 1."""
+    """Label the connected pieces of both sides from 1."""
     right, rights = ndimage.label(sides == RIGHT)
     left, lefts = ndimage.label(sides == LEFT)
     return np.where(left > 0, left + rights, right), rights + lefts
 
 
-def _faces(sides: Sides, pieces: NDArray[np.int32], found: int) -> NDArray[np.intp]:
-    """Count for each piece the faces at which it meets the other side."""
-    faces = np.zeros(found + 1, dtype=np.intp)
+def _faces(sides: Sides, pieces: NDArray[np.int32], count: int) -> NDArray[np.intp]:
+    """Count for each piece the faces that it shares with the other side."""
+    faces = np.zeros(count + 1, dtype=np.intp)
     for axis in range(3):
         upper, lower = (np.moveaxis(sides, axis, 0)[part] for part in (np.s_[1:], np.s_[:-1]))
         meet = upper * lower == RIGHT * LEFT
         for part in (np.s_[1:], np.s_[:-1]):
-            faces += np.bincount(np.moveaxis(pieces, axis, 0)[part][meet], minlength=found + 1)
+            faces += np.bincount(np.moveaxis(pieces, axis, 0)[part][meet], minlength=count + 1)
     return faces
 
 
 PLAUSIBLE_ML = (1000, 10_000)
-"""Both lungs of adults: from less than what stays after breathing out (residual volume about
-1.2 L) to more than what the largest breathe in (total capacity about 6 L, 8 L in tall men; Stocks
-and Quanjer, Eur Respir J 1995;8:492-506)."""
+"""Plausible volume of both lungs of an adult: from below the residual volume (about 1.2 L) to
+above the largest total lung capacity (about 6 L, 8 L in tall men; Stocks and Quanjer, Eur Respir J
+1995;8:492-506)."""
 
 CANVAS = 128
-"""Pixels a side on which sides are told apart."""
+"""Pixels per side of the canvas on which the sides are computed."""
 
 HALF = 128
-"""Area fraction, of 255, from which on such a pixel belongs to the lung."""
+"""Threshold of the lung on the area fraction 0..255."""
 
-_AT_A_TIME = 16
+_SLAB_PLANES = 16
 
 
 def mask_sides(lung: Mask) -> Sides:
-    """Tell the right lung from the left in a mask on the native grid.
+    """Divide a lung mask on the native grid into right and left.
 
     Args:
         lung: Shape ``(N, X, Y)``, X growing to the patient's right.
 
     Returns:
-        0 far from any lung, 1 right, 2 left; of the same shape.
+        0 far from the lungs, 1 right, 2 left; shape ``(N, X, Y)``.
     """
     placement = place_whole((lung.shape[1], lung.shape[2]), canvas=CANVAS)
     canvases = np.concatenate([placement.place_mask(slab) >= HALF for slab in _slabs(lung)])
     sides = read_sides(side_map(lung_sides(canvases)))
-    restorer = Restorer(placement)
-    return np.concatenate([restorer.nearest(slab) for slab in _slabs(sides)])
+    return np.concatenate([placement.restore_labels(slab) for slab in _slabs(sides)])
 
 
 def _slabs(planes: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(planes), _AT_A_TIME):
-        yield planes[start : start + _AT_A_TIME]
+    for start in range(0, len(planes), _SLAB_PLANES):
+        yield planes[start : start + _SLAB_PLANES]

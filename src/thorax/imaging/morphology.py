@@ -1,7 +1,8 @@
-"""Morphology of masks plane by plane, for all planes of a scan at once.
+"""Binary morphology plane by plane, for all planes of a scan at once.
 
-It gives what `scipy.ndimage` gives with flat structuring elements, several times faster: squares
-come apart into shifts along x and along y, and holes of all planes are found in one go.
+The results equal those of `scipy.ndimage` with flat structuring elements, several times faster:
+a square decomposes into shifts along x and along y, and one labelling finds the holes of all
+planes.
 """
 
 import numpy as np
@@ -11,14 +12,14 @@ from scipy import ndimage
 Mask = NDArray[np.bool_]
 
 IN_PLANE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))
-"""Pixels of one plane that share an edge hang together."""
+"""Structuring element that connects pixels of one plane that share an edge."""
 
 
-def grown(mask: Mask, reach: int) -> Mask:
-    """Grow by so many pixels along x and along y; shape ``(N, X, Y)``.
+def dilate(mask: Mask, reach: int) -> Mask:
+    """Dilate each plane by a square of ``2 reach + 1`` pixels; shape ``(N, X, Y)``.
 
     Example:
-        >>> grown(np.array([[[False, False, True, False]]]), 1).astype(int).tolist()
+        >>> dilate(np.array([[[False, False, True, False]]]), 1).astype(int).tolist()
         [[[0, 1, 1, 1]]]
     """
     for axis in (1, 2):
@@ -31,11 +32,11 @@ def grown(mask: Mask, reach: int) -> Mask:
     return mask
 
 
-def shrunk(mask: Mask, reach: int) -> Mask:
-    """Shrink by so many pixels along x and along y; beyond the border there is nothing.
+def erode(mask: Mask, reach: int) -> Mask:
+    """Erode each plane by a square of ``2 reach + 1`` pixels; beyond the border is background.
 
     Example:
-        >>> shrunk(np.array([[[True] * 3] * 4]), 1).astype(int).tolist()
+        >>> erode(np.array([[[True] * 3] * 4]), 1).astype(int).tolist()
         [[[0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]]]
     """
     for axis in (1, 2):
@@ -50,22 +51,22 @@ def shrunk(mask: Mask, reach: int) -> Mask:
     return mask
 
 
-def opened(mask: Mask, reach: int) -> Mask:
-    """Take away what no square of ``2 reach + 1`` pixels a side fits into."""
-    return grown(shrunk(mask, reach), reach)
+def open_mask(mask: Mask, reach: int) -> Mask:
+    """Open each plane: remove parts that a square of ``2 reach + 1`` pixels does not fit into."""
+    return dilate(erode(mask, reach), reach)
 
 
-def filled(mask: Mask) -> Mask:
-    """Fill the holes of each plane: what the mask encloses there, up to its edges.
+def fill_holes(mask: Mask) -> Mask:
+    """Fill the holes of each plane; a region that reaches the edge of the plane is no hole.
 
     Example:
-        >>> filled(np.array([[[0, 1, 0], [1, 0, 1], [0, 1, 0]]], bool)).astype(int).tolist()
+        >>> fill_holes(np.array([[[0, 1, 0], [1, 0, 1], [0, 1, 0]]], bool)).astype(int).tolist()
         [[[0, 1, 0], [1, 1, 1], [0, 1, 0]]]
     """
-    parts, found = ndimage.label(~mask, IN_PLANE)
-    outside = np.zeros(found + 1, dtype=bool)
+    parts, count = ndimage.label(~mask, IN_PLANE)
+    outside = np.zeros(count + 1, dtype=bool)
     for edge in (parts[:, :1], parts[:, -1:], parts[:, :, :1], parts[:, :, -1:]):
         outside[edge] = True
     outside[0] = False
-    filled_up: Mask = ~outside[parts]
-    return filled_up
+    filled: Mask = ~outside[parts]
+    return filled

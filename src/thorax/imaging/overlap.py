@@ -1,4 +1,4 @@
-"""Overlap of a predicted mask with the truth, as counts that can be added up."""
+"""Overlap of a predicted mask and the truth, as counts that can be added."""
 
 import math
 from collections.abc import Iterable
@@ -16,10 +16,9 @@ class Overlap:
     Counts of parts add up to the counts of the whole, so a volume may be scored slab by slab and
     cases may be pooled. Slices are never averaged.
 
-    The rule for empty masks, decided here and nowhere else: when truth and prediction are both
-    empty there is nothing to find and nothing was found, so Dice and IoU are *undefined* (NaN)
-    and means leave such a case out; when just one of them is empty, both are 0. This is what
-    nnU-Net and surface-distance do for Dice.
+    Empty masks: if truth and prediction are both empty, Dice and IoU are *undefined* (NaN) and
+    means omit the case; if only one of them is empty, both are 0. nnU-Net and surface-distance
+    define Dice in the same way.
 
     Args:
         both: Voxels in truth and prediction.
@@ -56,12 +55,12 @@ class Overlap:
 
     @property
     def sensitivity(self) -> float:
-        """Share of the truth that was found (recall); NaN if there is no truth."""
+        """Share of the truth that was predicted (recall); NaN if the truth is empty."""
         return self.both / self.truth if self.truth else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of what was found that is true (positive predictive value); NaN if nothing was."""
+        """Share of the prediction that is true (positive predictive value); NaN if it is empty."""
         return self.both / self.predicted if self.predicted else float("nan")
 
 
@@ -81,12 +80,12 @@ def overlap(truth: NDArray[Any], predicted: NDArray[Any]) -> Overlap:
     )
 
 
-def mean_defined(figures: Iterable[float]) -> float:
-    """Mean of those figures that are defined; NaN if none is.
+def mean_defined(values: Iterable[float]) -> float:
+    """Mean of the values that are not NaN; NaN if there are none.
 
     Example:
         >>> mean_defined([0.5, float("nan"), 1.0])
         0.75
     """
-    defined = [figure for figure in figures if not math.isnan(figure)]
+    defined = [value for value in values if not math.isnan(value)]
     return sum(defined) / len(defined) if defined else math.nan

@@ -1,18 +1,8 @@
-"""Where voxels lie in the patient, and how an axial plane is put on the canvas and taken off again.
+"""Placement of axial planes on the canvas, and the way back. See `thorax.imaging.grid` for axes.
 
-The convention of the whole package, stated here once:
-
-* World coordinates are RAS+ in millimetres: x grows to the patient's right (R), y to the front
-  (A), z to the head (S), as in nibabel.
-* Voxels are indexed ``[x, y, z]``. *Canonical* voxels are those whose axes point as nearly as
-  they can along R, A and S, as `nibabel.as_closest_canonical` gives them.
-* Axial planes are kept as an array of shape ``(N, X, Y)``, lowest plane first. On the canvas
-  they are ``(N, H, W)`` with H along x and W along y. A stack of ``2k+1`` neighbouring planes is
-  ``(H, W, 2k+1)``, channels last, lowest plane first.
-
-A `Placement` holds a transform and its inverse in one value, so that no offset is ever worked out
-twice. Both directions are linear and separable: one small matrix for each axis, applied from the
-left and from the right of every plane.
+A `Placement` is a transform and its inverse in one value, so that no offset is computed twice.
+Both directions are linear and separable: one small matrix per axis, applied from the left and from
+the right of every plane.
 """
 
 from dataclasses import dataclass
@@ -26,10 +16,13 @@ from thorax.imaging.grid import Box
 
 Floats = NDArray[np.float32]
 
+FULL_COVERAGE = 255
+"""Value of a canvas pixel that a region covers completely."""
+
 
 @dataclass(frozen=True)
 class AxisPlacement:
-    """How one in-plane axis of a scan lies on the canvas.
+    """Placement of one in-plane axis of a scan on the canvas.
 
     The crop ``start:stop`` is centred in a window of ``side`` voxels, and that window is scaled to
     the ``canvas``. The scan is padded where the window is wider than the crop.
@@ -51,9 +44,13 @@ class AxisPlacement:
     @cached_property
     def _edges(self) -> Floats:
         """Edges of the canvas pixels, in voxels from the edge of voxel 0; shape ``(canvas+1,)``."""
-        pad = np.floor((self.side - (self.stop - self.start)) / 2)
         pixels = np.arange(self.canvas + 1, dtype=np.float64)
-        return self.start - pad + pixels * (self.side / self.canvas)
+        return self.start - self._pad + pixels * (self.side / self.canvas)
+
+    @property
+    def _pad(self) -> Any:
+        """Voxels of padding before the crop."""
+        return np.floor((self.side - (self.stop - self.start)) / 2)
 
     @cached_property
     def placing(self) -> Floats:
@@ -66,7 +63,7 @@ class AxisPlacement:
 
     @cached_property
     def restoring(self) -> Floats:
-        """The way back: ``(size, canvas)`` weights; rows outside the crop are zero.
+        """Weights from the canvas to the voxels of the crop, shape ``(stop - start, canvas)``.
 
         Cubic interpolation where the canvas is coarser than the scan, area averages where it is
         finer.
@@ -75,14 +72,19 @@ class AxisPlacement:
         scale = self.canvas / self.side
         low_edges = (voxels - self._edges[0]) * scale
         kernel = _cubic if scale <= 1.0 else _area
-        weights = np.zeros((self.size, self.canvas), dtype=np.float32)
-        weights[self.start : self.stop] = kernel(low_edges, scale, self.canvas)
-        return weights
+        return kernel(low_edges, scale, self.canvas).astype(np.float32)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.intp]:
+        """Canvas pixel that contains the centre of each voxel of the crop."""
+        centres = np.arange(self.stop - self.start) + 0.5 + self._pad
+        pixels = np.floor(centres * self.canvas / self.side).astype(np.intp)
+        return np.clip(pixels, 0, self.canvas - 1)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How the axial planes of a scan lie on the square canvas, and the way back.
+    """Placement of the axial planes of a scan on the square canvas, and its inverse.
 
     Args:
         x: The axis towards the patient's right; H of the canvas.
@@ -115,14 +117,39 @@ class Placement:
 
     def place_mask(self, planes: NDArray[Any]) -> NDArray[np.uint8]:
         """Put binary planes on the canvas as the area fraction that they cover, 0..255."""
-        return np.rint(self.place(planes, fill=0.0) * 255.0).astype(np.uint8)
+        return np.rint(self.place(planes, fill=0.0) * FULL_COVERAGE).astype(np.uint8)
 
     def restore(self, canvases: NDArray[Any]) -> Floats:
-        """Take planes off the canvas again: shape ``(N, X, Y)``, 0 outside the crop.
+        """Restore canvases to whole planes: shape ``(N, X, Y)``, 0 outside the crop.
 
         Cubic interpolation may overshoot the range of the values a little.
         """
-        return self.x.restoring @ canvases.astype(np.float32, copy=False) @ self.y.restoring.T
+        return self.uncrop(self.restore_crop(canvases))
+
+    def restore_crop(self, canvases: NDArray[Any]) -> Floats:
+        """Restore canvases ``(N, H, W)`` to the crop alone: shape ``(N, x, y)``.
+
+        A chest fills a third of its planes, so this saves time and memory where `uncrop` can wait.
+        """
+        maps: Any = canvases.astype(np.float32, copy=False)
+        return np.matmul(np.matmul(self.x.restoring, maps), self._columns)
+
+    def restore_labels(self, canvases: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Restore label maps ``(N, H, W)`` by nearest neighbour: ``(N, X, Y)``, 0 outside the crop.
+
+        Each voxel of the crop gets the label of the pixel that contains its centre.
+        """
+        return self.uncrop(canvases[:, self.x.pixels[:, None], self.y.pixels])
+
+    def uncrop(self, crops: NDArray[Any]) -> NDArray[Any]:
+        """Put crops ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
+        planes = np.zeros((*crops.shape[:-2], self.x.size, self.y.size), dtype=crops.dtype)
+        planes[..., self.x.start : self.x.stop, self.y.start : self.y.stop] = crops
+        return planes
+
+    @cached_property
+    def _columns(self) -> Floats:
+        return np.ascontiguousarray(self.y.restoring.T)
 
 
 def place_box(
@@ -132,12 +159,12 @@ def place_box(
     canvas: int,
     spacing_mm: tuple[float, float] = (1.0, 1.0),
 ) -> Placement:
-    """Place the smallest square, in mm, that holds a box of the plane.
+    """Place the smallest square, in mm, that contains a box of the plane.
 
     Args:
         plane_shape: ``(X, Y)`` of the scan.
-        box: What is to be seen on the canvas.
-        canvas: Pixels a side.
+        box: The part of the plane to show on the canvas.
+        canvas: Pixels per side.
         spacing_mm: In-plane voxel spacing along x and y.
 
     Raises:
@@ -147,12 +174,12 @@ def place_box(
         raise ValueError(f"`canvas` must be at least 1, got {canvas}")
     for size, (start, stop) in zip(plane_shape, box, strict=True):
         if not 0 <= start < stop <= size:
-            raise ValueError(f"`box` must lie within {plane_shape} and hold a voxel, got {box}")
+            raise ValueError(f"`box` must be within {plane_shape} and not empty, got {box}")
     side_mm = max(
         (stop - start) * step for (start, stop), step in zip(box, spacing_mm, strict=True)
     )
     x, y = (
-        AxisPlacement(size, start, stop, _whole(side_mm / step), canvas)
+        AxisPlacement(size, start, stop, _snap_to_integer(side_mm / step), canvas)
         for size, (start, stop), step in zip(plane_shape, box, spacing_mm, strict=True)
     )
     return Placement(x, y)
@@ -169,16 +196,16 @@ def place_whole(
     return place_box(plane_shape, whole, canvas=canvas, spacing_mm=spacing_mm)
 
 
-def _whole(side: float) -> float:
-    """Drop what the division of millimetres left, so that a whole number of voxels stays one."""
+def _snap_to_integer(side: float) -> float:
+    """Remove the rounding error of a division in mm from a whole number of voxels."""
     return float(round(side)) if abs(side - round(side)) < 1e-4 * side else side
 
 
 def _cubic(low_edges: NDArray[np.float64], scale: float, canvas: int) -> NDArray[np.float64]:
     """Cubic convolution (Keys 1981) at voxel centres; the end pixel is repeated.
 
-    The slope parameter -3/4 is a little sharper than Keys' -1/2, which makes good for the blur of
-    area interpolation on the way in: on real lungs it raises the ceiling from 0.994 to 0.996.
+    The slope parameter -3/4 is slightly sharper than Keys' -1/2. It compensates for the blur of
+    area interpolation: on real lungs the round-trip Dice rises from 0.994 to 0.996.
     """
     centres = low_edges + scale / 2 - 0.5
     first = np.floor(centres).astype(int) - 1
@@ -199,50 +226,3 @@ def _area(low_edges: NDArray[np.float64], scale: float, canvas: int) -> NDArray[
     low = np.maximum(low_edges[:, None], pixels)
     high = np.minimum(low_edges[:, None] + scale, pixels + 1)
     return np.maximum(high - low, 0.0) / scale
-
-
-class Restorer:
-    """Restores maps as `thorax.imaging.placement.Placement.restore` does, but only inside the crop.
-
-    A chest fills a third of its planes; what lies around it is 0 anyway.
-
-    Args:
-        placement: How the planes lie on the canvas.
-    """
-
-    def __init__(self, placement: Placement) -> None:
-        self._x, self._y = placement.x, placement.y
-        self.box = slice(self._x.start, self._x.stop), slice(self._y.start, self._y.stop)
-        self._rows: Any = np.ascontiguousarray(self._x.restoring[self.box[0]])
-        self._columns = np.ascontiguousarray(self._y.restoring[self.box[1]].T)
-
-    def restore(self, canvases: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Interpolate maps ``(n, H, W)`` to the voxels of the crop, ``(n, x, y)``."""
-        return np.matmul(np.matmul(self._rows, canvases), self._columns)
-
-    def nearest(self, canvases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Give each voxel of the crop the label of the pixel that it lies in: ``(n, x, y)``."""
-        rows, columns = self._pixels
-        return canvases[:, rows[:, None], columns]
-
-    def whole(self, boxes: NDArray[Any]) -> NDArray[Any]:
-        """Put crops ``(…, x, y)`` into whole planes of zeros."""
-        planes = np.zeros((*boxes.shape[:-2], self._x.size, self._y.size), dtype=boxes.dtype)
-        planes[..., self.box[0], self.box[1]] = boxes
-        return planes
-
-    @cached_property
-    def _pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        return _pixels(self._x), _pixels(self._y)
-
-
-def _pixels(axis: AxisPlacement) -> NDArray[np.intp]:
-    """The pixel in which each voxel of the crop has its centre, as `AxisPlacement` puts them."""
-    pad = np.floor((axis.side - (axis.stop - axis.start)) / 2)
-    centres = np.arange(axis.stop - axis.start) + 0.5 + pad
-    found = np.floor(centres * axis.canvas / axis.side).astype(np.intp)
-    return np.clip(found, 0, axis.canvas - 1)
-
-
-FULL_COVERAGE = 255
-"""A pixel that lies in a region entirely."""

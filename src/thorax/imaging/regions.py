@@ -1,4 +1,4 @@
-"""Regions: named parts of the body that masks tell apart, and the labels that they are made of."""
+"""Regions: named parts of the body in a mask, and the label values that form them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,21 +20,20 @@ MOST_REGIONS = 8
 
 @dataclass(frozen=True)
 class Regions:
-    """Named regions, each made of label values; regions may nest or share labels.
+    """Named regions, each formed by label values; regions may nest or share labels.
 
-    The network has one sigmoid map a region. To write regions back as one label a voxel, the
-    numbers of the original masks are used again: each combination of regions becomes the lowest
-    label that stands for just this combination. With ``lung: [1, 2, 3]`` and ``infection: [3]``
-    healthy lung is written as 1 and infection as 3, so that one region map reads both the truth
-    and the prediction. A combination that no label stands for (infection outside any lung) is
-    written as its last-named region alone would be.
+    The network has one sigmoid map per region. A label map of predicted regions uses the label
+    values of the original masks: each combination of regions becomes the lowest label that belongs
+    to exactly these regions. With ``lung: [1, 2, 3]`` and ``infection: [3]``, healthy lung becomes
+    1 and infection 3, so the same regions describe truth and prediction. A combination without a
+    label (infection outside the lung) becomes the label of its last region.
 
     Args:
         labels: Region name → its label values, in the order of the network's channels.
-        ignored: Label values that may occur and belong to no region.
+        ignored: Label values that may occur but belong to no region.
 
     Raises:
-        InputError: No region or more than 8, a name that cannot be part of a file's, a region
+        InputError: No region or more than 8, a name that cannot be part of a file name, a region
             without labels, a label outside 1..255, or a label both ignored and in a region.
 
     Example:
@@ -71,18 +70,17 @@ class Regions:
         return {value for values in self.labels.values() for value in values}
 
     def split(self, labels: NDArray[Any]) -> NDArray[np.bool_]:
-        """Turn label values of any shape into one binary mask a region, shape ``(R, …)``.
+        """Convert label values of any shape to one binary mask per region, shape ``(R, …)``.
 
         Raises:
-            InputError: A label value that no region names and that is not ignored.
+            InputError: A label value is in no region and not ignored.
         """
         self.check(labels)
         return self._membership[:, labels.astype(np.uint8)]
 
     def check(self, labels: NDArray[Any]) -> None:
-        """Raise `InputError` if a label value is neither named by a region nor ignored."""
-        found = _distinct(labels)
-        unknown = sorted(found - self._named - set(self.ignored) - {0})
+        """Raise `InputError` if a label value is in no region and not ignored."""
+        unknown = sorted(_distinct(labels) - self._named - set(self.ignored) - {0})
         if unknown:
             raise InputError(
                 f"label values {unknown} belong to no region: name them in a region of "
@@ -90,11 +88,11 @@ class Regions:
             )
 
     def merge(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Turn one binary mask a region, shape ``(R, …)``, into label values of shape ``(…)``."""
+        """Convert one binary mask per region, shape ``(R, …)``, to label values, ``(…)``."""
         codes = np.zeros(masks.shape[1:], dtype=np.uint8)
         for bit, mask in enumerate(masks):
             codes |= mask.astype(np.uint8) << np.uint8(bit)
-        return self._written[codes]
+        return self._label_of_code[codes]
 
     @cached_property
     def _membership(self) -> NDArray[np.bool_]:
@@ -104,26 +102,26 @@ class Regions:
         return table
 
     @cached_property
-    def _written(self) -> NDArray[np.uint8]:
+    def _label_of_code(self) -> NDArray[np.uint8]:
         bits = 1 << np.arange(len(self.labels))
         code_of = {value: int(self._membership[:, value] @ bits) for value in self._named}
-        written = np.zeros(2 ** len(self.labels), dtype=np.uint8)
-        for code in range(1, len(written)):
+        label_of = np.zeros(2 ** len(self.labels), dtype=np.uint8)
+        for code in range(1, len(label_of)):
             exact = [value for value, own in code_of.items() if own == code]
-            written[code] = min(exact) if exact else self._nearest(code, code_of)
-        return written
+            label_of[code] = min(exact) if exact else self._label_of_last(code, code_of)
+        return label_of
 
-    def _nearest(self, code: int, code_of: Mapping[int, int]) -> int:
-        """Label for a combination that the masks never show: that of its last-named region."""
+    def _label_of_last(self, code: int, code_of: Mapping[int, int]) -> int:
+        """Label for a combination without one: that of its last region."""
         last = list(self.labels.values())[code.bit_length() - 1]
         return min(last, key=lambda value: (code_of[value].bit_count(), value))
 
 
 def parse_regions(options: Iterable[str]) -> Regions:
-    """Read regions from ``name=1,2`` options, as the command line gives them.
+    """Parse the ``name=1,2`` options of the command line.
 
     Raises:
-        InputError: An option is not of that form, or names a region twice.
+        InputError: An option has another format, or a region has two options.
 
     Example:
         >>> dict(parse_regions(["lung=1,2,3", "infection=3"]).labels)
@@ -137,7 +135,7 @@ def parse_regions(options: Iterable[str]) -> Regions:
         except ValueError:
             raise InputError(f"a region must look like lung=1,2, got `{option}`") from None
         if not name.isidentifier() or name in labels:
-            raise InputError(f"a region needs a name of its own like lung=1,2, got `{option}`")
+            raise InputError(f"each region needs a unique name, like lung=1,2, got `{option}`")
         labels[name] = numbers
     return Regions(labels)
 
@@ -157,26 +155,26 @@ def _distinct(labels: NDArray[Any]) -> set[int]:
 
 
 def _check_name(name: str) -> None:
-    """Names of regions become part of the names of files."""
+    """Raise `InputError` for a name that cannot be part of a file name."""
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or set(name) & set("/\\"):
         raise InputError(
-            f"the name of a region must have 1 to {LONGEST_NAME} letters or signs, and neither "
-            f"slashes nor control characters, got {name[:LONGEST_NAME]!r}"
+            f"the name of a region must have 1 to {LONGEST_NAME} characters, without slashes and "
+            f"control characters, got {name[:LONGEST_NAME]!r}"
         )
 
 
 def regions_in_masks(*masks: NamedSlabs) -> Regions:
-    """One region for each label value that any of the masks holds.
+    """Make one region for each label value in the masks.
 
     Raises:
-        InputError: The masks are empty, or hold more label values than there may be regions.
+        InputError: The masks are empty, or have more than 8 label values.
     """
     values = {
         int(value) for mask in masks for _, planes in mask.slabs() for value in np.unique(planes)
     } - {0}
     if not 1 <= len(values) <= MOST_REGIONS:
         raise InputError(
-            f"masks must show 1 to {MOST_REGIONS} label values unless regions are named, but "
-            f"{' and '.join(str(mask.path) for mask in masks)} show {len(values)}; give --region"
+            f"masks must have 1 to {MOST_REGIONS} label values unless regions are named, but "
+            f"{' and '.join(str(mask.path) for mask in masks)} have {len(values)}; give --region"
         )
     return Regions({f"label_{value}": (value,) for value in sorted(values)})

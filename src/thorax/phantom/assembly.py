@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from thorax.imaging.grid import Volume, volume
+from thorax.imaging.grid import Volume, make_volume
 from thorax.phantom import tissue
 from thorax.phantom.abdomen import draw_abdomen
 from thorax.phantom.acquisition import (
@@ -68,7 +68,7 @@ def chest(number: int, *, seed: int) -> Chest:
     affine = canonical_affine(protocol)
     scan, turned = reorient(expose(hu, protocol, scanner), affine, protocol.orientation)
     mask, _ = reorient(labels, affine, protocol.orientation)
-    return Chest(f"phantom_{number:03d}", volume(scan, turned), volume(mask, turned))
+    return Chest(f"phantom_{number:03d}", make_volume(scan, turned), make_volume(mask, turned))
 
 
 def _draw_body(
