@@ -34,12 +34,12 @@ def test_results_are_printed_and_notes_stand_apart() -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("dice against old\nregion  table  cases")
     assert (
-        "\n5 cases cannot show at 0.05 whether new and old differ on lung, whatever the figures "
-        "are (p is at least 0.0625): dice is higher by 0.0200 on average (better).\n"
+        "\n5 cases cannot show a difference between new and old on lung at 0.05, whatever the "
+        "values are (p is at least 0.0625): dice is higher by 0.0200 on average (better).\n"
     ) in result.stdout
     assert result.stderr == (
-        "note: not in old, so left out: x (lung)\n"
-        "note: below 10 cases a bootstrap interval is narrower than it says\n"
+        "note: not in old, left out: x (lung)\n"
+        "note: with fewer than 10 cases a bootstrap interval is too narrow\n"
     )
 
 
@@ -67,7 +67,8 @@ def test_options_reach_the_comparison() -> None:
         ),
         (
             ("old.csv", "."),
-            "a folder must hold scores.csv or reports/scores.csv, but . does not",
+            "a folder must contain scores.csv or reports/scores.csv, but . does not; give the path "
+            "of a table",
         ),
     ],
 )

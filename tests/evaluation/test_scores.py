@@ -9,7 +9,7 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.evaluation.empty_masks import find_convention
 from thorax.evaluation.lesions import Lesions
-from thorax.evaluation.scores import Score, read_scores, scores_csv, sides_csv
+from thorax.evaluation.scores import Score, read_score_rows, scores_csv, sides_csv
 from thorax.evaluation.summary import (
     Intervals,
     headline_metrics,
@@ -248,7 +248,7 @@ def test_cells_are_labels_or_numbers() -> None:
         "nsd": "",
         "hd95_mm": "inf",
     }
-    (row,) = read_scores([cells], source="scores.csv")
+    (row,) = read_score_rows([cells], source="scores.csv")
     assert (row.case, row.region, row.seed, row.site, row.side) == ("007", "lung", "1", "", "")
     assert (row["dice"], row["hd95_mm"]) == (0.5, math.inf)
     assert math.isnan(row["nsd"]), "empty"
@@ -257,14 +257,14 @@ def test_cells_are_labels_or_numbers() -> None:
 
 def test_only_the_named_metrics_are_read() -> None:
     cells = {"case": "a", "region": "lung", "scanner": "ward 3", "dice": "0.5"}
-    (row,) = read_scores([cells], ["dice"], source="scores.csv")
+    (row,) = read_score_rows([cells], ["dice"], source="scores.csv")
     assert row.metrics == {"dice": 0.5}
 
 
 def test_a_cell_that_is_not_a_number_is_rejected() -> None:
     cells = {"case": "a", "region": "lung", "dice": "good"}
     with pytest.raises(InputError) as error:
-        list(read_scores([cells], source="scores.csv"))
+        list(read_score_rows([cells], source="scores.csv"))
     assert str(error.value) == (
         "scores.csv: `dice` must be a number, got 'good' in row a, lung; correct the file or "
         "create it again"

@@ -107,13 +107,13 @@ def test_every_label_of_the_masks_is_a_region(save_nifti: SaveNifti) -> None:
 
 def test_empty_masks_have_no_regions(save_nifti: SaveNifti) -> None:
     mask = Scan(save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8)))
-    with pytest.raises(InputError, match=r"must show 1 to 8 label values .* show 0"):
+    with pytest.raises(InputError, match=r"must have 1 to 8 label values .* have 0"):
         regions_in_masks(mask, mask)
 
 
 def test_a_ct_given_as_a_mask_has_too_many_labels(save_nifti: SaveNifti) -> None:
     ct = Scan(save_nifti("ct.nii", np.arange(12, dtype=np.int16).reshape(2, 2, 3)))
-    with pytest.raises(InputError, match=r"must show 1 to 8 label values .*ct\.nii show 11"):
+    with pytest.raises(InputError, match=r"must have 1 to 8 label values .*ct\.nii have 11"):
         regions_in_masks(ct)
 
 

@@ -1,4 +1,4 @@
-"""Which cases are compared, and what is told of those that are not."""
+"""Comparison of score tables: paired cases, notes, text and JSON."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.experiments.comparison import (
-    Question,
+    ComparisonOptions,
     compare_tables,
     comparison_json,
     comparison_table,
@@ -19,7 +19,7 @@ MAIN = HEADER + "".join(
     f"{case},lung,0.{dice},{distance},3000\n"
     for case, dice, distance in zip("abcdef", (90, 91, 92, 93, 94, 95), range(6), strict=True)
 )
-# Each better by one hundredth, and further from the truth by 1 mm to 6 mm.
+# Each Dice is higher by 0.01, each distance larger by 1 mm to 6 mm.
 NEW = HEADER + "".join(
     f"{case},lung,0.{dice},{distance},3000\n"
     for case, dice, distance in zip(
@@ -34,129 +34,130 @@ def tables(*texts: str) -> list[ScoreTable]:
     return [parse_table(name, text) for name, text in zip(names, texts, strict=True)]
 
 
-def refusal(*texts: str, question: Question | None = None) -> str:
-    with pytest.raises(InputError) as caught:
-        compare_tables(tables(*texts), question or Question())
-    return str(caught.value)
+def error_of(*texts: str, options: ComparisonOptions | None = None) -> str:
+    with pytest.raises(InputError) as error:
+        compare_tables(tables(*texts), options or ComparisonOptions())
+    return str(error.value)
 
 
 def test_cases_are_paired_by_name() -> None:
-    (one,), notes = compare_tables(tables(MAIN, NEW), Question())
-    assert one.differences == dict.fromkeys("abcdef", 0.01)
-    assert (one.test.p, one.adjusted_p) == (2 / 64, 2 / 64)
-    assert notes == ["below 10 cases a bootstrap interval is narrower than it says"]
+    (comparison,), notes = compare_tables(tables(MAIN, NEW), ComparisonOptions())
+    assert comparison.differences == dict.fromkeys("abcdef", 0.01)
+    assert (comparison.test.p, comparison.adjusted_p) == (2 / 64, 2 / 64)
+    assert notes == ["with fewer than 10 cases a bootstrap interval is too narrow"]
 
 
-def test_the_metric_is_the_column_asked_for() -> None:
-    (one,), _ = compare_tables(tables(MAIN, NEW), Question("hd95_mm"))
-    assert one.differences == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}
-    assert one.metric.better == "less"
+def test_the_metric_is_the_requested_column() -> None:
+    (comparison,), _ = compare_tables(tables(MAIN, NEW), ComparisonOptions("hd95_mm"))
+    assert comparison.differences == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}
+    assert comparison.metric.better == "less"
 
 
-def test_every_table_is_compared_against_the_first_and_all_are_corrected() -> None:
+def test_every_table_is_compared_with_the_first_and_all_are_corrected() -> None:
     texts = [text + LESIONS for text in (MAIN, NEW, MAIN)]
-    comparisons, _ = compare_tables(tables(*texts), Question())
-    assert [(one.baseline, one.name, one.region, one.cases) for one in comparisons] == [
+    comparisons, _ = compare_tables(tables(*texts), ComparisonOptions())
+    assert [(it.baseline, it.name, it.region, it.cases) for it in comparisons] == [
         ("main", "new", "lung", 6),
         ("main", "new", "infection", 2),
         ("main", "third", "lung", 6),
         ("main", "third", "infection", 2),
     ]
-    assert [one.adjusted_p for one in comparisons] == [4 * 2 / 64, 1, 1, 1]
+    assert [it.adjusted_p for it in comparisons] == [4 * 2 / 64, 1, 1, 1]
 
 
-def test_only_the_regions_asked_for_are_compared_and_corrected_for() -> None:
+def test_only_requested_regions_are_compared_and_corrected_for() -> None:
     texts = [text + LESIONS for text in (MAIN, NEW)]
-    (one,), _ = compare_tables(tables(*texts), Question(regions=("lung",)))
-    assert one.adjusted_p == 2 / 64
+    (comparison,), _ = compare_tables(tables(*texts), ComparisonOptions(regions=("lung",)))
+    assert comparison.adjusted_p == 2 / 64
 
 
-def test_cases_that_one_table_lacks_are_named() -> None:
+def test_cases_of_only_one_table_are_listed() -> None:
     more = MAIN + "x,lung,0.5,1,9\ny,lung,0.5,1,9\nx,infection,0.5,1,9\n"
     comparisons, notes = compare_tables(
-        tables(more + LESIONS, NEW + LESIONS + "z,lung,1,1,9\n"), Question()
+        tables(more + LESIONS, NEW + LESIONS + "z,lung,1,1,9\n"), ComparisonOptions()
     )
-    assert [one.cases for one in comparisons] == [6, 2]
+    assert [it.cases for it in comparisons] == [6, 2]
     assert notes[:3] == [
-        "not in new, so left out: x, y (lung)",
-        "not in new, so left out: x (infection)",
-        "not in main, so left out: z (lung)",
+        "not in new, left out: x, y (lung)",
+        "not in new, left out: x (infection)",
+        "not in main, left out: z (lung)",
     ]
 
 
-def test_a_region_that_one_table_lacks_is_named() -> None:
-    _, notes = compare_tables(tables(MAIN, NEW + LESIONS), Question())
-    assert "not in main, so left out: every case (infection)" in notes
+def test_a_region_of_only_one_table_is_listed() -> None:
+    _, notes = compare_tables(tables(MAIN, NEW + LESIONS), ComparisonOptions())
+    assert "not in main, left out: all cases (infection)" in notes
 
 
 def test_pairs_that_are_undefined_or_infinite_are_counted() -> None:
-    question = Question("hd95_mm", regions=("infection",))
-    (one,), notes = compare_tables(tables(MAIN + LESIONS, NEW + LESIONS), question)
-    assert (one.cases, one.left_out) == (1, 2)
+    options = ComparisonOptions("hd95_mm", regions=("infection",))
+    (comparison,), notes = compare_tables(tables(MAIN + LESIONS, NEW + LESIONS), options)
+    assert (comparison.cases, comparison.left_out) == (1, 2)
     assert "left out, undefined or infinite: 2 of 3 pairs of new and main (infection)" in notes
 
 
-def test_scores_against_other_masks_are_noticed() -> None:
+def test_scores_against_different_masks_are_reported() -> None:
     moved = NEW.replace("c,lung,0.93,5,3000", "c,lung,0.93,5,3001")
     assert moved != NEW
-    _, notes = compare_tables(tables(MAIN, moved), Question())
+    _, notes = compare_tables(tables(MAIN, moved), ComparisonOptions())
     assert ("main and new were scored against different masks: truth_ml differs for c") in notes
-    # A last digit is rounding.
-    _, notes = compare_tables(tables(MAIN, NEW.replace(",3000", ",3000.01")), Question())
+    # A difference in the last digit is rounding.
+    _, notes = compare_tables(tables(MAIN, NEW.replace(",3000", ",3000.01")), ComparisonOptions())
     assert not any("masks" in note for note in notes)
 
 
 def test_tables_without_true_volumes_can_be_compared() -> None:
     short = "case,region,dice\na,lung,0.5\n"
-    (one,), notes = compare_tables(tables(short, short), Question())
-    assert (one.cases, notes) == (1, [])
+    (comparison,), notes = compare_tables(tables(short, short), ComparisonOptions())
+    assert (comparison.cases, notes) == (1, [])
 
 
-def test_tables_without_a_case_in_common_are_refused() -> None:
+def test_tables_without_a_common_case_are_rejected() -> None:
     other = HEADER + "x,lung,0.5,1,9\n"
-    assert refusal(MAIN, other) == (
-        "tables must have a case in common, but main has a, b, c, … and new has x"
+    assert error_of(MAIN, other) == (
+        "tables must have a case in common, but main has a, b, c and 3 more and new has x; give "
+        "tables of the same dataset"
     )
 
 
-def test_tables_without_a_region_in_common_are_refused() -> None:
-    assert refusal(MAIN, HEADER + LESIONS) == (
+def test_tables_without_a_common_region_are_rejected() -> None:
+    assert error_of(MAIN, HEADER + LESIONS) == (
         "a region must be in both tables, but new has no lung; it has infection"
     )
 
 
-def test_an_unknown_region_is_refused() -> None:
-    assert refusal(MAIN, NEW, question=Question(regions=("lung", "heart"))) == (
+def test_an_unknown_region_is_rejected() -> None:
+    assert error_of(MAIN, NEW, options=ComparisonOptions(regions=("lung", "heart"))) == (
         "a region must be in both tables, but main has no heart; it has lung"
     )
 
 
-def test_an_unknown_metric_is_refused() -> None:
-    assert refusal(MAIN, NEW, question=Question("nsd")) == (
+def test_an_unknown_metric_is_rejected() -> None:
+    assert error_of(MAIN, NEW, options=ComparisonOptions("nsd")) == (
         "the metric must be a column of every table, but main has no nsd; "
         "all have dice, hd95_mm, truth_ml"
     )
 
 
-def test_figures_that_are_never_defined_on_both_sides_are_refused() -> None:
-    nothing = "case,region,dice\na,lung,\n"
-    assert refusal(nothing, nothing) == (
+def test_values_that_are_never_defined_in_both_tables_are_rejected() -> None:
+    undefined = "case,region,dice\na,lung,\n"
+    assert error_of(undefined, undefined) == (
         "a case must have a dice in both tables, but it is undefined or infinite in one of them "
-        "for every case"
+        "for every case; choose another metric"
     )
 
 
-def test_a_region_without_a_pair_is_told_of_and_not_corrected_for() -> None:
+def test_a_region_without_a_pair_is_reported_and_not_corrected_for() -> None:
     empty = "z,infection,,,0\n"
-    (one,), notes = compare_tables(tables(MAIN + empty, NEW + empty), Question())
-    assert (one.region, one.adjusted_p) == ("lung", 2 / 64)
+    (comparison,), notes = compare_tables(tables(MAIN + empty, NEW + empty), ComparisonOptions())
+    assert (comparison.region, comparison.adjusted_p) == ("lung", 2 / 64)
     assert "left out, undefined or infinite: 1 of 1 pairs of new and main (infection)" in notes
 
 
 def test_the_table_is_followed_by_sentences_and_methods() -> None:
-    question = Question("hd95_mm")
-    comparisons, _ = compare_tables(tables(MAIN, NEW), question)
-    lines = comparison_table(comparisons, question).splitlines()
+    options = ComparisonOptions("hd95_mm")
+    comparisons, _ = compare_tables(tables(MAIN, NEW), options)
+    lines = comparison_table(comparisons, options).splitlines()
     assert lines[0] == "hd95_mm against main"
     assert lines[1].split() == [
         *("region", "table", "cases", "left", "out", "baseline", "mean", "difference"),
@@ -170,19 +171,19 @@ def test_the_table_is_followed_by_sentences_and_methods() -> None:
     assert lines[6:] == [
         "low, high: 95 % BCa bootstrap interval of the mean difference over cases",
         "p: two-sided permutation test, all signs of the paired differences",
-        "adjusted p: Holm's, number of comparisons: 1",
+        "adjusted p: Holm's correction, number of comparisons: 1",
         "effect: matched-pairs rank-biserial correlation, from -1 to 1",
-        "what is told apart are models: another seed of one recipe may differ as much, so recipes",
-        "need tables of several seeds (thorax cross-validate --seeds --csv)",
+        "The comparison is between two trained models. Another seed may change scores as much; to",
+        "compare settings, use tables of several seeds (thorax cross-validate --seeds --csv).",
     ]
 
 
-def test_json_has_every_figure_and_the_sentence() -> None:
-    question = Question(test="wilcoxon")
-    comparisons, _ = compare_tables(tables(MAIN + LESIONS, NEW + LESIONS), question)
-    said = json.loads(comparison_json(comparisons, question))
-    lung, infection = said.pop("comparisons")
-    assert said == {
+def test_json_has_every_value_and_the_sentence() -> None:
+    options = ComparisonOptions(test="wilcoxon")
+    comparisons, _ = compare_tables(tables(MAIN + LESIONS, NEW + LESIONS), options)
+    answer = json.loads(comparison_json(comparisons, options))
+    lung, infection = answer.pop("comparisons")
+    assert answer == {
         "metric": "dice",
         "absolute": False,
         "better": "more",
@@ -190,7 +191,7 @@ def test_json_has_every_figure_and_the_sentence() -> None:
         "confidence": 0.95,
         "test": "wilcoxon",
     }
-    assert lung.pop("conclusion").startswith("6 cases cannot show at 0.05")
+    assert lung.pop("conclusion").startswith("6 cases cannot show a difference")
     assert lung == {
         "region": "lung",
         "table": "new",

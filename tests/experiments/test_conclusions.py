@@ -1,19 +1,19 @@
-"""Sentences about comparisons: each figure in them is given here, none is worked out."""
+"""Sentences about comparisons; every number in them is given here."""
 
 from dataclasses import replace
 
 import pytest
 
 from thorax.evaluation.bootstrap import Interval
-from thorax.experiments.conclusions import conclusion, label, level_of
-from thorax.experiments.paired_tests import Comparison, PairedTest, metric
+from thorax.experiments.conclusions import conclusion, level_of, metric_label
+from thorax.experiments.paired_tests import Comparison, PairedTest, compared_metric
 
 TWELVE = {f"case{number}": 0.01 * number for number in range(1, 13)}
-SHOWN = Comparison(
+SIGNIFICANT = Comparison(
     baseline="main",
     name="new",
     region="lung",
-    metric=metric("dice"),
+    metric=compared_metric("dice"),
     differences=TWELVE,
     left_out=0,
     baseline_mean=0.90,
@@ -25,14 +25,14 @@ SHOWN = Comparison(
     adjusted_p=0.0078,
     least_adjusted_p=0.001,
 )
-UNSURE = replace(
-    SHOWN,
+NOT_SIGNIFICANT = replace(
+    SIGNIFICANT,
     interval=Interval(-0.002, 0.0204, "bca"),
     test=PairedTest(0.12, 0.0005, exact=True),
     adjusted_p=0.24,
 )
 FIVE = replace(
-    SHOWN,
+    SIGNIFICANT,
     differences={"a": 0.1, "b": 0.2, "c": 0.1, "d": 0.3, "e": 0.1},
     test=PairedTest(0.0625, 0.0625, exact=True),
     adjusted_p=0.0625,
@@ -43,32 +43,32 @@ FIVE = replace(
 def in_mm(comparison: Comparison, difference: float, low: float, high: float) -> Comparison:
     return replace(
         comparison,
-        metric=metric("hd95_mm"),
+        metric=compared_metric("hd95_mm"),
         difference=difference,
         interval=Interval(low, high, "bca"),
         effect=0.8 if difference > 0 else -0.8,
     )
 
 
-def test_a_difference_that_is_shown_has_direction_size_cases_interval_and_p() -> None:
-    assert conclusion(SHOWN, 0.95) == (
+def test_a_significant_difference_has_direction_size_cases_interval_and_p() -> None:
+    assert conclusion(SIGNIFICANT, 0.95) == (
         "new is better than main on lung: dice is higher by 0.0123 on average over 12 cases "
         "(95 % interval +0.00410 to +0.0204, corrected p = 0.00780)."
     )
 
 
-def test_less_is_better_of_distances() -> None:
-    assert conclusion(in_mm(SHOWN, -1.5, -2.25, -0.75), 0.95) == (
+def test_smaller_distances_are_better() -> None:
+    assert conclusion(in_mm(SIGNIFICANT, -1.5, -2.25, -0.75), 0.95) == (
         "new is better than main on lung: hd95_mm is lower by 1.50 mm on average over 12 cases "
         "(95 % interval -2.25 to -0.750, corrected p = 0.00780)."
     )
-    assert conclusion(in_mm(SHOWN, 12.5, 2, 25), 0.95).startswith(
+    assert conclusion(in_mm(SIGNIFICANT, 12.5, 2, 25), 0.95).startswith(
         "new is worse than main on lung: hd95_mm is higher by 12.5 mm on average over 12 cases"
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "difference", "said"),
+    ("name", "difference", "sentence"),
     [
         ("dice", -0.5, "new is worse than main on lung: dice is lower by 0.500 on average"),
         ("brier", 0.5, "new is worse than main on lung: brier is higher by 0.500 on"),
@@ -88,27 +88,28 @@ def test_less_is_better_of_distances() -> None:
         ("of_our_own", -2.0, "new differs from main on lung: of_our_own is lower by 2.00 on"),
     ],
 )
-def test_better_and_worse_follow_the_metric(name: str, difference: float, said: str) -> None:
-    one = replace(
-        SHOWN,
-        metric=metric(name),
+def test_better_and_worse_follow_the_metric(name: str, difference: float, sentence: str) -> None:
+    comparison = replace(
+        SIGNIFICANT,
+        metric=compared_metric(name),
         difference=difference,
         interval=Interval(*sorted((difference * 0.5, difference * 2)), "bca"),
         effect=0.9 if difference > 0 else -0.9,
     )
-    assert conclusion(one, 0.95).startswith(said)
+    assert conclusion(comparison, 0.95).startswith(sentence)
 
 
 def test_five_cases_cannot_show_anything_at_5_percent() -> None:
     assert conclusion(FIVE, 0.95) == (
-        "5 cases cannot show at 0.05 whether new and main differ on lung, whatever the figures are "
-        "(p is at least 0.0625): dice is higher by 0.0123 on average (better)."
+        "5 cases cannot show a difference between new and main on lung at 0.05, whatever the "
+        "values "
+        "are (p is at least 0.0625): dice is higher by 0.0123 on average (better)."
     )
     # At 10 % they can.
     assert conclusion(FIVE, 0.9).startswith("new is better than main on lung: dice is higher")
 
 
-def test_too_few_cases_for_so_many_comparisons_is_told_as_such() -> None:
+def test_too_few_cases_for_the_number_of_comparisons() -> None:
     six = replace(
         in_mm(FIVE, 0.4, 0.1, 0.9),
         differences=dict.fromkeys("abcdef", 1.0),
@@ -117,73 +118,83 @@ def test_too_few_cases_for_so_many_comparisons_is_told_as_such() -> None:
         least_adjusted_p=0.125,
     )
     assert conclusion(six, 0.95) == (
-        "6 cases cannot show at 0.05 whether new and main differ on lung, whatever the figures are "
-        "(corrected p is at least 0.125): hd95_mm is higher by 0.400 mm on average (worse)."
+        "6 cases cannot show a difference between new and main on lung at 0.05, whatever the "
+        "values "
+        "are (corrected p is at least 0.125): hd95_mm is higher by 0.400 mm on average (worse)."
     )
 
 
-def test_a_single_case_is_one() -> None:
-    one = replace(FIVE, differences={"a": 0.1}, least_adjusted_p=1.0, adjusted_p=1.0)
-    assert conclusion(one, 0.95).startswith("1 case cannot show at 0.05 whether new and main")
+def test_a_single_case_is_in_the_singular() -> None:
+    single = replace(FIVE, differences={"a": 0.1}, least_adjusted_p=1.0, adjusted_p=1.0)
+    assert conclusion(single, 0.95).startswith(
+        "1 case cannot show a difference between new and main"
+    )
 
 
-def test_what_is_not_shown_says_what_it_may_be_instead_of_no_difference() -> None:
-    assert conclusion(UNSURE, 0.95) == (
-        "12 cases do not tell new and main apart on lung (corrected p = 0.240): dice is higher by "
+def test_no_significant_difference_has_the_meaning_of_both_limits() -> None:
+    assert conclusion(NOT_SIGNIFICANT, 0.95) == (
+        "12 cases do not show a difference between new and main on lung (corrected p = 0.240): "
+        "dice is higher by "
         "0.0123 on average (better), 95 % interval -0.00200 (worse) to +0.0204 (better)."
     )
-    assert conclusion(in_mm(UNSURE, -1, -3, 1), 0.95).endswith(
+    assert conclusion(in_mm(NOT_SIGNIFICANT, -1, -3, 1), 0.95).endswith(
         "hd95_mm is lower by 1.00 mm on average (better), 95 % interval -3.00 (better) to +1.00 "
         "(worse)."
     )
 
 
-def test_an_interval_alone_shows_nothing_where_the_corrected_test_does_not() -> None:
-    one = replace(SHOWN, test=PairedTest(0.03, 0.0005, exact=True), adjusted_p=0.06)
-    assert conclusion(one, 0.95).startswith("12 cases do not tell new and main apart on lung")
-
-
-def test_a_test_that_the_interval_does_not_confirm_gives_no_verdict() -> None:
-    said = (
-        "The test tells new and main apart on lung (corrected p = 0.00780), but the mean does not "
-        "confirm it: dice is higher by 0.0123 on average over 12 cases "
+def test_an_interval_without_a_significant_test_shows_no_difference() -> None:
+    comparison = replace(SIGNIFICANT, test=PairedTest(0.03, 0.0005, exact=True), adjusted_p=0.06)
+    assert conclusion(comparison, 0.95).startswith(
+        "12 cases do not show a difference between new and main on lung"
     )
-    held = replace(SHOWN, interval=Interval(-0.001, 0.02, "bca"))
-    assert conclusion(held, 0.95) == said + "(95 % interval -0.00100 to +0.0200)."
+
+
+def test_a_test_not_confirmed_by_the_interval_gives_no_verdict() -> None:
+    sentence = (
+        "The test shows a difference between new and main on lung (corrected p = 0.00780), but the "
+        "mean does not confirm it: dice is higher by 0.0123 on average over 12 cases "
+    )
+    around_zero = replace(SIGNIFICANT, interval=Interval(-0.001, 0.02, "bca"))
+    assert conclusion(around_zero, 0.95) == sentence + "(95 % interval -0.00100 to +0.0200)."
     # Ranks and mean may point in opposite directions.
-    assert conclusion(replace(SHOWN, effect=-0.8), 0.95).startswith(said)
-    assert conclusion(replace(SHOWN, interval=None), 0.95) == said + "(too few for an interval)."
+    assert conclusion(replace(SIGNIFICANT, effect=-0.8), 0.95).startswith(sentence)
+    assert (
+        conclusion(replace(SIGNIFICANT, interval=None), 0.95)
+        == sentence + "(too few for an interval)."
+    )
 
 
-def test_equal_figures_are_called_equal() -> None:
+def test_equal_values_are_reported_as_equal() -> None:
     same = replace(FIVE, differences=dict.fromkeys("abcde", 0.0), difference=0.0)
     assert conclusion(same, 0.95) == "new and main have the same dice on lung in each of 5 cases."
-    one = replace(same, differences={"a": 0.0})
-    assert conclusion(one, 0.95) == "new and main have the same dice on lung in 1 case."
+    single = replace(same, differences={"a": 0.0})
+    assert conclusion(single, 0.95) == "new and main have the same dice on lung in 1 case."
 
 
-def test_differences_that_cancel_have_no_direction() -> None:
-    even = replace(UNSURE, difference=0.0, interval=Interval(-0.01, 0.0, "bca"))
+def test_differences_with_mean_0_have_no_direction() -> None:
+    even = replace(NOT_SIGNIFICANT, difference=0.0, interval=Interval(-0.01, 0.0, "bca"))
     assert conclusion(even, 0.95) == (
-        "12 cases do not tell new and main apart on lung (corrected p = 0.240): dice is the same "
+        "12 cases do not show a difference between new and main on lung (corrected p = 0.240): "
+        "dice is the same "
         "on average, 95 % interval -0.0100 (worse) to 0."
     )
 
 
-def test_a_p_without_other_comparisons_is_not_called_corrected() -> None:
-    alone = replace(SHOWN, adjusted_p=0.0039)
+def test_a_p_of_a_single_comparison_is_not_called_corrected() -> None:
+    alone = replace(SIGNIFICANT, adjusted_p=0.0039)
     assert ", p = 0.00390)" in conclusion(alone, 0.95)
 
 
-def test_a_tiny_p_is_not_written_out() -> None:
-    tiny = replace(SHOWN, test=PairedTest(2e-5, 1e-6, exact=True), adjusted_p=4e-5)
+def test_a_tiny_p_is_written_as_a_bound() -> None:
+    tiny = replace(SIGNIFICANT, test=PairedTest(2e-5, 1e-6, exact=True), adjusted_p=4e-5)
     assert conclusion(tiny, 0.95).endswith(", corrected p < 0.0001).")
 
 
-def test_the_level_is_what_confidence_leaves_over() -> None:
+def test_the_level_is_1_minus_the_confidence() -> None:
     assert [level_of(confidence) for confidence in (0.95, 0.9, 0.99)] == [0.05, 0.1, 0.01]
 
 
-def test_absolute_figures_are_called_so() -> None:
-    assert label(metric("difference_ml")) == "absolute difference_ml"
-    assert label(metric("dice")) == "dice"
+def test_absolute_values_are_named_so() -> None:
+    assert metric_label(compared_metric("difference_ml")) == "absolute difference_ml"
+    assert metric_label(compared_metric("dice")) == "dice"

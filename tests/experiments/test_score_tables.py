@@ -42,23 +42,23 @@ def project(tmp_path: Path) -> Path:
 
 
 def experiment(project: Path, dice: float, name: str, baseline: str) -> str:
-    """Keep scores as DVC keeps an experiment: a commit that only a reference knows."""
-    made = commit(project, dice)
+    """Store scores as a DVC experiment: a commit that only a reference names."""
+    hash_ = commit(project, dice)
     reference = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
-    git(project, "update-ref", reference, made)
+    git(project, "update-ref", reference, hash_)
     git(project, "reset", "--quiet", "--hard", "HEAD~1")
     return reference
 
 
 def dices(folder: Path, *sources: str) -> dict[str, float]:
-    return {it.name: it.figures("dice")["lung"]["ann"] for it in read_tables(sources, folder)}
+    return {it.name: it.values("dice")["lung"]["ann"] for it in read_tables(sources, folder)}
 
 
-def refusal(folder: Path, *sources: str) -> str:
-    with pytest.raises(InputError) as caught:
+def error_of(folder: Path, *sources: str) -> str:
+    with pytest.raises(InputError) as error:
         read_tables(sources, folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 # Where tables come from
@@ -80,7 +80,7 @@ def test_a_table_may_be_a_file_or_a_folder_or_a_project(tmp_path: Path) -> None:
     }
 
 
-def test_a_table_may_be_any_revision(project: Path) -> None:
+def test_a_table_may_be_a_git_revision(project: Path) -> None:
     full = git(project, "rev-parse", "HEAD").strip()
     sources = ("first", "HEAD", "HEAD~1", full[:8], "now=main")
     assert list(dices(project, *sources).values()) == [0.5, 0.6, 0.5, 0.6, 0.6]
@@ -97,12 +97,12 @@ def test_a_table_may_be_an_experiment(project: Path) -> None:
     }
 
 
-def test_what_dvc_keeps_beside_experiments_is_none(project: Path) -> None:
+def test_dvcs_other_references_are_not_experiments(project: Path) -> None:
     git(project, "update-ref", "refs/exps/exec/EXEC_BRANCH", "HEAD")
-    assert refusal(project, "EXEC_BRANCH").endswith("or a git revision, got EXEC_BRANCH")
+    assert error_of(project, "EXEC_BRANCH").endswith("or a git revision, got EXEC_BRANCH")
 
 
-def test_a_project_may_be_a_folder_of_a_repository_and_be_asked_from_below(project: Path) -> None:
+def test_a_project_may_be_a_subfolder_of_a_repository(project: Path) -> None:
     inner = project / "inner"
     commit(inner, 0.8)
     (inner / ".dvc").mkdir()
@@ -123,74 +123,75 @@ def test_a_path_with_an_equals_sign_is_a_path(tmp_path: Path) -> None:
 
 def test_neither_name_nor_source_may_be_empty(tmp_path: Path) -> None:
     for bare in ("=x", "x="):
-        assert refusal(tmp_path, bare) == f"a table is named as NAME=SOURCE, got {bare}"
+        assert error_of(tmp_path, bare) == f"a table is given as SOURCE or NAME=SOURCE, got {bare}"
 
 
 def test_names_must_differ(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "a=x", "b=x", "a=y") == (
-        "tables need names of their own, got a twice; use NAME=SOURCE"
+    assert error_of(tmp_path, "a=x", "b=x", "a=y") == (
+        "tables need different names, got a twice; use NAME=SOURCE"
     )
 
 
-# What cannot be found
+# Sources that do not exist
 
 
-def test_what_is_neither_file_nor_revision_is_refused(project: Path) -> None:
-    assert refusal(project, "secnd") == (
+def test_a_source_that_does_not_exist_is_rejected(project: Path) -> None:
+    assert error_of(project, "secnd") == (
         "a table must be a file, a folder, an experiment or a git revision, got secnd"
     )
-    assert refusal(project, "--all").endswith("or a git revision, got --all")
+    assert error_of(project, "--all").endswith("or a git revision, got --all")
 
 
-def test_without_git_there_are_only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_only_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = "a table must be a file, a folder, an experiment or a git revision"
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert refusal(tmp_path, "main").startswith(
-        f"{rule}, got main; git says: fatal: not a git repository"
+    assert error_of(tmp_path, "main").startswith(
+        f"{rule}, got main; git reports: fatal: not a git repository"
     )
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert refusal(tmp_path, "main") == f"{rule}, got main; git says: git is not installed"
+    assert error_of(tmp_path, "main") == f"{rule}, got main; git reports: git is not installed"
 
 
-def test_a_folder_without_scores_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path, ".") == (
-        "a folder must hold scores.csv or reports/scores.csv, but . does not"
+def test_a_folder_without_scores_is_rejected(tmp_path: Path) -> None:
+    assert error_of(tmp_path, ".") == (
+        "a folder must contain scores.csv or reports/scores.csv, but . does not; give the path of "
+        "a table"
     )
 
 
-def test_a_revision_without_scores_is_refused(project: Path) -> None:
+def test_a_revision_without_scores_is_rejected(project: Path) -> None:
     git(project, "rm", "--quiet", "reports/scores.csv")
     git(project, "commit", "--quiet", "--message", "Forget")
-    assert refusal(project, "HEAD") == (
-        "a revision must hold reports/scores.csv under git, but HEAD does not; give the path of a "
-        "table instead"
+    assert error_of(project, "HEAD") == (
+        "a revision must contain reports/scores.csv under git, but HEAD does not; give the path of "
+        "a table"
     )
 
 
-def test_experiments_of_one_name_are_told_apart_by_reference(project: Path) -> None:
+def test_experiments_of_the_same_name_need_their_reference(project: Path) -> None:
     second, first = git(project, "rev-parse", "HEAD", "first").split()
-    one = experiment(project, 0.7, "focal", first)
-    two = experiment(project, 0.8, "focal", second)
-    either = " or ".join(sorted([one, two]))
-    assert refusal(project, "focal") == (
-        f"experiments on several commits are named focal; give one as {either}"
+    on_first = experiment(project, 0.7, "focal", first)
+    on_second = experiment(project, 0.8, "focal", second)
+    either = " or ".join(sorted([on_first, on_second]))
+    assert error_of(project, "focal") == (
+        f"an experiment must have a unique name, but several are named focal; give {either}"
     )
-    assert dices(project, one, two) == {one: 0.7, two: 0.8}
+    assert dices(project, on_first, on_second) == {on_first: 0.7, on_second: 0.8}
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_bytes(b"case,region\n\xff\xfe")
-    assert refusal(tmp_path, ".").startswith(". cannot be read as a table: 'utf-8' codec")
+    assert error_of(tmp_path, ".").startswith(". cannot be read as a table: 'utf-8' codec")
 
 
-# What tables say
+# Contents of tables
 
 
 def test_cells_are_numbers_infinite_or_undefined() -> None:
     scores = parse_table("new", table(0.5))
     assert scores.metrics == ("dice", "hd95_mm")
-    assert scores.figures("hd95_mm") == {"lung": {"ann": math.inf, "ben": 2.5}}
-    assert math.isnan(scores.figures("dice")["lung"]["ben"])
+    assert scores.values("hd95_mm") == {"lung": {"ann": math.inf, "ben": 2.5}}
+    assert math.isnan(scores.values("dice")["lung"]["ben"])
 
 
 def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
@@ -198,21 +199,21 @@ def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert dices(tmp_path, "a.csv") == {"a.csv": 0.5}
 
 
-def test_sides_are_regions_of_their_own() -> None:
+def test_sides_are_separate_regions() -> None:
     text = "case,region,side,dice\nann,lung,right,0.5\nann,lung,left,0.75\n"
-    assert parse_table("new", text).figures("dice") == {
+    assert parse_table("new", text).values("dice") == {
         "lung right": {"ann": 0.5},
         "lung left": {"ann": 0.75},
     }
 
 
-def test_a_case_of_several_seeds_has_its_mean_over_them() -> None:
+def test_a_case_with_several_seeds_has_the_mean_over_them() -> None:
     text = "seed,fold,case,region,dice\n0,1,ann,lung,0.5\n1,2,ann,lung,0.75\n2,0,ann,lung,\n"
-    assert parse_table("cv", text).figures("dice") == {"lung": {"ann": 0.625}}
+    assert parse_table("cv", text).values("dice") == {"lung": {"ann": 0.625}}
 
 
-def test_pairs_are_those_of_one_prediction() -> None:
-    """Where nothing was found there is no certainty, and so no pair."""
+def test_pairs_are_of_the_same_prediction() -> None:
+    """An empty prediction has no certainty, so it gives no pair."""
     text = (
         "seed,case,region,dice,certainty\n0,ann,lung,0.5,0.25\n1,ann,lung,1,0.75\n"
         "0,ben,lung,0.875,\n1,ben,lung,0.5,0.5\n0,ann,scar,,\n"
@@ -228,61 +229,71 @@ def test_pairs_need_both_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "a score table must have columns case and region, but new has no case and no region"),
+        (
+            "",
+            "a score table must have the columns case and region, but new has no case and no "
+            "region; "
+            "give a scores.csv",
+        ),
         (
             "epoch,region\n1,2\n",
-            "a score table must have columns case and region, but new has no case",
+            "a score table must have the columns case and region, but new has no case; give a "
+            "scores.csv",
         ),
-        ("case,region,dice\n", "a score table must have a row at least, but new has none"),
+        ("case,region,dice\n", "a score table must have at least one row, but new has none"),
         (
             "case,region,dice\nann,lung,1\nben,lung\n",
-            "new is no table: rows must have as many cells as the header, 3, but row 2 has not; "
-            "give a CSV of scores",
+            "new is not a table: rows must have as many cells as the header, 3, but row 2 has not; "
+            "give a CSV file of scores",
         ),
         (
             "case,region,dice\nann,lung,0,5\n",
-            "new is no table: rows must have as many cells as the header, 3, but row 1 has not; "
-            "give a CSV of scores",
+            "new is not a table: rows must have as many cells as the header, 3, but row 1 has not; "
+            "give a CSV file of scores",
         ),
     ],
     ids=["empty", "another table", "header alone", "cut short", "decimal comma"],
 )
-def test_what_is_no_score_table_is_refused(text: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_file_that_is_not_a_score_table_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
         parse_table("new", text)
-    assert str(caught.value) == said
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "case,region,dice\nann,lung,good\n",
-            "dice must be numbers, but new has 'good' for ann, lung",
+            "new: `dice` must be a number, got 'good' in row ann, lung; correct the file or create "
+            "it "
+            "again",
         ),
         (
             "case,region,dice\nann,lung,1\nann,lung,1\n",
-            "a case must stand once for each region, but new has ann, lung twice",
+            "new: a case must be listed once for each region, but ann, lung is listed twice; "
+            "remove "
+            "one row",
         ),
     ],
     ids=["words", "twice"],
 )
-def test_figures_that_cannot_be_used_are_refused(text: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_table("new", text).figures("dice")
-    assert str(caught.value) == said
+def test_unusable_values_are_rejected(text: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_table("new", text).values("dice")
+    assert str(error.value) == message
 
 
 def test_a_metric_must_be_in_every_table() -> None:
     old = ScoreTable("old", ("case", "region", "dice", "iou"), ())
     new = ScoreTable("new", ("case", "site", "region", "dice", "nsd", "iou"), ())
     check_metric("dice", [old, new])
-    for metric, lacking in (("nsd", "old"), ("iuo", "old"), ("site", "old")):
-        with pytest.raises(InputError) as caught:
+    for metric, table in (("nsd", "old"), ("iuo", "old"), ("site", "old")):
+        with pytest.raises(InputError) as error:
             check_metric(metric, [old, new])
-        assert str(caught.value) == (
-            f"the metric must be a column of every table, but {lacking} has no {metric}; "
+        assert str(error.value) == (
+            f"the metric must be a column of every table, but {table} has no {metric}; "
             "all have dice, iou"
         )

@@ -1,4 +1,4 @@
-"""Rows become tables: figures that can be worked out by hand."""
+"""Tables of cross-validations and sweeps."""
 
 import json
 import math
@@ -24,8 +24,8 @@ HEAD = "case,region,dice,iou,truth_ml,predicted_ml,ceiling_dice\n"
 
 
 def row(seed: int, fold: int, case: str, dice: float, *, region: str = "lung") -> Row:
-    figures = (seed, fold, case, region, dice, dice / 2, 10.0, 9.0, 0.99, 0.9)
-    return dict(zip(CASE_COLUMNS, figures, strict=True))
+    values = (seed, fold, case, region, dice, dice / 2, 10.0, 9.0, 0.99, 0.9)
+    return dict(zip(CASE_COLUMNS, values, strict=True))
 
 
 def test_scores_are_read_as_numbers_and_empty_cells_as_undefined() -> None:
@@ -54,7 +54,7 @@ def test_a_region_has_mean_median_and_sd_over_cases() -> None:
     assert lung["cases"] == 4
     assert lung["dice_mean"] == pytest.approx(0.5)
     assert lung["dice_median"] == pytest.approx(0.45)
-    # Deviations 0.4, 0.1, -0.2, -0.3: their squares add up to 0.30, over 4 - 1.
+    # Deviations 0.4, 0.1, -0.2, -0.3: squares add up to 0.30, over 4 - 1.
     assert lung["dice_sd"] == pytest.approx(math.sqrt(0.1))
     assert lung["iou_mean"] == pytest.approx(0.25)
     assert lung["ceiling_mean"] == pytest.approx(0.99)
@@ -71,14 +71,14 @@ def test_with_several_seeds_a_case_counts_once() -> None:
     assert lung["dice_sd_of_seeds"] == pytest.approx(math.sqrt(0.02))
 
 
-def test_undefined_figures_are_left_out() -> None:
+def test_undefined_values_are_left_out() -> None:
     (lung,) = summarise_cases([row(0, 0, "ann", 0.8), row(0, 0, "ben", NAN)])
     assert lung["cases"] == 1
     assert lung["dice_mean"] == lung["dice_median"] == 0.8
     assert math.isnan(lung["dice_sd"])
 
 
-def test_a_region_that_no_case_shows_has_no_figures() -> None:
+def test_a_region_without_defined_values_has_no_mean() -> None:
     (lung,) = summarise_cases([row(0, 0, "ann", NAN)])
     assert lung["cases"] == 0
     assert math.isnan(lung["dice_mean"])
@@ -121,40 +121,40 @@ infection      1  0.5000  0.5000       -  0.2500   0.9900"""
     )
 
 
-def test_the_spread_of_seeds_is_shown_where_there_are_several() -> None:
+def test_the_sd_of_seeds_is_listed_if_there_are_several() -> None:
     table = fold_tables([row(0, 0, "ann", 0.8), row(1, 0, "ann", 0.6)])
     *_, head, lung = table.splitlines()
     assert head.endswith("  SD of seeds")
     assert lung.endswith("  0.1414")
 
 
-def test_json_has_null_where_a_figure_is_undefined() -> None:
-    told = json.loads(fold_json([row(0, 1, "ann", NAN), row(0, 1, "ben", 2 / 3)]))
-    assert [one["dice"] for one in told["cases"]] == [None, 0.666667]
-    assert told["folds"] == [{"seed": 0, "fold": 1, "cases": 2, "lung": 0.666667}]
-    assert told["regions"][0]["cases"] == 1
-    assert told["regions"][0]["dice_sd"] is None
+def test_json_has_null_for_undefined_values() -> None:
+    content = json.loads(fold_json([row(0, 1, "ann", NAN), row(0, 1, "ben", 2 / 3)]))
+    assert [case["dice"] for case in content["cases"]] == [None, 0.666667]
+    assert content["folds"] == [{"seed": 0, "fold": 1, "cases": 2, "lung": 0.666667}]
+    assert content["regions"][0]["cases"] == 1
+    assert content["regions"][0]["dice_sd"] is None
 
 
 # Sweeps
 
 
-def swept(*figures: tuple[dict[str, str], float]) -> list[Row]:
-    return summarise_sweep((varied, [row(0, 0, "ann", dice)]) for varied, dice in figures)
+def swept(*runs: tuple[dict[str, str], float]) -> list[Row]:
+    return summarise_sweep((varied, [row(0, 0, "ann", dice)]) for varied, dice in runs)
 
 
 def test_a_sweep_has_a_row_for_each_combination_and_region() -> None:
     rows = summarise_sweep(
         [({"loss": "bce"}, [row(0, 0, "ann", 0.8), row(0, 0, "ann", 0.2, region="infection")])]
     )
-    assert [list(one) for one in rows] == [["loss", *SUMMARY_COLUMNS]] * 2
-    assert [(one["loss"], one["region"], one["dice_mean"]) for one in rows] == [
+    assert [list(line) for line in rows] == [["loss", *SUMMARY_COLUMNS]] * 2
+    assert [(line["loss"], line["region"], line["dice_mean"]) for line in rows] == [
         ("bce", "lung", 0.8),
         ("bce", "infection", 0.2),
     ]
 
 
-def test_two_keys_make_a_matrix_and_what_failed_is_named() -> None:
+def test_two_keys_make_a_matrix_that_lists_failed_runs() -> None:
     combinations = [
         {"loss": loss, "network.name": network}
         for loss in ("bce", "dice")
@@ -171,7 +171,7 @@ dice       -  failed"""
     )
 
 
-def test_one_key_makes_a_row_a_value() -> None:
+def test_one_key_makes_a_row_per_value() -> None:
     combinations = [{"loss": "bce"}, {"loss": "focal_dice"}]
     rows = swept((combinations[0], 0.5), (combinations[1], 0.75))
     assert (
@@ -184,7 +184,7 @@ focal_dice  0.7500"""
     )
 
 
-def test_three_keys_make_a_row_a_combination() -> None:
+def test_three_keys_make_a_row_per_combination() -> None:
     combination = {"loss": "bce", "seed": "1", "split.fold": "0"}
     assert sweep_table([combination], swept((combination, 0.5))).splitlines()[1:] == [
         "loss  seed  split.fold    lung",
@@ -192,5 +192,5 @@ def test_three_keys_make_a_row_a_combination() -> None:
     ]
 
 
-def test_lines_have_no_spaces_at_their_ends() -> None:
+def test_lines_have_no_trailing_spaces() -> None:
     assert aligned([{"case": "ann"}, {"case": "b"}], ["case"]) == "case\nann\nb"

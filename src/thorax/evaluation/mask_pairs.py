@@ -58,7 +58,7 @@ def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[M
     if unpaired and not missing:
         raise InputError(
             f"{len(unpaired)} of {len(true_masks)} true masks have no prediction in {predicted} "
-            f"({_first_of(unpaired)}); give --allow-missing to leave them out"
+            f"({listed(unpaired, at_most=MOST_NAMES)}); give --allow-missing to leave them out"
         )
     return [MaskFiles(name, true_masks[name], predicted_masks[name]) for name in paired]
 
@@ -82,8 +82,3 @@ def named_masks(folder: Path) -> dict[str, Path]:
             )
         masks[name] = path
     return masks
-
-
-def _first_of(names: list[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return listed([*names[:MOST_NAMES], f"{more} more"] if more > 0 else names)

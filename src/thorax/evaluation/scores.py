@@ -180,7 +180,7 @@ class ScoreRow:
         return self.metrics.get(metric, math.nan)
 
 
-def read_scores(
+def read_score_rows(
     rows: Iterable[Mapping[str, str]], metrics: Sequence[str] | None = None, *, source: str
 ) -> Iterator[ScoreRow]:
     """Read the rows of a score table.
@@ -195,7 +195,7 @@ def read_scores(
 
     Example:
         >>> rows = [{"case": "ann", "region": "lung", "dice": "0.5"}]
-        >>> next(read_scores(rows, source="scores.csv"))["dice"]
+        >>> next(read_score_rows(rows, source="scores.csv"))["dice"]
         0.5
     """
     for row in rows:

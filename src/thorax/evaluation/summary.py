@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from thorax.common.text import rounded
 from thorax.evaluation.bootstrap import Interval, Method, bootstrap_mean
 from thorax.evaluation.empty_masks import AppliedMetrics, EmptyMaskConvention
 from thorax.evaluation.scores import DISTANCES, OVERLAPS, SURFACES, THORAX, Score
@@ -160,9 +161,9 @@ def _summarise_region(
             summary[name]["infinite"] = sum(name in case.left_out for case in applied)
     pooled = sum((score.overlap for score in group), Overlap())
     for name in POOLED:
-        summary[name]["pooled"] = _rounded(getattr(pooled, name))
+        summary[name]["pooled"] = rounded(getattr(pooled, name))
     ceilings = summarise_values(case.averaged["ceiling_dice"] for case in applied)
-    return summary | {"ceiling_dice": _rounded(ceilings.mean), "cases": summary["dice"]["cases"]}
+    return summary | {"ceiling_dice": rounded(ceilings.mean), "cases": summary["dice"]["cases"]}
 
 
 def _summarise_metric(
@@ -173,7 +174,7 @@ def _summarise_metric(
 ) -> dict[str, Any]:
     values = [case.averaged.get(name, math.nan) for case in applied]
     summary = summarise_values(values, patients, intervals)
-    statistic = {key: _rounded(getattr(summary, key)) for key in ("mean", "median", "sd")}
+    statistic = {key: rounded(getattr(summary, key)) for key in ("mean", "median", "sd")}
     return statistic | {"cases": summary.cases} | (_limits(summary.interval) if intervals else {})
 
 
@@ -181,12 +182,7 @@ def _limits(interval: Interval | None) -> dict[str, Any]:
     if interval is None:
         return {"low": None, "high": None, "method": None}
     return {
-        "low": _rounded(interval.low),
-        "high": _rounded(interval.high),
+        "low": rounded(interval.low),
+        "high": rounded(interval.high),
         "method": interval.method,
     }
-
-
-def _rounded(value: float) -> float | None:
-    """Round to six decimals; None for a value that JSON does not have."""
-    return round(value, 6) if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""Can the figures of two models be told apart: paired differences by case, and tests of them.
+"""Paired tests between two models: differences by case, p values, effect size.
 
-Cases are the units and count as independent. What is undefined or infinite on either side cannot be
-subtracted; such pairs are left out and counted.
+Cases are the units and count as independent. Pairs with an undefined or infinite value have no
+difference; they are left out and counted.
 """
 
 import math
@@ -15,27 +15,27 @@ from scipy import stats
 
 from thorax.evaluation.bootstrap import Interval, bootstrap_mean
 
-Test = Literal["permutation", "wilcoxon"]
+TestMethod = Literal["permutation", "wilcoxon"]
 
-Figures = Mapping[str, float]
-"""Case → figure, of one region."""
+Values = Mapping[str, float]
+"""Case → value of a metric, in one region."""
 
-_FLIPS = 9999
-"""All signs of 13 cases; of more cases, so many are drawn."""
+_RESAMPLES = 9999
+"""Sign combinations that are drawn if there are more: 13 cases have fewer, 14 have more."""
 
 _DIGITS = 12
-"""Of a figure, from its first one on; what follows is rounding."""
+"""Significant digits of a value; further ones are rounding errors."""
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What a column of a score table means.
+class ComparedMetric:
+    """Meaning of a column of a score table.
 
     Args:
-        name: Of the column.
-        better: Which figures are better; None where neither are.
-        unit: Follows a figure in a sentence; empty for shares and scores.
-        absolute: The figure has a sign, and what counts is its distance from 0.
+        name: Name of the column.
+        better: Direction of better values; None if there is none.
+        unit: Unit, for sentences; empty for shares and scores.
+        absolute: Whether absolute values are compared, as for a signed error.
     """
 
     name: str
@@ -50,35 +50,37 @@ _MORE = (
 )  # fmt: skip
 
 _METRICS = {
-    **{name: Metric(name, "more") for name in _MORE},
-    "brier": Metric("brier", "less"),
-    "hd95_mm": Metric("hd95_mm", "less", "mm"),
-    "mean_distance_mm": Metric("mean_distance_mm", "less", "mm"),
-    "difference_ml": Metric("difference_ml", "less", "mL", absolute=True),
-    "difference_percent": Metric("difference_percent", "less", "percentage points", absolute=True),
-    "truth_ml": Metric("truth_ml", unit="mL"),
-    "predicted_ml": Metric("predicted_ml", unit="mL"),
+    **{name: ComparedMetric(name, "more") for name in _MORE},
+    "brier": ComparedMetric("brier", "less"),
+    "hd95_mm": ComparedMetric("hd95_mm", "less", "mm"),
+    "mean_distance_mm": ComparedMetric("mean_distance_mm", "less", "mm"),
+    "difference_ml": ComparedMetric("difference_ml", "less", "mL", absolute=True),
+    "difference_percent": ComparedMetric(
+        "difference_percent", "less", "percentage points", absolute=True
+    ),
+    "truth_ml": ComparedMetric("truth_ml", unit="mL"),
+    "predicted_ml": ComparedMetric("predicted_ml", unit="mL"),
 }
 
 
-def metric(name: str) -> Metric:
-    """What is known of a column; an unknown one is neither better high nor low.
+def compared_metric(name: str) -> ComparedMetric:
+    """Return the meaning of a column; an unknown column has no better direction.
 
     Example:
-        >>> metric("hd95_mm")
-        Metric(name='hd95_mm', better='less', unit='mm', absolute=False)
+        >>> compared_metric("hd95_mm")
+        ComparedMetric(name='hd95_mm', better='less', unit='mm', absolute=False)
     """
-    return _METRICS.get(name, Metric(name))
+    return _METRICS.get(name, ComparedMetric(name))
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Outcome of a test whether differences of pairs lie around 0.
+    """Result of a test whether paired differences are centred on 0.
 
     Args:
-        p: Two-sided.
-        smallest_possible_p: The smallest that the test can give with so many pairs, whatever they are.
-        exact: All signs were gone through; otherwise some were drawn.
+        p: Two-sided p value.
+        smallest_possible_p: Smallest p value that the test can give with this number of pairs.
+        exact: Whether all sign combinations were used, not a random sample.
     """
 
     p: float
@@ -88,29 +90,29 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table against the baseline, in one metric and one region.
+    """One table compared with the baseline, in one metric and one region.
 
     Args:
-        baseline: Name of the table that is compared against.
-        name: Of the other.
-        region: Where the figures are from.
-        metric: What they are.
-        differences: The other less the baseline, by case.
-        left_out: Cases of both in which one figure is undefined or infinite.
-        baseline_mean: Of the cases that count.
-        mean: Of the other, of the same cases.
+        baseline: Name of the baseline table.
+        name: Name of the other table.
+        region: Region of the values.
+        metric: Metric of the values.
+        differences: Other table - baseline, by case.
+        left_out: Common cases with an undefined or infinite value.
+        baseline_mean: Mean of the baseline over the compared cases.
+        mean: Mean of the other table over the same cases.
         difference: Mean of the differences.
-        interval: Of `difference`, by bootstrap over cases; None where there are too few.
-        test: Its p is not corrected.
+        interval: Bootstrap interval of `difference` over cases; None with too few cases.
+        test: Result of the test, with its uncorrected p value.
         effect: See `rank_biserial`.
-        adjusted_p: After Holm, over all that was compared; see `adjust_p_values`.
-        least_adjusted_p: What that could be at the least, had these differences been any others.
+        adjusted_p: p value after Holm's correction, see `adjust_p_values`.
+        least_adjusted_p: Smallest `adjusted_p` that any differences of these cases could give.
     """
 
     baseline: str
     name: str
     region: str
-    metric: Metric
+    metric: ComparedMetric
     differences: Mapping[str, float]
     left_out: int
     baseline_mean: float
@@ -124,41 +126,43 @@ class Comparison:
 
     @property
     def cases(self) -> int:
-        """Pairs that count."""
+        """Number of compared cases."""
         return len(self.differences)
 
 
-def compare_figures(
-    baseline: tuple[str, Figures],
-    other: tuple[str, Figures],
+def compare_values(
+    baseline: tuple[str, Values],
+    other: tuple[str, Values],
     *,
     region: str,
-    metric: Metric,
+    metric: ComparedMetric,
     confidence: float = 0.95,
-    test: Test = "permutation",
+    test: TestMethod = "permutation",
 ) -> Comparison:
-    """Compare the figures of two tables, in the cases that both have.
+    """Compare the values of two tables over their common cases.
 
     Args:
-        baseline: Its name, and its figures of the region.
-        other: The same of the other table.
-        region: Where the figures are from.
-        metric: What they are.
-        confidence: Of the interval.
+        baseline: Name of the baseline table, and its values of the region.
+        other: Name and values of the other table.
+        region: Region of the values.
+        metric: Metric of the values.
+        confidence: Confidence of the interval.
         test: See `paired_test`.
     """
     (baseline_name, before), (name, after) = baseline, other
     common = [case for case in before if case in after]
-    whole = [case for case in common if math.isfinite(before[case]) and math.isfinite(after[case])]
-    first, second = (_oriented([it[case] for case in whole], metric) for it in (before, after))
+    cases = [case for case in common if math.isfinite(before[case]) and math.isfinite(after[case])]
+    first, second = (
+        _oriented([values[case] for case in cases], metric) for values in (before, after)
+    )
     differences = _rounded(second - first, np.array([*first, *second]))
     return Comparison(
         baseline=baseline_name,
         name=name,
         region=region,
         metric=metric,
-        differences=dict(zip(whole, differences.tolist(), strict=True)),
-        left_out=len(common) - len(whole),
+        differences=dict(zip(cases, differences.tolist(), strict=True)),
+        left_out=len(common) - len(cases),
         baseline_mean=_mean(first),
         mean=_mean(second),
         difference=_mean(differences),
@@ -169,51 +173,54 @@ def compare_figures(
 
 
 def paired_test(
-    differences: Sequence[float] | NDArray[np.float64], *, test: Test = "permutation", seed: int = 0
+    differences: Sequence[float] | NDArray[np.float64],
+    *,
+    test: TestMethod = "permutation",
+    seed: int = 0,
 ) -> PairedTest:
-    """Test whether paired differences lie around 0, by turning their signs.
+    """Test whether paired differences are centred on 0, by changing their signs.
 
-    If it made no difference which of two models a figure comes from, each difference could as well
-    have the other sign. ``permutation`` asks how many of all signs give a sum as far from 0;
-    ``wilcoxon`` asks the same of ranks (Wilcoxon, Biometrics Bull 1:80, 1945), so that one case
-    that is far off weighs less. Neither assumes normal values. Differences of 0 tell nothing and
-    are left out, ties share their ranks, and up to 13 differences the test is exact.
+    If two models were equally good, each difference could have the other sign with the same
+    probability. ``permutation`` computes the share of sign combinations whose sum is at least as
+    far from 0. ``wilcoxon`` does the same with signed ranks (Wilcoxon, Biometrics Bull 1:80, 1945),
+    so that an outlier has less weight. Neither assumes a normal distribution. Differences of 0 are
+    left out, ties share their ranks, and the test is exact for up to 13 differences.
 
     Args:
-        differences: One a case, all finite.
-        test: Which of the two.
-        seed: Of the signs that are drawn where there are too many cases to go through all.
+        differences: One finite difference per case.
+        test: ``permutation`` or ``wilcoxon``.
+        seed: Seed for drawing sign combinations if there are too many.
 
     Example:
         >>> paired_test([0.1, 0.2, 0.3, 0.4, 0.5])
         PairedTest(p=0.0625, smallest_possible_p=0.0625, exact=True)
     """
     values = np.asarray(differences, np.float64)
-    least = _smallest_possible_p(values.size)
+    smallest = _smallest_possible_p(values.size)
     values = values[values != 0]
     if values.size < 2:
-        return PairedTest(1.0, least, exact=True)
+        return PairedTest(1.0, smallest, exact=True)
     weights = _signed_ranks(values) if test == "wilcoxon" else values
-    turned = stats.permutation_test(
-        (_whole(weights),),
+    result = stats.permutation_test(
+        (_as_integers(weights),),
         np.sum,
         permutation_type="samples",
         vectorized=True,
-        n_resamples=_FLIPS,
+        n_resamples=_RESAMPLES,
         rng=np.random.default_rng(seed),
     )
-    return PairedTest(float(turned.pvalue), least, exact=_all_gone_through(values.size))
+    return PairedTest(float(result.pvalue), smallest, exact=_is_exact(values.size))
 
 
 def rank_biserial(differences: Sequence[float] | NDArray[np.float64]) -> float:
     """Effect size: the matched-pairs rank-biserial correlation (Kerby, Compr Psychol 3:1, 2014).
 
-    Rank sum of the positive differences less that of the negative ones, over both: 1 where all that
-    differ are positive, -1 where all are negative, 0 where neither prevails. Unlike a difference in
-    SDs it is bounded, and one case that is far off does not carry it.
+    (Rank sum of the positive differences - rank sum of the negative ones) / sum of both: 1 if all
+    non-zero differences are positive, -1 if all are negative, 0 if they balance. Unlike a
+    difference in units of SD it is bounded and robust to outliers.
 
     Returns:
-        NaN where all differences are 0, or there are none.
+        NaN if all differences are 0, or there are none.
 
     Example:
         >>> rank_biserial([1, 2, -3])
@@ -225,10 +232,10 @@ def rank_biserial(differences: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p for how many there are (Holm, Scand J Stat 6:65, 1979).
+    """Adjust p values for multiple comparisons (Holm, Scand J Stat 6:65, 1979).
 
-    The smallest of m is taken times m, the next times m - 1, and so on; none comes out below one
-    that was smaller, nor above 1.
+    The smallest of m p values is multiplied by m, the next by m - 1, and so on. The results keep
+    the order of the p values and do not exceed 1.
 
     Example:
         >>> holm([0.5, 0.01])
@@ -242,43 +249,43 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def adjust_p_values(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p of all comparisons that are told of together, each of one case at least."""
-    p_values = [one.test.p for one in comparisons]
+    """Adjust the p values of comparisons that are reported together; each needs a case."""
+    p_values = [comparison.test.p for comparison in comparisons]
     adjusted = holm(p_values)
     return [
         replace(
-            one,
-            adjusted_p=adjusted[place],
+            comparison,
+            adjusted_p=adjusted[index],
             least_adjusted_p=holm(
-                [*p_values[:place], one.test.smallest_possible_p, *p_values[place + 1 :]]
-            )[place],
+                [*p_values[:index], comparison.test.smallest_possible_p, *p_values[index + 1 :]]
+            )[index],
         )
-        for place, one in enumerate(comparisons)
+        for index, comparison in enumerate(comparisons)
     ]
 
 
-def _all_gone_through(count: int) -> bool:
-    return 2**count <= _FLIPS
+def _is_exact(count: int) -> bool:
+    return 2**count <= _RESAMPLES
 
 
 def _smallest_possible_p(count: int) -> float:
-    return 2 / 2 ** max(count, 1) if _all_gone_through(count) else 2 / (_FLIPS + 1)
+    return 2 / 2 ** max(count, 1) if _is_exact(count) else 2 / (_RESAMPLES + 1)
 
 
-def _oriented(figures: Sequence[float], metric: Metric) -> NDArray[np.float64]:
-    values = np.array(figures, np.float64)
-    return np.abs(values) if metric.absolute else values
+def _oriented(values: Sequence[float], metric: ComparedMetric) -> NDArray[np.float64]:
+    array = np.array(values, np.float64)
+    return np.abs(array) if metric.absolute else array
 
 
 def _rounded(
     differences: NDArray[np.float64], magnitudes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Without the rounding errors of the subtraction, which would break ties between ranks."""
+    """Remove rounding errors of the subtraction, which would break ties between ranks."""
     return np.round(differences, _decimals(magnitudes))
 
 
-def _whole(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """In proportion, as whole numbers: sums that are equal on paper are equal then."""
+def _as_integers(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale to integers, so that sums that are equal in theory are equal in floating point."""
     return np.rint(values * 10.0 ** _decimals(values))
 
 

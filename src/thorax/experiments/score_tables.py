@@ -1,32 +1,29 @@
-"""Score tables of files, experiments and git revisions, as a person names them."""
+"""Score tables from files, DVC experiments and git revisions."""
 
 import math
-import statistics
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from thorax.common.errors import InputError
+from thorax.common.project import project_root, try_git
 from thorax.common.tables import read_csv
-from thorax.imaging.overlap import mean_defined
+from thorax.evaluation.scores import LABELS, ScoreRow, read_score_rows
+from thorax.evaluation.summary import summarise_values
 
 SCORES = "scores.csv"
 
 _REPORTED = f"reports/{SCORES}"
 
-_WORDS = ("case", "site", "region", "side", "seed", "fold")
-"""Columns that say what a row is of; all others are figures."""
-
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A `scores.csv`, or a table like it.
+    """A `scores.csv`, or a table with the same columns.
 
     Args:
-        name: What people call it.
-        columns: As in the file.
-        rows: Column → cell, as written.
+        name: Name of the table, for people.
+        columns: Columns of the file.
+        rows: Column → cell, as text.
     """
 
     name: str
@@ -35,118 +32,110 @@ class ScoreTable:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The columns with figures."""
-        return tuple(column for column in self.columns if column not in _WORDS)
+        """Columns with metrics."""
+        return tuple(column for column in self.columns if column not in LABELS)
 
-    def figures(self, metric: str) -> dict[str, dict[str, float]]:
-        """Region → case → figure; a case that was scored with several seeds has its mean over them.
+    def values(self, metric: str) -> dict[str, dict[str, float]]:
+        """Return region → case → value of a metric; the mean over seeds if there are several.
 
-        Undefined figures, which are empty cells, are NaN. Where there are sides, each side of a
-        region is a region of its own.
+        Undefined values, which are empty cells, are NaN. In a table of sides, each side of a region
+        is a separate region.
 
         Raises:
-            InputError: A cell is no number, or a case stands twice.
+            InputError: A cell is not a number, or a case is listed twice.
         """
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for row in self.rows:
-            region = " ".join(filter(None, (row["region"], row.get("side"))))
-            seeds = found.setdefault(region, {}).setdefault(row["case"], {})
-            seed = row.get("seed", "")
-            if seed in seeds:
+        by_seed: dict[str, dict[str, dict[str, float]]] = {}
+        for row in self._read(metric):
+            region = " ".join(filter(None, (row.region, row.side)))
+            seeds = by_seed.setdefault(region, {}).setdefault(row.case, {})
+            if row.seed in seeds:
                 raise InputError(
-                    f"a case must stand once for each region, but {self.name} has {row['case']}, "
-                    f"{region} twice"
+                    f"{self.name}: a case must be listed once for each region, but {row.case}, "
+                    f"{region} is listed twice; remove one row"
                 )
-            seeds[seed] = self._number(row, metric)
+            seeds[row.seed] = row[metric]
         return {
-            region: {case: mean_defined(seeds.values()) for case, seeds in cases.items()}
-            for region, cases in found.items()
+            region: {case: summarise_values(seeds.values()).mean for case, seeds in cases.items()}
+            for region, cases in by_seed.items()
         }
 
     def paired(self, first: str, second: str) -> dict[str, list[tuple[float, float]]]:
-        """Region → both figures of each case, from the predictions that have both.
+        """Return, by region, two metrics of each case in which both are defined and finite.
 
-        A case that was scored with several seeds has the means over them.
+        With several seeds, the means over the seeds are returned.
 
         Raises:
-            InputError: There is no such column, or a cell is no number.
+            InputError: There is no such column, or a cell is not a number.
         """
         for metric in (first, second):
             check_metric(metric, [self])
-        found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        for row in self.rows:
-            pair = self._number(row, first), self._number(row, second)
+        by_case: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        for row in self._read(first, second):
+            pair = row[first], row[second]
             if all(map(math.isfinite, pair)):
-                found.setdefault(row["region"], {}).setdefault(row["case"], []).append(pair)
+                by_case.setdefault(row.region, {}).setdefault(row.case, []).append(pair)
         return {
             region: [_mean_pair(pairs) for pairs in cases.values()]
-            for region, cases in found.items()
+            for region, cases in by_case.items()
         }
 
-    def _number(self, row: dict[str, str], metric: str) -> float:
-        cell = row[metric]
-        try:
-            return float(cell or "nan")
-        except ValueError:
-            raise InputError(
-                f"{metric} must be numbers, but {self.name} has {cell!r} for {row['case']}, "
-                f"{row['region']}"
-            ) from None
+    def _read(self, *metrics: str) -> Iterable[ScoreRow]:
+        return read_score_rows(self.rows, metrics, source=self.name)
 
 
 def _mean_pair(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     first, second = zip(*pairs, strict=True)
-    return statistics.mean(first), statistics.mean(second)
+    return summarise_values(first).mean, summarise_values(second).mean
 
 
 def read_tables(arguments: Sequence[str], folder: Path) -> list[ScoreTable]:
-    """The tables that a person names, each as SOURCE or NAME=SOURCE.
+    """Read tables given as SOURCE or NAME=SOURCE.
 
     Args:
-        arguments: SOURCE is a file, a folder that holds `scores.csv` or `reports/scores.csv`, the
-            name of a DVC experiment or a git revision, looked for in this order.
-        folder: Where paths start from, and where the project is.
+        arguments: SOURCE is a file, a folder with `scores.csv` or `reports/scores.csv`, the name of
+            a DVC experiment or a git revision, tried in this order.
+        folder: Start of relative paths; inside the project.
 
     Raises:
-        InputError: There is no such source, it has no scores, or two tables have one name.
+        InputError: A source does not exist or has no scores, or two tables have the same name.
     """
     named = [_named(argument, folder) for argument in arguments]
     names = [name for name, _ in named]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"tables need names of their own, got {name} twice; use NAME=SOURCE")
+            raise InputError(f"tables need different names, got {name} twice; use NAME=SOURCE")
     return [parse_table(name, _read(source, folder)) for name, source in named]
 
 
 def parse_table(name: str, text: str) -> ScoreTable:
-    r"""A table out of the text of its file.
+    r"""Parse the text of a score table.
 
     Raises:
-        InputError: It lacks a column or cells, or has no rows.
+        InputError: A column or a cell is missing, or there are no rows.
 
     Example:
-        >>> parse_table("new", "case,region,dice\nann,lung,0.5\n").figures("dice")
+        >>> parse_table("new", "case,region,dice\nann,lung,0.5\n").values("dice")
         {'lung': {'ann': 0.5}}
     """
     try:
         columns, rows = read_csv(text)
     except ValueError as error:
-        raise InputError(f"{name} is no table: {error}; give a CSV of scores") from None
+        raise InputError(f"{name} is not a table: {error}; give a CSV file of scores") from None
     if missing := {"case", "region"} - set(columns):
         raise InputError(
-            f"a score table must have columns case and region, but {name} has no "
-            f"{' and no '.join(sorted(missing))}"
+            f"a score table must have the columns case and region, but {name} has no "
+            f"{' and no '.join(sorted(missing))}; give a scores.csv"
         )
     if not rows:
-        raise InputError(f"a score table must have a row at least, but {name} has none")
+        raise InputError(f"a score table must have at least one row, but {name} has none")
     return ScoreTable(name, columns, tuple(rows))
 
 
 def check_metric(metric: str, tables: Sequence[ScoreTable]) -> None:
-    """See that all tables have a column.
+    """Check that all tables have a metric.
 
     Raises:
-        InputError: One has not; the message names those that all have.
+        InputError: A table has no such column; the message lists the columns that all have.
     """
     common = [name for name in tables[0].metrics if all(name in table.metrics for table in tables)]
     for table in tables:
@@ -162,75 +151,59 @@ def _named(argument: str, folder: Path) -> tuple[str, str]:
     if not equals or (folder / argument).exists():
         return argument, argument
     if not name or not source:
-        raise InputError(f"a table is named as NAME=SOURCE, got {argument}")
+        raise InputError(f"a table is given as SOURCE or NAME=SOURCE, got {argument}")
     return name, source
 
 
 def _read(source: str, folder: Path) -> str:
     path = folder / source
     if path.is_dir():
-        places = [path / SCORES, path / _REPORTED]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
-            raise InputError(f"a folder must hold {SCORES} or {_REPORTED}, but {source} does not")
-        path = found
+        candidates = [path / SCORES, path / _REPORTED]
+        table = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if table is None:
+            raise InputError(
+                f"a folder must contain {SCORES} or {_REPORTED}, but {source} does not; give the "
+                "path of a table"
+            )
+        path = table
     if path.is_file():
         try:
             return path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{source} cannot be read as a table: {error}") from None
-    return _committed(source, _project(folder))
+    return _committed(source, project_root(folder))
 
 
 def _committed(source: str, project: Path) -> str:
-    """The scores of an experiment or a revision."""
+    """Return the scores of an experiment or a revision."""
     rule = "a table must be a file, a folder, an experiment or a git revision"
-    if (refusal := _git(project, "rev-parse", "--git-dir")).returncode:
-        raise InputError(f"{rule}, got {source}; git says: {_first_line(refusal.stderr)}")
+    if (repository := try_git(project, "rev-parse", "--git-dir")).returncode:
+        raise InputError(f"{rule}, got {source}; git reports: {_first_line(repository.stderr)}")
     reference = _experiment(source, project) or source
-    commit = _git(project, "rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}")
+    commit = try_git(
+        project, "rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}"
+    )
     if commit.returncode:
         raise InputError(f"{rule}, got {source}")
-    shown = _git(project, "show", f"{commit.stdout.strip()}:./{_REPORTED}")
-    if shown.returncode:
+    scores = try_git(project, "show", f"{commit.stdout.strip()}:./{_REPORTED}")
+    if scores.returncode:
         raise InputError(
-            f"a revision must hold {_REPORTED} under git, but {source} does not; give the path of "
-            "a table instead"
+            f"a revision must contain {_REPORTED} under git, but {source} does not; give the path "
+            "of a table"
         )
-    return shown.stdout
+    return scores.stdout
 
 
 def _experiment(name: str, project: Path) -> str | None:
-    """The git reference of an experiment; DVC keeps them as refs/exps/<2>/<38 digits>/<name>."""
-    listed = _git(project, "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
-    found = [ref for ref in listed if ref.count("/") == 4 and ref.endswith(f"/{name}")]
-    if len(found) > 1:
+    """Return the git reference of an experiment: refs/exps/<2>/<38 digits>/<name>."""
+    references = try_git(project, "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    matching = [ref for ref in references if ref.count("/") == 4 and ref.endswith(f"/{name}")]
+    if len(matching) > 1:
         raise InputError(
-            f"experiments on several commits are named {name}; give one as {' or '.join(found)}"
+            f"an experiment must have a unique name, but several are named {name}; give "
+            f"{' or '.join(matching)}"
         )
-    return found[0] if found else None
-
-
-def _project(folder: Path) -> Path:
-    """The top folder of the project that a folder is in; the folder itself if there is none."""
-    top = folder.resolve()
-    return next((it for it in (top, *top.parents) if (it / ".dvc").is_dir()), top)
-
-
-def _git(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = ["git", *arguments]
-    try:
-        return subprocess.run(
-            command,
-            cwd=project,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            encoding="utf-8-sig",
-            errors="replace",
-        )
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 127, "", "git is not installed")
+    return matching[0] if matching else None
 
 
 def _first_line(text: str) -> str:

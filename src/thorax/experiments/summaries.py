@@ -1,15 +1,14 @@
-"""Tables of many runs: of a cross-validation by case and fold, of a sweep by combination.
+"""Tables of many runs: a cross-validation by case and fold, a sweep by combination.
 
-Figures that are undefined, because truth and prediction are both empty, are left out of means.
+Undefined values, of cases with empty truth and prediction, are left out of means.
 """
 
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from thorax.common.tables import aligned, read_csv, to_json
-from thorax.imaging.overlap import mean_defined
+from thorax.evaluation.scores import LABELS, read_score_rows
+from thorax.evaluation.summary import summarise_values
 
 Row = dict[str, Any]
 
@@ -24,62 +23,74 @@ SUMMARY_COLUMNS = (
 
 _FILE_ONLY = ("truth_ml", "predicted_ml", "certainty")
 
-_NAMES = ("case", "site", "region", "side")
-
 
 def read_scores(text: str, varied: Mapping[str, Any]) -> list[Row]:
-    r"""The rows of a `scores.csv`, each with what tells its run from others; empty cells are NaN.
+    r"""Read the rows of a `scores.csv`; empty cells are NaN.
+
+    Args:
+        text: Text of the file.
+        varied: Values that identify the run; they are added to every row.
+
+    Raises:
+        InputError: A cell is not a number.
 
     Example:
         >>> read_scores("case,region,dice\nann,lung,0.5\nann,scar,\n", {"fold": 2})[1]
         {'fold': 2, 'case': 'ann', 'region': 'scar', 'dice': nan}
     """
+    columns, cells = read_csv(text)
+    rows = read_score_rows(cells, source="scores.csv")
     return [
         {
             **varied,
-            **{key: cell if key in _NAMES else _number(cell) for key, cell in row.items()},
+            **{key: getattr(row, key) if key in LABELS else row[key] for key in columns},
         }
-        for row in read_csv(text)[1]
+        for row in rows
     ]
 
 
 def summarise_cases(rows: Iterable[Row]) -> list[Row]:
-    """Figures over cases, one row a region.
+    """Summarise scores over cases, one row per region.
 
     With several seeds each case counts once, with its mean over the seeds; `dice_sd_of_seeds` is
-    the SD, over seeds, of the mean over cases. SDs are of the sample (n - 1) and undefined for one.
+    the SD over seeds of the mean over cases. SDs are of the sample (n - 1), undefined for one
+    value.
 
     Args:
-        rows: As `read_scores` gives them.
+        rows: Rows of `read_scores`.
 
     Returns:
         Rows with `SUMMARY_COLUMNS` and `dice_sd_of_seeds`.
     """
     return [
-        {"region": region, **_summary(group)} for region, group in _grouped(rows, "region").items()
+        {"region": region, **_summarise(group)}
+        for region, group in _grouped(rows, "region").items()
     ]
 
 
 def summarise_folds(rows: Iterable[Row]) -> list[Row]:
-    """Mean Dice of each region over the cases of each seed and fold; one row a fold."""
+    """Compute the mean Dice of each region over the cases of a fold, one row per seed and fold."""
     return [
         {
             "seed": seed,
             "fold": fold,
             "cases": len({row["case"] for row in group}),
-            **{region: _mean(some, "dice") for region, some in _grouped(group, "region").items()},
+            **{
+                region: _mean(region_rows, "dice")
+                for region, region_rows in _grouped(group, "region").items()
+            },
         }
         for (seed, fold), group in _grouped(rows, "seed", "fold").items()
     ]
 
 
 def fold_tables(rows: Sequence[Row]) -> str:
-    """The tables of a cross-validation for people: cases, folds, then regions over all."""
+    """Write the tables of a cross-validation as text: cases, folds, then regions over all cases."""
     folds, regions = summarise_folds(rows), summarise_cases(rows)
     seeds = ("dice_sd_of_seeds",) if len({row["seed"] for row in rows}) > 1 else ()
-    shown = [key for key in CASE_COLUMNS if key not in _FILE_ONLY]
+    columns = [key for key in CASE_COLUMNS if key not in _FILE_ONLY]
     tables = (
-        aligned(rows, shown),
+        aligned(rows, columns),
         "mean Dice by fold\n" + aligned(folds, folds[0]),
         "over all cases\n" + aligned(regions, (*SUMMARY_COLUMNS, *seeds)),
     )
@@ -87,16 +98,16 @@ def fold_tables(rows: Sequence[Row]) -> str:
 
 
 def fold_json(rows: Sequence[Row]) -> str:
-    """The tables of a cross-validation as JSON: ``cases``, ``folds`` and ``regions``."""
+    """Write the tables of a cross-validation as JSON: ``cases``, ``folds`` and ``regions``."""
     regions = summarise_cases(rows)
     return to_json({"cases": list(rows), "folds": summarise_folds(rows), "regions": regions})
 
 
 def summarise_sweep(runs: Iterable[tuple[Mapping[str, Any], Sequence[Row]]]) -> list[Row]:
-    """Figures over cases, one row a combination and region.
+    """Summarise the runs of a sweep, one row per combination and region.
 
     Args:
-        runs: The varied values of a run, and its rows.
+        runs: Varied values and rows of each run.
     """
     return [
         {**varied, **{key: row[key] for key in SUMMARY_COLUMNS}}
@@ -106,58 +117,63 @@ def summarise_sweep(runs: Iterable[tuple[Mapping[str, Any], Sequence[Row]]]) -> 
 
 
 def sweep_table(combinations: Sequence[Mapping[str, str]], rows: Sequence[Row]) -> str:
-    """The table of a sweep for people: mean Dice by region.
+    """Write the mean Dice of a sweep as text.
 
-    Where two keys vary, each region has a matrix: the first key downwards, the second across.
-    Otherwise each combination has a row.
+    With two varied keys each region has a matrix: the first key down, the second across. Otherwise
+    each combination has a row.
 
     Args:
-        combinations: The varied values of all runs.
-        rows: As `summarise_sweep` gives them; a combination that has none is shown as failed.
+        combinations: Varied values of all runs.
+        rows: Rows of `summarise_sweep`; a combination without rows is listed as failed.
     """
     keys = list(combinations[0])
-    found = {(*(row[key] for key in keys), row["region"]): row["dice_mean"] for row in rows}
+    dice = {(*(row[key] for key in keys), row["region"]): row["dice_mean"] for row in rows}
     regions = list(dict.fromkeys(row["region"] for row in rows))
     if len(keys) == 2:
-        return "\n\n".join(_matrix(combinations, found, region) for region in regions)
+        return "\n\n".join(_matrix(combinations, dice, region) for region in regions)
     lines: list[Row] = [
-        {**one, **{region: found.get((*one.values(), region), "failed") for region in regions}}
-        for one in combinations
+        {
+            **combination,
+            **{region: dice.get((*combination.values(), region), "failed") for region in regions},
+        }
+        for combination in combinations
     ]
     return "mean Dice by region\n" + aligned(lines, [*keys, *regions])
 
 
-def _summary(group: Sequence[Row]) -> Row:
+def _summarise(group: Sequence[Row]) -> Row:
     by_case = _grouped(group, "case").values()
-    dices = [_mean(rows, "dice") for rows in by_case]
-    dices = [dice for dice in dices if not math.isnan(dice)]
-    seeds = [_mean(rows, "dice") for rows in _grouped(group, "seed").values()]
+    dice = summarise_values(_mean(rows, "dice") for rows in by_case)
+    seeds = summarise_values(_mean(rows, "dice") for rows in _grouped(group, "seed").values())
+    iou, ceiling = (
+        summarise_values(_mean(rows, key) for rows in by_case) for key in ("iou", "ceiling_dice")
+    )
     return {
-        "cases": len(dices),
-        "dice_mean": mean_defined(dices),
-        "dice_median": statistics.median(dices) if dices else math.nan,
-        "dice_sd": _spread(dices),
-        "iou_mean": mean_defined(_mean(rows, "iou") for rows in by_case),
-        "ceiling_mean": mean_defined(_mean(rows, "ceiling_dice") for rows in by_case),
-        "dice_sd_of_seeds": _spread([mean for mean in seeds if not math.isnan(mean)]),
+        "cases": dice.cases,
+        "dice_mean": dice.mean,
+        "dice_median": dice.median,
+        "dice_sd": dice.sd,
+        "iou_mean": iou.mean,
+        "ceiling_mean": ceiling.mean,
+        "dice_sd_of_seeds": seeds.sd,
     }
 
 
 def _matrix(
-    combinations: Sequence[Mapping[str, str]], found: Mapping[Any, float], region: str
+    combinations: Sequence[Mapping[str, str]], dice: Mapping[Any, float], region: str
 ) -> str:
     first, second = combinations[0]
-    across = list(dict.fromkeys(one[second] for one in combinations))
-    down = list(dict.fromkeys(one[first] for one in combinations))
+    across = list(dict.fromkeys(combination[second] for combination in combinations))
+    down = list(dict.fromkeys(combination[first] for combination in combinations))
     lines: list[Row] = [
-        {first: value, **{other: found.get((value, other, region), "failed") for other in across}}
+        {first: value, **{other: dice.get((value, other, region), "failed") for other in across}}
         for value in down
     ]
     return f"mean Dice of {region}: {first} by {second}\n" + aligned(lines, [first, *across])
 
 
 def _grouped(rows: Iterable[Row], *keys: str) -> dict[Any, list[Row]]:
-    """Rows by what they have under one key, or under several as a tuple; in their order."""
+    """Group rows by the value of one key, or by the values of several keys as a tuple."""
     groups: dict[Any, list[Row]] = {}
     for row in rows:
         values = tuple(row.get(key) for key in keys)
@@ -166,12 +182,4 @@ def _grouped(rows: Iterable[Row], *keys: str) -> dict[Any, list[Row]]:
 
 
 def _mean(rows: Iterable[Row], key: str) -> float:
-    return mean_defined(row[key] for row in rows)
-
-
-def _spread(figures: Sequence[float]) -> float:
-    return statistics.stdev(figures) if len(figures) > 1 else math.nan
-
-
-def _number(cell: str) -> float:
-    return float(cell) if cell else math.nan
+    return summarise_values(row[key] for row in rows).mean
