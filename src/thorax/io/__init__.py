@@ -1,15 +1,15 @@
-"""Scan and mask files: the only package that knows image formats.
+"""Scan and mask files. The only package that knows image formats.
 
-`Scan` is the one class that callers use: it shows any file as canonical RAS+ planes. Behind it
-stands a `Stored` a format: `nifti`, `itk` (NRRD and MetaImage) and `dicom`. Masks are written by
-`masks`, DICOM segmentations by `dicom_seg`.
+`Scan` is the class that callers use: it presents any file as canonical RAS+ planes. One
+`ImageFile` per format reads the voxels: `nifti`, `itk` (NRRD and MetaImage) and `dicom`. `writers`
+writes masks, `dicom_segmentation` writes DICOM segmentations.
 
-Planes are read and written slab by slab where the file holds them one after the other, so that
-memory does not grow with the depth of the scan. Files that store another axis slowest are held in
-memory whole, in the type that they are stored in.
+Planes are read and written slab by slab if the file stores them one after the other. Memory then
+does not grow with the number of slices. Files with another slowest axis are kept in memory, in
+the data type of the file.
 
-What is told of a file, in notes and errors, holds paths as the user gave or named them, and no
-name, date or id of a patient. Masks hold none either, DICOM segmentations alone do.
+Notes and errors contain file paths as the user gave or named them, but no name, date or id of a
+patient. Masks contain none either; only DICOM segmentations do.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from thorax.io.readers import holds_dicom
 from thorax.io.scan import SLAB, Scan
 from thorax.io.suffixes import (
     MASK_SUFFIXES,
+    NIFTI_SUFFIXES,
     PLANE_SUFFIXES,
     SCAN_SUFFIXES,
     SEGMENTATION_SUFFIX,
-    SUFFIXES,
     case_name,
     check_name,
 )
@@ -36,18 +36,18 @@ def write_segmentation(
     path: "Path", scan: Scan, masks: "NDArray[Any]", names: "Sequence[str]"
 ) -> None:
     """Write a DICOM segmentation; see `thorax.io.dicom_segmentation.write_segmentation`."""
-    from thorax.io import dicom_segmentation  # highdicom takes long to import
+    from thorax.io import dicom_segmentation  # highdicom is slow to import
 
     dicom_segmentation.write_segmentation(path, scan, masks, names)
 
 
 __all__ = [
     "MASK_SUFFIXES",
+    "NIFTI_SUFFIXES",
     "PLANE_SUFFIXES",
     "SCAN_SUFFIXES",
     "SEGMENTATION_SUFFIX",
     "SLAB",
-    "SUFFIXES",
     "PlaneWriter",
     "Scan",
     "case_name",

@@ -1,58 +1,56 @@
-"""A scan that is read once and gone through again from memory, where it is small enough."""
+"""A scan cached in memory after the first read, if it is small."""
 
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 from numpy.typing import NDArray
 
 from thorax.common.parallel import prefetch
 from thorax.io import Scan
 
-MOST_BYTES = 2**29
-"""Of voxels that are held: 1,024 planes of 512×512 in 16 bits."""
+MAX_BYTES = 2**29
+"""Size of the largest cached scan: 1,024 planes of 512×512 in 16 bits."""
 
-WIDEST_BYTES = 2
-"""A voxel. Floats are read again rather than held: they would take two to four times as much."""
+MAX_VOXEL_BYTES = 2
+"""Floats are read again instead: they would take two to four times the memory."""
 
 Slab = tuple[int, NDArray[Any]]
 
-Item = TypeVar("Item")
-
 
 class CachedScan:
-    """Reads a scan ahead in a thread of its own, and keeps what it read if that is little.
+    """Reads a scan ahead in a separate thread, and caches small scans.
 
     Args:
         scan: The scan.
-        most_bytes: Of voxels to keep; a larger scan is read again each time.
+        max_bytes: Size of the largest cached scan; a larger one is read again each time.
     """
 
-    def __init__(self, scan: Scan, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, scan: Scan, *, max_bytes: int = MAX_BYTES) -> None:
         self.scan, self.grid = scan, scan.grid
-        self._most_bytes = most_bytes
-        self._held: list[Slab] | None = None
+        self._max_bytes = max_bytes
+        self._cached: list[Slab] | None = None
 
     def slabs(self) -> Iterator[Slab]:
-        """All planes, slab by slab, in the order in which the file has them, with their start.
+        """Read all planes slab by slab, in file order; yield the first index and the planes.
 
-        Planes are the same in each round, and so must not be written to: what is held refuses it.
+        The planes are read-only, because every pass yields the same arrays.
         """
-        if self._held is not None:
-            yield from self._held
+        if self._cached is not None:
+            yield from self._cached
             return
-        held: list[Slab] = []
+        cached: list[Slab] = []
         with closing(prefetch(self.scan.slabs())) as slabs:
-            for start, read in slabs:
-                planes = read.view()
+            for start, slab in slabs:
+                planes = slab.view()
                 planes.flags.writeable = False
                 if self._fits(planes):
-                    held.append((start, planes))
+                    cached.append((start, planes))
                 yield start, planes
-        if sum(len(planes) for _, planes in held) == self.grid.shape[2]:
-            self._held = held
+        if sum(len(planes) for _, planes in cached) == self.grid.shape[2]:
+            self._cached = cached
 
     def _fits(self, planes: NDArray[Any]) -> bool:
         voxels = math.prod(self.grid.shape)
-        return planes.itemsize <= WIDEST_BYTES and voxels * planes.itemsize <= self._most_bytes
+        return planes.itemsize <= MAX_VOXEL_BYTES and voxels * planes.itemsize <= self._max_bytes

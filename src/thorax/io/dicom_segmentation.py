@@ -1,8 +1,7 @@
-"""Masks as a DICOM segmentation, which viewers and archives lay over their series.
+"""Write masks as a DICOM segmentation, which viewers and archives overlay on the series.
 
-This is the one place where data of the patient are written: the standard demands that a
-segmentation repeats the patient and study modules of the series that it belongs to (PS3.3, A.51).
-Treat the file as you treat the series.
+Only this module writes data of the patient: a segmentation must repeat the patient and study
+modules of its series (PS3.3, A.51). Protect the file like the series.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from thorax.common.errors import InputError
 from thorax.common.files import whole_file
-from thorax.io.dicom.headers import quiet, read_header
+from thorax.io.dicom.headers import read_header, without_warnings
 from thorax.io.dicom.series import DicomSeries
 from thorax.io.scan import Scan
 
@@ -35,34 +34,34 @@ _SERIES_NUMBER = 1000
 
 
 def write_segmentation(path: Path, scan: Scan, masks: NDArray[Any], names: Sequence[str]) -> None:
-    """Write the regions of a DICOM scan as a DICOM segmentation, whole or not at all.
+    """Write the regions of a DICOM scan as a DICOM segmentation, atomically.
 
-    There is one binary segment a region, on the very slices of the series; regions may overlap.
-    Patient and study are those of the series; the identifiers of the file are new each time.
+    Each region is one binary segment on the slices of the series; regions may overlap. Patient and
+    study are those of the series; the identifiers of the file are new each time.
 
     Args:
         path: Ends in ``.dcm``.
         scan: Read from DICOM.
-        masks: Canonical planes of each region, shape ``(R, N, X, Y)``; what is not 0 belongs to it.
-        names: What the regions are called.
+        masks: Canonical planes of each region, shape ``(R, N, X, Y)``; nonzero inside the region.
+        names: Names of the regions.
 
     Raises:
-        InputError: The name ends otherwise, the scan is no DICOM, its headers lack what a
-            segmentation must repeat, or the folder cannot be written.
-        ValueError: The shapes do not fit.
+        InputError: The file name has another suffix, the scan is not DICOM, its headers lack
+            attributes that a segmentation must repeat, or the folder cannot be written.
+        ValueError: The shape of the masks does not match the scan or the names.
     """
     if path.suffix != ".dcm":
         raise InputError(f"a DICOM segmentation must end in .dcm, got {path}")
-    if not isinstance(scan.stored, DicomSeries):
+    if not isinstance(scan.image, DicomSeries):
         raise InputError(
-            f"a DICOM segmentation needs a DICOM scan, but {scan.path} is none; "
+            f"a DICOM segmentation needs a DICOM scan, but {scan.path} is not DICOM; "
             "write the mask as .nii.gz"
         )
     x, y, z = scan.grid.shape
     if masks.shape != (len(names), z, x, y):
         raise ValueError(f"`masks` must have shape {(len(names), z, x, y)}, got {masks.shape}")
     with whole_file(path) as temporary:
-        _segmentation(scan, scan.stored, masks, names).save_as(temporary)
+        _segmentation(scan, scan.image, masks, names).save_as(temporary)
 
 
 def _segmentation(
@@ -70,7 +69,7 @@ def _segmentation(
 ) -> highdicom.seg.Segmentation:
     sources = _sources(series)
     try:
-        with quiet():
+        with without_warnings():
             return highdicom.seg.Segmentation(
                 source_images=sources,
                 pixel_array=_frames(scan, series, masks, sources),
@@ -88,25 +87,25 @@ def _segmentation(
                 content_label="THORAX",
                 series_description="thorax segmentation",
             )
-    # The messages of highdicom may quote what the headers hold of the patient.
+    # The messages of highdicom may quote data of the patient.
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"the headers of {scan.path} lack what a DICOM segmentation must repeat "
+            f"the headers of {scan.path} lack attributes that a DICOM segmentation must repeat "
             f"({type(error).__name__}); write the mask as .nii.gz"
         ) from None
 
 
 def _sources(series: DicomSeries) -> list[Dataset]:
-    """The whole headers of the slices in stored order; a file of many frames once."""
-    parts = list({each.part.name: each.part for each in series.slices}.values())
+    """Complete headers of the slices in stored order; one header per multi-frame file."""
+    files = {slice_.file.name: slice_.file for slice_ in series.slices}
     headers = []
-    with quiet():
-        for part in parts:
-            with part.open() as stream:
+    with without_warnings():
+        for file in files.values():
+            with file.open() as stream:
                 headers.append(read_header(stream))
     for header in headers:
         if "NumberOfFrames" not in header:
-            _set_measures(header, series)
+            _set_spacing(header, series)
     return headers
 
 
@@ -115,23 +114,23 @@ def _frames(
 ) -> NDArray[np.uint8]:
     """Shape ``(frames, rows, columns, R)``, in the order of the source images."""
     stored = [scan.to_stored(np.moveaxis(mask, 0, 2)) for mask in masks]
-    slices = np.stack([(each != 0).T for each in stored], axis=-1).astype(np.uint8)
+    slices = np.stack([(mask != 0).T for mask in stored], axis=-1).astype(np.uint8)
     if len(sources) == len(series.slices):
         return slices
     frames = np.zeros((int(sources[0].NumberOfFrames), *slices.shape[1:]), np.uint8)
-    frames[[each.frame for each in series.slices]] = slices
+    frames[[slice_.frame for slice_ in series.slices]] = slices
     return frames
 
 
-def _set_measures(header: Dataset, series: DicomSeries) -> None:
-    """Correct what highdicom takes over: thickness may be absent, and the distance wrong."""
-    header.SpacingBetweenSlices = _distance_mm(series)
+def _set_spacing(header: Dataset, series: DicomSeries) -> None:
+    """Set the slice distance, which may be wrong, and the thickness, which may be missing."""
+    header.SpacingBetweenSlices = _slice_distance_mm(series)
     if header.get("SliceThickness") is None:
         header.SliceThickness = header.SpacingBetweenSlices
 
 
-def _distance_mm(series: DicomSeries) -> float:
-    """Distance of neighbouring slices along their normal."""
+def _slice_distance_mm(series: DicomSeries) -> float:
+    """Distance between neighbouring slices along their normal."""
     volume_mm3 = abs(np.linalg.det(series.affine[:3, :3]))
     return round(float(volume_mm3 / np.prod(series.slices[0].spacing_mm)), 6)
 
@@ -153,7 +152,7 @@ def _segment(number: int, name: str) -> highdicom.seg.SegmentDescription:
 
 
 def _codes(name: str) -> tuple[Code, Code]:
-    """Category and type of a region, by its name; a plain tissue where the name says neither."""
+    """Category and type of a region by its name; tissue for other names."""
     if "lung" in name.lower():
         return _ORGAN, _LUNG
     if any(word in name.lower() for word in ("infection", "lesion", "nodule", "tumour", "tumor")):

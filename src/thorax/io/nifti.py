@@ -1,4 +1,4 @@
-"""NIfTI files, read slab by slab, and their headers."""
+"""Read NIfTI files slab by slab, and write NIfTI headers."""
 
 import math
 from dataclasses import dataclass
@@ -24,36 +24,42 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.io.stored_image import ImageFile, check_held, check_room, check_shape, reading
+from thorax.io.stored_image import (
+    ImageFile,
+    check_file_size,
+    check_memory,
+    check_shape,
+    input_errors,
+)
 
-MOST_BEFORE = 2**26
-"""Bytes before the first voxel, where headers keep their extensions."""
+MAX_OFFSET = 2**26
+"""Bytes before the first voxel, including header extensions."""
 
-MOST_REST = 2**26
-"""Bytes after the last voxel of a packed file that are read on to its checksum."""
+MAX_TRAILING_BYTES = 2**26
+"""Bytes after the last voxel of a gzip file that are read to reach its checksum."""
 
 _NAMES = (".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 
 
 class NiftiFile:
-    """A NIfTI file, or one of the formats before it that nibabel knows.
+    """A NIfTI file, or one of its predecessors that nibabel reads.
 
-    Extensions of the header are passed over: they may be of any size and hold anything, also a
-    DICOM header with the names of patients. Gzip is undone by ISA-L, which takes half the time of
-    zlib and looks at the checksum too.
+    Header extensions are skipped: they may have any size and content, including a DICOM header
+    with the name of the patient. ISA-L decompresses gzip in half the time of zlib, and checks the
+    checksum too.
 
     Args:
         path: The file.
 
     Raises:
-        InputError: The file is missing, its header cannot be read, or it tells of more voxels than
-            the file can hold.
+        InputError: The file is missing, its header cannot be read, or the file is too small for
+            the voxels that the header declares.
     """
 
     notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
-        with reading(path, "NIfTI"):
+        with input_errors(path, "NIfTI"):
             image = _load(path)
             _check_size(path, image)
         self.header = image.header
@@ -66,37 +72,37 @@ class NiftiFile:
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis."""
         planes = math.prod(self.shape[:2]) * (stop - start)
-        check_room(self._path, planes * _itemsize(self._image))
+        check_memory(self._path, planes * _itemsize(self._image))
         if start == 0 and stop == self.shape[2]:
             voxels = np.asanyarray(self._voxels)
         else:
             voxels = np.asanyarray(self._voxels[:, :, start:stop])
         if stop == self.shape[2]:
-            self._read_on()
+            self._read_to_end()
         return voxels
 
     @cached_property
     def _gzip(self) -> IO[bytes] | None:
-        """The unpacked bytes, if the file is packed; opened when voxels are first asked for."""
+        """The decompressed bytes of a gzip file; opened when voxels are first read."""
         if self._path.name.endswith(".gz") and isinstance(self._image.dataobj, ArrayProxy):
             return cast(IO[bytes], igzip.open(self._path, "rb"))
         return None
 
     @cached_property
     def _voxels(self) -> Any:
-        """The voxels, which nibabel reads where they are asked for."""
+        """Array proxy of the voxels, which reads on access."""
         proxy = self._image.dataobj
-        return proxy if self._gzip is None else _through(self._gzip, proxy)
+        return proxy if self._gzip is None else _from_stream(self._gzip, proxy)
 
-    def _read_on(self) -> None:
-        """Read past the last voxel: gzip looks at its checksum only where the file ends."""
-        left = MOST_REST
-        while self._gzip is not None and (read := len(self._gzip.read(2**20))):
-            left -= read
-            if left < 0:
+    def _read_to_end(self) -> None:
+        """Read past the last voxel: gzip checks its checksum only at the end of the file."""
+        remaining = MAX_TRAILING_BYTES
+        while self._gzip is not None and (count := len(self._gzip.read(2**20))):
+            remaining -= count
+            if remaining < 0:
                 raise InputError(
-                    f"{self._path} holds more than the voxels that its header tells of; convert "
-                    "it again from its source"
+                    f"{self._path} has more data than its header declares; convert it again from "
+                    "its source"
                 )
 
 
@@ -106,29 +112,29 @@ class _NoExtensions(nibabel.nifti1.Nifti1Extensions):  # type: ignore[misc]
         return cls()
 
 
-def _bare(kind: type[Any]) -> type[Any]:
-    """The same kind of image, read without the extensions of its header."""
-    header = type("Header", (kind.header_class,), {"exts_klass": _NoExtensions})
-    return type(kind.__name__, (kind,), {"header_class": header})
+def _without_extensions(image_class: type[Any]) -> type[Any]:
+    """Subclass of an image class that skips header extensions."""
+    header = type("Header", (image_class.header_class,), {"exts_klass": _NoExtensions})
+    return type(image_class.__name__, (image_class,), {"header_class": header})
 
 
-_KINDS = (
-    *map(_bare, (Nifti1Pair, Nifti1Image, Nifti2Pair, Nifti2Image)),
+_CLASSES = (
+    *map(_without_extensions, (Nifti1Pair, Nifti1Image, Nifti2Pair, Nifti2Image)),
     *(Spm2AnalyzeImage, Spm99AnalyzeImage, AnalyzeImage, MGHImage),
 )
 
 
 def _load(path: Path) -> Any:
-    """As `nibabel.load` does, but for images alone: no surfaces, and no formats of others."""
+    """Load an image as `nibabel.load` does, but only volumes of the formats in `_CLASSES`."""
     if not path.stat().st_size:
         raise ImageFileError
     if not path.name.lower().endswith(_NAMES):
         raise ImageFileError
     sniff = None
-    for kind in _KINDS:
-        fits, sniff = kind.path_maybe_image(path, sniff)
-        if fits:
-            return kind.from_filename(path, keep_file_open=True)
+    for image_class in _CLASSES:
+        matches, sniff = image_class.path_maybe_image(path, sniff)
+        if matches:
+            return image_class.from_filename(path, keep_file_open=True)
     raise ImageFileError
 
 
@@ -137,67 +143,67 @@ def _check_size(path: Path, image: Any) -> None:
     proxy = image.dataobj
     if min(image.shape, default=0) < 1:
         return
-    if not 0 <= proxy.offset <= MOST_BEFORE:
+    if not 0 <= proxy.offset <= MAX_OFFSET:
         raise ImageFileError
     file = Path(image.file_map["image"].filename)
     needed = proxy.offset + math.prod(image.shape) * proxy.dtype.itemsize
-    packed = file.name.lower().endswith((".gz", ".mgz"))
-    check_held(path, needed, held=file.stat().st_size, packed=packed)
+    compressed = file.name.lower().endswith((".gz", ".mgz"))
+    check_file_size(path, needed, size=file.stat().st_size, compressed=compressed)
 
 
 def _itemsize(image: Any) -> int:
-    """Bytes of a voxel in memory: those that are scaled become doubles."""
+    """Bytes of a voxel in memory; scaled voxels become doubles."""
     scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
     return 8 if scaled else int(image.dataobj.dtype.itemsize)
 
 
-def _through(stream: IO[bytes], proxy: Any) -> ArrayProxy:
-    """The same array, read from another stream."""
+def _from_stream(stream: IO[bytes], proxy: Any) -> ArrayProxy:
+    """Copy of an array proxy that reads from another stream."""
     spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
     return ArrayProxy(stream, spec, order=proxy.order)
 
 
 @dataclass(frozen=True)
 class StoredAs:
-    """How voxels are stored.
+    """Encoding of voxels in a file.
 
     Args:
-        dtype: Of a voxel.
-        scale: What a stored 1 stands for.
+        dtype: Data type of a voxel.
+        scale: Value of a stored 1.
     """
 
     dtype: np.dtype[Any]
     scale: float
 
 
-def write_header(stored: ImageFile, stream: IO[bytes], form: StoredAs) -> None:
-    """Write the header of a NIfTI file that lies on a stored volume.
+def write_header(source: ImageFile, stream: IO[bytes], encoding: StoredAs) -> None:
+    """Write the header of a NIfTI file on the grid of another volume.
 
-    Shape, affine, orientation and units travel along, and nothing else: no names, no dates.
+    Shape, affine, orientation and units are copied, and nothing else: no names, no dates.
 
     Args:
-        stored: The volume; if it is NIfTI, both of its forms and its units are taken over.
-        stream: Where the header goes.
-        form: How its own voxels are stored.
+        source: The volume; if it is NIfTI, its sform, qform and units are copied.
+        stream: Destination.
+        encoding: Encoding of the voxels that follow the header.
     """
-    nothing = np.broadcast_to(form.dtype.type(0), stored.shape)
-    image = nibabel.Nifti1Image(nothing, stored.affine)
+    zeros = np.broadcast_to(encoding.dtype.type(0), source.shape)
+    image = nibabel.Nifti1Image(zeros, source.affine)
     header = image.header
-    if isinstance(stored, NiftiFile) and isinstance(stored.header, nibabel.Nifti1Header):
-        image.set_sform(*stored.header.get_sform(coded=True))
-        image.set_qform(*stored.header.get_qform(coded=True))
-        header["xyzt_units"] = stored.header["xyzt_units"]
+    if isinstance(source, NiftiFile) and isinstance(source.header, nibabel.Nifti1Header):
+        image.set_sform(*source.header.get_sform(coded=True))
+        image.set_qform(*source.header.get_qform(coded=True))
+        header["xyzt_units"] = source.header["xyzt_units"]
     else:
-        _set_forms(image, stored.affine)
+        _set_forms(image, source.affine)
     header.set_data_offset(352)
-    header["scl_slope"], header["scl_inter"] = form.scale, 0.0
+    header["scl_slope"], header["scl_inter"] = encoding.scale, 0.0
     header.write_to(stream)
 
 
 def _set_forms(image: nibabel.Nifti1Image, affine: NDArray[np.float64]) -> None:
-    """Say where voxels lie in both forms; a sheared grid only in the sform, which can hold it."""
+    """Set sform and qform; for a sheared grid only the sform, because the qform cannot shear."""
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, 1)
     columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    square = np.allclose(columns.T @ columns, np.eye(3), atol=1e-4)
-    image.set_qform(affine if square else None, 1 if square else 0)
+    orthogonal = np.allclose(columns.T @ columns, np.eye(3), atol=1e-4)
+    image.set_qform(affine if orthogonal else None, 1 if orthogonal else 0)

@@ -1,7 +1,7 @@
-"""What the header of an image states in its own words, before a reader mends or guesses it.
+"""The values of a NIfTI header exactly as the file states them.
 
-nibabel turns a negative spacing into a positive one and a zero into 1, and makes up an affine where
-neither the sform nor the qform holds one, so a reader cannot tell that the file said otherwise.
+nibabel turns a negative spacing into a positive one and a zero into 1, and invents an affine if
+neither the sform nor the qform has one. These faults are only visible in the raw header.
 """
 
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ import nibabel
 from isal import igzip
 from nibabel.spatialimages import HeaderDataError
 
-from thorax.io.stored_image import reading
-from thorax.io.suffixes import SUFFIXES
+from thorax.io.stored_image import input_errors
+from thorax.io.suffixes import NIFTI_SUFFIXES
 
 _UNITS = {1: "m", 2: "mm", 3: "um"}
 """Codes of lengths in the three lowest bits of ``xyzt_units``."""
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What a header states.
+class RawHeader:
+    """Geometry in a header, uncorrected.
 
     Args:
-        spacing: Of voxels, in the unit of the file, a zero or a minus kept; empty where the format
-            has it in the affine alone.
-        oriented: Whether it says where the voxels lie.
-        unit: ``mm``, ``m``, ``um``; empty if it says nothing.
+        spacing: Voxel spacing in the unit of the file, including zeros and signs; empty for
+            formats that have an affine only.
+        oriented: True if the header states the position of the voxels.
+        unit: ``mm``, ``m``, ``um``; empty if not stated.
     """
 
     spacing: tuple[float, ...] = ()
@@ -34,23 +34,24 @@ class Declared:
     unit: str = ""
 
 
-def read_raw_header(path: Path) -> Declared:
-    """Read what a NIfTI header states; of other formats only their readers can tell.
+def read_raw_header(path: Path) -> RawHeader:
+    """Read the raw NIfTI header; the defaults of `RawHeader` for other formats.
 
     Raises:
         InputError: The file cannot be read, or its header is damaged.
     """
-    if not path.name.endswith(SUFFIXES):
-        return Declared()
-    with reading(path, "NIfTI"):
+    if not path.name.endswith(NIFTI_SUFFIXES):
+        return RawHeader()
+    with input_errors(path, "NIfTI"):
         head = _head(path)
-        form = nibabel.Nifti2Header if 540 in _sizes(head) else nibabel.Nifti1Header
-        if len(head) < form.template_dtype.itemsize:
+        header_class = nibabel.Nifti2Header if 540 in _sizes(head) else nibabel.Nifti1Header
+        length = header_class.template_dtype.itemsize
+        if len(head) < length:
             raise HeaderDataError("the header is cut short")
-        header = form(head[: form.template_dtype.itemsize], check=False)
+        header = header_class(head[:length], check=False)
     if not any(magic in header["magic"].item() for magic in (b"n+", b"ni")):
-        return Declared()  # Analyze and its kin say less.
-    return Declared(
+        return RawHeader()  # Analyze has no such fields.
+    return RawHeader(
         spacing=tuple(float(step) for step in header["pixdim"][1:4]),
         oriented=bool(header["sform_code"] > 0 or header["qform_code"] > 0),
         unit=_UNITS.get(int(header["xyzt_units"]) & 7, ""),
@@ -64,5 +65,5 @@ def _head(path: Path) -> bytes:
 
 
 def _sizes(head: bytes) -> tuple[int, int]:
-    """The size that a header states, read in either byte order."""
+    """The size in the header, read in both byte orders."""
     return int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")

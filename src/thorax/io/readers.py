@@ -1,10 +1,10 @@
-"""Which format a file has."""
+"""Choose the reader of a file by its format."""
 
 from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.io.nifti import NiftiFile
-from thorax.io.stored_image import ImageFile, reading
+from thorax.io.stored_image import ImageFile, input_errors
 from thorax.io.suffixes import (
     DICOM_SUFFIXES,
     ITK_SUFFIXES,
@@ -17,18 +17,19 @@ from thorax.io.suffixes import (
 def open_image(path: Path, *, series: str | None = None) -> ImageFile:
     """Read the header of an image file, or of all files of a DICOM series.
 
-    The libraries of a format are loaded when one of its files is opened, because SimpleITK takes
-    its time.
+    SimpleITK and pydicom are slow to import, so they are imported for their formats only.
 
     Raises:
-        InputError: It is missing or unreadable, or ``series`` is given for what is no DICOM.
+        InputError: It is missing or unreadable, or ``series`` is given but the file is not DICOM.
     """
     if _is_dicom(path):
         from thorax.io.dicom.series import DicomSeries
 
         return DicomSeries(path, series=series)
     if series is not None:
-        raise InputError(f"`series` chooses among DICOM series, but {path} is no DICOM; leave it")
+        raise InputError(
+            f"`series` selects a DICOM series, but {path} is not DICOM; leave out `series`"
+        )
     if path.name.lower().endswith(ITK_SUFFIXES):
         from thorax.io.itk import ItkFile
 
@@ -37,7 +38,7 @@ def open_image(path: Path, *, series: str | None = None) -> ImageFile:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether some file that lies in a folder itself begins as DICOM does."""
+    """Check whether a folder itself, not its subfolders, contains a DICOM file."""
     return any(
         _begins_as_dicom(path)
         for path in folder.iterdir()
@@ -52,5 +53,5 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _begins_as_dicom(path: Path) -> bool:
-    with reading(path, "scan"), path.open("rb") as stream:
+    with input_errors(path, "scan"), path.open("rb") as stream:
         return begins_as_dicom(stream.read(PREAMBLE + 4))

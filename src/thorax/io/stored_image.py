@@ -1,4 +1,4 @@
-"""What every image format has to offer, so that `Scan` can show it."""
+"""The interface of image formats, and checks that are common to all of them."""
 
 import gzip
 import math
@@ -17,33 +17,33 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 
-# The types of isal call it an instance.
+# The type stubs of isal declare an instance.
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From the millimetres of DICOM and ITK to those of nibabel, and back."""
 
-MOST_SIDE = 8192
+MAX_SIDE = 8192
 """Voxels along an axis: two metres in steps of a quarter of a millimetre."""
 
-MOST_VOXELS = 2**33
-"""In a scan: 2,048 planes of 2048×2048, which no clinical CT comes near."""
+MAX_VOXELS = 2**33
+"""Voxels of a scan: 2,048 planes of 2048×2048, far more than any clinical CT."""
 
-MOST_UNPACKED = 1032
-"""Bytes that a packed byte can stand for at most, in deflate."""
+MAX_DEFLATE_RATIO = 1032
+"""Largest ratio of uncompressed to compressed bytes in deflate."""
 
-FARTHEST_MM, SMALLEST_MM = 1e6, 1e-6
-"""Of positions and sizes of voxels; beyond them lies what a damaged header says."""
+MAX_POSITION_MM, MIN_SPACING_MM = 1e6, 1e-6
+"""Limits of positions and voxel sizes; values beyond them come from a damaged header."""
 
-_FLAT = 1e-6
+_MIN_DETERMINANT = 1e-6
 
-_SMALL_BYTES = 2**30
+_UNCHECKED_BYTES = 2**30
 
-_SHARE = 0.8
+_MEMORY_SHARE = 0.8
 
 
 class ImageFile(Protocol):
-    """A volume as its file stores it: any order and direction of the axes."""
+    """A volume in the axis order and orientation of its file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,22 +55,22 @@ class ImageFile(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type that a voxel is stored in."""
+        """Data type of a voxel."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about how the file was read; no name, date or id."""
+        """Notes for the user about how the file was read; no name, date or id."""
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis, shape ``(I, J, stop - start)``.
 
-        May raise any error of `reading`.
+        May raise any error that `input_errors` translates.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class ImageArray:
-    """A volume that is in memory already."""
+    """A volume in memory."""
 
     voxels: NDArray[Any]
     affine: NDArray[np.float64]
@@ -92,73 +92,75 @@ class ImageArray:
 
 
 def check_stored(path: Path, stored: ImageFile) -> None:
-    """Raise `InputError` unless the volume is 3D, of numbers, and says where its voxels lie."""
+    """Raise `InputError` unless the volume is 3D, has numeric voxels and a usable affine."""
     shape, affine, dtype = stored.shape, stored.affine, stored.dtype
     check_shape(path, shape)
     if len(shape) != 3:
         raise InputError(
-            f"a scan must be 3D, but {path} has shape {shape}; save one volume of it alone"
+            f"a scan must be 3D, but {path} has shape {shape}; save a single volume of it"
         )
     if dtype.kind not in "iuf":
         raise InputError(
-            f"a scan must hold one number a voxel, but {path} holds {_kind(dtype)}; save it in grey"
+            f"a scan must have one number per voxel, but {path} has {_describe(dtype)}; save it "
+            "in greyscale"
         )
-    if min(shape) < 1 or not _is_place(affine):
+    if min(shape) < 1 or not _is_usable(affine):
         raise InputError(
-            f"{path} does not say where its voxels lie (shape {shape}, affine "
-            f"{np.round(affine, 3).tolist()}); convert it again from its source"
+            f"a scan must state the position of its voxels, but {path} does not (shape {shape}, "
+            f"affine {np.round(affine, 3).tolist()}); convert it again from its source"
         )
 
 
-def _is_place(affine: NDArray[np.float64]) -> bool:
-    """Whether an affine puts voxels of some size, neither flat nor needles, somewhere near."""
-    if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST_MM:
+def _is_usable(affine: NDArray[np.float64]) -> bool:
+    """Check that an affine is finite and invertible, and that its voxels have a plausible size."""
+    if not np.isfinite(affine).all() or np.abs(affine).max() > MAX_POSITION_MM:
         return False
     sizes_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    if sizes_mm.min() < SMALLEST_MM:
+    if sizes_mm.min() < MIN_SPACING_MM:
         return False
-    return bool(abs(np.linalg.det(affine[:3, :3] / sizes_mm)) > _FLAT)
+    return bool(abs(np.linalg.det(affine[:3, :3] / sizes_mm)) > _MIN_DETERMINANT)
 
 
 def check_shape(path: Path, shape: Sequence[int]) -> None:
-    """Raise `InputError` for more voxels than any CT has, before memory is asked for."""
-    if max(shape, default=0) > MOST_SIDE or math.prod(shape) > MOST_VOXELS:
+    """Raise `InputError` for more voxels than any CT has, before memory is allocated."""
+    if max(shape, default=0) > MAX_SIDE or math.prod(shape) > MAX_VOXELS:
         raise InputError(
-            f"a scan must have at most {MOST_SIDE} voxels along an axis and {MOST_VOXELS:,} in "
-            f"all, but the header of {path} tells of {'×'.join(map(str, shape))}"
+            f"a scan must have at most {MAX_SIDE} voxels along an axis and {MAX_VOXELS:,} in "
+            f"total, but the header of {path} declares {'×'.join(map(str, shape))}"
         )
 
 
-def check_held(path: Path, needed: int, *, held: int, packed: bool) -> None:
-    """Raise `InputError` if a file cannot hold what its header tells of.
+def check_file_size(path: Path, needed: int, *, size: int, compressed: bool) -> None:
+    """Raise `InputError` if a file is too small for the voxels that its header declares.
 
     Args:
         path: The file that the user gave.
-        needed: Bytes of its header and voxels, unpacked.
-        held: Bytes of the file that holds them.
-        packed: Whether it is packed by deflate, as gzip is.
+        needed: Uncompressed bytes of header and voxels.
+        size: Bytes of the file that contains the voxels.
+        compressed: True for deflate, as in gzip.
     """
-    if needed > held * (MOST_UNPACKED if packed else 1):
+    if needed > size * (MAX_DEFLATE_RATIO if compressed else 1):
         raise InputError(f"{path} is cut short or damaged; copy it again from its source")
 
 
-def check_room(path: Path, needed: int) -> None:
-    """Raise `InputError` if so many bytes of voxels do not fit into the memory that is free."""
-    if needed <= _SMALL_BYTES:
+def check_memory(path: Path, needed: int) -> None:
+    """Raise `InputError` if voxels need more bytes than the available memory."""
+    if needed <= _UNCHECKED_BYTES:
         return
-    import psutil  # takes its time, and is seldom asked
+    import psutil  # slow to import, and rarely needed
 
-    room = int(psutil.virtual_memory().available * _SHARE)
-    if needed > room:
+    available = int(psutil.virtual_memory().available * _MEMORY_SHARE)
+    if needed > available:
         raise InputError(
-            f"{path} takes {needed / 2**30:.1f} GiB of memory at once, but {room / 2**30:.1f} GiB "
-            "are there for it; save it as .nii, with the planes one after the other, or cut it"
+            f"{path} needs {needed / 2**30:.1f} GiB of memory at once, but only "
+            f"{available / 2**30:.1f} GiB are available; save it as .nii with axial slices, or "
+            "crop it"
         )
 
 
 @contextmanager
-def reading(path: Path, format_name: str) -> Iterator[None]:
-    """Say in one line why a file cannot be read."""
+def input_errors(path: Path, format_name: str) -> Iterator[None]:
+    """Turn errors of reading a file into `InputError` with a one-line message."""
     try:
         yield
     except InputError:
@@ -168,12 +170,12 @@ def reading(path: Path, format_name: str) -> Iterator[None]:
     except ImageFileError:
         raise InputError(f"{path} is not a {format_name} image, or its header is damaged") from None
     except MemoryError:
-        raise InputError(f"{path} needs more memory than there is; cut it") from None
+        raise InputError(f"{path} needs more memory than is available; crop it") from None
     except (EOFError, zlib.error, _ISAL_ERROR, gzip.BadGzipFile):
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
     except (OSError, ValueError, HeaderDataError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _kind(dtype: np.dtype[Any]) -> str:
+def _describe(dtype: np.dtype[Any]) -> str:
     return f"colours ({dtype})" if dtype.kind == "V" else str(dtype)

@@ -1,4 +1,4 @@
-"""Masks and volumes written so that they lie on their scan, whole or not at all."""
+"""Write masks on the grid of their scan, and volumes, atomically."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from thorax.common.errors import InputError
 from thorax.common.files import whole_file
 from thorax.io.nifti import StoredAs, write_header
 from thorax.io.scan import Scan
-from thorax.io.suffixes import PLANE_SUFFIXES, SUFFIXES
+from thorax.io.suffixes import NIFTI_SUFFIXES, PLANE_SUFFIXES
 
 Bits = Literal[8, 16]
 
@@ -25,37 +25,37 @@ _TYPES: dict[Bits, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint
 def mask_file(
     path: Path, scan: Scan, *, scale: float = 1.0, bits: Bits = 8
 ) -> Iterator["PlaneWriter"]:
-    """Write a file of planes of small whole numbers on the grid of a scan, whole or not at all.
+    """Write planes of small integers on the grid of a scan, atomically.
 
-    The file has the shape, affine, orientation and units of the scan, voxel for voxel, and nothing
-    else of its header: names and dates do not travel along.
+    The file copies shape, affine, orientation and units of the scan, and nothing else of its
+    header: no names, no dates.
 
     Args:
-        path: Ends in ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``, whatever the scan is.
+        path: Ends in ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``, for scans of any format.
         scan: The scan that the planes belong to.
-        scale: What a stored 1 stands for: 1 for labels, 1/255 for probabilities. NRRD and
-            MetaImage know no scale, so there the scaled values are stored, in single precision.
-        bits: Of a stored voxel.
+        scale: Value of a stored 1: 1 for labels, 1/255 for probabilities. NRRD and MetaImage have
+            no scale, so they store the scaled values in single precision.
+        bits: Bits per stored voxel.
 
     Raises:
-        InputError: The name ends otherwise, or the folder cannot be written.
+        InputError: The file name has another suffix, or the folder cannot be written.
     """
     if not path.name.endswith(PLANE_SUFFIXES):
         raise InputError(f"a mask file must end in .nii.gz, .nii, .nrrd or .mha, got {path}")
-    stored = StoredAs(_TYPES[bits], scale)
-    written = _nifti if path.name.endswith(SUFFIXES) else _itk
-    with whole_file(path) as temporary, written(temporary, scan, stored) as writer:
+    encoding = StoredAs(_TYPES[bits], scale)
+    open_writer = _nifti_writer if path.name.endswith(NIFTI_SUFFIXES) else _itk_writer
+    with whole_file(path) as temporary, open_writer(temporary, scan, encoding) as writer:
         yield writer
         writer.finish()
 
 
 class PlaneWriter:
-    """Takes canonical planes in the order of `Scan.spans` and stores them as the scan stores its.
+    """Stores canonical planes, given in the order of `Scan.spans`, in the axis order of the scan.
 
     Args:
-        scan: The scan whose layout is followed.
-        store: Takes blocks of stored axis order, one after the other along the last axis.
-        dtype: What a voxel is stored as.
+        scan: The scan whose axis order is used.
+        store: Receives blocks in stored axis order, consecutive along the last axis.
+        dtype: Data type of a stored voxel.
     """
 
     def __init__(
@@ -64,28 +64,28 @@ class PlaneWriter:
         self._scan = scan
         self._store_block = store
         self._dtype = dtype
-        self._held: dict[int, NDArray[Any]] = {}
+        self._waiting: dict[int, NDArray[Any]] = {}
         self._missing = scan.grid.shape[2]
 
     def write(self, start: int, planes: NDArray[Any]) -> None:
-        """Write the planes from ``start`` on, shape ``(n, X, Y)``."""
+        """Write planes, shape ``(n, X, Y)``, the first of which has the index ``start``."""
         typed = planes.astype(self._dtype, copy=False)
         self._missing -= len(planes)
         if self._scan.streams:
             self._store(np.moveaxis(typed, 0, 2))
         else:
-            self._held[start] = typed
+            self._waiting[start] = typed
 
     def finish(self) -> None:
-        """Write what could not be written plane by plane.
+        """Write the planes that could not be written in their order.
 
         Raises:
-            ValueError: Planes are missing, or there were too many.
+            ValueError: Planes are missing, or were written twice.
         """
         if self._missing:
             raise ValueError(f"all planes must be written once, but {self._missing} are missing")
-        if self._held:
-            parts = [self._held[start] for start in sorted(self._held)]
+        if self._waiting:
+            parts = [self._waiting[start] for start in sorted(self._waiting)]
             self._store(np.moveaxis(np.concatenate(parts), 0, 2))
 
     def _store(self, canonical: NDArray[Any]) -> None:
@@ -93,12 +93,12 @@ class PlaneWriter:
 
 
 def write_volume(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None:
-    """Write voxels of shape ``(X, Y, Z)`` and their affine as NIfTI, whole or not at all.
+    """Write voxels of shape ``(X, Y, Z)`` and their affine as NIfTI, atomically.
 
     Raises:
-        InputError: The name does not end in .nii or .nii.gz, or the folder cannot be written.
+        InputError: The file name does not end in .nii or .nii.gz, or the folder cannot be written.
     """
-    if not path.name.endswith(SUFFIXES):
+    if not path.name.endswith(NIFTI_SUFFIXES):
         raise InputError(f"a volume file must end in .nii or .nii.gz, got {path}")
     image = nibabel.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
@@ -107,31 +107,31 @@ def write_volume(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None
 
 
 @contextmanager
-def _nifti(path: Path, scan: Scan, stored: StoredAs) -> Iterator[PlaneWriter]:
+def _nifti_writer(path: Path, scan: Scan, encoding: StoredAs) -> Iterator[PlaneWriter]:
     with (
         path.open("wb") as raw,
-        _compressed(raw) if path.name.endswith(".gz") else raw as stream,
+        _gzip_writer(raw) if path.name.endswith(".gz") else raw as stream,
     ):
-        write_header(scan.stored, stream, stored)
+        write_header(scan.image, stream, encoding)
         yield PlaneWriter(
-            scan, lambda block: stream.write(block.tobytes(order="F")), dtype=stored.dtype
+            scan, lambda block: stream.write(block.tobytes(order="F")), dtype=encoding.dtype
         )
 
 
-def _compressed(raw: IO[bytes]) -> IO[bytes]:
-    """Gzip without name and time, so that equal masks are equal files.
+def _gzip_writer(raw: IO[bytes]) -> IO[bytes]:
+    """Gzip without file name and time, so that equal masks give equal files.
 
-    ISA-L's level 2 writes a mask in a fortieth of the time of zlib's level 4, a quarter larger.
+    ISA-L at level 2 takes a fortieth of the time of zlib at level 4; files are a quarter larger.
     """
     return cast(IO[bytes], igzip.IGzipFile("", "wb", compresslevel=2, fileobj=raw, mtime=0))
 
 
 @contextmanager
-def _itk(path: Path, scan: Scan, stored: StoredAs) -> Iterator[PlaneWriter]:
+def _itk_writer(path: Path, scan: Scan, encoding: StoredAs) -> Iterator[PlaneWriter]:
     from thorax.io.itk import write_image
 
     blocks: list[NDArray[Any]] = []
-    yield PlaneWriter(scan, blocks.append, dtype=stored.dtype)
+    yield PlaneWriter(scan, blocks.append, dtype=encoding.dtype)
     mask = np.concatenate(blocks, axis=2)
-    scaled = mask if stored.scale == 1.0 else mask * np.float32(stored.scale)
-    write_image(path, scaled, scan.stored)
+    scaled = mask if encoding.scale == 1.0 else mask * np.float32(encoding.scale)
+    write_image(path, scaled, scan.image)

@@ -1,1 +1,1 @@
-"""From a scan to the canvas of the network, and from a dataset to training records."""
+"""Put scans on the canvas of the network, and convert datasets to training records."""

@@ -1,4 +1,4 @@
-"""A scan on the canvas: its planes, the area fractions of its regions, and how it was placed."""
+"""Put a scan and the area fractions of its regions on the canvas."""
 
 from typing import TYPE_CHECKING
 
@@ -17,37 +17,36 @@ if TYPE_CHECKING:
     from thorax.io import Scan
 
 
-def find_placement(scan: Slabs, domain: IntensityScale, *, canvas: int, crop: Crop) -> Placement:
-    """Work out how a scan is put on the canvas; with a crop, this reads the scan once.
+def find_placement(scan: Slabs, scale: IntensityScale, *, canvas: int, crop: Crop) -> Placement:
+    """Compute the placement of a scan on the canvas. A crop requires reading the scan once.
 
     Args:
         scan: The scan.
-        domain: What its voxel values mean.
-        canvas: Pixels a side.
-        crop: ``lungs`` and ``body`` look for the box around them; ``none`` takes the planes
-            whole.
+        scale: Conversion of its voxel values to HU.
+        canvas: Pixels per side.
+        crop: ``lungs`` and ``body`` crop to the box around them; ``none`` keeps whole slices.
     """
-    # What is not looked at is not read.
-    coarse = np.empty(0) if crop == "none" else domain.to_hu(coarse_planes(scan))
+    # Without a crop the voxels are not needed, so they are not read.
+    coarse = np.empty(0) if crop == "none" else scale.to_hu(coarse_planes(scan))
     return placement_of(whole_hu(coarse), scan.grid, canvas=canvas, crop=crop)
 
 
 def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop: Crop) -> Placement:
-    """Work out how a scan is put on the canvas, from its coarse planes in HU."""
+    """Compute the placement of a scan on the canvas from its coarse planes in HU."""
     x, y, _ = grid.shape
     in_plane_mm = grid.spacing_mm[:2]
     if crop == "none":
         return place_whole((x, y), canvas=canvas, spacing_mm=in_plane_mm)
-    find = lung_box if crop == "lungs" else body_box
-    return place_box((x, y), find(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
+    find_box = lung_box if crop == "lungs" else body_box
+    return place_box((x, y), find_box(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
 
 
-def place_scan(scan: Slabs, domain: IntensityScale, placement: Placement) -> NDArray[np.int16]:
+def place_scan(scan: Slabs, scale: IntensityScale, placement: Placement) -> NDArray[np.int16]:
     """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``."""
     side = placement.x.canvas
     placed = np.empty((scan.grid.shape[2], side, side), dtype=np.int16)
     for start, planes in scan.slabs():
-        hu = whole_hu(domain.to_hu(planes))
+        hu = whole_hu(scale.to_hu(planes))
         placed[start : start + len(planes)] = whole_hu(placement.place(hu, fill=LOWEST_HU))
     return placed
 
@@ -55,14 +54,14 @@ def place_scan(scan: Slabs, domain: IntensityScale, placement: Placement) -> NDA
 def place_regions(
     mask: "Scan", regions: Regions, placement: Placement
 ) -> tuple[NDArray[np.uint8], dict[str, Overlap]]:
-    """Put the regions of a mask on the canvas, and take them off again to see what is lost.
+    """Put the regions of a mask on the canvas, and measure the loss of the round trip.
 
     Returns:
         Area fractions 0..255 of shape ``(N, H, W, R)``, and for each region the overlap of the
-        mask with itself placed and restored: the ceiling of what any network can reach.
+        mask with its placed and restored copy. This is the ceiling of any network's Dice.
 
     Raises:
-        InputError: The mask holds a label that no region names.
+        InputError: The mask contains a label that belongs to no region.
     """
     side, depth = placement.x.canvas, mask.grid.shape[2]
     fractions = np.empty((depth, side, side, len(regions.names)), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The index of the records: what each holds, what it was made from, and its digest."""
+"""The index of the records: content, sources and digest of each."""
 
 import hashlib
 import json
@@ -20,19 +20,19 @@ STRICT = ConfigDict(extra="forbid")
 
 @checked(frozen=True, config=STRICT)
 class RecordEntry:
-    """One record and what it was made from.
+    """One record and its sources.
 
     Args:
         case: Name of the case; the record is ``<case>.tfrecord``.
-        patient: Whose scan it is.
-        site: Where it comes from; empty if all cases come from one site.
-        planes: How many planes it holds.
+        patient: Name of the patient.
+        site: Origin of the scan; empty if all cases come from one site.
+        planes: Number of planes.
         scan_sha256: Digest of the scan file.
         mask_sha256: Digest of the mask file.
-        intensity: What the voxel values of the scan meant, as `str` of `Domain`;
-            the record is in HU.
+        intensity: Intensity scale of the scan file, as `str` of `IntensityScale`; the record is in
+            HU.
         record_sha256: Digest of the record file.
-        ceiling: For each region, the overlap of the mask with itself placed and restored.
+        ceiling: For each region, the overlap of the mask with its placed and restored copy.
     """
 
     case: str
@@ -48,19 +48,20 @@ class RecordEntry:
 
 @checked(frozen=True, config=STRICT)
 class RecordIndex:
-    """All records of a dataset and the settings that they share.
+    """All records of a dataset and their common settings.
 
     Args:
-        form: What records hold and how; see `thorax.preprocessing.prepare.FORM`.
+        format_version: Version of the records; see
+            `thorax.preprocessing.prepare.FORMAT_VERSION`.
         dataset: Name of the dataset.
-        canvas: Pixels a side of the canvas.
-        crop: How the planes were cropped.
+        canvas: Pixels per side of the canvas.
+        crop: Crop of the planes.
         regions: Region name → label values.
         ignored: Label values that belong to no region.
         records: Sorted by case.
     """
 
-    form: int
+    format_version: int
     dataset: str
     canvas: int
     crop: Crop
@@ -69,24 +70,24 @@ class RecordIndex:
     records: tuple[RecordEntry, ...]
 
     def entry(self, case: str) -> RecordEntry:
-        """The entry of a case.
+        """Look up the entry of a case.
 
         Raises:
-            InputError: There is none.
+            InputError: There is no such case.
         """
         for entry in self.records:
             if entry.case == case:
                 return entry
-        raise InputError(f"the records hold no case `{case}`; run `dvc repro prepare`")
+        raise InputError(f"there is no record of case `{case}`; run `dvc repro prepare`")
 
     def digest(self, cases: Iterable[str]) -> str:
-        """Digest of the records of some cases, in their order."""
+        """Digest of the records of the given cases, in this order."""
         parts = [self.entry(case).record_sha256 for case in cases]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def save_index(folder: Path, index: RecordIndex) -> None:
-    """Write ``index.json``, one line a value so that a diff reads well."""
+    """Write ``index.json``, one value per line for readable diffs."""
     content = TypeAdapter(RecordIndex).dump_python(index, mode="json")
     write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
 
@@ -95,21 +96,23 @@ def load_index(folder: Path) -> RecordIndex:
     """Read ``index.json``.
 
     Raises:
-        InputError: It is missing or not of this form.
+        InputError: It is missing, damaged or of an older format.
     """
     try:
         return TypeAdapter(RecordIndex).validate_json((folder / NAME).read_bytes())
     except OSError:
         raise InputError(f"there is no {folder / NAME}; run `dvc repro prepare`") from None
     except ValidationError:
-        raise InputError(f"{folder / NAME} is damaged; run `dvc repro -sf prepare`") from None
+        raise InputError(
+            f"{folder / NAME} is damaged or of an older format; run `dvc repro -sf prepare`"
+        ) from None
 
 
-def verify(folder: Path, entries: Iterable[RecordEntry]) -> list[Path]:
-    """Check records against their digests.
+def verify_records(folder: Path, entries: Iterable[RecordEntry]) -> list[Path]:
+    """Compare records with their digests.
 
     Returns:
-        The paths of the records, in the order of the entries.
+        Paths of the records, in the order of the entries.
 
     Raises:
         InputError: A record is missing or was changed.

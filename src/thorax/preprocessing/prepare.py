@@ -1,4 +1,4 @@
-"""From a dataset to records: cases in parallel processes, what did not change left as it is."""
+"""Convert a dataset to records, in parallel processes; unchanged records are kept."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
@@ -22,19 +22,19 @@ from thorax.preprocessing.canvas import find_placement, place_regions, place_sca
 from thorax.preprocessing.index import RecordEntry, RecordIndex, load_index, save_index
 from thorax.preprocessing.records import SUFFIX, CaseRecord, write_record
 
-FORM = 1
-"""Raise this when the same scan and mask give another record than before, so that records of an
-older program are written again. A test holds the digest of one."""
+FORMAT_VERSION = 1
+"""Increase this if the same scan and mask give a different record than before. Records of an older
+version are then written again. A test compares the digest of a record."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How all records of a dataset are made.
+class RecordSettings:
+    """Settings of all records of a dataset.
 
     Args:
-        regions: What the masks show.
-        canvas: Pixels a side of the canvas.
-        crop: How the planes are cropped before they are scaled.
+        regions: Regions of the masks.
+        canvas: Pixels per side of the canvas.
+        crop: Crop of the planes.
     """
 
     regions: Regions
@@ -45,51 +45,50 @@ class Settings:
 def prepare(
     dataset: Dataset, folder: Path, *, canvas: int, crop: Crop, workers: int | None = None
 ) -> RecordIndex:
-    """Write one record a case, and the index last.
+    """Write one record per case, then the index.
 
-    A record is written again only if its scan, its mask, its domain or the settings changed, or
-    if the file is not the one that the index of the last run tells of. Patients and sites stand
-    in the index alone.
+    A record is kept if its scan, its mask, its intensity scale and the settings are unchanged, and
+    if its digest is the one in the index of the last run. Patients and sites are only in the index.
 
     Args:
         dataset: The cases.
-        folder: Where records and index go. Records of cases that are gone are removed.
-        canvas: Pixels a side of the canvas.
-        crop: ``body`` or ``none``.
-        workers: Parallel processes; as many as there are cores unless given.
+        folder: Folder of records and index. Records of removed cases are deleted.
+        canvas: Pixels per side of the canvas.
+        crop: ``lungs``, ``body`` or ``none``.
+        workers: Parallel processes; default: number of cores.
 
     Raises:
         InputError: A case is unusable; the message names it.
     """
-    settings = Settings(dataset.regions, canvas, crop)
-    known = _known(folder, dataset, settings)
+    settings = RecordSettings(dataset.regions, canvas, crop)
+    previous = _previous_entries(folder, dataset, settings)
     work = partial(prepare_case, folder=folder, settings=settings)
-    # Each process is told of its own case alone: what is known of all would be sent with each.
-    cases = [(case, known.get(case.name)) for case in dataset.cases]
+    # Only the entry of the case itself is sent to its process, not the whole index.
+    cases = [(case, previous.get(case.name)) for case in dataset.cases]
     entries = _in_parallel(work, cases, workers or cores())
-    index = _index(dataset, settings, sorted(entries, key=lambda entry: entry.case))
-    _forget(folder, index)
+    index = _build_index(dataset, settings, sorted(entries, key=lambda entry: entry.case))
+    _remove_stale(folder, index)
     save_index(folder, index)
     return index
 
 
 def prepare_case(
-    case: Case, old: RecordEntry | None, *, folder: Path, settings: Settings
+    case: Case, old: RecordEntry | None, *, folder: Path, settings: RecordSettings
 ) -> RecordEntry:
-    """Write the record of one case, unless the one that is there is right.
+    """Write the record of one case, unless the existing one is up to date.
 
     Args:
         case: The case.
-        old: What the last run made of it; None if there was none, or with other settings.
-        folder: Where the record goes.
-        settings: How it is made.
+        old: Its entry in the last index; None if it has none, or if the settings changed.
+        folder: Folder of the records.
+        settings: Settings of the record.
 
     Raises:
         InputError: The scan or the mask is unusable; the message names the case.
     """
     path = folder / f"{case.name}{SUFFIX}"
     digests = file_sha256(case.scan), file_sha256(case.mask)
-    if old and _unchanged(old, case, digests) and _is_whole(path, old):
+    if old and _unchanged(old, case, digests) and _is_intact(path, old):
         return replace(old, patient=case.patient, site=case.site)
     try:
         planes, ceiling = _place(case, path, settings)
@@ -102,43 +101,48 @@ def prepare_case(
         planes=planes,
         scan_sha256=digests[0],
         mask_sha256=digests[1],
-        intensity=str(case.domain),
+        intensity=str(case.intensity),
         record_sha256=file_sha256(path),
         ceiling=ceiling,
     )
 
 
-def _place(case: Case, path: Path, settings: Settings) -> tuple[int, dict[str, Overlap]]:
+def _place(case: Case, path: Path, settings: RecordSettings) -> tuple[int, dict[str, Overlap]]:
     scan = Scan(case.scan)
     mask = check_same_grid(Scan(case.mask), scan)
-    placement = find_placement(scan, case.domain, canvas=settings.canvas, crop=settings.crop)
-    planes = place_scan(scan, case.domain, placement)
+    placement = find_placement(scan, case.intensity, canvas=settings.canvas, crop=settings.crop)
+    planes = place_scan(scan, case.intensity, placement)
     fractions, ceiling = place_regions(mask, settings.regions, placement)
     write_record(path, CaseRecord(planes, fractions))
     return len(planes), ceiling
 
 
-def _is_whole(path: Path, entry: RecordEntry) -> bool:
+def _is_intact(path: Path, entry: RecordEntry) -> bool:
     return path.is_file() and file_sha256(path) == entry.record_sha256
 
 
 def _unchanged(old: RecordEntry, case: Case, digests: tuple[str, str]) -> bool:
-    made_from = old.scan_sha256, old.mask_sha256, old.intensity
-    return made_from == (*digests, str(case.domain))
+    sources = old.scan_sha256, old.mask_sha256, old.intensity
+    return sources == (*digests, str(case.intensity))
 
 
-def _known(folder: Path, dataset: Dataset, settings: Settings) -> dict[str, RecordEntry]:
+def _previous_entries(
+    folder: Path, dataset: Dataset, settings: RecordSettings
+) -> dict[str, RecordEntry]:
     try:
         old = load_index(folder)
     except InputError:
         return {}
-    same = _index(dataset, settings, old.records) == old
-    return {entry.case: entry for entry in old.records} if same else {}
+    if _build_index(dataset, settings, old.records) != old:
+        return {}
+    return {entry.case: entry for entry in old.records}
 
 
-def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry]) -> RecordIndex:
+def _build_index(
+    dataset: Dataset, settings: RecordSettings, entries: Iterable[RecordEntry]
+) -> RecordIndex:
     return RecordIndex(
-        form=FORM,
+        format_version=FORMAT_VERSION,
         dataset=dataset.name,
         canvas=settings.canvas,
         crop=settings.crop,
@@ -148,7 +152,7 @@ def _index(dataset: Dataset, settings: Settings, entries: Iterable[RecordEntry])
     )
 
 
-def _forget(folder: Path, index: RecordIndex) -> None:
+def _remove_stale(folder: Path, index: RecordIndex) -> None:
     kept = {f"{entry.case}{SUFFIX}" for entry in index.records}
     for path in folder.glob(f"*{SUFFIX}"):
         if path.name not in kept:
@@ -161,10 +165,11 @@ def _in_parallel(
     workers: int,
 ) -> list[RecordEntry]:
     with worker_pool(min(workers, len(cases))) as pool:
-        running = [pool.submit(work, *case) for case in cases]
+        futures = [pool.submit(work, *case) for case in cases]
+        completed = as_completed(futures)
         try:
-            with tqdm(as_completed(running), total=len(cases), desc="prepare", unit="case") as done:
-                return [future.result() for future in done]
+            with tqdm(completed, total=len(cases), desc="prepare", unit="case") as progress:
+                return [future.result() for future in progress]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

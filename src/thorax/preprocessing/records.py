@@ -1,19 +1,18 @@
-"""TFRecord files, one a case: the only module that knows their bytes.
+"""TFRecord files, one per case. The only module that knows their bytes.
 
-Written and read here without TensorFlow, so that preparing data in many processes neither waits
-for its import nor takes hold of a GPU. Each record is one plane, a `tf.train.Example` that any
-TensorFlow program can read:
+They are written and read without TensorFlow: its import is slow, and it would reserve a GPU in
+each process. Each record is one plane, a `tf.train.Example` that any TensorFlow program can read:
 
 ========== =======================================================
 planes     int16 little-endian HU, ``H·W`` values, row by row
 fractions  uint8 area fractions, ``H·W·R`` values, regions last
 shape      int64 ``(H, W, R)``
-position   int64, which plane of the scan this is, lowest first
+position   int64, index of the plane in the scan, lowest first
 ========== =======================================================
 
 The framing is that of TensorFlow's `record_writer`: length, its masked CRC-32C, the bytes, their
-masked CRC-32C. A file that is cut short within a plane or has a flipped bit is refused; whole
-planes that are missing are noticed by the digest in the index.
+masked CRC-32C. A file that ends within a plane or has a flipped bit is refused; missing planes at
+the end are detected by the digest in the index.
 """
 
 import struct
@@ -35,7 +34,7 @@ from thorax.common.files import whole_file
 
 @dataclass(frozen=True, eq=False)
 class CaseRecord:
-    """What a record holds of a case.
+    """Planes and region fractions of a case.
 
     Args:
         planes: HU on the canvas, int16, shape ``(N, H, W)``.
@@ -48,33 +47,35 @@ class CaseRecord:
 
 SUFFIX = ".tfrecord"
 
+_REMEDY = "make it again with `dvc repro -sf prepare`"
+
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
-_MANY, _ONE = _FIELD.LABEL_REPEATED, _FIELD.LABEL_OPTIONAL
+_REPEATED, _OPTIONAL = _FIELD.LABEL_REPEATED, _FIELD.LABEL_OPTIONAL
 
 
-def write_record(path: Path, canvases: CaseRecord) -> None:
-    """Write the planes of one case, whole or not at all; equal canvases give equal bytes."""
-    _, height, width, regions = canvases.fractions.shape
+def write_record(path: Path, record: CaseRecord) -> None:
+    """Write the record of one case, atomically; equal records give equal bytes."""
+    _, height, width, regions = record.fractions.shape
     with whole_file(path) as temporary, temporary.open("wb") as stream:
-        for position, plane in enumerate(canvases.planes):
+        for position, plane in enumerate(record.planes):
             example = _example_type()()
             feature = example.features.feature
             feature["planes"].bytes_list.value.append(plane.astype("<i2").tobytes())
-            feature["fractions"].bytes_list.value.append(canvases.fractions[position].tobytes())
+            feature["fractions"].bytes_list.value.append(record.fractions[position].tobytes())
             feature["shape"].int64_list.value.extend((height, width, regions))
             feature["position"].int64_list.value.append(position)
             _write_framed(stream, example.SerializeToString(deterministic=True))
 
 
 def read_record(path: Path) -> CaseRecord:
-    """Read the planes of one case.
+    """Read the record of one case.
 
     Raises:
-        InputError: The file is missing, cut short, damaged, or holds something else.
+        InputError: The file is missing, cut short, damaged, or of another format.
     """
     planes, fractions = [], []
-    for payload in _framed(path):
+    for payload in _read_framed(path):
         example = _example_type()()
         try:
             example.ParseFromString(payload)
@@ -86,11 +87,11 @@ def read_record(path: Path) -> CaseRecord:
             planes.append(plane.reshape(shape[:2]))
             fractions.append(fraction.reshape(shape))
         except (DecodeError, IndexError, OverflowError, ValueError):
-            raise InputError(f"record {path} does not hold planes; {_AGAIN}") from None
+            raise InputError(f"record {path} has no planes; {_REMEDY}") from None
     if not planes:
-        raise InputError(f"record {path} is empty; {_AGAIN}")
+        raise InputError(f"record {path} is empty; {_REMEDY}")
     if len({fraction.shape for fraction in fractions}) > 1:
-        raise InputError(f"record {path} holds planes of several shapes; {_AGAIN}")
+        raise InputError(f"record {path} has planes of several shapes; {_REMEDY}")
     return CaseRecord(np.stack(planes), np.stack(fractions))
 
 
@@ -99,26 +100,23 @@ def _check_shape(shape: tuple[int, ...]) -> None:
         raise ValueError
 
 
-_AGAIN = "make it again with `dvc repro -sf prepare`"
-
-
-def _framed(path: Path) -> Iterator[bytes]:
+def _read_framed(path: Path) -> Iterator[bytes]:
     try:
         stream = path.open("rb")
     except OSError:
-        raise InputError(f"record {path} cannot be read; {_AGAIN}") from None
+        raise InputError(f"record {path} cannot be read; {_REMEDY}") from None
     with stream:
-        left = path.stat().st_size
+        remaining = path.stat().st_size
         while head := stream.read(12):
             if len(head) < 12 or _masked_crc(head[:8]) != struct.unpack("<I", head[8:])[0]:
-                raise InputError(f"record {path} is cut short or damaged; {_AGAIN}")
+                raise InputError(f"record {path} is cut short or damaged; {_REMEDY}")
             (length,) = struct.unpack("<Q", head[:8])
-            left -= 12 + length + 4
-            # A length that the file cannot hold would be taken from memory before it is missed.
-            body = stream.read(length + 4) if left >= 0 else b""
+            remaining -= 12 + length + 4
+            # Reading a length beyond the end of the file would allocate that much memory first.
+            body = stream.read(length + 4) if remaining >= 0 else b""
             payload, tail = body[:length], body[length:]
             if len(body) < length + 4 or _masked_crc(payload) != struct.unpack("<I", tail)[0]:
-                raise InputError(f"record {path} is cut short or damaged; {_AGAIN}")
+                raise InputError(f"record {path} is cut short or damaged; {_REMEDY}")
             yield payload
 
 
@@ -136,9 +134,9 @@ def _masked_crc(content: bytes) -> int:
 
 @cache
 def _example_type() -> Any:
-    """The message class of `tf.train.Example`, from the field numbers of its public definition.
+    """Message class of `tf.train.Example`, from the field numbers of its public definition.
 
-    It lives in a pool of its own and so does not clash with TensorFlow's, should that be imported.
+    A separate descriptor pool avoids a conflict with TensorFlow's own definition.
     """
     pool = descriptor_pool.DescriptorPool()
     pool.Add(_declare_example())
@@ -149,29 +147,29 @@ def _declare_example() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="example.proto", package="thorax", syntax="proto3"
     )
-    _message(file, "BytesList", [("value", 1, _FIELD.TYPE_BYTES, _MANY, "")])
-    _message(file, "FloatList", [("value", 1, _FIELD.TYPE_FLOAT, _MANY, "")])
-    _message(file, "Int64List", [("value", 1, _FIELD.TYPE_INT64, _MANY, "")])
+    _message(file, "BytesList", [("value", 1, _FIELD.TYPE_BYTES, _REPEATED, "")])
+    _message(file, "FloatList", [("value", 1, _FIELD.TYPE_FLOAT, _REPEATED, "")])
+    _message(file, "Int64List", [("value", 1, _FIELD.TYPE_INT64, _REPEATED, "")])
     lists = enumerate(("bytes", "float", "int64"), start=1)
     kinds = [
-        (f"{kind}_list", number, _FIELD.TYPE_MESSAGE, _ONE, f"{kind.capitalize()}List")
+        (f"{kind}_list", number, _FIELD.TYPE_MESSAGE, _OPTIONAL, f"{kind.capitalize()}List")
         for number, kind in lists
     ]
     feature = _message(file, "Feature", kinds)
     feature.oneof_decl.add(name="kind")
     for entry in feature.field:
         entry.oneof_index = 0
-    pairs = [("feature", 1, _FIELD.TYPE_MESSAGE, _MANY, "Features.FeatureEntry")]
+    pairs = [("feature", 1, _FIELD.TYPE_MESSAGE, _REPEATED, "Features.FeatureEntry")]
     _declare_map(_message(file, "Features", pairs))
-    _message(file, "Example", [("features", 1, _FIELD.TYPE_MESSAGE, _ONE, "Features")])
+    _message(file, "Example", [("features", 1, _FIELD.TYPE_MESSAGE, _OPTIONAL, "Features")])
     return file
 
 
 def _declare_map(features: Any) -> None:
     pair = features.nested_type.add(name="FeatureEntry")
     pair.options.map_entry = True
-    pair.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_ONE)
-    value = pair.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=_ONE)
+    pair.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_OPTIONAL)
+    value = pair.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=_OPTIONAL)
     value.type_name = ".thorax.Feature"
 
 

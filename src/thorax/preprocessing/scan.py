@@ -1,4 +1,4 @@
-"""A scan made ready for a network: read once, its intensities recognised, on the canvas."""
+"""Preprocess a scan: read it once, detect its intensity scale, put it on the canvas."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from thorax.common.params import Crop
 from thorax.imaging.body import coarse_planes
+from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import IntensityScale, whole_hu
 from thorax.imaging.intensity_detection import DetectedIntensity, detect_intensity_of_scan
 from thorax.imaging.placement import Placement
@@ -17,61 +18,71 @@ from thorax.preprocessing.canvas import place_scan, placement_of
 
 @dataclass(frozen=True, eq=False)
 class PreprocessedScan:
-    """A scan on the canvas, and how it came there.
+    """A scan on the canvas.
 
     Args:
-        held: The scan itself.
-        recognised: What its voxel values mean.
-        placement: How its planes lie on the canvas.
+        cached: The scan, cached in memory if it is small.
+        intensity: Meaning of its voxel values.
+        placement: Position of its planes on the canvas.
         planes: HU on the canvas, shape ``(N, H, W)``.
     """
 
-    held: CachedScan
-    recognised: DetectedIntensity
+    cached: CachedScan
+    intensity: DetectedIntensity
     placement: Placement
     planes: NDArray[np.int16]
 
     @property
+    def scan(self) -> Scan:
+        """The scan file."""
+        return self.cached.scan
+
+    @property
+    def grid(self) -> Grid:
+        """Native grid of the scan."""
+        return self.cached.grid
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What people should know of the scan."""
-        return (*self.held.scan.notes, *self.recognised.notes)
+        """Notes for the user about reading the file and detecting its intensity scale."""
+        return (*self.scan.notes, *self.intensity.notes)
 
     @property
     def pixel_mm(self) -> tuple[float, float, float]:
-        """Size of a canvas pixel: along x, along y, and from plane to plane."""
-        x_mm, y_mm, z_mm = self.held.grid.spacing_mm
+        """Size of a canvas pixel along x and y, and distance between planes."""
+        x_mm, y_mm, z_mm = self.grid.spacing_mm
         x, y = self.placement.x, self.placement.y
         return x_mm * x.side / x.canvas, y_mm * y.side / y.canvas, z_mm
 
     @property
     def pixel_ml(self) -> float:
-        """Volume of a canvas pixel, also where the planes of a scan are sheared."""
+        """Volume of a canvas pixel; correct for sheared scans, too."""
         x, y = self.placement.x, self.placement.y
-        return self.held.grid.voxel_ml * (x.side / x.canvas) * (y.side / y.canvas)
+        return self.grid.voxel_ml * (x.side / x.canvas) * (y.side / y.canvas)
 
 
 def preprocess_scan(
-    scan: Scan, *, canvas: int, crop: Crop, domain: IntensityScale | None = None
+    scan: Scan, *, canvas: int, crop: Crop, intensity: IntensityScale | None = None
 ) -> PreprocessedScan:
     """Read a scan and put it on the canvas.
 
     Args:
         scan: The scan.
-        canvas: Pixels a side.
-        crop: How planes are cropped.
-        domain: What the voxel values mean; None: find out.
+        canvas: Pixels per side.
+        crop: Crop of the planes.
+        intensity: Conversion of its voxel values to HU; detected if None.
 
     Raises:
-        InputError: The scan cannot be read, or is none that can be segmented.
+        InputError: The scan cannot be read, or is not a CT that can be segmented.
     """
-    held = CachedScan(scan)
-    coarse = coarse_planes(held)
-    known = (
+    cached = CachedScan(scan)
+    coarse = coarse_planes(cached)
+    detected = (
         detect_intensity_of_scan(coarse)
-        if domain is None
-        else DetectedIntensity(domain, str(domain), ())
+        if intensity is None
+        else DetectedIntensity(intensity, str(intensity), ())
     )
-    placement = placement_of(
-        whole_hu(known.domain.to_hu(coarse)), scan.grid, canvas=canvas, crop=crop
-    )
-    return PreprocessedScan(held, known, placement, place_scan(held, known.domain, placement))
+    coarse_hu = whole_hu(detected.scale.to_hu(coarse))
+    placement = placement_of(coarse_hu, scan.grid, canvas=canvas, crop=crop)
+    planes = place_scan(cached, detected.scale, placement)
+    return PreprocessedScan(cached, detected, placement, planes)

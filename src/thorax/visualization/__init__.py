@@ -1,1 +1,1 @@
-"""Pictures of slices and surfaces, with matplotlib and NumPy; no display needed."""
+"""Pictures of slices and surfaces, drawn by matplotlib and NumPy without a display."""

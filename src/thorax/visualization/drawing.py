@@ -1,4 +1,4 @@
-"""Views, colours, outlines and legends shared by all pictures."""
+"""Views, colours, outlines and legends common to all pictures."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from numpy.typing import NDArray
 from thorax.common.files import whole_file
 from thorax.imaging.intensity import Window
 
-VIEW = Window(-1350, 150)
-"""The lung window of radiology: centre -600 HU, width 1500 HU."""
+LUNG_WINDOW = Window(-1350, 150)
+"""Lung window of radiology: centre -600 HU, width 1500 HU."""
 
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#999999")
-"""The colours of Okabe and Ito, which the colour-blind can tell apart; one a region."""
+"""Colours of Okabe and Ito, safe for colour-blind readers; one per region."""
 
-STYLES: tuple[Literal["solid", "dotted"], ...] = ("solid", "dotted")
-"""One a mask."""
+LINE_STYLES: tuple[Literal["solid", "dotted"], ...] = ("solid", "dotted")
+"""Line styles, one per mask."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to cut a volume.
+    """Orientation of a slice.
 
     Args:
-        name: As radiologists call it.
-        across: Voxel axis that runs across the picture, from right to left.
-        up: Voxel axis that runs up the picture.
+        name: ``axial``, ``coronal`` or ``sagittal``.
+        across: Voxel axis across the picture, from right to left.
+        up: Voxel axis up the picture.
         sides: Letters at the left and at the right edge.
     """
 
@@ -51,40 +51,41 @@ Extent = tuple[float, float, float, float]
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all; no display is needed."""
+    """Write a figure as PNG, atomically."""
     with whole_file(path) as temporary:
-        # Without the version of matplotlib in the file, equal pictures are equal bytes.
+        # Without the version of matplotlib in the file, equal pictures give equal bytes.
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
 
 
-def peaks(counts: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:
-    """Where along x, y and z there is most of the last region that is there at all.
+def busiest_indices(counts: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:
+    """Index along x, y and z with the most voxels of the last region that is not empty.
 
     Args:
-        counts: For each of the three axes, voxels of each region in each plane across it, shape
-            ``(R, size)``. Without any, the middle is returned.
+        counts: For each axis, voxel counts of each region in each plane across the axis, shape
+            ``(R, size)``. If all are 0, the middle is returned.
     """
-    held = np.flatnonzero(counts[0].sum(axis=1))
+    present = np.flatnonzero(counts[0].sum(axis=1))
     i, j, k = (
-        int(count[held[-1]].argmax()) if held.size else count.shape[1] // 2 for count in counts
+        int(count[present[-1]].argmax()) if present.size else count.shape[1] // 2
+        for count in counts
     )
     return i, j, k
 
 
-def name_sides(axes: Axes, sides: tuple[str, str]) -> None:
-    """Write at the left and at the right edge of a picture which side of the patient is there."""
+def label_sides(axes: Axes, sides: tuple[str, str]) -> None:
+    """Label the left and right edge of a picture with the side of the patient."""
     for letter, x, edge in zip(sides, (0.02, 0.98), ("left", "right"), strict=True):
         axes.text(x, 0.5, letter, transform=axes.transAxes, color="white", ha=edge, va="center")
 
 
-def outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
-    """Draw along the edges of voxels; a rim of nothing closes the lines at the border.
+def draw_outlines(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) -> None:
+    """Draw the outlines of masks along voxel edges; they are closed at the border.
 
     Args:
         axes: The picture.
-        masks: One a region, each ``[across, up]``, shape ``(R, …)``.
-        extent: Where the outer edges of the first and the last voxel lie, across and up.
-        style: Of the lines.
+        masks: One mask ``[across, up]`` per region, shape ``(R, …)``.
+        extent: Positions of the outer edges of the first and last voxel, across and up.
+        style: Line style.
     """
     left, right, low, high = extent
     across, up = (right - left) / masks.shape[1], (high - low) / masks.shape[2]
@@ -101,28 +102,30 @@ def outline(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: str) ->
             )
 
 
-def explain(figure: Figure, regions: Iterable[str], masks: Collection[str], *, title: str) -> None:
-    """Put a title above a figure, and below it a legend of its outlines.
+def add_legend(
+    figure: Figure, regions: Iterable[str], masks: Collection[str], *, title: str
+) -> None:
+    """Add a title above a figure, and a legend of the outlines below.
 
     Args:
         figure: The figure.
-        regions: Their names, in the order of `COLOURS`.
-        masks: Their names, in the order of `STYLES`.
-        title: Stands above the picture.
+        regions: Names of the regions, in the order of `COLOURS`.
+        masks: Names of the masks, in the order of `LINE_STYLES`.
+        title: Title.
     """
-    lines = [
+    handles = [
         Line2D([], [], color=colour, linestyle=style, label=f"{region}, {name}")
         for region, colour in zip(regions, COLOURS, strict=False)
-        for name, style in zip(masks, STYLES, strict=False)
+        for name, style in zip(masks, LINE_STYLES, strict=False)
     ]
     legend = figure.legend(
-        handles=lines,
+        handles=handles,
         loc="outside lower center",
-        ncols=len(lines),
+        ncols=len(handles),
         frameon=False,
         labelcolor="white",
     )
     heading = figure.suptitle(title, color="white", fontsize=12)
-    # Names may hold what would be a formula.
+    # File names may contain dollar signs.
     for text in (heading, *legend.get_texts()):
         text.set_parse_math(False)

@@ -1,4 +1,4 @@
-"""The smooth surface of a mask as a mesh of triangles."""
+"""Convert a mask to a smooth surface of triangles."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 STEP_MM = 2.5
-"""Width of the grid that surfaces are worked out on: about a pixel of the canvas."""
+"""Grid spacing for the computation of surfaces: about one canvas pixel."""
 
 SMOOTH_MM = 2.0
-"""Standard deviation of the smoothing, which takes the steps of the voxels away."""
+"""Standard deviation of the smoothing, which removes the steps between voxels."""
 
 SMOOTH_VOXELS = 0.75
-"""At least so many voxels along each axis, because thick planes make high steps."""
+"""Least standard deviation along each axis, because thick slices make high steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class Mesh:
 
     Args:
         vertices_mm: Along R, A and S, from the outer corner of the mask's first voxel; ``(V, 3)``.
-        faces: Three vertices each, counter-clockwise as seen from outside; ``(F, 3)``.
-        normals: Unit vectors out of the body at each vertex; ``(V, 3)``.
+        faces: Indices of three vertices, counter-clockwise seen from outside; ``(F, 3)``.
+        normals: Outward unit vectors at the vertices; ``(V, 3)``.
     """
 
     vertices_mm: Floats
@@ -40,17 +40,17 @@ EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, 3)))
 
 
 def surface(mask: NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) -> Mesh:
-    """Put a smooth closed surface around a mask.
+    """Compute a smooth closed surface around a mask.
 
-    The surface holds the volume of the mask: smoothing alone would shrink what is small, and
-    small lesions would go.
+    The surface encloses the volume of the mask. Smoothing alone would shrink small lesions, or
+    remove them.
 
     Args:
-        mask: Planes as on the canvas, shape ``(N, H, W)``.
-        spacing_mm: Of its voxels along x, y and z, that is along H, W and N.
+        mask: Planes on the canvas, shape ``(N, H, W)``.
+        spacing_mm: Voxel spacing along x, y and z, that is along H, W and N.
 
     Returns:
-        The mesh; one without vertices for an empty mask.
+        The mesh; without vertices for an empty mask.
 
     Example:
         >>> surface(np.zeros((2, 4, 4), bool), spacing_mm=(1, 1, 1)).faces.shape
@@ -70,47 +70,48 @@ def surface(mask: NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) 
 
 
 def _field(voxels: NDArray[np.bool_], spacing_mm: Floats) -> tuple[NDArray[np.float32], Floats]:
-    """Smoothed mask on the grid of `STEP_MM`, 0 at its border, and where its first point lies."""
+    """Smoothed mask on the grid of `STEP_MM`, 0 at its border, and position of its first point."""
     sigma = np.maximum(SMOOTH_MM / spacing_mm, SMOOTH_VOXELS)
-    # Beyond 4 standard deviations, where SciPy cuts the Gaussian off, all is 0.
-    rim = np.ceil(4 * sigma + STEP_MM / spacing_mm).astype(int) + 1
-    padded = np.pad(voxels.astype(np.float32), [(int(width), int(width)) for width in rim])
+    # SciPy truncates the Gaussian at 4 standard deviations.
+    margin = np.ceil(4 * sigma + STEP_MM / spacing_mm).astype(int) + 1
+    padded = np.pad(voxels.astype(np.float32), [(int(width), int(width)) for width in margin])
     smooth = ndimage.gaussian_filter(padded, sigma)
     points = [
         np.arange(0, size - 1, STEP_MM / step)
         for size, step in zip(padded.shape, spacing_mm, strict=True)
     ]
-    for axis, places in enumerate(points):
-        smooth = _sample(smooth, places, axis)
-    return smooth, (0.5 - rim) * spacing_mm
+    for axis, positions in enumerate(points):
+        smooth = _sample(smooth, positions, axis)
+    return smooth, (0.5 - margin) * spacing_mm
 
 
-def _sample(values: NDArray[np.float32], places: Floats, axis: int) -> NDArray[np.float32]:
-    """Linear interpolation along an axis at places between its first and last value."""
-    below = np.minimum(places.astype(int), values.shape[axis] - 2)
+def _sample(values: NDArray[np.float32], positions: Floats, axis: int) -> NDArray[np.float32]:
+    """Interpolate linearly along an axis."""
+    below = np.minimum(positions.astype(int), values.shape[axis] - 2)
     shape = [1, 1, 1]
     shape[axis] = -1
-    share = (places - below).astype(np.float32).reshape(shape)
-    low, high = (np.take(values, below + one, axis) for one in (0, 1))
-    return low + share * (high - low)
+    weight = (positions - below).astype(np.float32).reshape(shape)
+    low, high = (np.take(values, below + offset, axis) for offset in (0, 1))
+    return low + weight * (high - low)
 
 
 def _level(field: NDArray[np.float32], points: float) -> float:
-    """The value that so many points of a field exceed, but one that some do and some do not."""
+    """Level that the given number of points exceeds, limited to the inside of the value range."""
     count = min(max(round(points), 1), field.size - 1)
     level = np.partition(field.ravel(), -count)[-count]
     return float(np.clip(level, 0.01 * field.max(), 0.8 * field.max()))
 
 
-def _normals(field: NDArray[np.float32], places: Floats) -> Floats:
-    """Unit vectors down the gradient of a field."""
+def _normals(field: NDArray[np.float32], positions: Floats) -> Floats:
+    """Unit vectors against the gradient of a field."""
     gradient = np.stack(
-        [ndimage.map_coordinates(slope, places.T, order=1) for slope in np.gradient(field)],
+        [ndimage.map_coordinates(slope, positions.T, order=1) for slope in np.gradient(field)],
         axis=1,
     )
-    return _unit(-gradient)
+    return unit_vectors(-gradient)
 
 
-def _unit(vectors: Floats) -> Floats:
+def unit_vectors(vectors: Floats) -> Floats:
+    """Normalise vectors along the last axis."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(length, 1e-12)

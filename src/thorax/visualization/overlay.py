@@ -1,4 +1,4 @@
-"""Pictures for people: a scan in three planes with the outlines of its regions."""
+"""Overlay: a scan in three slices with the outlines of its regions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from thorax.imaging.intensity import HU, IntensityScale
 from thorax.imaging.regions import Regions
 from thorax.visualization.drawing import (
-    STYLES,
-    VIEW,
+    LINE_STYLES,
+    LUNG_WINDOW,
     VIEWS,
     Extent,
     View,
-    explain,
-    name_sides,
-    outline,
-    peaks,
+    add_legend,
+    busiest_indices,
+    draw_outlines,
+    label_sides,
 )
 
 if TYPE_CHECKING:
     from thorax.io import Scan
 
-Cuts = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+OrthogonalSlices = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 def overlay(
@@ -33,25 +33,25 @@ def overlay(
     masks: Mapping[str, "Scan"],
     regions: Regions,
     *,
-    domain: IntensityScale = HU,
+    intensity: IntensityScale = HU,
     title: str = "",
 ) -> Figure:
-    """Draw three planes of a scan with the outlines of its regions.
+    """Draw an axial, a coronal and a sagittal slice with the outlines of the regions.
 
-    The planes are those that show most of the last region that the first mask holds (disease,
-    where there is any). The patient is seen from the front, the right and the feet, as
-    radiologists do: what is on the left of the picture is on the patient's right.
+    The slices are those with the largest area of the last region that is not empty in the first
+    mask (disease, if there is any). They are in radiological convention, seen from the feet, the
+    front and the right: the left of the picture is the patient's right.
 
     Args:
         scan: The scan.
-        masks: What to outline, by name: the first with solid lines, the second with dotted ones.
-        regions: Which label values make which region.
-        domain: What the voxel values of the scan mean; HU unless given.
-        title: Stands above the picture.
+        masks: Name → mask; the first has solid outlines, the second dotted ones.
+        regions: Regions of the masks.
+        intensity: Conversion of the voxel values of the scan to HU.
+        title: Title of the picture.
     """
-    at = busiest(next(iter(masks.values())), regions)
-    background = [domain.to_hu(cut) for cut in cuts(scan, at)]
-    outlined = [cuts(mask, at) for mask in masks.values()]
+    at = busiest_voxel(next(iter(masks.values())), regions)
+    background = [intensity.to_hu(image) for image in orthogonal_slices(scan, at)]
+    outlined = [orthogonal_slices(mask, at) for mask in masks.values()]
     sizes = [
         shape * step for shape, step in zip(scan.grid.shape, scan.grid.spacing_mm, strict=True)
     ]
@@ -60,17 +60,17 @@ def overlay(
     panels = figure.subplots(1, 3, width_ratios=widths)
     for number, (axes, view) in enumerate(zip(panels, VIEWS, strict=True)):
         extent = (0.0, sizes[view.across], 0.0, sizes[view.up])
-        _show(axes, background[number], view, extent)
-        for style, mask in zip(STYLES, outlined, strict=False):
-            outline(axes, regions.split(mask[number]), extent, style)
-    explain(figure, regions.names, masks, title=title)
+        _draw_slice(axes, background[number], view, extent)
+        for style, mask in zip(LINE_STYLES, outlined, strict=False):
+            draw_outlines(axes, regions.split(mask[number]), extent, style)
+    add_legend(figure, regions.names, masks, title=title)
     return figure
 
 
-def busiest(mask: "Scan", regions: Regions) -> tuple[int, int, int]:
-    """Indices of the sagittal, coronal and axial planes that show most of the last region there.
+def busiest_voxel(mask: "Scan", regions: Regions) -> tuple[int, int, int]:
+    """Indices x, y and z of the slices with the most voxels of the last region of a mask.
 
-    Where the mask is empty, the middle of the volume.
+    The last region that is not empty counts. For an empty mask, the middle of the volume.
     """
     x, y, z = mask.grid.shape
     counts = [np.zeros((len(regions.names), size), dtype=np.int64) for size in (x, y, z)]
@@ -79,11 +79,11 @@ def busiest(mask: "Scan", regions: Regions) -> tuple[int, int, int]:
         counts[0] += split.sum(axis=(1, 3))
         counts[1] += split.sum(axis=(1, 2))
         counts[2][:, start : start + len(planes)] = split.sum(axis=(2, 3))
-    return peaks(counts)
+    return busiest_indices(counts)
 
 
-def cuts(volume: "Scan", at: tuple[int, int, int]) -> Cuts:
-    """Axial, coronal and sagittal plane through a voxel, each ``[across, up]``."""
+def orthogonal_slices(volume: "Scan", at: tuple[int, int, int]) -> OrthogonalSlices:
+    """Axial, coronal and sagittal slice through a voxel, each ``[across, up]``."""
     i, j, k = at
     coronal: dict[int, NDArray[Any]] = {}
     sagittal: dict[int, NDArray[Any]] = {}
@@ -95,10 +95,12 @@ def cuts(volume: "Scan", at: tuple[int, int, int]) -> Cuts:
     )
 
 
-def _show(axes: Axes, cut: NDArray[Any], view: View, extent: Extent) -> None:
-    axes.imshow(VIEW.apply(cut.T), cmap="gray", origin="lower", extent=extent, vmin=0, vmax=1)
+def _draw_slice(axes: Axes, image: NDArray[Any], view: View, extent: Extent) -> None:
+    axes.imshow(
+        LUNG_WINDOW.apply(image.T), cmap="gray", origin="lower", extent=extent, vmin=0, vmax=1
+    )
     axes.invert_xaxis()
     axes.autoscale(False)
     axes.set_axis_off()
     axes.set_title(view.name, color="white", fontsize=11, parse_math=False)
-    name_sides(axes, view.sides)
+    label_sides(axes, view.sides)

@@ -1,7 +1,7 @@
-"""One picture of a scan and of what was found in it, for a first look, without a display.
+"""Preview of a segmentation in one picture.
 
-Three planes with the outlines of the regions, at one scale; what the regions measure; and their
-surfaces from the front. Fonts are those that matplotlib brings along, and no text is read as TeX.
+It has three slices with the outlines of the regions at the same scale, the volumes of the regions,
+and their surfaces from the front. Fonts are those of matplotlib, and no text is parsed as TeX.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,52 +22,60 @@ from scipy import ndimage
 
 from thorax.imaging.body import body_box, coarse_step
 from thorax.imaging.placement import AxisPlacement, Placement
-from thorax.visualization.drawing import COLOURS, VIEW, VIEWS, View, name_sides, outline, peaks
+from thorax.visualization.drawing import (
+    COLOURS,
+    LUNG_WINDOW,
+    VIEWS,
+    View,
+    busiest_indices,
+    draw_outlines,
+    label_sides,
+)
 from thorax.visualization.mesh import surface
-from thorax.visualization.render import Colour, render
+from thorax.visualization.render import Colour, render_surfaces
 
 DPI = 110
-"""Pixels an inch, as in `figures.save_png`, so that a pixel here is one in the file."""
+"""Pixels per inch, as in `drawing.save_png`, so that a pixel here is a pixel of the file."""
 
 FONT = "DejaVu Sans"
-"""Comes with matplotlib."""
+"""Distributed with matplotlib."""
 
 BACKGROUND, INK, FAINT, WARNING = "#0b0e13", "#f2f4f7", "#98a2b3", "#f5c451"
 
 EDGE, GAP, CAPTION, TITLE, FOOT = 26, 24, 28, 62, 40
-"""Pixels around everything, between panels, and for the lines above, over and below them."""
+"""Pixels of the margin, between panels, and of captions, title and warnings."""
 
 PLANES_WIDTH, PLANES_HEIGHT = 800, 720
-"""Pixels that the planes may take."""
+"""Maximal size of all slices, in pixels."""
 
-LEAST_WIDTH, LEAST_HEIGHT = 340, 40
-"""Pixels of a column and a row: a thin scan is drawn thin, but its letters need their room."""
+MIN_WIDTH, MIN_HEIGHT = 340, 40
+"""Minimal size of a column and a row, in pixels: captions of thin scans need room."""
 
 SCENE_WIDTH = 640
 
-MOST_WIDTH = 500
-"""Pixels to which the legend may widen its column; lines that are still longer are made to fit."""
+MAX_LEGEND_WIDTH = 500
+"""Maximal width of the legend, in pixels; longer lines are shrunk."""
 
 LINE, LETTER, INDENT = 27, 10, 24
-"""Pixels from one line of the legend to the next, of a letter, and before a line."""
+"""Height of a line of the legend, width of a letter, and indentation, in pixels."""
 
 AZIMUTH, ELEVATION = 14.0, 8.0
-"""Degrees from the front to the patient's left and up, so that depth can be seen."""
+"""Viewing angles in degrees, from the front to the patient's left and upwards."""
 
 GLASS = 0.2
-"""Opacity of a region that another lies in."""
+"""Opacity of a region that contains another."""
 
-HELD = 0.1
-"""Share of a region in another, or in its box, from which the other is drawn as glass."""
+GLASS_SHARE = 0.1
+"""Share of a region inside another, or its bounding box, from which the other is transparent."""
 
-ROOMY = 80
-"""Pixels a side from which a plane has room for letters, marks and a scale bar."""
+MIN_LABEL_PIXELS = 80
+"""Side of a slice in pixels from which there is room for letters, marks and a scale bar."""
 
-MOSTLY = 0.9
-"""Share of a region in another from which its volume is told as a share of the other's."""
+PARENT_SHARE = 0.9
+"""Share of a region inside another from which its volume is also given as a percentage of it."""
 
-THIN = 5
-"""Pixels a side of a plane in which no body is looked for."""
+MIN_BODY_PIXELS = 5
+"""Side of a slice, in coarse pixels, below which no body is searched."""
 
 BARS_CM = (10, 5, 2, 1, 0.5, 0.2, 0.1)
 
@@ -84,16 +92,16 @@ Box = tuple[float, float, float, float]
 """Left, top, width and height in pixels of the picture."""
 
 Line = tuple[str, str, str]
-"""Colour of the square before a line of the legend, or none; colour of the text; text."""
+"""A line of the legend: colour of the square, or empty; colour of the text; text."""
 
 
 @dataclass(frozen=True, eq=False)
 class SliceView:
-    """A plane of a scan at native resolution.
+    """A slice of a scan at native resolution.
 
     Args:
-        hu: Shape ``[across, up]`` as the views of `figures.VIEWS` say.
-        masks: One a region, shape ``(R, across, up)``.
+        hu: Shape ``[across, up]``, axes as in `drawing.VIEWS`.
+        masks: One mask per region, shape ``(R, across, up)``.
     """
 
     hu: NDArray[np.int16] | NDArray[np.float32]
@@ -102,23 +110,23 @@ class SliceView:
 
 @dataclass(frozen=True, eq=False)
 class PreviewData:
-    """What a preview needs.
+    """Content of a preview.
 
     Args:
-        cuts: Axial, coronal and sagittal, in the order of `figures.VIEWS`.
-        at: The voxel, along x, y and z, that all three go through.
-        at_mm: Where it lies, RAS+.
-        spacing_mm: Of the scan's voxels along x, y and z.
-        regions: Their names.
+        slices: Axial, coronal and sagittal, in the order of `drawing.VIEWS`.
+        at: Voxel, along x, y and z, in which the three slices intersect.
+        at_mm: Position of that voxel, RAS+.
+        spacing_mm: Voxel spacing of the scan along x, y and z.
+        regions: Names of the regions.
         canvases: Binary masks on the canvas, shape ``(R, N, H, W)``.
-        canvas_spacing_mm: Of the canvas' voxels along x, y and z.
-        volumes_ml: Of each region; one that is left out is not measured.
-        sides_ml: Volume of a region on the patient's right and left, where that is known.
-        title: Stands above the picture, mostly the name of the file.
-        warnings: What a reader must know before trusting the masks.
+        canvas_spacing_mm: Voxel spacing of the canvas along x, y and z.
+        volumes_ml: Region name → volume; a missing volume is not printed.
+        sides_ml: Region name → volume on the patient's right and left.
+        title: Title of the picture, usually the file name.
+        warnings: Quality warnings below the picture.
     """
 
-    cuts: tuple[SliceView, SliceView, SliceView]
+    slices: tuple[SliceView, SliceView, SliceView]
     at: tuple[int, int, int]
     at_mm: Triple
     spacing_mm: Triple
@@ -132,7 +140,9 @@ class PreviewData:
 
 
 def busiest_pixel(canvases: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """Where along H, W and N there is most of the last region that is there; else the middle.
+    """Index along H, W and N with the most pixels of the last region that is not empty.
+
+    For empty masks, the middle.
 
     Args:
         canvases: Shape ``(R, N, H, W)``.
@@ -145,18 +155,20 @@ def busiest_pixel(canvases: NDArray[np.bool_]) -> tuple[int, int, int]:
         >>> busiest_pixel(canvases)
         (1, 2, 4)
     """
-    return peaks([np.count_nonzero(canvases, axis=axes) for axes in ((1, 3), (1, 2), (2, 3))])
+    return busiest_indices(
+        [np.count_nonzero(canvases, axis=axes) for axes in ((1, 3), (1, 2), (2, 3))]
+    )
 
 
 def scan_voxel(placement: Placement, pixel: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The voxel ``(x, y, z)`` of the scan in the middle of a pixel ``(H, W, N)`` of the canvas."""
+    """Voxel ``(x, y, z)`` of the scan at the centre of a pixel ``(H, W, N)`` of the canvas."""
     across, along, plane = pixel
     return _middle(placement.x, across), _middle(placement.y, along), plane
 
 
 @dataclass(frozen=True)
-class Page:
-    """Where things stand in the picture, in pixels."""
+class PageLayout:
+    """Boxes of the parts of the picture, in pixels."""
 
     width: float
     height: float
@@ -165,57 +177,55 @@ class Page:
     scene: Box
 
 
-def preview(shown: PreviewData) -> Figure:
-    """Draw three planes, the surfaces of the regions and what they measure.
+def draw_preview(data: PreviewData) -> Figure:
+    """Draw three slices, the surfaces of the regions and their volumes.
 
-    The patient is seen from the feet, the front and the right, as in `figures.overlay`. Write the
-    figure by `figures.save_png`; equal previews are equal bytes.
+    The patient is seen from the feet, the front and the right, as in `overlay.overlay`. Save the
+    figure by `drawing.save_png`; equal previews give equal bytes.
 
     Args:
-        shown: What is to be seen.
+        data: Content of the preview.
     """
-    spans = _spans(shown)
+    spans = _spans(data)
     extents = [
         (start * step, stop * step)
-        for (start, stop), step in zip(spans, shown.spacing_mm, strict=True)
+        for (start, stop), step in zip(spans, data.spacing_mm, strict=True)
     ]
-    legend = _legend(shown)
-    page = _lay_out(
-        [stop - start for start, stop in extents], legend, FOOT if shown.warnings else 0
-    )
+    legend = _legend(data)
+    page = _layout([stop - start for start, stop in extents], legend, FOOT if data.warnings else 0)
     figure = Figure((page.width / DPI, page.height / DPI), DPI, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     for number in range(len(VIEWS)):
-        _draw_plane(figure, page.planes[number], shown, number=number, extents=extents)
+        _draw_plane(figure, page.planes[number], data, number=number, extents=extents)
     _draw_legend(figure, page.legend, legend)
-    _draw_scene(figure, page.scene, shown)
+    _draw_scene(figure, page.scene, data)
     width = page.width - 2 * EDGE
-    _write(figure, (EDGE, EDGE - 4), shown.title, size=14, width=width)
-    _warn(figure, (EDGE, page.height - EDGE - 8), shown.warnings, width)
+    _write(figure, (EDGE, EDGE - 4), data.title, size=14, width=width)
+    _warn(figure, (EDGE, page.height - EDGE - 8), data.warnings, width)
     return figure
 
 
 def _middle(axis: AxisPlacement, pixel: int) -> int:
-    """The voxel in the middle of those that a pixel of the canvas covers; over padding, none."""
+    """Central voxel of those that a canvas pixel covers; for padding, the middle of the axis."""
     weights = axis.placing[pixel].astype(np.float64)
     if not weights.any():
         return axis.size // 2
     return int(np.rint(weights @ np.arange(axis.size) / weights.sum()))
 
 
-def _spans(shown: PreviewData) -> list[Span]:
-    """The part of the planes that is drawn: body and regions across and along, all planes."""
-    x, y = shown.cuts[0].hu.shape
-    body = [_box(cut.hu) for cut in shown.cuts]
-    found = [_reach(cut.masks) for cut in shown.cuts]
-    across = _hull([body[0][0], body[1][0], found[0][0], found[1][0]], x)
-    back, front = _hull([body[0][1], found[0][1], found[2][0]], y)
-    # In a sagittal plane the couch is as large as the body, so that its back is left out.
-    return [across, (back, max(front, body[2][0][1])), (0, shown.cuts[1].hu.shape[1])]
+def _spans(data: PreviewData) -> list[Span]:
+    """Part of the slices that is drawn: box of body and regions in x and y, everything in z."""
+    x, y = data.slices[0].hu.shape
+    body = [_body_extent(slice_.hu) for slice_ in data.slices]
+    masks = [_mask_extent(slice_.masks) for slice_ in data.slices]
+    across = _hull([body[0][0], body[1][0], masks[0][0], masks[1][0]], x)
+    back, front = _hull([body[0][1], masks[0][1], masks[2][0]], y)
+    # In a sagittal slice the couch is as large as the body, so its back border is not used.
+    return [across, (back, max(front, body[2][0][1])), (0, data.slices[1].hu.shape[1])]
 
 
-def _reach(masks: NDArray[np.bool_]) -> tuple[Span, Span]:
-    """From where to where the regions of a plane reach along both axes; (0, 0) if nowhere."""
+def _mask_extent(masks: NDArray[np.bool_]) -> tuple[Span, Span]:
+    """Extent of the regions of a slice along both axes; (0, 0) if they are empty."""
     parts = ndimage.find_objects(masks.any(axis=0).astype(np.uint8))
     if not parts:
         return (0, 0), (0, 0)
@@ -223,31 +233,31 @@ def _reach(masks: NDArray[np.bool_]) -> tuple[Span, Span]:
     return (across.start, across.stop), (up.start, up.stop)
 
 
-def _box(hu: NDArray[Any]) -> tuple[Span, Span]:
-    """Box of the body in one plane; (0, 0) twice where the plane is too thin to tell."""
+def _body_extent(hu: NDArray[Any]) -> tuple[Span, Span]:
+    """Extent of the body in a slice along both axes; (0, 0) if the slice is too thin."""
     width, height = hu.shape
     step = coarse_step((width, height))
-    if min(width, height) < THIN * step:
+    if min(width, height) < MIN_BODY_PIXELS * step:
         return (0, 0), (0, 0)
     return body_box(hu[None, ::step, ::step], (width, height))
 
 
 def _hull(spans: Sequence[Span], size: int) -> Span:
-    held = [span for span in spans if span[1] > span[0]] or [(0, size)]
-    return min(start for start, _ in held), max(stop for _, stop in held)
+    filled = [span for span in spans if span[1] > span[0]] or [(0, size)]
+    return min(start for start, _ in filled), max(stop for _, stop in filled)
 
 
-def _lay_out(sizes_mm: Sequence[float], legend: Sequence[Line], foot: float) -> Page:
-    """Axial above coronal, sagittal beside coronal, the legend in the corner, surfaces beside."""
+def _layout(sizes_mm: Sequence[float], legend: Sequence[Line], foot: float) -> PageLayout:
+    """Place axial above coronal, sagittal to its right, the legend above that, surfaces right."""
     x, y, z = sizes_mm
     scale = min(PLANES_WIDTH / (x + y), PLANES_HEIGHT / (y + z))
     words = max((len(text) for _, _, text in legend), default=0) * LETTER + INDENT
-    columns = max(x * scale, LEAST_WIDTH), max(y * scale, LEAST_WIDTH, min(words, MOST_WIDTH))
-    rows = max(y * scale, len(legend) * LINE), max(z * scale, LEAST_HEIGHT)
+    columns = max(x * scale, MIN_WIDTH), max(y * scale, MIN_WIDTH, min(words, MAX_LEGEND_WIDTH))
+    rows = max(y * scale, len(legend) * LINE), max(z * scale, MIN_HEIGHT)
     left = EDGE, EDGE + columns[0] + GAP, EDGE + sum(columns) + 2 * GAP
     top = TITLE + CAPTION, TITLE + rows[0] + GAP + 2 * CAPTION
     height = top[1] + rows[1]
-    return Page(
+    return PageLayout(
         width=round(left[2] + SCENE_WIDTH + EDGE),
         height=round(height + foot + EDGE),
         planes=(
@@ -271,45 +281,45 @@ def _axes(figure: Figure, box: Box) -> Axes:
 
 
 def _draw_plane(
-    figure: Figure, box: Box, shown: PreviewData, *, number: int, extents: Sequence[Extent]
+    figure: Figure, box: Box, data: PreviewData, *, number: int, extents: Sequence[Extent]
 ) -> None:
-    view, cut = VIEWS[number], shown.cuts[number]
-    across, up = (shown.spacing_mm[axis] for axis in (view.across, view.up))
-    whole = (0.0, cut.hu.shape[0] * across, 0.0, cut.hu.shape[1] * up)
+    view, slice_ = VIEWS[number], data.slices[number]
+    across, up = (data.spacing_mm[axis] for axis in (view.across, view.up))
+    whole = (0.0, slice_.hu.shape[0] * across, 0.0, slice_.hu.shape[1] * up)
     axes = _axes(figure, box)
-    grey = VIEW.apply(cut.hu.T)
+    grey = LUNG_WINDOW.apply(slice_.hu.T)
     look: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
     axes.imshow(grey, origin="lower", extent=whole, **look)
-    outline(axes, cut.masks, whole, "solid")
+    draw_outlines(axes, slice_.masks, whole, "solid")
     axes.set_xlim(extents[view.across][::-1])
     axes.set_ylim(extents[view.up])
-    _write(figure, (box[0], box[1] - CAPTION + 4), _caption(view, shown.at_mm), size=10)
-    if box[2] >= ROOMY:
-        name_sides(axes, view.sides)
+    _write(figure, (box[0], box[1] - CAPTION + 4), _caption(view, data.at_mm), size=10)
+    if box[2] >= MIN_LABEL_PIXELS:
+        label_sides(axes, view.sides)
     for text in axes.texts:
         text.set_path_effects([withStroke(linewidth=2, foreground="black")])
-    if min(box[2:]) >= ROOMY:
-        places = [(at + 0.5) * step for at, step in zip(shown.at, shown.spacing_mm, strict=True)]
-        _mark_others(axes, (places[view.across], places[view.up]))
-        _measure(axes, box, extents[view.across], extents[view.up])
+    if min(box[2:]) >= MIN_LABEL_PIXELS:
+        places = [(at + 0.5) * step for at, step in zip(data.at, data.spacing_mm, strict=True)]
+        _mark_other_planes(axes, (places[view.across], places[view.up]))
+        _draw_scale_bar(axes, box, extents[view.across], extents[view.up])
 
 
 def _caption(view: View, at_mm: Triple) -> str:
-    """Which plane it is, as viewers write it: ``axial, S 12 mm``."""
+    """Caption of a slice in the style of viewers: ``axial, S 12 mm``."""
     axis = 3 - view.across - view.up
-    place = round(at_mm[axis])
-    return f"{view.name}, {DIRECTIONS[axis][int(place < 0)]} {abs(place)} mm"
+    position = round(at_mm[axis])
+    return f"{view.name}, {DIRECTIONS[axis][int(position < 0)]} {abs(position)} mm"
 
 
-def _mark_others(axes: Axes, places_mm: tuple[float, float]) -> None:
-    """Short lines at the edges, where the two other planes run through this one."""
+def _mark_other_planes(axes: Axes, places_mm: tuple[float, float]) -> None:
+    """Mark the positions of the two other slices by short lines at the edges."""
     for low, high in ((0.0, 0.02), (0.98, 1.0)):
         axes.axvline(places_mm[0], low, high, color=INK, linewidth=1, alpha=0.6)
         axes.axhline(places_mm[1], low, high, color=INK, linewidth=1, alpha=0.6)
 
 
-def _measure(axes: Axes, box: Box, across: Extent, up: Extent) -> None:
-    """A scale bar in the lower left corner, where there is room for one."""
+def _draw_scale_bar(axes: Axes, box: Box, across: Extent, up: Extent) -> None:
+    """Draw a scale bar in the lower left corner, if there is room for one."""
     width = across[1] - across[0]
     fitting = [length for length in BARS_CM if length * 10 <= width / 3]
     if not fitting:
@@ -330,42 +340,42 @@ def _measure(axes: Axes, box: Box, across: Extent, up: Extent) -> None:
     )
 
 
-def _legend(shown: PreviewData) -> list[Line]:
-    """Lines of the legend: for each region its volume, and that on each side where it is known."""
+def _legend(data: PreviewData) -> list[Line]:
+    """Lines of the legend: volume of each region, and its volume on each side if known."""
     lines = []
-    for number, (name, colour) in enumerate(zip(shown.regions, COLOURS, strict=False)):
-        lines.append((colour, INK, f"{name} {_volume(shown, number)}".rstrip()))
-        if name in shown.sides_ml:
-            right, left = (_ml(volume) for volume in shown.sides_ml[name])
+    for number, (name, colour) in enumerate(zip(data.regions, COLOURS, strict=False)):
+        lines.append((colour, INK, f"{name} {_volume(data, number)}".rstrip()))
+        if name in data.sides_ml:
+            right, left = (_ml(volume) for volume in data.sides_ml[name])
             lines.append(("", FAINT, f"right {right}, left {left}"))
     return lines
 
 
-def _volume(shown: PreviewData, number: int) -> str:
-    """What a region measures, and its share of the region that it lies in."""
-    name = shown.regions[number]
-    volume = shown.volumes_ml.get(name)
+def _volume(data: PreviewData, number: int) -> str:
+    """Volume of a region, and percentage of the region that contains it."""
+    name = data.regions[number]
+    volume = data.volumes_ml.get(name)
     if volume is None:
         return ""
-    holder = _holder(shown, number)
+    parent = _parent(data, number)
     return _ml(volume) + (
-        f", {_share(volume, shown.volumes_ml[holder])} of {holder}" if holder else ""
+        f", {_share(volume, data.volumes_ml[parent])} of {parent}" if parent else ""
     )
 
 
-def _holder(shown: PreviewData, number: int) -> str | None:
-    """The first of the regions before it that holds most of a region and was measured."""
-    own = shown.canvases[number]
+def _parent(data: PreviewData, number: int) -> str | None:
+    """First of the preceding regions that contains most of a region and has a volume."""
+    own = data.canvases[number]
     count = np.count_nonzero(own)
-    for name, other in zip(shown.regions[:number], shown.canvases, strict=False):
-        held = np.count_nonzero(own & other)
-        if count > 0 and held >= MOSTLY * count and shown.volumes_ml.get(name):
+    for name, other in zip(data.regions[:number], data.canvases, strict=False):
+        common = np.count_nonzero(own & other)
+        if count > 0 and common >= PARENT_SHARE * count and data.volumes_ml.get(name):
             return name
     return None
 
 
 def _ml(volume_ml: float) -> str:
-    """Volume for people.
+    """Format a volume.
 
     Example:
         >>> [_ml(volume) for volume in (0, 0.01, 0.31, 9.96, 4811.7)]
@@ -394,48 +404,48 @@ def _draw_legend(figure: Figure, box: Box, lines: Sequence[Line]) -> None:
         _write(figure, (left + INDENT, below), text, size=11.5, colour=ink, width=width - INDENT)
 
 
-def _draw_scene(figure: Figure, box: Box, shown: PreviewData) -> None:
-    """The surfaces of the regions; what lies in another shows through it."""
+def _draw_scene(figure: Figure, box: Box, data: PreviewData) -> None:
+    """Draw the surfaces of the regions; regions that contain another are transparent."""
     left, top, width, height = box
-    meshes = [surface(mask, spacing_mm=shown.canvas_spacing_mm) for mask in shown.canvases]
+    meshes = [surface(mask, spacing_mm=data.canvas_spacing_mm) for mask in data.canvases]
     _write(figure, (left, top - CAPTION + 4), "from the front", size=10)
     axes = _axes(figure, box)
     axes.imshow(
-        render(
+        render_surfaces(
             meshes,
-            colours=_colours(shown.canvases),
+            colours=_colours(data.canvases),
             size=(int(height), int(width)),
             azimuth=AZIMUTH,
             elevation=ELEVATION,
         ),
         interpolation="none",
     )
-    if shown.canvases.any():
-        name_sides(axes, VIEWS[1].sides)
+    if data.canvases.any():
+        label_sides(axes, VIEWS[1].sides)
         return
-    measured = any(shown.volumes_ml.values())
-    words = "too small to be drawn" if measured else "no region was found"
+    measured = any(data.volumes_ml.values())
+    words = "too small to be drawn" if measured else "no region found"
     middle = (left + width / 2, top + height / 2)
     _write(figure, middle, words, size=11, colour=FAINT).set_horizontalalignment("center")
 
 
 def _colours(canvases: NDArray[np.bool_]) -> list[Colour]:
-    """Colour of each region; those that hold another one are glass."""
+    """Colour of each region; transparent if it contains another region."""
     return [
-        (*to_rgb(colour), GLASS if _holds_another(number, canvases) else 1.0)
+        (*to_rgb(colour), GLASS if _contains_another(number, canvases) else 1.0)
         for number, colour in zip(range(len(canvases)), COLOURS, strict=False)
     ]
 
 
-def _holds_another(number: int, canvases: NDArray[np.bool_]) -> bool:
-    """Whether part of a smaller region lies in one, or in its box, where regions do not nest."""
+def _contains_another(number: int, canvases: NDArray[np.bool_]) -> bool:
+    """Check whether a region, or its bounding box, contains part of a smaller region."""
     own = canvases[number]
     size = np.count_nonzero(own)
     box = ndimage.find_objects(own.astype(np.uint8))[0] if size else ()
     for mask in canvases:
         count = np.count_nonzero(mask)
         inside = own & mask if count > size / 2 else mask[box]
-        if 0 < count < size and np.count_nonzero(inside) >= HELD * count:
+        if 0 < count < size and np.count_nonzero(inside) >= GLASS_SHARE * count:
             return True
     return False
 
@@ -456,12 +466,12 @@ def _write(
     colour: str = INK,
     width: float = np.inf,
 ) -> Text:
-    """Write a line whose upper left corner is at a pixel; make it fit into the width."""
+    """Write a line with its upper left corner at a pixel, shrunk to the width."""
     across, up = figure.get_size_inches() * DPI
     text = figure.text(
         place[0] / across,
         1 - place[1] / up,
-        plain(words),
+        printable_line(words),
         va="top",
         color=colour,
         family=FONT,
@@ -469,12 +479,12 @@ def _write(
         parse_math=False,
         usetex=False,
     )
-    _squeeze(text, width)
+    _fit_text(text, width)
     return text
 
 
-def _squeeze(text: Text, width: float) -> None:
-    """Make letters smaller, to three quarters at most; then leave words out at the end."""
+def _fit_text(text: Text, width: float) -> None:
+    """Reduce the font size to three quarters at most, then shorten the text at its end."""
     wide = text.get_window_extent().width
     if wide <= width:
         return
@@ -485,11 +495,11 @@ def _squeeze(text: Text, width: float) -> None:
         text.set_text(words.rstrip() + "…")
 
 
-def plain(words: str) -> str:
-    """One line of characters that the font has; for each other one a replacement character.
+def printable_line(words: str) -> str:
+    """Join text to one line, and replace characters that the font lacks.
 
     Example:
-        >>> plain("a_1$  肺")
+        >>> printable_line("a_1$  肺")
         'a_1$ �'
     """
     font = get_font(findfont(FontProperties(family=FONT)))

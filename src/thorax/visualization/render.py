@@ -1,8 +1,7 @@
-"""Surfaces of masks, and pictures of them in three dimensions, without a display or OpenGL.
+"""Render surfaces in NumPy, without a display or OpenGL.
 
-A mask becomes a closed mesh of triangles by marching cubes (Lorensen & Cline 1987) on its smoothed
-field. The picture is drawn in NumPy: triangles are cut into rows, rows into pixels, and the pieces
-of each pixel are laid over each other from front to back, so that disease shows through lungs.
+Triangles are split into rows and rows into pixels. The fragments of each pixel are composited from
+front to back, so that lesions are visible through lungs.
 """
 
 from collections.abc import Sequence
@@ -10,27 +9,27 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.visualization.mesh import Floats, Integers, Mesh, _unit
+from thorax.visualization.mesh import Floats, Integers, Mesh, unit_vectors
 
 SUPERSAMPLING = 2
-"""Pixels are drawn so many times finer along both sides, and averaged."""
+"""Fine pixels per pixel along each side; they are averaged."""
 
 MARGIN = 0.03
-"""Share of the picture that stays free on each side."""
+"""Empty margin on each side, as a share of the picture."""
 
 LIGHT = np.array([-0.35, 0.5, 0.8]) / np.linalg.norm([-0.35, 0.5, 0.8])
-"""From above the viewer's left shoulder: right, up, towards the viewer."""
+"""Direction of the light, above the left shoulder of the viewer: right, up, to the viewer."""
 
 AMBIENT, DIFFUSE, SHINE, GLOSS = 0.32, 0.72, 0.16, 24.0
 
-LAYERS = 16
-"""Surfaces one behind the other that are drawn; what lies deeper is hardly seen."""
+MAX_LAYERS = 16
+"""Maximal number of surfaces behind each other; deeper ones are hardly visible."""
 
 Colour = tuple[float, float, float, float]
 """Red, green, blue and opacity, 0..1."""
 
 
-def render(
+def render_surfaces(
     meshes: Sequence[Mesh],
     *,
     colours: Sequence[Colour],
@@ -38,40 +37,40 @@ def render(
     azimuth: float = 0.0,
     elevation: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """Draw surfaces from the front, parallel projection: the patient's right is on the left.
+    """Render surfaces from the front in parallel projection; the patient's right is on the left.
 
-    An opacity below 1 is that of a surface seen face on; seen at a slant, its light has further
-    to go through it, and it is denser: ``1 - (1 - opacity) ** (1 / cos)``.
+    The opacity is that of a surface seen head-on. At an angle, light passes through more of the
+    surface, so its opacity is ``1 - (1 - opacity) ** (1 / cos)``.
 
     Args:
-        meshes: Surfaces in one system of coordinates.
-        colours: One a mesh.
+        meshes: Surfaces in one coordinate system.
+        colours: One colour per mesh.
         size: Height and width in pixels.
-        azimuth: Degrees that the viewer walks from the front to the patient's left.
-        elevation: Degrees that the viewer rises above the patient.
+        azimuth: Viewing angle in degrees from the front to the patient's left.
+        elevation: Viewing angle in degrees upwards.
 
     Returns:
-        Red, green, blue and opacity, shape ``(height, width, 4)``; transparent where nothing is.
+        Red, green, blue and opacity, shape ``(height, width, 4)``; the background is transparent.
     """
     fine = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
-    turn = _camera(azimuth, elevation)
+    camera = _camera(azimuth, elevation)
     drawn = [
         (mesh, colour) for mesh, colour in zip(meshes, colours, strict=True) if mesh.faces.size
     ]
     if not drawn:
         return np.zeros((*size, 4), np.uint8)
-    turned = [mesh.vertices_mm @ turn.T for mesh, _ in drawn]
-    places = _fit(turned, fine)
-    pieces = [
-        _pieces(place, mesh.faces, _shade(mesh.normals @ turn.T, colour), fine)
-        for place, (mesh, colour) in zip(places, drawn, strict=True)
+    rotated = [mesh.vertices_mm @ camera.T for mesh, _ in drawn]
+    projected = _project(rotated, fine)
+    fragments = [
+        _fragments(vertices, mesh.faces, _shade(mesh.normals @ camera.T, colour), fine)
+        for vertices, (mesh, colour) in zip(projected, drawn, strict=True)
     ]
-    pixels, depths, shades = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    return _average(_lay_over(pixels, depths, shades, fine[0] * fine[1]).reshape(*fine, 4))
+    pixels, depths, shades = (np.concatenate(parts) for parts in zip(*fragments, strict=True))
+    return _downsample(_composite(pixels, depths, shades, fine[0] * fine[1]).reshape(*fine, 4))
 
 
 def _camera(azimuth: float, elevation: float) -> Floats:
-    """Rows: the directions right, up and towards the viewer, in RAS+."""
+    """Directions right, up and to the viewer as rows, in RAS+."""
     turn, rise = np.deg2rad([azimuth, elevation])
     right = np.array([-np.cos(turn), -np.sin(turn), 0.0])
     level = np.array([-np.sin(turn), np.cos(turn), 0.0])
@@ -80,23 +79,23 @@ def _camera(azimuth: float, elevation: float) -> Floats:
     return np.stack([right, up, np.cos(rise) * level + np.sin(rise) * top])
 
 
-def _fit(turned: Sequence[Floats], fine: tuple[int, int]) -> list[Floats]:
-    """Column, row (both in pixels) and depth (0 in front, 1 behind) of all vertices."""
-    low = np.min([vertices.min(axis=0) for vertices in turned], axis=0)
-    high = np.max([vertices.max(axis=0) for vertices in turned], axis=0)
+def _project(rotated: Sequence[Floats], fine: tuple[int, int]) -> list[Floats]:
+    """Column and row in pixels, and depth (0 in front, 1 behind), of all vertices."""
+    low = np.min([vertices.min(axis=0) for vertices in rotated], axis=0)
+    high = np.max([vertices.max(axis=0) for vertices in rotated], axis=0)
     height, width = fine
     free = (1 - 2 * MARGIN) * np.array([width, height])
     scale = float((free / np.maximum(high - low, 1e-6)[:2]).min())
     middle = (low + high) / 2
     factors = np.array([scale, -scale, -1 / max(float(high[2] - low[2]), 1e-6)])
     centre = np.array([width / 2, height / 2, 0.5])
-    return [(vertices - middle) * factors + centre for vertices in turned]
+    return [(vertices - middle) * factors + centre for vertices in rotated]
 
 
 def _shade(normals: Floats, colour: Colour) -> NDArray[np.float32]:
-    """Blinn and Phong's light on both sides of a surface: colour times opacity, and opacity."""
+    """Blinn-Phong shading of both sides of a surface: colour times opacity, and opacity."""
     facing = np.where(normals[:, 2:] < 0, -normals, normals)
-    half = _unit(LIGHT + np.array([0.0, 0.0, 1.0]))
+    half = unit_vectors(LIGHT + np.array([0.0, 0.0, 1.0]))
     lit = AMBIENT + DIFFUSE * np.clip(facing @ LIGHT, 0, None)
     shine = SHINE * np.clip(facing @ half, 0, None) ** GLOSS
     opacity = 1 - (1 - colour[3]) ** (1 / np.clip(facing[:, 2], 0.1, None))
@@ -104,62 +103,63 @@ def _shade(normals: Floats, colour: Colour) -> NDArray[np.float32]:
     return np.column_stack([shades * opacity[:, None], opacity]).astype(np.float32)
 
 
-def _pieces(
-    places: Floats, faces: Integers, shades: NDArray[np.float32], fine: tuple[int, int]
+def _fragments(
+    vertices: Floats, faces: Integers, shades: NDArray[np.float32], fine: tuple[int, int]
 ) -> tuple[Integers, NDArray[np.float32], NDArray[np.float32]]:
-    """Cut triangles into pixels: number of the pixel, depth and shade of each piece.
+    """Split triangles into pixels: index of the pixel, depth and shade of each fragment.
 
-    A pixel belongs to the triangle that its centre lies in, so that neighbours share none.
+    A pixel belongs to the triangle that contains its centre, so neighbours share no pixel.
     """
-    triangle, row, left, right = _rows(places[faces][..., :2])
-    first, counts = _between(left, right)
+    triangle, row, left, right = _rows(vertices[faces][..., :2])
+    first, counts = _pixel_range(left, right)
     line = np.repeat(np.arange(len(row)), counts)
-    step = _ramp(counts)
-    carried = np.column_stack([places[:, 2], shades]).astype(np.float32)
-    start, slope = _along(places[faces][triangle], carried[faces][triangle], first, row)
+    step = _counters(counts)
+    attributes = np.column_stack([vertices[:, 2], shades]).astype(np.float32)
+    corners = vertices[faces][triangle]
+    start, slope = _interpolate(corners, attributes[faces][triangle], first, row)
     values = start[line] + step[:, None].astype(np.float32) * slope[line]
     pixels = row[line] * fine[1] + first[line] + step
     return pixels, values[:, 0], np.clip(values[:, 1:], 0, 1)
 
 
 def _rows(corners: Floats) -> tuple[Integers, Integers, Floats, Floats]:
-    """Cut triangles into rows of pixels: triangle, row, left and right end of each."""
+    """Split triangles into rows of pixels: triangle, row, left and right end of each."""
     x, y = corners[..., 0], corners[..., 1]
-    first, counts = _between(y.min(axis=1), y.max(axis=1))
+    first, counts = _pixel_range(y.min(axis=1), y.max(axis=1))
     triangle = np.repeat(np.arange(len(corners)), counts)
-    row = first[triangle] + _ramp(counts)
+    row = first[triangle] + _counters(counts)
     centre = row + 0.5
     left, right = np.full(len(row), np.inf), np.full(len(row), -np.inf)
-    for one, other in ((0, 1), (1, 2), (2, 0)):
-        low, high = y[triangle, one], y[triangle, other]
+    for begin, end in ((0, 1), (1, 2), (2, 0)):
+        low, high = y[triangle, begin], y[triangle, end]
         crossed = (low <= centre) != (high <= centre)
         share = (centre - low) / np.where(crossed, high - low, 1.0)
-        cut = x[triangle, one] + share * (x[triangle, other] - x[triangle, one])
-        left = np.where(crossed, np.minimum(left, cut), left)
-        right = np.where(crossed, np.maximum(right, cut), right)
+        column = x[triangle, begin] + share * (x[triangle, end] - x[triangle, begin])
+        left = np.where(crossed, np.minimum(left, column), left)
+        right = np.where(crossed, np.maximum(right, column), right)
     # Rounding may leave a row without ends.
     kept = np.isfinite(left) & np.isfinite(right)
     return triangle[kept], row[kept], left[kept], right[kept]
 
 
-def _between(low: Floats, high: Floats) -> tuple[Integers, Integers]:
-    """The first pixel whose centre lies in ``low..high``, and how many do."""
+def _pixel_range(low: Floats, high: Floats) -> tuple[Integers, Integers]:
+    """First pixel with its centre in ``low..high``, and number of such pixels."""
     first = np.ceil(low - 0.5).astype(np.int64)
     return first, np.ceil(high - 0.5).astype(np.int64) - first
 
 
-def _ramp(counts: Integers) -> Integers:
+def _counters(counts: Integers) -> Integers:
     """0, 1, 2… for each count: [2, 3] gives 0, 1, 0, 1, 2."""
     starts = np.cumsum(counts) - counts
     return np.arange(counts.sum()) - np.repeat(starts, counts)
 
 
-def _along(
-    corners: Floats, carried: NDArray[np.float32], column: Integers, row: Integers
+def _interpolate(
+    corners: Floats, attributes: NDArray[np.float32], column: Integers, row: Integers
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What the corners carry, at the first pixel of a row, and how it grows from pixel to pixel."""
-    origin, one, other = (corners[:, corner, :2] for corner in range(3))
-    along, across = one - origin, other - origin
+    """Attributes of the corners at the first pixel of a row, and their change per pixel."""
+    origin, second_corner, third_corner = (corners[:, corner, :2] for corner in range(3))
+    along, across = second_corner - origin, third_corner - origin
     area = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
     area = np.where(np.abs(area) < 1e-9, np.inf, area)
     x, y = column + 0.5 - origin[:, 0], row + 0.5 - origin[:, 1]
@@ -168,30 +168,30 @@ def _along(
     weights = np.stack([1 - second - third, second, third], axis=1).astype(np.float32)
     slopes = np.stack([along[:, 1] - across[:, 1], across[:, 1], -along[:, 1]], axis=1)
     growth = (slopes / area[:, None]).astype(np.float32)
-    return np.einsum("pc,pcv->pv", weights, carried), np.einsum("pc,pcv->pv", growth, carried)
+    return np.einsum("pc,pcv->pv", weights, attributes), np.einsum("pc,pcv->pv", growth, attributes)
 
 
-def _lay_over(
+def _composite(
     pixels: Integers, depths: NDArray[np.float32], shades: NDArray[np.float32], count: int
 ) -> NDArray[np.float32]:
-    """Lay the pieces of each pixel over each other, the nearest on top; shape ``(count, 4)``."""
+    """Composite the fragments of each pixel, the nearest on top; shape ``(count, 4)``."""
     nearness = np.clip(depths * 65535, 0, 65535).astype(np.int64)
     order = np.argsort(pixels * 65536 + nearness, kind="stable")
-    own = pixels[order]
-    starts = np.flatnonzero(np.diff(own, prepend=-1))
-    held, counts = own[starts], np.diff(starts, append=len(own))
-    seen = np.zeros((count, 4), np.float32)
-    for layer in range(min(int(counts.max(initial=0)), LAYERS)):
+    sorted_pixels = pixels[order]
+    starts = np.flatnonzero(np.diff(sorted_pixels, prepend=-1))
+    covered, counts = sorted_pixels[starts], np.diff(starts, append=len(sorted_pixels))
+    image = np.zeros((count, 4), np.float32)
+    for layer in range(min(int(counts.max(initial=0)), MAX_LAYERS)):
         deep = counts > layer
         below = shades[order[starts[deep] + layer]]
-        seen[held[deep]] += (1 - seen[held[deep], 3:]) * below
-    return seen
+        image[covered[deep]] += (1 - image[covered[deep], 3:]) * below
+    return image
 
 
-def _average(fine: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Average the fine pixels, and take the opacity out of the colours."""
+def _downsample(fine: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Average the fine pixels, and divide the colours by the opacity."""
     height, width = fine.shape[0] // SUPERSAMPLING, fine.shape[1] // SUPERSAMPLING
     split = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 4)
-    seen = split.mean(axis=(1, 3))
-    seen[..., :3] /= np.maximum(seen[..., 3:], 1e-6)
-    return np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8)
+    image = split.mean(axis=(1, 3))
+    image[..., :3] /= np.maximum(image[..., 3:], 1e-6)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

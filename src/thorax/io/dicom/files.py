@@ -1,4 +1,4 @@
-"""Where DICOM files come from: a folder, the folder of one file, or a zip that stays packed."""
+"""Find DICOM files in a folder, next to a file, or in a zip, which is not unpacked."""
 
 import io
 import struct
@@ -12,28 +12,28 @@ from typing import IO
 from thorax.common.errors import InputError
 from thorax.io.suffixes import PREAMBLE, begins_as_dicom
 
-_DAMAGE = (
+_ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError),
     *(RuntimeError, ValueError, LookupError),
 )
-"""What zipfile raises over an archive that is cut short, damaged or made up."""
+"""Errors of zipfile for a truncated, damaged or forged archive."""
 
-MOST_FILES = 100_000
+MAX_FILES = 100_000
 
-MOST_BYTES = 20 * 10**9
+MAX_BYTES = 20 * 10**9
 
-LARGEST_ENTRY = 2**31
-"""Bytes of one file in a zip, which is unpacked in memory."""
+MAX_ENTRY_BYTES = 2**31
+"""Bytes of a file in a zip, which is decompressed in memory."""
 
 
 @dataclass(frozen=True)
-class Part:
+class DicomFile:
     """One file of a series.
 
     Args:
-        name: What an error calls it.
+        name: Name in messages.
         open: Opens it for reading its header.
-        path: Where it lies, unless it is packed.
+        path: Its path, unless it is in a zip.
     """
 
     name: str
@@ -41,20 +41,20 @@ class Part:
     path: Path | None = None
 
     def read(self) -> bytes:
-        """All of its bytes."""
+        """Read the whole file."""
         with self.open() as stream:
             return stream.read()
 
     def seekable(self) -> IO[bytes]:
-        """Open it for reading pixels here and there."""
+        """Open it for random access to pixels."""
         return self.open() if self.path else io.BytesIO(self.read())
 
 
-def find_parts(path: Path) -> list[Part]:
-    """List the files that look like DICOM, in a folder and below, beside a file, or in a zip.
+def find_dicom_files(path: Path) -> list[DicomFile]:
+    """List the files that look like DICOM: in a folder tree, next to a file, or in a zip.
 
     Raises:
-        InputError: There is no such file, there are too many, or the zip cannot be trusted.
+        InputError: There is no such file, there are too many, or the zip is unsafe.
     """
     if path.is_dir():
         return _in_folder(path.rglob("*"), path)
@@ -62,81 +62,81 @@ def find_parts(path: Path) -> list[Part]:
         raise InputError(f"there is no file {path}")
     if zipfile.is_zipfile(path):
         return _in_zip(path)
-    if not looks_like_dicom(_part(path)):
+    if not looks_like_dicom(_on_disk(path)):
         kind = "zip" if path.suffix.lower() == ".zip" else "DICOM"
         raise InputError(f"{path} is not a {kind} file, or its header is damaged")
     return _in_folder(path.parent.iterdir(), path.parent)
 
 
-def looks_like_dicom(part: Part) -> bool:
-    """Whether a file begins as DICOM does."""
-    with part.open() as stream:
+def looks_like_dicom(file: DicomFile) -> bool:
+    """Check the first bytes of a file for the marks of DICOM."""
+    with file.open() as stream:
         return begins_as_dicom(stream.read(PREAMBLE + 4))
 
 
-def _in_folder(paths: Iterable[Path], folder: Path) -> list[Part]:
+def _in_folder(paths: Iterable[Path], folder: Path) -> list[DicomFile]:
     files = sorted(path for path in paths if path.is_file())
     _check_count(len(files), folder)
     try:
-        return [part for part in map(_part, files) if looks_like_dicom(part)]
+        return [file for file in map(_on_disk, files) if looks_like_dicom(file)]
     except OSError as error:
         raise InputError(f"a file in {folder} cannot be read: {error.strerror}") from None
 
 
-def _part(path: Path) -> Part:
-    return Part(str(path), lambda: path.open("rb"), path)
+def _on_disk(path: Path) -> DicomFile:
+    return DicomFile(str(path), lambda: path.open("rb"), path)
 
 
-def _in_zip(path: Path) -> list[Part]:
+def _in_zip(path: Path) -> list[DicomFile]:
     try:
-        packed = zipfile.ZipFile(path)
-        entries = [each for each in packed.infolist() if each.filename and not each.is_dir()]
+        archive = zipfile.ZipFile(path)
+        entries = [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
         _check_entries(entries, path)
-        parts = [_packed(packed, entry, path) for entry in entries]
-        return [part for part in parts if looks_like_dicom(part)]
+        files = [_in_archive(archive, entry, path) for entry in entries]
+        return [file for file in files if looks_like_dicom(file)]
     except InputError:
         raise
-    except _DAMAGE:
+    except _ZIP_ERRORS:
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
 
 
-def _packed(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Part:
-    return Part(f"{entry.filename} in {path}", lambda: packed.open(entry))
+def _in_archive(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> DicomFile:
+    return DicomFile(f"{entry.filename} in {path}", lambda: archive.open(entry))
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
     _check_count(len(entries), path)
     size = sum(entry.file_size for entry in entries)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise InputError(
-            f"a zip of DICOM must unpack to at most {MOST_BYTES / 1e9:g} GB, but {path} would take "
-            f"{size / 1e9:.1f} GB; unpack the series that you want and give its folder"
+            f"a zip of DICOM must unpack to at most {MAX_BYTES / 1e9:g} GB, but {path} unpacks to "
+            f"{size / 1e9:.1f} GB; unpack one series and give its folder"
         )
     largest = max((entry.file_size for entry in entries), default=0)
-    if largest > LARGEST_ENTRY:
+    if largest > MAX_ENTRY_BYTES:
         raise InputError(
-            f"a file in a zip of DICOM must unpack to at most {LARGEST_ENTRY / 2**30:g} GiB, but "
-            f"one in {path} would take {largest / 2**30:.1f} GiB; unpack the zip and give its "
+            f"a file in a zip of DICOM must unpack to at most {MAX_ENTRY_BYTES / 2**30:g} GiB, but "
+            f"one in {path} unpacks to {largest / 2**30:.1f} GiB; unpack the zip and give its "
             "folder"
         )
     for entry in entries:
-        if _leaves(entry.filename):
+        if _leaves_folder(entry.filename):
             raise InputError(
-                f"{path} holds a file that would be unpacked outside of its folder "
-                f"({entry.filename!r}); do not trust it, and ask for another"
+                f"{path} contains a file with a path outside of its folder ({entry.filename!r}); "
+                "do not use it, and ask its sender for another"
             )
         if entry.flag_bits & 1:
             raise InputError(f"{path} is encrypted; unpack it and give its folder")
 
 
-def _leaves(name: str) -> bool:
+def _leaves_folder(name: str) -> bool:
     windows, posix = PureWindowsPath(name), PurePosixPath(name)
     return bool(windows.anchor) or posix.is_absolute() or ".." in windows.parts
 
 
 def _check_count(count: int, path: Path) -> None:
-    if count > MOST_FILES:
+    if count > MAX_FILES:
         raise InputError(
-            f"a DICOM series is looked for among at most {MOST_FILES:,} files, but {path} holds "
+            f"a DICOM series is searched among at most {MAX_FILES:,} files, but {path} contains "
             f"{count:,}; give the folder of the series"
         )

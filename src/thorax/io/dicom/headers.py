@@ -1,7 +1,7 @@
-"""What DICOM headers say: slices, grouped into the stacks that belong together.
+"""Read slices from DICOM headers, and group them into slice stacks.
 
-Only the tags named here are read. None of them holds a name, a date or the id of a patient, so no
-note and no message can tell of one.
+Only the tags listed here are read. None of them contains a name, a date or the id of a patient, so
+no note and no message can disclose one.
 """
 
 import warnings
@@ -16,13 +16,13 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from thorax.io.dicom.files import Part
+from thorax.io.dicom.files import DicomFile
 
-MOST_FRAMES = 2**16
-"""In one file; those of a whole heart through all of its phases are a tenth of it."""
+MAX_FRAMES = 2**16
+"""Frames of a file; a heart in all its phases has a tenth of it."""
 
-LARGEST_VALUE_BYTES = 2**27
-"""Of one value in a header; what all frames of a file say is some megabytes."""
+MAX_VALUE_BYTES = 2**27
+"""Size of one header value; the functional groups of all frames take a few megabytes."""
 
 _SPLITTING = (
     "TemporalPositionIdentifier",
@@ -33,7 +33,7 @@ _SPLITTING = (
     "TriggerTime",
     "AcquisitionTime",
 )
-"""Tags that tell volumes at the same positions apart, the plainest first; compared, never told."""
+"""Tags that separate volumes at the same positions, the most specific first; never printed."""
 
 _TAGS = [
     *("Modality", "ImageType", "SeriesInstanceUID", "SeriesNumber", "SOPInstanceUID"),
@@ -53,22 +53,30 @@ _MACROS = {
     "RescaleIntercept": "PixelValueTransformationSequence",
     "TemporalPositionIndex": "FrameContentSequence",
 }
-"""Where a multi-frame file keeps what a file of one slice has at its top."""
+"""Sequences of a multi-frame file that contain these tags."""
 
 
 @dataclass(frozen=True)
-class Family:
-    """What the slices of a series have in common, geometry aside."""
+class SeriesKey:
+    """Properties common to all slices of a series, except for the geometry.
+
+    Args:
+        uid: SeriesInstanceUID.
+        number: SeriesNumber; empty if missing.
+        modality: Such as ``CT``; empty if missing.
+        shape: Columns and rows.
+        colour: True for several samples per pixel.
+        localizer: True for a scout image.
+        has_geometry: True if the slices state position, orientation and pixel spacing.
+    """
 
     uid: str
     number: str
     modality: str
     shape: tuple[int, int]
-    """Columns and rows."""
     colour: bool
     localizer: bool
-    placed: bool
-    """Whether its slices say where they lie."""
+    has_geometry: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,125 +84,128 @@ class Slice:
     """One slice: a file, or one frame of it.
 
     Args:
-        part: The file.
-        frame: Number of the frame in it, from 0.
-        family: What it shares with the others of its series.
+        file: The file.
+        frame: Index of the frame in the file, from 0.
+        series: Properties common to all slices of the series.
         position_mm: Centre of its first pixel, LPS; shape ``(3,)``.
         orientation: Directions of its rows and of its columns, LPS; shape ``(2, 3)``.
         spacing_mm: Distance between pixel centres along a row, and along a column.
-        thickness_mm: How thick it is, if it says so.
-        slope, intercept: From stored values to HU.
-        rescaled: Whether it says both; 1 and 0 stand for what it does not say.
+        thickness_mm: Slice thickness; None if missing.
+        slope, intercept: Conversion of stored values to HU.
+        has_rescale: True if the header states both; missing values are 1 and 0.
         stored_range: Lowest and highest value that can be stored.
-        syntax: UID of the transfer syntax; empty if it is not told.
-        instance: What tells it from all others but its copies.
-        marks: Values of the tags that tell volumes at the same positions apart.
+        syntax: UID of the transfer syntax; empty if missing.
+        instance: Identifier of the instance and frame, shared by copies only.
+        volume_tags: Values of the tags that separate volumes at the same positions.
     """
 
-    part: Part
+    file: DicomFile
     frame: int
-    family: Family
+    series: SeriesKey
     position_mm: NDArray[np.float64]
     orientation: NDArray[np.float64]
     spacing_mm: NDArray[np.float64]
     thickness_mm: float | None
     slope: float
     intercept: float
-    rescaled: bool
+    has_rescale: bool
     stored_range: tuple[int, int]
     syntax: str
     instance: tuple[str, int]
-    marks: tuple[str, ...]
+    volume_tags: tuple[str, ...]
 
 
-def read_slices(part: Part) -> list[Slice]:
-    """The slices of one file; none if it holds no image or its header cannot be read."""
-    with quiet():
+def read_slices(file: DicomFile) -> list[Slice]:
+    """Read the slices of a file; none if it has no image or its header cannot be read."""
+    with without_warnings():
         try:
-            with part.open() as stream:
+            with file.open() as stream:
                 header = read_header(stream, _TAGS)
             if "Rows" not in header or "SeriesInstanceUID" not in header:
                 return []
             count = int(header.get("NumberOfFrames") or 1)
-            if count > MOST_FRAMES:
+            if count > MAX_FRAMES:
                 return []
-            return [_slice(part, header, frame) for frame in range(count)]
+            return [_slice(file, header, frame) for frame in range(count)]
         # pydicom raises errors of many kinds for damaged values.
         except Exception:
             return []
 
 
 def read_header(stream: IO[bytes], tags: list[str] | None = None) -> Dataset:
-    """Read a header, of which no value can fill memory.
+    """Read a header, with a limit on the size of its values.
 
-    Deflated files are refused: pydicom unpacks them at once, whatever becomes of them.
+    Deflated files are refused: pydicom decompresses them completely, without a limit.
 
     Args:
         stream: The file.
-        tags: Those to read; all unless given.
+        tags: Tags to read; default: all.
     """
-    frugal: Any = _Frugal(stream)
-    return pydicom.dcmread(frugal, stop_before_pixels=True, specific_tags=tags, force=True)
+    limited: Any = _LimitedReader(stream)
+    return pydicom.dcmread(limited, stop_before_pixels=True, specific_tags=tags, force=True)
 
 
-class _Frugal:
-    """A file that is read in pieces of bearable size alone."""
+class _LimitedReader:
+    """A file that refuses to read large pieces."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self.seek, self.tell = stream.seek, stream.tell
 
     def read(self, size: int = -1) -> bytes:
-        """As of files, but never all that is left."""
-        if not 0 <= size <= LARGEST_VALUE_BYTES:
+        """Read ``size`` bytes; the whole rest of the file is never read."""
+        if not 0 <= size <= MAX_VALUE_BYTES:
             raise ValueError("a value is too large")
         return self._stream.read(size)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom from warning of values, which may name the patient."""
+def without_warnings() -> Iterator[None]:
+    """Suppress warnings of pydicom about values, which may name the patient."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def group(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Put slices of one series, size, direction and spacing together."""
+def group_slices(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Group slices of the same series, size, orientation and spacing."""
     groups: list[list[Slice]] = []
-    for each in slices:
-        for known in groups:
-            if _alike(known[0], each):
-                known.append(each)
+    for slice_ in slices:
+        for members in groups:
+            if _same_stack(members[0], slice_):
+                members.append(slice_)
                 break
         else:
-            groups.append([each])
+            groups.append([slice_])
     return groups
 
 
-def without_copies(slices: Sequence[Slice]) -> list[Slice]:
-    """Keep the first of slices that are the same instance, as when files were copied twice."""
-    return list({each.instance: each for each in reversed(slices)}.values())[::-1]
+def without_duplicates(slices: Sequence[Slice]) -> list[Slice]:
+    """Keep the first of several slices with the same instance, for instance copied files."""
+    return list({slice_.instance: slice_ for slice_ in reversed(slices)}.values())[::-1]
 
 
-def split_phases(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Tell volumes at the same positions apart, as in a 4D series: the largest first.
+def split_volumes(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Separate volumes at the same positions, as in a 4D series; the largest comes first.
 
     Returns:
-        One list of all slices if no two share a position, or if no tag tells them apart.
+        One list of all slices if positions are unique, or if no tag separates the volumes.
     """
-    multiplicity = max(Counter(_place(each) for each in slices).values())
+    multiplicity = max(Counter(map(_position, slices)).values())
     for index in range(len(_SPLITTING)):
         volumes: dict[str, list[Slice]] = {}
-        for each in slices:
-            volumes.setdefault(each.marks[index], []).append(each)
-        apart = all(len({_place(each) for each in v}) == len(v) for v in volumes.values())
-        if apart and len(volumes) <= multiplicity:
-            return sorted(volumes.values(), key=lambda v: (-len(v), _natural(v[0].marks[index])))
+        for slice_ in slices:
+            volumes.setdefault(slice_.volume_tags[index], []).append(slice_)
+        separate = all(len(set(map(_position, v))) == len(v) for v in volumes.values())
+        if separate and len(volumes) <= multiplicity:
+            return sorted(
+                volumes.values(),
+                key=lambda volume: (-len(volume), _natural_key(volume[0].volume_tags[index])),
+            )
     return [list(slices)]
 
 
-def _slice(part: Part, header: Dataset, frame: int) -> Slice:
+def _slice(file: DicomFile, header: Dataset, frame: int) -> Slice:
     position, placed = _numbers(header, frame, "ImagePositionPatient", 3)
     orientation, directed = _numbers(header, frame, "ImageOrientationPatient", 6)
     spacing, spaced = _numbers(header, frame, "PixelSpacing", 2)
@@ -203,9 +214,9 @@ def _slice(part: Part, header: Dataset, frame: int) -> Slice:
     thickness, thick = _numbers(header, frame, "SliceThickness", 1)
     meta = getattr(header, "file_meta", {})
     return Slice(
-        part,
+        file,
         frame,
-        _family(header, placed=placed and directed and spaced),
+        _series_key(header, has_geometry=placed and directed and spaced),
         position,
         orientation.reshape(2, 3),
         spacing[::-1],
@@ -215,21 +226,21 @@ def _slice(part: Part, header: Dataset, frame: int) -> Slice:
         sloped and shifted,
         _stored_range(header),
         str(meta.get("TransferSyntaxUID", "")),
-        (str(header.get("SOPInstanceUID", part.name)), frame),
+        (str(header.get("SOPInstanceUID", file.name)), frame),
         tuple(str(_value(header, frame, tag)) for tag in _SPLITTING),
     )
 
 
-def _family(header: Dataset, *, placed: bool) -> Family:
+def _series_key(header: Dataset, *, has_geometry: bool) -> SeriesKey:
     number = header.get("SeriesNumber")
-    return Family(
+    return SeriesKey(
         str(header.SeriesInstanceUID),
         "" if number is None else str(number),
         str(header.get("Modality", "")),
         (int(header.Columns), int(header.Rows)),
         int(header.get("SamplesPerPixel", 1)) > 1,
         "LOCALIZER" in [str(word) for word in header.get("ImageType") or ()],
-        placed,
+        has_geometry,
     )
 
 
@@ -248,11 +259,11 @@ def _value(header: Dataset, frame: int, tag: str) -> Any:
 def _numbers(
     header: Dataset, frame: int, tag: str, count: int, *, missing: float = 0.0
 ) -> tuple[NDArray[np.float64], bool]:
-    """The numbers of a tag, and whether they are there."""
+    """Values of a numeric tag, and True if the header has them."""
     value = _value(header, frame, tag)
-    found = np.atleast_1d(np.asarray([] if value is None else value, dtype=np.float64))
-    if found.shape == (count,) and np.isfinite(found).all():
-        return found, True
+    numbers = np.atleast_1d(np.asarray([] if value is None else value, dtype=np.float64))
+    if numbers.shape == (count,) and np.isfinite(numbers).all():
+        return numbers, True
     return np.full(count, missing), False
 
 
@@ -263,20 +274,20 @@ def _stored_range(header: Dataset) -> tuple[int, int]:
     return 0, 2**bits - 1
 
 
-def _alike(one: Slice, other: Slice) -> bool:
+def _same_stack(first: Slice, other: Slice) -> bool:
     return (
-        one.family == other.family
-        and np.allclose(one.orientation, other.orientation, rtol=0, atol=2e-3)
-        and np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3, atol=0)
+        first.series == other.series
+        and np.allclose(first.orientation, other.orientation, rtol=0, atol=2e-3)
+        and np.allclose(first.spacing_mm, other.spacing_mm, rtol=1e-3, atol=0)
     )
 
 
-def _place(each: Slice) -> tuple[float, ...]:
-    return tuple(np.round(each.position_mm, 2).tolist())
+def _position(slice_: Slice) -> tuple[float, ...]:
+    return tuple(np.round(slice_.position_mm, 2).tolist())
 
 
-def _natural(mark: str) -> tuple[float, str]:
+def _natural_key(text: str) -> tuple[float, str]:
     try:
-        return float(mark), mark
+        return float(text), text
     except ValueError:
-        return float("inf"), mark
+        return float("inf"), text
