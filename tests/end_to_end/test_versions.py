@@ -40,8 +40,8 @@ def test_what_was_pulled_elsewhere_is_up_to_date(elsewhere: Project) -> None:
     assert "Running stage" not in log
     assert elsewhere.run("git", "status", "--porcelain") == ""
     assert "ward, from HEAD" in elsewhere.run("thorax", "data", "diff")
-    figures = elsewhere.run("thorax", "data", "cases", "HEAD", "--dataset", "phantom")
-    assert "5 cases; the figures there come from these" in figures
+    cases = elsewhere.run("thorax", "data", "cases", "HEAD", "--dataset", "phantom")
+    assert "5 cases; reports/metrics.json was made from these files" in cases
 
 
 def test_one_changed_scan_is_prepared_again_alone(elsewhere: Project, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_one_changed_scan_is_prepared_again_alone(elsewhere: Project, tmp_path: 
     assert after[kept] == before[kept]
     assert (project.root / kept).stat().st_mtime_ns == times[kept]
     assert after[again] != before[again]
-    assert changed[0].endswith("to the workspace: 1 changed, 1 the same")
+    assert changed[0].endswith("to the workspace: 1 changed")
     assert changed[1:] == ["~ ward_2  scan"]
     still = project.run("thorax", "data", "diff", "HEAD", "--dataset", "ward").splitlines()
     assert still == changed

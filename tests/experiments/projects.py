@@ -21,7 +21,7 @@ def commit(root: Path) -> None:
 
 def add_start_weights(root: Path) -> None:
     """Add a folder that git tracks, with a file that git does not track."""
-    (root / "models/start").mkdir(parents=True)
-    (root / "models/start/README.md").touch()
+    (root / "models/initial").mkdir(parents=True)
+    (root / "models/initial/README.md").touch()
     commit(root)
-    (root / "models/start/spec.json").write_text("{}")
+    (root / "models/initial/spec.json").write_text("{}")

@@ -38,7 +38,7 @@ loss, fold = params["loss"], params["split"]["fold"]
 with (notes / "starts").open("a") as starts:
     print(loss, params["seed"], file=starts)
 (notes / "threads").write_text(os.environ.get("TF_NUM_INTRAOP_THREADS", "all"))
-if Path("models/start/spec.json").exists():
+if Path("models/initial/spec.json").exists():
     (notes / "weights").touch()
 print("epoch 1/1  loss 0.5", file=sys.stderr, flush=True)
 if (notes / "slow").exists():

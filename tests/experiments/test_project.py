@@ -49,7 +49,7 @@ def test_the_state_is_that_of_the_commit_and_of_the_source(root: Path) -> None:
 def test_untracked_start_weights_change_the_state(root: Path) -> None:
     add_start_weights(root)
     before = state(root)
-    (root / "models/start/spec.json").write_text('{"canvas": 128}')
+    (root / "models/initial/spec.json").write_text('{"canvas": 128}')
     assert state(root) != before
 
 
@@ -122,8 +122,8 @@ def test_a_copy_has_the_content_of_the_snapshot(root: Path, tmp_path: Path) -> N
     copy = project.copy(tmp_path / "copy", commit=snapshot.commit, tree=snapshot.tree)
     names = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith(".git/")} == {
-        ".dvc/.gitignore", ".dvc/config", ".dvc/config.local", "models/start/README.md",
-        "models/start/spec.json", "new.py", "params.yaml", "train.py",
+        ".dvc/.gitignore", ".dvc/config", ".dvc/config.local", "models/initial/README.md",
+        "models/initial/spec.json", "new.py", "params.yaml", "train.py",
     }  # fmt: skip
     assert (copy / "train.py").read_text() == "train(more=True)\n"
     assert run(copy, "git", "rev-parse", "HEAD") == run(root, "git", "rev-parse", "HEAD")

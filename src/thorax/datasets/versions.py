@@ -1,15 +1,13 @@
-"""Versions of datasets: which cases there are at a revision, and what came, went or changed since.
+"""Cases of the datasets at a git revision, and the cases that changed between two versions.
 
-A case is told by its name, and its scan and mask by digests of their bytes, as DVC keeps them; so
-that a file which was only written again, with other bytes for the same voxels, has changed.
+DVC lists files with the MD5 digests of their bytes (`dvc diff`, `dvc ls`); git has `dataset.yaml`
+and `dvc.lock`. A file that was only compressed again has other bytes, so its case has changed.
 """
 
+import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,93 +15,32 @@ import yaml
 
 from thorax.common.errors import InputError
 from thorax.common.params import parse_yaml
+from thorax.common.project import dvc_json, git_or_empty
 from thorax.datasets.dataset import PARTS, SPEC
 from thorax.io import case_name
 
-State = Literal["here", "tracked", "lost", "untracked", "none"]
-
-Kind = Literal["added", "removed", "changed", "renamed"]
-
-WORKSPACE = ""
-"""Stands for the files as they are now, where a revision is asked for."""
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The scans or the masks of a dataset.
-
-    Args:
-        state: ``here``, in the workspace; ``tracked``; ``lost``: tracked, but neither the cache nor
-            a remote gave the list of its files; ``untracked``; ``none``: there are no files yet.
-        digest: Of the whole, as in `dvc.lock`; empty if not known.
-        files: Case → digest (MD5) of its file; empty if not known.
-    """
-
-    state: State
-    digest: str
-    files: Mapping[str, str]
-
-    @property
-    def known(self) -> bool:
-        """Whether ``files`` are all that there are."""
-        return self.state not in ("lost", "untracked")
-
-
-@dataclass(frozen=True)
-class DatasetVersion:
-    """A dataset at a revision.
-
-    Args:
-        meaning: What its `dataset.yaml` says.
-        scans: Its scans.
-        masks: Its masks.
-        used: Part → digest of what the figures come from, as `dvc.lock` of that revision says.
-    """
-
-    meaning: Mapping[str, Any]
-    scans: Folder
-    masks: Folder
-    used: Mapping[str, str]
-
-    def folder(self, part: str) -> Folder:
-        """The part of that name: ``scans`` or ``masks``."""
-        return self.scans if part == "scans" else self.masks
-
-    @property
-    def cases(self) -> dict[str, tuple[str, ...]]:
-        """Case → digests of its scan and its mask, sorted; empty where there is none."""
-        return _cases({part: self.folder(part) for part in PARTS})
-
-    @property
-    def made_figures(self) -> bool | None:
-        """Whether the figures of the revision come from these files; None: not from the dataset."""
-        if not self.used:
-            return None
-        return all(self.folder(part).digest == digest for part, digest in self.used.items())
-
-
-_NOTHING = Folder("none", "", {})
-
-_ABSENT = DatasetVersion({}, _NOTHING, _NOTHING, {})
+_FETCH = "`dvc push --all-commits` where it exists, then `dvc fetch --all-commits` here"
 
 
 @dataclass(frozen=True)
 class Version:
-    """All datasets of a project at a revision.
+    """A project at a git revision, or as it is in the workspace.
 
     Args:
-        revision: As the user named it; empty for the workspace.
-        commit: The digest that it stands for; empty for the workspace.
-        datasets: By name.
+        root: Folder of the project, the one with ``.dvc``.
+        revision: Commit, branch, tag or experiment, as the user gave it; empty for the workspace.
+        commit: Digest of its commit; empty for the workspace.
+        paths: Files in ``data`` that git has at the revision, or that are in the workspace.
     """
 
+    root: Path
     revision: str
     commit: str
-    datasets: Mapping[str, DatasetVersion]
+    paths: frozenset[str]
 
     def __str__(self) -> str:
-        """What to call it."""
-        if self.revision == WORKSPACE:
+        """Revision with its short commit, such as `v1 (c7469d8)`."""
+        if not self.commit:
             return "the workspace"
         short = self.commit[:7]
         return short if self.commit.startswith(self.revision) else f"{self.revision} ({short})"
@@ -111,229 +48,311 @@ class Version:
     @property
     def place(self) -> str:
         """The same with its preposition."""
-        return f"in {self}" if self.revision == WORKSPACE else f"at {self}"
+        return f"at {self}" if self.commit else f"in {self}"
 
-    def dataset(self, name: str) -> DatasetVersion:
-        """The dataset of that name; one without files if there is none."""
-        return self.datasets.get(name, _ABSENT)
+    @property
+    def datasets(self) -> set[str]:
+        """Names of the datasets: folders with a `dataset.yaml`, or tracked by DVC as a whole."""
+        paths = [Path(path) for path in self.paths]
+        specs = {path.parent.name for path in paths if path.match(f"data/*/{SPEC}")}
+        return specs | {path.stem for path in paths if path.match("data/?*.dvc")}
+
+    def tracks(self, name: str, part: str) -> bool:
+        """Whether DVC tracks the scans or the masks of a dataset."""
+        files = (f"data/{name}.dvc", f"data/{name}/dvc.yaml", f"data/{name}/{part}.dvc")
+        return not self.paths.isdisjoint(files)
+
+    def text(self, path: str) -> str:
+        """Text of a file that git has; empty if there is none."""
+        if self.commit:
+            return git_or_empty(self.root, "show", f"{self.commit}:./{path}")
+        file = self.root / path
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 @dataclass(frozen=True)
-class Change:
-    """What became of a case.
+class CaseChange:
+    """Change of a case between two versions.
 
     Args:
-        case: Its name, the new one if it has two.
-        kind: ``renamed`` where another name has the same bytes.
-        parts: Which of ``scan`` and ``mask`` changed; empty for other kinds.
-        before: The old name of a renamed case.
+        case: Its name, the new one if it was renamed.
+        kind: ``renamed`` if a new case has the files of a removed one.
+        parts: Files of a changed case: ``scan``, ``scan added``, ``scan removed``, ``mask`` ….
+        before: Old name of a renamed case.
     """
 
     case: str
-    kind: Kind
+    kind: Literal["added", "removed", "changed", "renamed"]
     parts: tuple[str, ...] = ()
     before: str = ""
 
 
 @dataclass(frozen=True)
 class DatasetDiff:
-    """How two versions of a dataset differ.
+    """Difference between two versions of a dataset.
 
     Args:
-        dataset: Its name.
         changes: Sorted by case.
-        meaning: Keys of `dataset.yaml` that say something else.
-        same: How many cases are as they were.
-        unknown: Which of ``scans`` and ``masks`` could not be compared.
-        notes: What could not be compared, and what to do about it.
+        spec: Keys of `dataset.yaml` with another value; ``contents`` if the keys are not known.
+        unknown: Those of ``scans`` and ``masks`` that could not be compared.
+        notes: The reason for each of these, with a remedy.
     """
 
-    dataset: str
-    changes: tuple[Change, ...]
-    meaning: tuple[str, ...]
-    same: int
+    changes: tuple[CaseChange, ...]
+    spec: tuple[str, ...]
     unknown: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def read_versions(folder: Path, revisions: Sequence[str]) -> list[Version]:
-    """What is known of the datasets of a project, at each revision.
+@dataclass(frozen=True)
+class CaseList:
+    """Cases of a dataset at a revision.
+
+    Args:
+        cases: Case → ``scan`` and ``mask`` → MD5 digest of the file; empty where there is none.
+        folders: Folder of the scans and of the masks → its digest, as in `dvc.lock`; empty where
+            DVC tracks no files.
+        made_metrics: Whether `reports/metrics.json` of the revision was made from these files,
+            according to its `dvc.lock`; None if it was not made from this dataset.
+        notes: Reasons why files are not known, with a remedy.
+    """
+
+    cases: Mapping[str, Mapping[str, str]]
+    folders: Mapping[str, str]
+    made_metrics: bool | None
+    notes: tuple[str, ...]
+
+
+def find_version(folder: Path, revision: str | None) -> Version:
+    """Find a revision of the project that a folder belongs to.
 
     Args:
         folder: In the project.
-        revisions: Commits, branches, tags, experiments, or `WORKSPACE`.
+        revision: Commit, branch, tag or experiment; None for the workspace.
 
     Raises:
-        InputError: The folder is in no project that DVC knows, or a revision does not exist.
+        InputError: The folder is in no DVC project, or there is no such revision.
     """
-    answer = subprocess.run(
-        [sys.executable, "-m", "thorax.datasets.dvc_digests", *revisions],
-        cwd=_project(folder),
-        env={**os.environ, "DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if answer.returncode:
-        raise RuntimeError(
-            f"thorax.datasets.dvc_digests ended with {answer.returncode}:\n{answer.stderr}"
-        )
-    told = json.loads(answer.stdout)
-    if "refused" in told:
-        raise InputError(told["refused"])
-    return [_version(name, one) for name, one in zip(revisions, told["versions"], strict=True)]
+    top = folder.resolve()
+    root = next((place for place in (top, *top.parents) if (place / ".dvc").is_dir()), None)
+    if root is None:
+        raise InputError(f"a DVC project is needed; run this in a folder with `.dvc`, got {top}")
+    if revision is None:
+        places = (*root.glob("data/*"), *root.glob("data/*/*"))
+        paths = frozenset(place.relative_to(root).as_posix() for place in places)
+        return Version(root, "", "", paths)
+    commit = _commit(root, revision)
+    listing = git_or_empty(root, "ls-tree", "-r", "-z", "--name-only", commit, "data/")
+    return Version(root, revision, commit, frozenset(filter(None, listing.split("\0"))))
 
 
 def check_names(names: Collection[str], versions: Sequence[Version]) -> list[str]:
-    """The datasets to speak of, sorted: those named, or all.
+    """Return the chosen datasets, sorted; all if none is chosen.
 
     Raises:
         InputError: A name is that of no dataset in any of the versions.
     """
-    there = sorted(set().union(*(version.datasets for version in versions)))
+    datasets = sorted(set().union(*(version.datasets for version in versions)))
     for name in names:
-        if name not in there:
+        if name not in datasets:
             raise InputError(
-                f"a dataset must be one of {', '.join(there) or 'none, for there is none'}, "
+                f"a dataset must be one of {', '.join(datasets) or 'none, for there is none'}, "
                 f"got `{name}`"
             )
-    return [name for name in there if not names or name in names]
+    return [name for name in datasets if not names or name in names]
 
 
-def diff_dataset(name: str, old: Version, new: Version) -> DatasetDiff:
-    """How a dataset differs between two versions.
+def diff_datasets(names: Collection[str], old: Version, new: Version) -> dict[str, DatasetDiff]:
+    """Compare datasets at a revision with those at another one, or in the workspace, by name.
 
-    Scans that are not known at one of the versions are told of in a note, and so are masks; then
-    cases are compared by the other part alone.
+    If the files of one part, scans or masks, cannot be compared, a note gives the reason, and cases
+    are compared by the other part.
+
+    Raises:
+        InputError: DVC cannot read the project.
     """
-    before, after = old.dataset(name), new.dataset(name)
-    pairs = {part: _alike(before.folder(part), after.folder(part)) for part in PARTS}
-    known = {part: pair for part, pair in pairs.items() if all(folder.known for folder in pair)}
-    was, has = (_cases({part: pair[side] for part, pair in known.items()}) for side in (0, 1))
-    changes = _changes(was, has, [part.removesuffix("s") for part in known])
-    keys = {*before.meaning, *after.meaning} if before.meaning and after.meaning else set()
+    commits = filter(None, (old.commit, new.commit))
+    report = dvc_json(old.root, "diff", "--json", "--show-hash", "--hide-missing", *commits)
+    files = _changed_files(report)
+    return {name: _diff(name, (old, new), files) for name in names}
+
+
+def list_cases(name: str, version: Version) -> CaseList:
+    """List the cases of a dataset at a revision, as DVC tracks them."""
+    try:
+        files = _tracked_files(name, version)
+    except InputError as error:
+        return CaseList({}, {}, None, (f"{error}; if a list of files is missing, run {_FETCH}",))
+    folders = [f"data/{name}/{part}" for part in PARTS]
+    scans, masks = (_by_case(files, folder) for folder in folders)
+    digests = {folder: _folder_digest(files, folder) for folder in folders}
+    used = {path: digest for path, digest in _used(version).items() if path in digests}
+    return CaseList(
+        {
+            case: {"scan": scans.get(case, ""), "mask": masks.get(case, "")}
+            for case in sorted({*scans, *masks})
+        },
+        digests,
+        used == digests if used else None,
+        tuple(filter(None, (_untracked(name, part, version) for part in PARTS))),
+    )
+
+
+def _tracked_files(name: str, version: Version) -> dict[str, str]:
+    """Path → digest of the files of a dataset that DVC tracks."""
+    # At a revision, DVC takes paths from the top folder of the git repository.
+    folder = git_or_empty(version.root, "rev-parse", "--show-prefix").strip() + f"data/{name}"
+    options = ("--dvc-only", "--recursive", "--show-hash", "--json", "--rev", version.commit)
+    entries = dvc_json(version.root, "ls", *options, ".", folder)
+    return {f"data/{name}/{entry['path']}": entry["md5"] for entry in entries if entry["md5"]}
+
+
+def _diff(
+    name: str, versions: tuple[Version, Version], files: tuple[dict[str, str], dict[str, str]]
+) -> DatasetDiff:
+    notes = {part: _note(name, part, versions, files) for part in PARTS}
+    known = [part for part in PARTS if not notes[part]]
+    was, has = (
+        {part.removesuffix("s"): _by_case(side, f"data/{name}/{part}") for part in known}
+        for side in files
+    )
     return DatasetDiff(
-        name,
-        tuple(sorted(changes, key=lambda change: change.case)),
-        tuple(sorted(key for key in keys if before.meaning.get(key) != after.meaning.get(key))),
-        sum(was.get(case) == digests for case, digests in has.items()),
-        tuple(part for part in PARTS if part not in known),
-        tuple(_notes(name, old, new)),
+        tuple(sorted(_changes(was, has), key=lambda change: change.case)),
+        _spec_keys(f"data/{name}/{SPEC}", versions, files),
+        tuple(part for part in PARTS if notes[part]),
+        tuple(filter(None, notes.values())),
     )
 
 
-def notes_on(name: str, version: Version) -> list[str]:
-    """What is not known of a dataset, and what to do about it."""
-    folders = {part: version.dataset(name).folder(part) for part in PARTS}
-    return [
-        note
-        for part, folder in folders.items()
-        if (note := _note(f"data/{name}/{part}", folder, version))
-    ]
+def _changed_files(report: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Path → digest of the changed files, before and after; a folder's path ends with a slash."""
+    before, after = {}, {}
+    for kind, entries in report.items():
+        for entry in entries:
+            path, digest = (
+                value if isinstance(value, dict) else {"old": value, "new": value}
+                for value in (entry["path"], entry["hash"])
+            )
+            if kind != "added":
+                before[path["old"]] = digest["old"]
+            if kind != "deleted":
+                after[path["new"]] = digest["new"]
+    return before, after
 
 
-def _note(path: str, folder: Folder, version: Version) -> str:
-    here = version.revision == WORKSPACE
-    if folder.state == "lost":
-        return (
-            f"the list of the files of {path} {version.place} is not in the cache, and no remote "
-            "gave it; `dvc push --all-commits` where it is, then `dvc fetch --all-commits` here"
-        )
-    if folder.state == "untracked" and here:
-        return f"{path} is not in the workspace, and DVC does not track it"
-    if folder.state == "untracked":
-        return (
-            f"{path} is not tracked {version.place}, so its files then are not known; "
-            f"`dvc add {path}` tracks them from now on"
-        )
-    if folder.state == "tracked" and here:
-        return f"{path} is not in the workspace, what DVC has of it counts; `dvc pull` brings it"
-    return ""
+def _changes(
+    was: Mapping[str, Mapping[str, str]], has: Mapping[str, Mapping[str, str]]
+) -> Iterator[CaseChange]:
+    """Map changed files, part → case → digest, to cases."""
+    before, after = _digests(was), _digests(has)
+    removed = {case: files for case, files in before.items() if case not in after and all(files)}
+    added = {case: files for case, files in after.items() if case not in before and all(files)}
+    for case in (before.keys() | after.keys()) - removed.keys() - added.keys():
+        pairs = ((part, was[part].get(case, ""), has[part].get(case, "")) for part in was)
+        if parts := tuple(_part(part, old, new) for part, old, new in pairs if old != new):
+            yield CaseChange(case, "changed", parts)
+    for case, files in added.items():
+        name = next((name for name, others in removed.items() if others == files), "")
+        removed.pop(name, None)
+        yield CaseChange(case, "renamed" if name else "added", before=name)
+    yield from (CaseChange(case, "removed") for case in removed)
 
 
-def _project(folder: Path) -> Path:
-    top = folder.resolve()
-    for place in (top, *top.parents):
-        if (place / ".dvc").is_dir():
-            return place
-    raise InputError(
-        "versions are told of a project that DVC knows: run this in a folder that holds `.dvc`, "
-        f"got {top}"
-    )
+def _part(part: str, old: str, new: str) -> str:
+    return part if old and new else f"{part} {'removed' if old else 'added'}"
 
 
-def _version(revision: str, told: Mapping[str, Any]) -> Version:
-    datasets = {
-        name: DatasetVersion(
-            _meaning(one["spec"]), _folder(one["scans"]), _folder(one["masks"]), one["used"]
-        )
-        for name, one in told["datasets"].items()
-    }
-    return Version(revision, told["commit"], datasets)
+def _digests(files: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Case → digests of its files in all parts, sorted; empty where there is none."""
+    cases = sorted(set().union(*files.values()))
+    return {case: tuple(part.get(case, "") for part in files.values()) for case in cases}
 
 
-def _meaning(text: str) -> dict[str, Any]:
+def _by_case(files: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Case → digest of its file in a folder."""
+    inside = {path: digest for path, digest in files.items() if Path(path).parent == Path(folder)}
+    named = {case_name(Path(path)): digest for path, digest in inside.items()}
+    return {case: digest for case, digest in named.items() if case is not None}
+
+
+def _folder_digest(files: Mapping[str, str], folder: str) -> str:
+    """MD5 digest of the list of files that DVC keeps of a folder."""
+    inside = [path for path in sorted(files) if path.startswith(f"{folder}/")]
+    entries = [{"md5": files[path], "relpath": path[len(folder) + 1 :]} for path in inside]
+    digest = hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False)
+    return f"{digest.hexdigest()}.dir" if entries else ""
+
+
+def _used(version: Version) -> dict[str, str]:
+    """Path → digest of the files that the metrics were computed from, from `dvc.lock`."""
+    stages = (yaml.safe_load(version.text("dvc.lock")) or {}).get("stages", {})
+    deps = stages.get("evaluate", {}).get("deps", ())
+    return {dep["path"]: dep["md5"] for dep in deps if "md5" in dep}
+
+
+def _spec_keys(
+    path: str, versions: Sequence[Version], files: Sequence[Mapping[str, str]]
+) -> tuple[str, ...]:
+    if all(path in side for side in files):
+        return ("contents",)
+    before, after = (_spec(version.text(path)) for version in versions)
+    keys = {*before, *after} if before and after else ()
+    return tuple(sorted(key for key in keys if before.get(key) != after.get(key)))
+
+
+def _spec(text: str) -> dict[str, Any]:
     try:
         content = parse_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError):
         content = text
     if content is None:
         return {}
-    return content if isinstance(content, dict) else {SPEC: content}
+    return content if isinstance(content, dict) else {"contents": content}
 
 
-def _folder(told: Mapping[str, Any]) -> Folder:
-    top = {path: digest for path, digest in told["files"].items() if "/" not in path}
-    named = {case_name(Path(path)): digest for path, digest in top.items()}
-    files = {case: digest for case, digest in named.items() if case is not None}
-    return Folder(told["state"], told["digest"], files)
+def _note(
+    name: str, part: str, versions: Sequence[Version], files: Sequence[Mapping[str, str]]
+) -> str:
+    """Reason why a part of a dataset cannot be compared, with a remedy; empty if it can be."""
+    (old, new), folder = versions, f"data/{name}/{part}"
+    if untracked := next(filter(None, (_untracked(name, part, v) for v in versions)), ""):
+        return untracked
+    changed = {path for side in files for path in side}
+    top = next((top for top in (f"data/{name}/", f"{folder}/") if top in changed), "")
+    if not top:
+        return ""
+    gone = not new.commit and top not in files[1] and new.tracks(name, part)
+    if gone and not (new.root / folder).exists():
+        return f"{folder} is not in the workspace; run `dvc pull`, or give HEAD as REV2"
+    if not any(path.startswith(top) for path in changed - {top}):
+        return (
+            f"{folder} differs between {old} and {new}, but a list of its files is neither in the "
+            f"cache nor on the remote; run {_FETCH}"
+        )
+    return ""
 
 
-def _alike(before: Folder, after: Folder) -> tuple[Folder, Folder]:
-    """Both, or one of them twice where the digests say that they are the same."""
-    if before.digest and before.digest == after.digest:
-        known = before if before.known else replace(after, state="tracked")
-        return known, known
-    return before, after
+def _untracked(name: str, part: str, version: Version) -> str:
+    if name not in version.datasets or version.tracks(name, part):
+        return ""
+    folder = f"data/{name}/{part}"
+    return (
+        f"DVC does not track {folder} {version.place}, so its files are not known; "
+        f"`dvc add {folder}` tracks them from now on"
+    )
 
 
-def _cases(folders: Mapping[str, Folder]) -> dict[str, tuple[str, ...]]:
-    """Case → digests of its files in these folders, sorted; empty where there is none."""
-    files = [folder.files for folder in folders.values()]
-    return {case: tuple(of.get(case, "") for of in files) for case in sorted(set().union(*files))}
-
-
-def _changes(
-    was: Mapping[str, tuple[str, ...]], has: Mapping[str, tuple[str, ...]], parts: Sequence[str]
-) -> Iterator[Change]:
-    went = [case for case in was if case not in has]
-    for case in (case for case in has if case not in was):
-        before = next((old for old in went if was[old] == has[case]), "")
-        if before:
-            went.remove(before)
-        yield Change(case, "renamed" if before else "added", before=before)
-    yield from (Change(case, "removed") for case in went)
-    for case in (case for case in was if case in has):
-        pairs = zip(parts, was[case], has[case], strict=True)
-        if changed := tuple(part for part, old, new in pairs if old != new):
-            yield Change(case, "changed", changed)
-
-
-def _notes(name: str, old: Version, new: Version) -> Iterator[str]:
-    for part in PARTS:
-        before, after = (version.dataset(name).folder(part) for version in (old, new))
-        path = f"data/{name}/{part}"
-        if (
-            before.digest
-            and before.digest == after.digest
-            and "here" in (before.state, after.state)
-        ):
-            continue
-        notes = [_note(path, before, old), _note(path, after, new)]
-        differs = before.digest and after.digest and before.digest != after.digest
-        why = f"{path} differs, in which cases is not known: " if differs else ""
-        for note, folder in zip(notes, (before, after), strict=True):
-            if note:
-                yield f"{'' if folder.known else why}{note}"
+def _commit(root: Path, revision: str) -> str:
+    commit = git_or_empty(
+        root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"
+    )
+    experiments = f"refs/exps/*/*/{revision}"
+    commits = (
+        commit or git_or_empty(root, "for-each-ref", "--format=%(objectname)", experiments)
+    ).split()
+    if len(commits) != 1:
+        raise InputError(
+            "a revision must be one commit, branch, tag or experiment of a project under git, "
+            f"got `{revision}`"
+        )
+    return commits[0]

@@ -19,7 +19,8 @@ from pathlib import Path
 import psutil
 
 from thorax.common.errors import InputError, in_one_line
-from thorax.experiments.project import Project, dvc_environment
+from thorax.common.project import dvc_environment
+from thorax.experiments.project import Project
 from thorax.experiments.tasks import Task
 
 _GRACE_S = 30

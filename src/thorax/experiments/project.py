@@ -5,11 +5,7 @@ does, and no kill of it, changes the files, the index or the stash of the projec
 """
 
 import hashlib
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from configparser import ConfigParser
 from contextlib import suppress
@@ -20,13 +16,14 @@ from typing import Any
 
 from thorax.common.errors import InputError
 from thorax.common.params import read_yaml
+from thorax.common.project import dvc, dvc_json, git
 
 _SCORES = "reports/scores.csv"
 _PARAMS = "params.yaml"
 _IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
 """Changes that need no new digest: parameters have their own, the rest is made by the pipeline."""
-_START = "models/start"
-"""Start weights are put there by hand, and git does not track them."""
+_INITIAL = "models/initial"
+"""Initial weights are copied there by hand, and git does not track them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Project:
     def snapshot(self) -> Snapshot:
         """Store the present content as a git object; the index of the project stays as it is."""
         index = Path(self._git("rev-parse", "--path-format=absolute", "--git-path", "index"))
-        untracked = self._git("ls-files", "--others", "-z", "--", _START).split("\0")
+        untracked = self._git("ls-files", "--others", "-z", "--", _INITIAL).split("\0")
         with TemporaryDirectory() as folder:
             own = {"GIT_INDEX_FILE": str(shutil.copy(index, folder))}
             self._git("add", "--update", ":/", environment=own)
@@ -86,7 +83,7 @@ class Project:
         folders = [f":(literal)data/{name}" for name in datasets]
         tracked = self._git("ls-files", "-z", "--", *folders).split("\0")
         files = [name for name in tracked if name.endswith(".dvc")]
-        status = json.loads(_dvc(self.root, "status", "--json", *files)) if files else {}
+        status = dvc_json(self.root, "status", "--json", *files) if files else {}
         changed = [file.removesuffix(".dvc") for file in files if _modified(status.get(file, []))]
         if changed:
             names = " ".join(changed)
@@ -121,7 +118,7 @@ class Project:
         git(target, "read-tree", "--reset", "-u", tree)
         config = ConfigParser(interpolation=None, strict=False)
         config.read([self.root / ".dvc/config.local"], encoding="utf-8")
-        config.read_dict({"cache": {"dir": _dvc(self.root, "cache", "dir").strip()}})
+        config.read_dict({"cache": {"dir": dvc(self.root, "cache", "dir").strip()}})
         with (target / prefix / ".dvc/config.local").open("w", encoding="utf-8") as stream:
             config.write(stream)
         return target / prefix
@@ -152,53 +149,6 @@ def open_project(root: Path) -> Project:
     return Project(root.resolve())
 
 
-def git(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, rule: str = ""
-) -> str:
-    """Run git and return its output without the last line break.
-
-    Raises:
-        InputError: Git fails; the message starts with `rule` and gives git's reason.
-    """
-    rule = rule or f"`git {arguments[0]}` must succeed"
-    answer = _run(["git", *arguments], folder, rule=rule, environment=environment or {})
-    return answer.removesuffix("\n")
-
-
-def dvc_environment() -> dict[str, str]:
-    """Environment for DVC and its stages, which start `python` by name, in any shell."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "DVC_NO_ANALYTICS": "1", "PATH": path}
-
-
-def _dvc(root: Path, *arguments: str) -> str:
-    rule = f"`dvc {' '.join(arguments)}` must succeed"
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return _run(command, root, rule=rule, environment=dvc_environment())
-
-
-def _run(command: list[str], folder: Path, *, rule: str, environment: Mapping[str, str]) -> str:
-    answer = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if answer.returncode:
-        reason = _reason(answer.stderr.decode(errors="replace"))
-        raise InputError(f"{rule}, but {Path(command[0]).name} reports: {reason}")
-    return answer.stdout.decode(errors="replace")
-
-
 def _modified(entries: list[Any]) -> bool:
     outputs = [entry["changed outs"] for entry in entries if "changed outs" in entry]
     return any("modified" in changes.values() for changes in outputs)
-
-
-def _reason(answer: str) -> str:
-    """Take the line of an answer that is marked as error, or the last."""
-    lines = [line.strip() for line in answer.splitlines() if line.strip()] or ["nothing"]
-    marked = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return marked[0] if marked else lines[-1]
