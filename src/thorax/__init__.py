@@ -5,9 +5,9 @@ From Python::
     import thorax
 
     model = thorax.load("models/segmenter.onnx")
-    found = model.segment("ct.nii.gz")
-    print(found.volumes_ml)
-    found.save("lungs.nii.gz")
+    result = model.segment("ct.nii.gz")
+    print(result.volumes_ml)
+    result.save("lungs.nii.gz")
 
 See `thorax.api`.
 """
@@ -22,7 +22,7 @@ __all__ = ["Predictor", "Segmentation", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python interface only when it is asked for: `import thorax` stays light."""
+    """Import the Python interface on first use, so that `import thorax` is fast."""
     if name not in __all__:
         raise AttributeError(f"module `thorax` has no attribute `{name}`")
     return getattr(import_module("thorax.api"), name)

@@ -1,6 +1,5 @@
-"""Segmenting from Python: a file, a nibabel image, or an array with its affine."""
+"""The Python interface: segment a file, a nibabel image, or an array with its affine."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU, parse_intensity
-from thorax.inference.measurements import RegionMeasurements, volumes_ml
-from thorax.inference.outputs import outputs_of, restored_slabs, write_outputs
+from thorax.inference.outputs import RestoredSlab, name_outputs, restore, write_outputs
 from thorax.inference.segmenter import Prediction, Segmenter
 from thorax.inference.segmenter import load as load_model
+from thorax.inference.statistics import ScanStatistics
 from thorax.io import Scan, check_name
 from thorax.models.engines import Device, EngineName, Precision
 from thorax.models.spec import ExpectedDice
@@ -22,30 +21,31 @@ from thorax.models.spec import ExpectedDice
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What was found in a scan.
+    """The segmentation of a scan.
 
     Args:
-        mask: Label values in the axis order of the scan as it was given, uint8.
-        affine: From the indices of the mask to RAS+ millimetres; that of the scan.
-        statistics: Volumes and the like, as in the JSON of ``thorax predict --statistics``.
-        notes: What to know of the scan, and why to look at the mask.
+        mask: Label values in the axis order of the given scan, uint8.
+        affine: 4×4 matrix from mask indices to RAS+ millimetres; that of the given scan.
+        statistics: Volume, density and extent of each region. `ScanStatistics.as_dict` returns the
+            content of the JSON file of ``thorax predict --statistics``.
+        notes: Notes on the scan and the postprocessing, and reasons to review the mask.
     """
 
     mask: NDArray[np.uint8]
     affine: NDArray[np.float64]
-    statistics: dict[str, Any]
+    statistics: ScanStatistics
     notes: tuple[str, ...]
-    _found: Prediction
+    _prediction: Prediction
 
     @property
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each region in millilitres."""
-        return volumes_ml(self.statistics)
+        """Region name → volume in millilitres."""
+        return self.statistics.volumes_ml
 
     @property
     def expected_dice(self) -> dict[str, ExpectedDice]:
-        """The Dice to expect of each region, where the model knows it of held-out cases."""
-        return self._found.expected_dice
+        """Region name → expected Dice, for regions where the model can estimate it."""
+        return self._prediction.expected_dice
 
     @property
     def image(self) -> Any:
@@ -53,29 +53,29 @@ class Segmentation:
         return nibabel.Nifti1Image(self.mask, self.affine)
 
     def save(self, path: str | Path, *, preview: bool = False) -> list[Path]:
-        """Write the mask, whole or not at all.
+        """Write the mask, atomically.
 
         Args:
             path: Ends in ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``, or ``.dcm`` for DICOM scans.
-            preview: Also draw a picture beside it.
+            preview: Also write a preview picture next to it.
 
         Returns:
             The files written.
 
         Raises:
-            InputError: The name ends otherwise, or the folder cannot be written.
+            InputError: The suffix is another one, or the file cannot be written.
         """
         check_name(Path(path))
-        outputs = outputs_of(Path(path), self._found.regions.names, preview=preview)
-        write_outputs(self._found, outputs)
+        outputs = name_outputs(Path(path), self._prediction.regions.names, preview=preview)
+        write_outputs(self._prediction, outputs)
         return list(outputs.files)
 
 
 class Predictor:
-    """A model that is loaded once and segments many scans.
+    """A model, or an ensemble, that is loaded once and segments many scans.
 
     Args:
-        segmenter: One model, or several.
+        segmenter: The loaded model or ensemble.
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
@@ -94,31 +94,33 @@ class Predictor:
 
         Args:
             scan: A file or folder as for ``thorax predict``, a nibabel image, or an array of shape
-                ``(I, J, K)`` beside its affine.
-            affine: Of an array: 4×4 matrix from indices to RAS+ millimetres.
-            intensity: What voxel values mean: ``auto``, ``hu``, ``hu+1024`` or ``LOW,HIGH``.
-            threshold: Instead of the model's own.
+                ``(I, J, K)``.
+            affine: Only for an array: 4×4 matrix from indices to RAS+ millimetres.
+            intensity: Meaning of the voxel values: ``auto``, ``hu``, ``hu+1024`` or ``LOW,HIGH``.
+            threshold: Probability threshold for a voxel to belong to a region; None: that of the
+                model.
 
         Raises:
-            InputError: The scan cannot be read, or is none that can be segmented.
+            InputError: The scan cannot be read, or is not a CT that can be segmented.
         """
         segmenter = self._segmenter
-        opened = segmenter.open(_scan(scan, affine), domain=parse_intensity(intensity))
-        found = segmenter.find(opened, threshold=threshold)
-        shown = opened.held.scan
-        labels = np.empty(shown.grid.shape, dtype=np.uint8)
-        volumes = RegionMeasurements(segmenter.regions.names, shown.grid)
-        for slab in restored_slabs(found):
-            planes = segmenter.regions.merge(slab.masks)
+        preprocessed = segmenter.preprocess(
+            _scan(scan, affine), intensity=parse_intensity(intensity)
+        )
+        prediction = segmenter.predict(preprocessed, threshold=threshold)
+        labels = np.empty(prediction.grid.shape, dtype=np.uint8)
+
+        def keep(slab: RestoredSlab) -> None:
+            planes = prediction.regions.merge(slab.masks)
             labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
-            volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
-        statistics = found.statistics(volumes)
+
+        statistics = restore(prediction, keep)
         return Segmentation(
-            np.ascontiguousarray(shown.to_stored(labels)),
-            np.array(shown.stored.affine, dtype=np.float64),
+            np.ascontiguousarray(prediction.scan.to_stored(labels)),
+            np.array(prediction.scan.stored_affine),
             statistics,
-            (*opened.notes, *found.notes, *found.warnings(statistics)),
-            found,
+            (*preprocessed.notes, *prediction.notes, *prediction.warnings(statistics)),
+            prediction,
         )
 
 
@@ -132,19 +134,19 @@ def load(
     """Load a model, or several that make an ensemble.
 
     Args:
-        models: Files that ``thorax export`` wrote, or folders that training left.
-        engine: What runs them. Unless given: OpenVINO for a file, Keras for a folder.
-        device: What it runs on.
+        models: Files written by ``thorax export``, or folders of trained models.
+        engine: Engine that runs the models; None: OpenVINO for a file, Keras for a folder.
+        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
         precision: ``float32`` forbids half precision.
-        tta: Also segment shifted variants, and mirrored ones if the model was trained so, and
-            take the mean.
+        tta: Test-time augmentation: also segment shifted copies, and mirrored ones if the model was
+            trained with mirroring, and average.
 
     Raises:
-        InputError: A model cannot be loaded, or they do not go together.
+        InputError: A model cannot be loaded, or the models differ in canvas, crop or regions.
     """
     if not models:
-        raise InputError("there must be a model to load, such as models/segmenter.onnx")
-    loaded: Sequence[Any] = [
+        raise InputError("a model must be named, for example models/segmenter.onnx")
+    loaded = [
         load_model(Path(path), engine=engine, device=device, precision=precision) for path in models
     ]
     return Predictor(Segmenter(loaded, tta=tta))

@@ -21,7 +21,7 @@ from thorax.inference.segmenter import Segmenter, load
 from thorax.io import Scan
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.engines.open import open_engine
-from thorax.models.export import export
+from thorax.models.export import export_model
 from thorax.models.keras_file import MODEL, load_network, save_trained
 from thorax.models.networks import build
 from thorax.models.onnx_file import read_model
@@ -77,8 +77,8 @@ def fresh_model(folder: Path) -> tuple[Path, Path]:
         dict(REGIONS.labels),
         cleaning=default_postprocessing(REGIONS.names),
     )
-    save_trained(folder / "trained", KerasEngine(network), spec)
-    export(folder / "trained", folder / "model.onnx")
+    save_trained(folder / "trained", network, spec)
+    export_model(folder / "trained", folder / "model.onnx")
     return folder / "trained", folder / "model.onnx"
 
 
@@ -91,11 +91,13 @@ def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> 
     started = time.perf_counter()
     segmenter = Segmenter([load(used)])
     parts = {"model": time.perf_counter() - started}
-    opened, found = [], []
-    parts["read and place"] = timed(lambda: opened.append(segmenter.open(Scan(scan), domain=None)))
-    parts["network and cleaning"] = timed(lambda: found.append(segmenter.find(opened[0])))
+    preprocessed, predictions = [], []
+    parts["read and place"] = timed(lambda: preprocessed.append(segmenter.preprocess(Scan(scan))))
+    parts["network and postprocessing"] = timed(
+        lambda: predictions.append(segmenter.predict(preprocessed[0]))
+    )
     parts["restore and write"] = timed(
-        lambda: write_outputs(found[0], Outputs(folder / "parts.nii.gz"))
+        lambda: write_outputs(predictions[0], Outputs(folder / "parts.nii.gz"))
     )
     say("  of which  " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()))
 

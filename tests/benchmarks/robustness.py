@@ -131,8 +131,8 @@ def dice_of(model: Segmenter, degraded: Volume, folder: Path) -> str:
     scan, truth, found = (folder / f"{name}.nii.gz" for name in ("scan", "truth", "found"))
     write_volume(scan, np.rint(hu).astype(np.int16), affine)
     write_volume(truth, labels.astype(np.uint8), affine)
-    opened = model.open(Scan(scan), domain=HU)
-    write_outputs(model.find(opened), Outputs(found))
+    preprocessed = model.preprocess(Scan(scan), intensity=HU)
+    write_outputs(model.predict(preprocessed), Outputs(found))
     pair = open_pair(Scan(truth), Scan(found), model.regions, sided=False)
     return " ".join(f"{overlap(*pair.masks(region)).dice:.4f}" for region in pair.regions)
 

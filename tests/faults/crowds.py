@@ -18,8 +18,8 @@ import yaml
 from thorax.cases import load_dataset
 from thorax.folds import members_of, split_cases
 from thorax.index import load_index, verify
-from thorax.jobs import find_jobs
-from thorax.manifest import DONE, Manifest, Row
+from thorax.inference.inputs import find_tasks
+from thorax.inference.manifest import DONE, Manifest, ManifestRow
 from thorax.params import load_params
 from thorax.preparation import prepare
 
@@ -59,13 +59,13 @@ if __name__ == "__main__":
     verify(RECORDS, [index.entry(case) for case in split.train])
     told("verify the records", begun)
     begun = time.monotonic()
-    jobs = find_jobs([FOLDER / "scans"], Path("out"))
-    assert len(jobs) == CASES
-    told("find_jobs", begun)
+    tasks = find_tasks([FOLDER / "scans"], Path("out"))
+    assert len(tasks) == CASES
+    told("find_tasks", begun)
     begun = time.monotonic()
     manifest = Manifest(Path("out"))
-    for job in jobs:
-        manifest.add(Row(job.case, DONE, str(job.scan), str(job.mask), "m", "s"))
+    for task in tasks:
+        manifest.add(ManifestRow(task.case, DONE, str(task.scan), str(task.mask), "m", "s"))
     manifest.write()
     Manifest(Path("out"))
     told("manifest", begun)

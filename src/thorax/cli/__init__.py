@@ -1,6 +1,6 @@
-"""The `thorax` command: one module a kind of work.
+"""The `thorax` command; one module per group of commands.
 
-Heavy imports stand inside the callbacks, so that help comes at once.
+Heavy modules are imported inside the callbacks, so that help is fast.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from thorax.common.errors import InputError, in_one_line
 
 
 class _Group(click.Group):
-    """Prints what the user can mend as one line, with exit status 1."""
+    """Prints errors that the user can fix as one line, with exit status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

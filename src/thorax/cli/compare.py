@@ -1,39 +1,39 @@
-"""Comparing the scores of models."""
+"""`thorax compare`."""
 
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from thorax.cli.options import echo
+from thorax.cli.defaults import EVALUATE
+from thorax.cli.options import JSON, OPEN_SHARE, echo
 
 
 @click.command()
 @click.argument("tables", nargs=-1, metavar="BASELINE TABLE…")
-@click.option(
-    "--metric", default="dice", show_default=True, help="The column of figures to compare."
-)
+@click.option("--metric", default="dice", show_default=True, help="Column to compare.")
 @click.option(
     "--region",
     "regions",
     multiple=True,
-    help="A region to compare; may be given again. Unless given, all that both tables have.",
+    metavar="NAME",
+    help="Region to compare. Repeatable.  [default: all regions that both tables have]",
 )
 @click.option(
     "--test",
     type=click.Choice(["permutation", "wilcoxon"]),
     default="permutation",
     show_default=True,
-    help="Turn the signs of paired differences, or of their ranks.",
+    help="Paired test: sign-flip permutation test, or Wilcoxon signed-rank test.",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.95,
+    type=OPEN_SHARE,
+    default=EVALUATE["confidence"],
     show_default=True,
-    help="Of intervals; what is left over is the level of the tests.",
+    help="Confidence level of the intervals; the significance level of the tests is 1 minus this.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@JSON
 def compare(
     tables: tuple[str, ...],
     metric: str,
@@ -44,9 +44,9 @@ def compare(
 ) -> None:
     """Compare score tables, case by case.
 
-    Says whether each TABLE can be told apart from BASELINE by the cases that both have, which count
-    as independent. A table is a scores.csv, a folder with one or with reports/scores.csv, a DVC
-    experiment or a git revision; NAME=TABLE gives it a name.
+    Reports whether each TABLE differs from BASELINE, over the cases that both contain. Cases count
+    as independent. A table is a scores.csv, a folder with scores.csv or reports/scores.csv, a DVC
+    experiment or a git revision. NAME=TABLE sets the name of a table.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def compare(
     """
     from thorax.common.errors import InputError
     from thorax.experiments.comparison import (
-        Question,
+        ComparisonOptions,
         compare_tables,
         comparison_json,
         comparison_table,
@@ -62,10 +62,13 @@ def compare(
     from thorax.experiments.score_tables import read_tables
 
     if len(tables) < 2:
-        raise InputError(f"a comparison needs two tables or more, got {len(tables)}")
-    question = Question(metric, regions, confidence, test)
-    comparisons, notes = compare_tables(read_tables(tables, Path()), question)
+        raise InputError(
+            f"a comparison needs a baseline and at least one table, got {len(tables)} tables; name "
+            "two or more"
+        )
+    options = ComparisonOptions(metric, regions, confidence, test)
+    comparisons, notes = compare_tables(read_tables(tables, Path()), options)
     for note in notes:
-        echo(f"note: {note}", err=True)
-    show = comparison_json if as_json else comparison_table
-    echo(show(comparisons, question))
+        echo(f"Note: {note}", err=True)
+    to_text = comparison_json if as_json else comparison_table
+    echo(to_text(comparisons, options))

@@ -1,4 +1,4 @@
-"""Datasets."""
+"""`thorax data`: add and list datasets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,40 +20,51 @@ def data() -> None:
 
 @data.command("add")
 @click.argument("folder", type=FOLDER)
-@click.option("--name", required=True, help="What the dataset is called: a folder under data/.")
+@click.option("--name", required=True, help="Name of the dataset: its folder under data/.")
 @click.option(
     "--region",
     "regions",
     multiple=True,
     required=True,
     metavar="NAME=LABELS",
-    help="Label values that make a region, such as lung=1,2; may be given again.",
+    help="Name of a region and its label values, for example lung=1,2. Repeatable.",
 )
-@click.option("--ignore", multiple=True, type=int, help="A label value that belongs to no region.")
-@click.option("--patient", metavar="REGEX", help="Its first group is the patient in a case name.")
-@click.option("--site", metavar="REGEX", help="Its first group is the site: scanner, hospital, …")
+@click.option(
+    "--ignore", multiple=True, type=int, help="Label value that belongs to no region. Repeatable."
+)
+@click.option(
+    "--patient",
+    metavar="REGEX",
+    help="Regular expression; its first group in a case name is the patient.",
+)
+@click.option(
+    "--site",
+    metavar="REGEX",
+    help="Regular expression; its first group in a case name is the site, such as a hospital.",
+)
 @click.option(
     "--intensity",
     default="auto",
     show_default=True,
-    help="What voxel values mean: hu, hu+1024, LOW,HIGH where 0..255 stand for that range of HU; "
-    "or auto: each scan is recognised, and what was found is written into dataset.yaml.",
+    metavar="TEXT",
+    help="Meaning of the voxel values: hu, hu+1024, or LOW,HIGH (0..255 stand for this range of "
+    "HU); auto detects it for each scan and writes it to dataset.yaml.",
 )
-@click.option("--title", default="", help="One line that says what the data are.")
-@click.option("--licence", default="", help="Under which the data may be used.")
+@click.option("--title", default="", help="Description of the dataset in one line.")
+@click.option("--licence", default="", help="Licence of the dataset.")
 def add(
     folder: Path,
     name: str,
     regions: tuple[str, ...],
     ignore: tuple[int, ...],
     intensity: str,
-    **about: str | None,
+    **descriptions: str | None,
 ) -> None:
-    """Add the study in FOLDER as data/NAME.
+    """Add the dataset in FOLDER as data/NAME.
 
-    Its scans and masks are checked, copied and tracked with DVC; nothing is copied unless every
-    case can be used. FOLDER holds scans/ and masks/ (or images/ and labels/, or imagesTr/ and
-    labelsTr/); a mask has the name of its scan.
+    Scans and masks are checked, copied and tracked with DVC. Nothing is copied if a case has
+    errors. FOLDER contains scans/ and masks/ (or images/ and labels/, or imagesTr/ and labelsTr/).
+    A mask has the same name as its scan.
 
     \b
     Example:
@@ -67,21 +78,21 @@ def add(
     spec = DatasetSpec(
         regions=labels,
         ignored=list(ignore),
-        intensity=_named(intensity),
-        **{key: text for key, text in about.items() if text},
+        intensity=_scale_name(intensity),
+        **{key: text for key, text in descriptions.items() if text},
     )
     added = add_dataset(folder, root=Path(), name=name, spec=spec)
     echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
     echo(f"dvc exp run -S dataset={name}")
 
 
-def _named(intensity: str) -> "ScaleName":
-    """How a `dataset.yaml` names what the option says."""
+def _scale_name(intensity: str) -> "ScaleName":
+    """Return the value of the option as it is written in `dataset.yaml`."""
     from thorax.datasets.dataset import scale_name
     from thorax.imaging.intensity import parse_intensity
 
-    domain = parse_intensity(intensity)
-    return "auto" if domain is None else scale_name(domain)
+    scale = parse_intensity(intensity)
+    return "auto" if scale is None else scale_name(scale)
 
 
 @data.command("list")
@@ -92,17 +103,27 @@ def list_() -> None:
     Example:
       thorax data list
     """
+    from thorax.common.tables import aligned
     from thorax.datasets.listing import list_datasets
 
-    studies = list_datasets(Path())
-    if not studies:
-        echo("no dataset is under data/; run this in the folder of a project", err=True)
-    for study in studies:
-        cases = "no data yet" if study.cases is None else f"{study.cases} cases"
-        regions = ", ".join(study.regions)
-        echo(f"{study.name:<16} {cases:<12} {study.origin:<16} {regions:<24} {study.title}")
-        if study.problem:
-            echo(f"{'':<16} {study.problem}")
+    datasets = list_datasets(Path())
+    if not datasets:
+        echo("Note: there is no dataset under data/; run this in the folder of a project", err=True)
+        return
+    rows = [
+        {
+            "dataset": dataset.name,
+            "cases": "no data" if dataset.cases is None else str(dataset.cases),
+            "files": dataset.origin,
+            "regions": ", ".join(dataset.regions),
+            "title": dataset.title,
+        }
+        for dataset in datasets
+    ]
+    echo(aligned(rows, rows[0]))
+    for dataset in datasets:
+        if dataset.problem:
+            echo(f"Error: {dataset.problem}", err=True)
 
 
 for _command in (check, cases, diff):

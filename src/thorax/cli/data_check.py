@@ -1,34 +1,34 @@
-"""Audit a dataset."""
+"""`thorax data check`."""
 
 from pathlib import Path
 
 import click
 
-from thorax.cli.options import echo
+from thorax.cli.options import FILE, FOLDER, JSON, echo
 
 
 @click.command("check")
 @click.argument("dataset", required=False, metavar="[NAME or FOLDER]")
-@click.option("--json", "as_json", is_flag=True, help="Write facts and findings as JSON.")
+@JSON
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="HTML",
-    help="Write a page with a picture of each case, too.",
+    help="Also write a page with a picture of each case.",
 )
 @click.option(
     "--fix",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     metavar="FOLDER",
-    help="Write a corrected copy there, as far as that is safe.",
+    help="Write a copy of the dataset to this folder, with all errors fixed that have a safe fix.",
 )
 def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | None) -> None:
-    """Look for faults in a dataset; nothing in it is changed.
+    """Check a dataset for errors; the dataset is not changed.
 
-    It is a folder, or the name of one under data/; the `dataset` of params.yaml unless given. Files
-    that cannot be read, grids, orientation, spacing, intensities, labels, lungs that are cut off or
-    mirrored, copies, the same patient under two names and outliers are told of, each with what to
-    do. The exit status is 1 if there is an error: what cannot be used, or is surely wrong.
+    DATASET is a folder, or a name under data/; the default is `dataset` of params.yaml. Reports
+    unreadable files; wrong grids, orientations, spacings, intensities and labels; truncated or
+    mirrored lungs; duplicate scans; patients with two names; and outliers. Each finding says how to
+    fix it. The exit status is 1 if a case cannot be used or is certainly wrong.
 
     \b
     Example:
@@ -50,8 +50,8 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
     if fix is not None:
         from thorax.datasets.repair.fix import fix_dataset
 
-        for line in fix_dataset(folder, fix, audit):
-            echo(line, err=True)
+        for correction in fix_dataset(folder, fix, audit):
+            echo(correction, err=True)
         cached = {facts.case: facts for facts in audit.facts}
         echo(as_text(audit_dataset(fix, context=context, cached=cached)), err=True)
     if audit.errors:
@@ -59,13 +59,16 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
 
 
 def _folder(dataset: str | None) -> tuple[Path, int | None]:
-    """The folder of a dataset, and the context of params.yaml where there is one."""
+    """Return the folder of a dataset, and `train.context` if there is a params.yaml."""
     from thorax.common.errors import InputError
     from thorax.common.params import PATH, load_params
 
     params = load_params() if PATH.exists() or dataset is None else None
     name = dataset or (params.dataset if params else "")
-    found = [path for path in (Path("data") / name, Path(name)) if path.is_dir()]
-    if not found:
-        raise InputError(f"there is no folder data/{name}, nor {name}; see `thorax data list`")
-    return found[0], params.train.context if params else None
+    folders = [path for path in (Path("data") / name, Path(name)) if path.is_dir()]
+    if not folders:
+        raise InputError(
+            f"a dataset must be a folder, but there is no data/{name} and no {name}; see `thorax "
+            "data list`"
+        )
+    return folders[0], params.train.context if params else None

@@ -1,24 +1,23 @@
-"""The model as one file: made, and looked at."""
+"""`thorax export` and `thorax model`."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import ANY, FILE, FOLDER, MODEL, echo
+from thorax.cli.options import ANY_PATH, FILE, FOLDER, JSON, MODEL_PATH, OPEN_SHARE, echo
 from thorax.common.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from thorax.models.spec import ExpectedDiceModel, ModelSpec
 
-TRAINED = Path("models/segmenter")
+TRAINED_MODEL = Path("models/segmenter")
 
-METRICS = Path("reports/metrics.json")
+METRICS_FILE = Path("reports/metrics.json")
 
-SCORES = Path("reports/scores.csv")
+SCORES_FILE = Path("reports/scores.csv")
 
 
 @click.command()
@@ -26,73 +25,75 @@ SCORES = Path("reports/scores.csv")
 @click.option(
     "--trained",
     type=FOLDER,
-    default=TRAINED,
+    default=TRAINED_MODEL,
     show_default=True,
-    help="Folder that training leaves.",
+    help="Folder of the trained model.",
 )
 @click.option(
     "--metrics",
     type=FILE,
-    help=f"Scores to put in. [default: {METRICS} if it is there and neither a folder nor another "
-    "threshold is given]",
+    help=f"Metrics to store in the model.  [default: {METRICS_FILE}, if it exists and neither "
+    "--trained nor another --threshold is given]",
 )
 @click.option(
     "--scores",
     type=FILE,
-    help="Table of held-out cases, such as that of cross-validate --csv; it tells what Dice "
-    "to expect. "
-    f"[default: {SCORES}, likewise]",
+    help="Score table of held-out cases, for example from cross-validate --csv; the expected Dice "
+    f"is fitted to it.  [default: {SCORES_FILE}, under the same conditions]",
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Probability from which on a voxel belongs to a region. [default: that of params.yaml, "
-    "likewise]",
+    type=OPEN_SHARE,
+    help="Probability threshold for a voxel to belong to a region.  [default: that of params.yaml, "
+    "or of the folder if --trained is given]",
 )
-@click.option("--licence", default="", help="Under which the model may be used.")
+@click.option("--licence", default="", help="Licence of the model.")
 def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     """Export a trained model as one file.
 
-    TARGET is ONNX and needs neither Keras nor a network connection; its metadata tell all that
-    `thorax predict` needs, what the model was trained on, its scores and its licence. Both models
-    are tried on the same planes before it is written.
+    TARGET is an ONNX file that needs neither Keras nor a network connection. Its metadata contain
+    everything that `thorax predict` needs, the training data, the scores and the licence. Before it
+    is written, both models are compared on the same slices.
 
     \b
     Example:
       thorax export lungs.onnx --licence "CC BY 4.0"
     """
-    from thorax.models.export import export as export_model
+    from thorax.models.export import export_model
     from thorax.models.spec import load_spec
 
     spec = load_spec(trained)
-    scored = _scored_threshold(trained) or spec.threshold
-    threshold = options["threshold"] or scored
-    # Figures of the masks that one threshold gave say nothing of those that another gives.
+    scored_threshold = _scored_threshold(trained) or spec.threshold
+    threshold = options["threshold"] or scored_threshold
+    # Scores are valid for the threshold that they were computed with, and for no other.
     metrics, scores = (
-        _made(path, trained) if threshold == scored else None for path in (METRICS, SCORES)
+        _pipeline_file(path, trained) if threshold == scored_threshold else None
+        for path in (METRICS_FILE, SCORES_FILE)
     )
-    compared = export_model(
+    comparison = export_model(
         trained,
         target,
         threshold=threshold,
-        metrics=_scores(options["metrics"] or metrics),
-        expected=_expected(options["scores"] or scores, spec.regions),
+        metrics=_read_metrics(options["metrics"] or metrics),
+        expected=_fit(options["scores"] or scores, spec.regions),
         licence=licence,
     )
-    echo(str(compared), err=True)
+    echo(comparison, err=True)
     echo(target)
 
 
 @click.group()
 def model() -> None:
-    """Look at models."""
+    """Show information about models."""
 
 
 @model.command()
-@click.argument("path", type=ANY, default=MODEL)
-@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+@click.argument("path", type=ANY_PATH, default=MODEL_PATH)
+@JSON
 def show(path: Path, as_json: bool) -> None:
-    """Print what a model is: regions, window, training, scores, licence.
+    """Print regions, input, training, scores and licence of a model.
+
+    PATH is an exported model, or the folder of a trained model.
 
     \b
     Example:
@@ -102,58 +103,52 @@ def show(path: Path, as_json: bool) -> None:
     from thorax.models.spec import load_spec, spec_json
 
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
-    echo(spec_json(spec) if as_json else _described(path, spec), nl=not as_json)
+    echo(spec_json(spec) if as_json else _description(path, spec), nl=not as_json)
 
 
-def _made(path: Path, trained: Path) -> Path | None:
-    """A file of the pipeline that made the model, if it is there."""
-    return path if trained == TRAINED and path.exists() else None
+def _pipeline_file(path: Path, trained: Path) -> Path | None:
+    """Return a file of the pipeline if it exists and the pipeline made the model."""
+    return path if trained == TRAINED_MODEL and path.exists() else None
 
 
-def _expected(path: Path | None, regions: "Collection[str]") -> "dict[str, ExpectedDiceModel]":
-    """What certainty stood for in a table of scores; nothing where that has no column for it."""
+def _fit(path: Path | None, regions: Collection[str]) -> "dict[str, ExpectedDiceModel]":
+    """Fit the expected Dice to a score table; empty without a table or a certainty column."""
     from thorax.experiments.score_tables import read_tables
-    from thorax.inference.expected_dice import fit_expected_dice
+    from thorax.inference.expected_dice import fit_regions
 
     if path is None:
         return {}
     (table,) = read_tables([str(path)], Path())
     if "certainty" not in table.metrics:
         return {}
-    pairs = table.paired("certainty", "dice")
-    if not set(pairs) & set(regions):
-        raise InputError(
-            f"{path} must have scores of what the model finds, {', '.join(regions)}, but has "
-            f"{', '.join(pairs) or 'none'}; name another table with --scores"
-        )
-    learnt = {region: fit_expected_dice(pairs[region]) for region in regions if region in pairs}
-    return {region: known for region, known in learnt.items() if known}
+    return fit_regions(table.paired("certainty", "dice"), regions, source=path)
 
 
 def _scored_threshold(trained: Path) -> float | None:
-    """The one that the pipeline scored; None for models that it did not make."""
+    """Return the threshold of the pipeline's scores; None for models from elsewhere."""
     from thorax.common.params import PATH, load_params
 
-    return load_params().predict.threshold if _made(PATH, trained) else None
+    return load_params().predict.threshold if _pipeline_file(PATH, trained) else None
 
 
-def _scores(path: Path | None) -> dict[str, object]:
+def _read_metrics(path: Path | None) -> dict[str, object]:
     if path is None:
         return {}
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"the scores in {path} cannot be read: {error}") from None
-    if not isinstance(scores, dict):
-        raise InputError(f"the scores in {path} must be a mapping, as reports/metrics.json is")
-    return scores
+        raise InputError(f"the metrics in {path} cannot be read: {error}") from None
+    if not isinstance(metrics, dict):
+        raise InputError(f"{path} must contain a mapping, as reports/metrics.json does")
+    return metrics
 
 
-def _described(path: Path, spec: "ModelSpec") -> str:
-    trained = spec.provenance
-    split = trained.get("split", {})
+def _description(path: Path, spec: "ModelSpec") -> str:
+    training = spec.provenance
+    split = training.get("split", {})
     low_hu, high_hu = spec.window_hu
     crop = "not cropped" if spec.crop == "none" else f"cropped to the {spec.crop}"
+    expected_dice = "; ".join(f"{name}: {fit}" for name, fit in spec.expected_dice.items())
     lines = {
         "model": str(path),
         "regions": ", ".join(
@@ -161,27 +156,26 @@ def _described(path: Path, spec: "ModelSpec") -> str:
             for name, labels in spec.regions.items()
         ),
         "threshold": f"{spec.threshold:g}",
-        "sees": f"{2 * spec.context + 1} planes of {spec.canvas}×{spec.canvas}, "
+        "input": f"{2 * spec.context + 1} slices of {spec.canvas}×{spec.canvas}, "
         f"{low_hu:g}..{high_hu:g} HU, {crop}",
-        "network": str(trained.get("network", {}).get("name", "unknown")),
-        "loss": str(trained.get("loss", "unknown")),
-        "trained on": f"{len(split.get('train', ()))} cases of {trained.get('dataset', 'unknown')}",
-        "records": str(trained.get("records_sha256", "unknown")),
+        "network": str(training.get("network", {}).get("name", "unknown")),
+        "loss": str(training.get("loss", "unknown")),
+        "trained on": f"{len(split.get('train', ()))} cases of "
+        f"{training.get('dataset', 'unknown')}",
+        "records": str(training.get("records_sha256", "unknown")),
         "tested on": ", ".join(split.get("test", ())) or "nothing",
-        **_figures(spec),
-        "expected Dice": "; ".join(f"{name}: {known}" for name, known in spec.expected_dice.items())
-        or "not known",
-        "licence": spec.licence or "not said",
+        "mean Dice": _mean_dice(spec) or "not measured",
+        "expected Dice": expected_dice or "unknown",
+        "licence": spec.licence or "unknown",
     }
     return "\n".join(f"{name:<14} {text}" for name, text in lines.items())
 
 
-def _figures(spec: "ModelSpec") -> dict[str, str]:
-    """Mean Dice of each region, as `reports/metrics.json` tells them."""
-    found = {}
+def _mean_dice(spec: "ModelSpec") -> str:
+    """Return the mean Dice of each region as in `reports/metrics.json`."""
+    means = {}
     for region in spec.regions:
-        scores = spec.metrics.get(region)
-        if isinstance(scores, dict) and isinstance(scores.get("dice"), dict):
-            found[region] = f"{scores['dice'].get('mean'):.4f}"
-    text = ", ".join(f"{region} {dice}" for region, dice in found.items())
-    return {"mean Dice": text or "not measured"}
+        metrics = spec.metrics.get(region)
+        if isinstance(metrics, dict) and isinstance(metrics.get("dice"), dict):
+            means[region] = f"{metrics['dice'].get('mean'):.4f}"
+    return ", ".join(f"{region} {mean}" for region, mean in means.items())

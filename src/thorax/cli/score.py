@@ -1,16 +1,16 @@
-"""Scoring masks."""
+"""`thorax score`."""
 
 import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import ANY, FILE, REGIONS, echo
+from thorax.cli.defaults import EVALUATE
+from thorax.cli.options import ANY_PATH, REGIONS, echo, output_options
 from thorax.common.errors import InputError
-from thorax.common.params import Convention
 
 if TYPE_CHECKING:
     from thorax.common.params import EvaluateParams
@@ -18,62 +18,75 @@ if TYPE_CHECKING:
     from thorax.evaluation.scores import Score
     from thorax.imaging.regions import Regions
 
-SHOWN = {
-    "dice": ("Dice", ".6f"),
-    "iou": ("IoU", ".6f"),
-    "nsd": ("NSD", ".4f"),
-    "hd95_mm": ("HD95 mm", ".2f"),
-    "mean_distance_mm": ("mean mm", ".3f"),
-    "truth_ml": ("truth mL", ".1f"),
-    "predicted_ml": ("predicted mL", ".1f"),
+CONVENTIONS = ("thorax", "nnunet", "surface-distance", "metrics-reloaded")
+"""As in `thorax.common.params`, which takes long to import."""
+
+DECIMALS = {
+    "dice": 6,
+    "iou": 6,
+    "nsd": 4,
+    "hd95_mm": 2,
+    "mean_distance_mm": 3,
+    "truth_ml": 1,
+    "predicted_ml": 1,
 }
-"""Column → title and format, in the table for people."""
+"""Columns of the printed table, and their number of decimals."""
+
+_DEFAULT_TOLERANCES = ", ".join(f"{name}={mm:g}" for name, mm in EVALUATE["tolerance_mm"].items())
 
 
 @click.command()
-@click.argument("truth", type=ANY)
-@click.argument("predicted", type=ANY)
+@click.argument("truth", type=ANY_PATH)
+@click.argument("predicted", type=ANY_PATH)
 @REGIONS
 @click.option(
     "--predicted-region",
     "predicted_regions",
     multiple=True,
     metavar="NAME=LABELS",
-    help="The same in PREDICTED, where another tool has numbered the labels otherwise.",
+    help="The same for PREDICTED, if its label values differ from those of TRUTH.",
 )
-@click.option("--ignore", multiple=True, type=int, help="A label value that belongs to no region.")
+@click.option(
+    "--ignore", multiple=True, type=int, help="Label value that belongs to no region. Repeatable."
+)
 @click.option(
     "--tolerance",
     "tolerances",
     multiple=True,
     metavar="NAME=MM",
-    help="Of the surface Dice (NSD) of a region. [default: 1, and 3 for infection]",
+    help="Tolerance of the surface Dice (NSD) of a region in mm, for example lung=1.5. "
+    f"Repeatable.  [default: {_DEFAULT_TOLERANCES}; other regions 1]",
 )
 @click.option(
-    "--lesions", multiple=True, metavar="NAME", help="A region to count lesion by lesion, too."
+    "--lesions",
+    multiple=True,
+    metavar="NAME",
+    help="Region that is also scored lesion by lesion. Repeatable.",
 )
 @click.option(
     "--convention",
-    type=click.Choice(get_args(Convention)),
-    default="thorax",
+    type=click.Choice(CONVENTIONS),
+    default=EVALUATE["convention"],
     show_default=True,
-    help="Says what figures of empty masks are.",
+    help="Values of the metrics for empty masks: as in thorax or another tool.",
 )
-@click.option("--allow-missing", is_flag=True, help="Leave out true masks without a prediction.")
-@click.option("--output", type=FILE, help="Also write all figures as CSV, for thorax compare.")
-@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
-def score(truth: Path, predicted: Path, **options: Any) -> None:
+@click.option("--allow-missing", is_flag=True, help="Skip true masks without a prediction.")
+@output_options("--output")
+def score(
+    truth: Path, predicted: Path, csv_file: Path | None, as_json: bool, **options: Any
+) -> None:
     """Score the masks PREDICTED against TRUTH.
 
-    Both are files, or folders in which files of one name belong together. Figures are volumetric,
-    on the grid of the masks, one row a case and region.
+    Both are files, or folders; files with the same name belong together. Metrics are volumetric, on
+    the grid of the masks, with one row per case and region. `thorax compare` reads the CSV file.
 
     \b
     Example:
       thorax score truth.nii.gz lungs.nii.gz --region lung=1,2,3 --region infection=3
-      thorax score truth/ lungmask/ --region lung=1 --predicted-region lung=1,2 --output other.csv
+      thorax score truth/ lungmask/ --region lung=1 --predicted-region lung=1,2 --csv other.csv
     """
     from thorax.common.files import write_text
+    from thorax.common.tables import aligned
     from thorax.evaluation.empty_masks import find_convention
     from thorax.evaluation.mask_pairs import find_pairs
     from thorax.evaluation.scores import scores_csv
@@ -81,10 +94,13 @@ def score(truth: Path, predicted: Path, **options: Any) -> None:
     pairs = find_pairs(truth, predicted, missing=options["allow_missing"])
     convention = find_convention(options["convention"])
     scores = _scores(pairs, _settings(options), *_regions(pairs, options))
-    if options["output"]:
-        write_text(options["output"], scores_csv(scores, convention))
+    if csv_file:
+        write_text(csv_file, scores_csv(scores, convention))
     rows = [score.row(convention) for score in scores]
-    echo(_json(rows, many=truth.is_dir()) if options["as_json"] else _table(rows))
+    if as_json:
+        echo(_json(rows, by_case=truth.is_dir()))
+    else:
+        echo(aligned(rows, ("case", "region", *DECIMALS), digits=DECIMALS))
 
 
 def _scores(
@@ -107,18 +123,16 @@ def _scores(
 
 
 def _settings(options: dict[str, Any]) -> "EvaluateParams":
+    """Return the default settings with those of the command."""
     from thorax.common.params import EvaluateParams
 
-    return EvaluateParams(
-        convention=options["convention"],
-        tolerance_mm={"infection": 3.0} | dict(map(_tolerance, options["tolerances"])),
-        lesions=list(options["lesions"]),
-        lesion_overlap=0.0,
-        smallest_lesion_ml=0.0,
-        interval="bca",
-        confidence=0.95,
-        resamples=9999,
-    )
+    tolerances = dict(map(_tolerance, options["tolerances"]))
+    changes = {
+        "convention": options["convention"],
+        "tolerance_mm": EVALUATE["tolerance_mm"] | tolerances,
+        "lesions": list(options["lesions"]),
+    }
+    return EvaluateParams(**EVALUATE | changes)
 
 
 def _tolerance(option: str) -> tuple[str, float]:
@@ -128,63 +142,49 @@ def _tolerance(option: str) -> tuple[str, float]:
     except ValueError:
         tolerance = math.nan
     if not (name and tolerance >= 0):
-        raise InputError(f"a tolerance must look like lung=1.5, in mm, got `{option}`")
+        raise InputError(f"--tolerance must be NAME=MM, for example lung=1.5, got `{option}`")
     return name, tolerance
 
 
 def _regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
-    """Regions of the true masks, and of the predicted ones."""
+    """Return the regions of the true masks, and of the predicted ones."""
     from thorax.imaging.regions import Regions, parse_regions, regions_in_masks
     from thorax.io import Scan
 
-    named, renamed = options["regions"], options["predicted_regions"]
-    if renamed and not named:
-        raise InputError("--predicted-region needs --region, which says what it is compared with")
-    if named:
-        known = parse_regions(named)
+    true_options, predicted_options = options["regions"], options["predicted_regions"]
+    if predicted_options and not true_options:
+        raise InputError("--predicted-region needs --region with the regions of TRUTH; add it")
+    if true_options:
+        regions = parse_regions(true_options)
     else:
-        known = regions_in_masks(*(Scan(each) for pair in pairs for each in _files(pair)))
-    true = Regions(known.labels, options["ignore"])
-    if not renamed:
+        files = (path for pair in pairs for path in (pair.truth, pair.predicted))
+        regions = regions_in_masks(*map(Scan, files))
+    true = Regions(regions.labels, options["ignore"])
+    if not predicted_options:
         return true, true
-    found = parse_regions(renamed)
-    if found.names != true.names:
+    predicted = parse_regions(predicted_options)
+    if predicted.names != true.names:
         raise InputError(
             f"--predicted-region must name the regions of --region, {', '.join(true.names)}, in "
-            f"the same order, got {', '.join(found.names)}"
+            f"the same order, got {', '.join(predicted.names)}"
         )
-    return true, Regions(found.labels, options["ignore"])
+    return true, Regions(predicted.labels, options["ignore"])
 
 
-def _files(pair: "MaskFiles") -> tuple[Path, Path]:
-    return pair.truth, pair.predicted
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    wide = max(len("case"), *(len(row["case"]) for row in rows))
-    long = max(len("region"), *(len(row["region"]) for row in rows))
-    titles = [f"{title:>12}" for title, _ in SHOWN.values()]
-    lines = [f"{'case':<{wide}} {'region':<{long}} " + " ".join(titles)]
-    for row in rows:
-        figures = (f"{row[name]:>12{form}}" for name, (_, form) in SHOWN.items())
-        lines.append(f"{row['case']:<{wide}} {row['region']:<{long}} " + " ".join(figures))
-    return "\n".join(lines)
-
-
-def _json(rows: Iterable[dict[str, Any]], *, many: bool) -> str:
-    """Figures by region; of folders, by case and region."""
+def _json(rows: Iterable[dict[str, Any]], *, by_case: bool) -> str:
+    """Return the metrics as JSON by region, or by case and region."""
     cases: dict[str, dict[str, Any]] = {}
     for row in rows:
-        figures = {name: _figure(value) for name, value in row.items() if name not in _NAMES}
-        cases.setdefault(row["case"], {})[row["region"]] = figures
-    return json.dumps(cases if many else next(iter(cases.values())), indent=2)
+        metrics = {name: _json_value(value) for name, value in row.items() if name not in _NAMES}
+        cases.setdefault(row["case"], {})[row["region"]] = metrics
+    return json.dumps(cases if by_case else next(iter(cases.values())), indent=2)
 
 
 _NAMES = ("case", "site", "region", "side")
 
 
-def _figure(value: float) -> float | str | None:
-    """A number as JSON knows it."""
+def _json_value(value: float) -> float | str | None:
+    """Round a number; NaN becomes None and infinity a text, because JSON has neither."""
     if math.isnan(value):
         return None
     return round(value, 6) if math.isfinite(value) else "inf"

@@ -1,18 +1,18 @@
-"""Looking at scans and masks."""
+"""`thorax view`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from thorax.cli.options import ANY, FILE, REGIONS, SERIES
+from thorax.cli.options import ANY_PATH, FILE, REGIONS, SERIES
 
-SUFFIXES = (".html", ".htm")
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @click.command()
-@click.argument("scan", type=ANY)
-@click.argument("masks", nargs=-1, type=ANY, metavar="[MASK]...")
+@click.argument("scan", type=ANY_PATH)
+@click.argument("masks", nargs=-1, type=ANY_PATH, metavar="[MASK]...")
 @REGIONS
 @SERIES
 @click.option(
@@ -20,11 +20,13 @@ SUFFIXES = (".html", ".htm")
     default="auto",
     show_default=True,
     metavar="TEXT",
-    help="What voxel values mean, as for predict; auto finds out, and shows what is no CT in the "
-    "range of its own values.",
+    help="Meaning of the voxel values, as for predict; auto detects it, and shows scans that are "
+    "not CT in their own range of values.",
 )
-@click.option("--output", type=FILE, help="Write the page to this file, and open nothing.")
-@click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
+@click.option(
+    "--output", type=FILE, help="Write the page to this file instead of opening a browser."
+)
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
 def view(
     scan: Path,
     masks: tuple[Path, ...],
@@ -34,10 +36,10 @@ def view(
     output: Path | None,
     no_browser: bool,
 ) -> None:
-    """Look at a SCAN and the outlines of MASKs in a browser.
+    """Show a SCAN and the outlines of MASKs in a browser.
 
-    The page comes from memory, from an address that only this machine can reach, until Ctrl-C. With
-    --output it is one file that needs no network and no server. Masks lie on the grid of the scan.
+    The page is served until Ctrl-C, to this machine only. With --output it is a single file that
+    needs no network and no server. Masks must be on the grid of the scan.
 
     \b
     Example:
@@ -45,8 +47,8 @@ def view(
     """
     from thorax.common.errors import InputError
 
-    if output and output.suffix.lower() not in SUFFIXES:
-        raise InputError(f"a page must have a name that ends in .html, got {output}")
+    if output and output.suffix.lower() not in PAGE_SUFFIXES:
+        raise InputError(f"--output must end in .html, got {output}")
     document = _document(scan, masks, regions, series=series, intensity=intensity)
     if output:
         from thorax.common.files import write_text
@@ -69,20 +71,20 @@ def _document(
     from thorax.io import Scan
     from thorax.reporting.viewer import make_viewer_case, page
 
-    exhibit = make_viewer_case(
+    case = make_viewer_case(
         scan.name,
         Scan(scan, series=series, nan=LOWEST_HU),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
         domain=parse_intensity(intensity),
     )
-    return page([exhibit], scan.name)
+    return page([case], scan.name)
 
 
 def _names(masks: Sequence[Path]) -> list[str]:
-    """What masks are called: by their files, or where these are called alike by their paths."""
-    short = [mask.name for mask in masks]
-    return short if len(set(short)) == len(short) else [str(mask) for mask in masks]
+    """Return the file names of masks, or their paths if two have the same file name."""
+    names = [mask.name for mask in masks]
+    return names if len(set(names)) == len(names) else [str(mask) for mask in masks]
 
 
 def _serve(document: str, no_browser: bool) -> None:
@@ -90,9 +92,9 @@ def _serve(document: str, no_browser: bool) -> None:
 
     from thorax.reporting.viewer.server import serve
 
-    def ready(url: str) -> None:
-        click.echo(f"{url} (Ctrl-C ends it)", err=True)
+    def announce(url: str) -> None:
+        click.echo(f"{url} (Ctrl-C to stop)", err=True)
         if not no_browser:
             webbrowser.open(url)
 
-    serve(document, ready=ready)
+    serve(document, ready=announce)

@@ -1,4 +1,4 @@
-"""Segmenting one scan after the other: reading, network and writing of different scans overlap."""
+"""Segment scans one after another; reading, network and writing of different scans overlap."""
 
 import os
 import time
@@ -8,34 +8,34 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.parallel import one_blas_thread, prefetch
+from thorax.common.text import rounded
 from thorax.imaging.intensity import LOWEST_HU, IntensityScale
 from thorax.inference.inputs import ScanTask
-from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, Row
-from thorax.inference.measurements import volumes_ml
-from thorax.inference.outputs import Bits, Outputs, Watch, outputs_of, write_outputs
+from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow
+from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.segmenter import Segmenter
 from thorax.io import Scan
 from thorax.preprocessing.scan import PreprocessedScan
 
-Note = Callable[[Row], None]
+Report = Callable[[ManifestRow], None]
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What is wanted of every scan.
+    """Options that are the same for all scans.
 
     Args:
-        series: Of several DICOM series, the one to read, by number or UID; None: the longest.
-        domain: What voxel values mean; None: find out.
-        threshold: Instead of the model's own.
-        bits: Of the probabilities; 0: none are written.
-        statistics: Whether to write them.
-        preview: Whether to draw one.
-        force: Whether to write over files that are there.
+        series: DICOM series to read, by number or UID; None: the longest.
+        intensity: Meaning of the voxel values; None: detect it.
+        threshold: Probability threshold; None: that of the model.
+        bits: Bits per probability; 0: probabilities are not written.
+        statistics: Write statistics.
+        preview: Write a preview picture.
+        force: Overwrite existing files.
     """
 
     series: str | None = None
-    domain: IntensityScale | None = None
+    intensity: IntensityScale | None = None
     threshold: float | None = None
     bits: Bits = 0
     statistics: bool = False
@@ -45,145 +45,156 @@ class PredictOptions:
 
 def predict_folder(
     segmenter: Segmenter,
-    jobs: Sequence[ScanTask],
+    tasks: Sequence[ScanTask],
     options: PredictOptions,
     *,
     folder: Path,
-    tell: Callable[[Row], None],
-) -> list[Row]:
-    """Segment scans into a folder; what is done is not done again.
+    report: Report,
+) -> list[ManifestRow]:
+    """Segment scans and write a manifest; finished scans are skipped.
 
     Args:
-        segmenter: What finds the regions.
-        jobs: What is to be done.
-        options: What is wanted of every scan.
-        folder: Where the manifest goes.
-        tell: Is told what became of each scan.
+        segmenter: The model or ensemble.
+        tasks: The scans.
+        options: Options for all scans.
+        folder: Folder of the manifest.
+        report: Called with the row of each scan that is finished, failed or skipped.
 
     Returns:
-        One row a scan, also of those that were done before.
+        One row per scan, also for skipped ones.
 
     Raises:
-        InputError: The manifest that is there cannot be read, none can be written, another batch
-            is at work there, or two scans would write one file.
+        InputError: The existing manifest cannot be read, the new one cannot be written, another
+            batch is running in the folder, or two scans have the same output file.
     """
-    _check_apart(segmenter, jobs, options)
+    _check_distinct(segmenter, tasks, options)
     manifest = Manifest(folder)
 
-    def note(row: Row) -> None:
+    def record(row: ManifestRow) -> None:
         manifest.add(row)
         if row.status != STARTED:
-            tell(row)
+            report(row)
 
-    def is_left(job: ScanTask) -> bool:
-        return _is_left(segmenter, job, options, manifest=manifest, note=note)
+    def is_pending(task: ScanTask) -> bool:
+        return _is_pending(segmenter, task, options, manifest=manifest, record=record)
 
-    with manifest.alone():
+    with manifest.exclusive():
         try:
-            predict_all(segmenter, list(filter(is_left, jobs)), options, note=note)
+            predict_all(segmenter, list(filter(is_pending, tasks)), options, report=record)
         finally:
             manifest.write()
-    return [manifest.rows[job.case] for job in jobs]
+    return [manifest.rows[task.case] for task in tasks]
 
 
-def _check_apart(segmenter: Segmenter, jobs: Sequence[ScanTask], options: PredictOptions) -> None:
-    """See that the files beside one mask are not those of another scan: `a_lung.nii.gz`."""
+def _check_distinct(
+    segmenter: Segmenter, tasks: Sequence[ScanTask], options: PredictOptions
+) -> None:
+    """Refuse scans with a common output file: `a_lung.nii.gz` may be a mask and a probability."""
     owners: dict[Path, ScanTask] = {}
-    for job in jobs:
-        for path in wanted_outputs(segmenter, job.mask, options).files:
-            other = owners.setdefault(Path(os.path.realpath(path)), job)
-            if other is not job:
+    for task in tasks:
+        for path in task_outputs(segmenter, task.mask, options).files:
+            owner = owners.setdefault(Path(os.path.realpath(path)), task)
+            if owner is not task:
                 raise InputError(
-                    f"{other.scan} and {job.scan} would both write {path}; rename one, or give "
-                    "them folders of their own"
+                    f"two scans cannot have the same output, but {owner.scan} and {task.scan} "
+                    f"would both write {path}; rename one, or use separate folders"
                 )
 
 
-def _is_left(
-    segmenter: Segmenter, job: ScanTask, options: PredictOptions, *, manifest: Manifest, note: Note
+def _is_pending(
+    segmenter: Segmenter,
+    task: ScanTask,
+    options: PredictOptions,
+    *,
+    manifest: Manifest,
+    record: Report,
 ) -> bool:
-    """Whether a scan is to be segmented; of one that is not, it is noted why."""
-    asked, known = blank_row(segmenter, job, options), manifest.rows.get(job.case)
-    files = wanted_outputs(segmenter, job.mask, options).files
-    if known and not options.force and is_done(known, asked, files):
-        note(known)
+    """Return True for a scan to segment; record a scan that is finished or cannot be written."""
+    row, earlier = started_row(segmenter, task, options), manifest.rows.get(task.case)
+    files = task_outputs(segmenter, task.mask, options).files
+    if earlier and not options.force and is_finished(earlier, row, files):
+        record(earlier)
         return False
     try:
-        # What this very batch had begun, it may write over.
-        check_free(job, files, force=options.force or known is not None)
+        # An interrupted run of this batch may have left files.
+        check_overwrite(task, files, force=options.force or earlier is not None)
     except InputError as error:
-        note(replace(asked, status=FAILED, error=str(error)))
+        record(replace(row, status=FAILED, error=str(error)))
         return False
     return True
 
 
-def check_free(job: ScanTask, files: Sequence[Path], *, force: bool) -> None:
-    """See whether the files of a scan may be written.
+def check_overwrite(task: ScanTask, files: Sequence[Path], *, force: bool) -> None:
+    """Check that the output files of a scan may be written.
 
     Raises:
-        InputError: One is the scan itself, or is there already.
+        InputError: A file is the scan itself, or exists and ``force`` is false.
     """
-    there = [path for path in files if path.exists()]
-    if any(job.scan.exists() and path.samefile(job.scan) for path in there):
-        raise InputError(f"a mask must not take the place of its scan, got {job.scan} for both")
-    if there and not force:
-        names = ", ".join(map(str, there))
-        raise InputError(f"{names} exists already; give --force to write over it")
+    existing = [path for path in files if path.exists()]
+    if any(task.scan.exists() and path.samefile(task.scan) for path in existing):
+        raise InputError(
+            f"a mask cannot replace its scan, got {task.scan} for both; choose another file name"
+        )
+    if existing and not force:
+        names = ", ".join(map(str, existing))
+        raise InputError(f"{names} already exists; use --force to overwrite")
 
 
 @one_blas_thread
 def predict_all(
-    segmenter: Segmenter, jobs: Sequence[ScanTask], options: PredictOptions, *, note: Note
-) -> list[Row]:
-    """Segment all scans; one that fails is noted, and the others go on.
+    segmenter: Segmenter, tasks: Sequence[ScanTask], options: PredictOptions, *, report: Report
+) -> list[ManifestRow]:
+    """Segment all scans; a scan that fails is reported and does not stop the others.
 
-    The next scan is read while the network works on one.
+    The next scan is read while the network processes the current one.
 
     Args:
-        segmenter: What finds the regions.
-        jobs: What is to be done.
-        options: What is wanted of every scan.
-        note: Is told what became of each scan, and that it was begun.
+        segmenter: The model or ensemble.
+        tasks: The scans.
+        options: Options for all scans.
+        report: Called with the row of each scan, when it is started and when it is finished.
 
     Returns:
-        One row a scan.
+        One row per scan.
     """
     rows = []
-    begun = time.monotonic()
-    for job, opened in prefetch(_opened(segmenter, jobs, options)):
-        row = blank_row(segmenter, job, options)
-        note(row)
+    start = time.monotonic()
+    for task, preprocessed in prefetch(_preprocessed(segmenter, tasks, options)):
+        row = started_row(segmenter, task, options)
+        report(row)
         try:
-            if not isinstance(opened, PreprocessedScan):
-                raise opened
-            row = _segment(segmenter, opened, row, options)
+            if not isinstance(preprocessed, PreprocessedScan):
+                raise preprocessed
+            row = _segment(segmenter, preprocessed, row, options)
         except InputError as error:
             row = replace(row, status=FAILED, error=str(error))
-        except Exception as error:  # a defect in one scan must not take the others along
+        except Exception as error:  # a defect in one scan must not stop the others
             row = replace(row, status=FAILED, error=f"{type(error).__name__}: {error}")
-        ended = time.monotonic()
-        rows.append(replace(row, seconds=round(ended - begun, 2)))
-        begun = ended
-        note(rows[-1])
+        end = time.monotonic()
+        rows.append(replace(row, seconds=round(end - start, 2)))
+        start = end
+        report(rows[-1])
     return rows
 
 
 @one_blas_thread
 def predict_one(
-    segmenter: Segmenter, job: ScanTask, options: PredictOptions, *, watch: Watch = iter
-) -> Row:
+    segmenter: Segmenter, task: ScanTask, options: PredictOptions, *, progress: Progress = iter
+) -> ManifestRow:
     """Segment one scan.
 
     Raises:
         InputError: The scan cannot be read or segmented, or a file cannot be written.
     """
-    opened = segmenter.open(_scan(job, options), domain=options.domain)
-    return _segment(segmenter, opened, blank_row(segmenter, job, options), options, watch)
+    preprocessed = segmenter.preprocess(_scan(task, options), intensity=options.intensity)
+    return _segment(
+        segmenter, preprocessed, started_row(segmenter, task, options), options, progress
+    )
 
 
-def wanted_outputs(segmenter: Segmenter, mask: Path, options: PredictOptions) -> Outputs:
-    """The files that a scan will have."""
-    return outputs_of(
+def task_outputs(segmenter: Segmenter, mask: Path, options: PredictOptions) -> Outputs:
+    """Return the output files of the scan with this mask."""
+    return name_outputs(
         mask,
         segmenter.regions.names,
         bits=options.bits,
@@ -192,70 +203,74 @@ def wanted_outputs(segmenter: Segmenter, mask: Path, options: PredictOptions) ->
     )
 
 
-def is_done(known: Row, asked: Row, files: Iterable[Path]) -> bool:
-    """Whether a scan has all that is asked for, from the same model with the same settings."""
+def is_finished(earlier: ManifestRow, row: ManifestRow, files: Iterable[Path]) -> bool:
+    """Return True if an earlier run wrote all files with the same model and settings."""
     return (
-        known.status == DONE
-        and (known.model, known.settings) == (asked.model, asked.settings)
-        and (known.scan, known.mask) == (asked.scan, asked.mask)
+        earlier.status == DONE
+        and (earlier.model, earlier.settings) == (row.model, row.settings)
+        and (earlier.scan, earlier.mask) == (row.scan, row.mask)
         and all(path.exists() for path in files)
     )
 
 
-def blank_row(segmenter: Segmenter, job: ScanTask, options: PredictOptions) -> Row:
-    """What is known of a scan before it is read."""
-    series = f"series {options.series}" if options.series else ""
-    known = (options.domain or "auto", segmenter.settings, options.threshold or "", series)
-    asked = (*known, _stamp(job.scan))
-    settings = " ".join(str(each) for each in asked if each)
-    return Row(job.case, STARTED, str(job.scan), str(job.mask), segmenter.digest, settings)
+def started_row(segmenter: Segmenter, task: ScanTask, options: PredictOptions) -> ManifestRow:
+    """Return the row of a scan before it is read."""
+    parts = (
+        options.intensity or "auto",
+        segmenter.settings,
+        options.threshold or "",
+        f"series {options.series}" if options.series else "",
+        _stamp(task.scan),
+    )
+    settings = " ".join(str(part) for part in parts if part)
+    return ManifestRow(
+        task.case, STARTED, str(task.scan), str(task.mask), segmenter.digest, settings
+    )
 
 
 def _stamp(scan: Path) -> str:
-    """Sizes and times of the files of a scan, so that another one under its name is another."""
+    """Return number, size and latest change of a scan's files, to notice a replaced scan."""
     files = [path for path in scan.rglob("*") if path.is_file()] if scan.is_dir() else [scan]
-    known = [path.stat() for path in files if path.exists()]
-    size = sum(one.st_size for one in known)
-    newest = max((one.st_mtime_ns for one in known), default=0)
-    return f"{len(known)} files of {size} bytes, {newest}"
+    stats = [path.stat() for path in files if path.exists()]
+    size = sum(stat.st_size for stat in stats)
+    newest = max((stat.st_mtime_ns for stat in stats), default=0)
+    return f"{len(stats)} files of {size} bytes, {newest}"
 
 
-def _opened(
-    segmenter: Segmenter, jobs: Iterable[ScanTask], options: PredictOptions
+def _preprocessed(
+    segmenter: Segmenter, tasks: Iterable[ScanTask], options: PredictOptions
 ) -> Iterator[tuple[ScanTask, PreprocessedScan | Exception]]:
-    for job in jobs:
+    for task in tasks:
         try:
-            yield job, segmenter.open(_scan(job, options), domain=options.domain)
-        except Exception as error:  # it is told where its row is
-            yield job, error
+            yield task, segmenter.preprocess(_scan(task, options), intensity=options.intensity)
+        except Exception as error:  # raised again in the turn of this scan
+            yield task, error
 
 
-def _scan(job: ScanTask, options: PredictOptions) -> Scan:
-    return Scan(job.scan, series=options.series, nan=LOWEST_HU)
+def _scan(task: ScanTask, options: PredictOptions) -> Scan:
+    return Scan(task.scan, series=options.series, nan=LOWEST_HU)
 
 
 def _segment(
     segmenter: Segmenter,
-    opened: PreprocessedScan,
-    row: Row,
+    preprocessed: PreprocessedScan,
+    row: ManifestRow,
     options: PredictOptions,
-    watch: Watch = iter,
-) -> Row:
-    found = segmenter.find(opened, threshold=options.threshold)
-    outputs = wanted_outputs(segmenter, Path(row.mask), options)
-    statistics = write_outputs(found, outputs, watch=watch)
-    qualities = zip(found.regions.names, found.quality, strict=True)
+    progress: Progress = iter,
+) -> ManifestRow:
+    prediction = segmenter.predict(preprocessed, threshold=options.threshold)
+    outputs = task_outputs(segmenter, Path(row.mask), options)
+    statistics = write_outputs(prediction, outputs, progress=progress)
     return replace(
         row,
         status=DONE,
-        intensity=opened.recognised.kind,
-        volumes_ml={name: round(volume, 3) for name, volume in volumes_ml(statistics).items()},
-        certainty={name: _rounded(quality.certainty) for name, quality in qualities},
-        expected_dice=found.expected_dice,
-        quality_warnings=found.warnings(statistics),
-        warnings=(*opened.notes, *found.notes),
+        intensity=preprocessed.intensity.kind,
+        volumes_ml={name: round(ml, 3) for name, ml in statistics.volumes_ml.items()},
+        certainty={
+            name: rounded(scores.certainty, 4)
+            for name, scores in prediction.quality_by_region.items()
+        },
+        expected_dice=prediction.expected_dice,
+        quality_warnings=prediction.warnings(statistics),
+        warnings=(*preprocessed.notes, *prediction.notes),
     )
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 4)

@@ -1,53 +1,80 @@
-"""What Dice to expect of a mask whose truth nobody knows, learnt on cases that were held out."""
+"""Fit the expected Dice of a mask without a reference, on held-out cases."""
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 from thorax.common.errors import InputError
-from thorax.models.spec import LEAST_CASES, ExpectedDiceModel
+from thorax.models.spec import MIN_CASES, ExpectedDiceModel
 
 CONFIDENCE = 0.9
-"""Share of further cases of the same kind that should fall within what is told."""
+"""Share of further cases of the same kind that are within the interval."""
+
+Pair = tuple[float, float]
+"""Certainty and Dice of a region of one case."""
 
 
-def fit_expected_dice(cases: Iterable[tuple[float, float]]) -> ExpectedDiceModel | None:
-    """Learn what Dice to expect.
+def fit_expected_dice(cases: Iterable[Pair]) -> ExpectedDiceModel | None:
+    """Fit the expected Dice of a region.
 
-    Intervals are Student's for one further observation of a normal sample of n:
-    ``t · s · sqrt(1 + 1/n)`` with n - 1 degrees of freedom.
+    Intervals are Student's prediction intervals for one further observation of a normal sample of
+    n: ``t · s · sqrt(1 + 1/n)`` with n - 1 degrees of freedom.
 
     Args:
-        cases: Certainty and Dice of each held-out case; those that lack one are left out.
+        cases: Certainty and Dice of each held-out case; cases with NaN are ignored.
 
     Returns:
-        None where there are too few cases.
+        None if there are fewer than three cases.
 
     Raises:
-        InputError: A figure is no share.
+        InputError: A value is not between 0 and 1.
 
     Example:
         >>> print(fit_expected_dice([(0.90, 0.96), (0.80, 0.86), (0.85, 0.91)]))
         certainty +0.060 ± 0.000 (3 held-out cases)
     """
-    known = [pair for pair in cases if all(map(math.isfinite, pair))]
-    for figure in (figure for pair in known for figure in pair):
-        if not 0 <= figure <= 1:
-            raise InputError(f"certainty and Dice must lie between 0 and 1, got {figure:g}")
-    if len(known) < LEAST_CASES:
+    pairs = [pair for pair in cases if all(map(math.isfinite, pair))]
+    for value in (value for pair in pairs for value in pair):
+        if not 0 <= value <= 1:
+            raise InputError(f"certainty and Dice must be between 0 and 1, got {value:g}")
+    if len(pairs) < MIN_CASES:
         return None
-    sure = [certainty for certainty, _ in known]
-    shifts = [dice - certainty for certainty, dice in known]
+    certainties = [certainty for certainty, _ in pairs]
+    biases = [dice - certainty for certainty, dice in pairs]
+    lowest = statistics.mean(certainties) - _half_width(certainties)
     return ExpectedDiceModel(
-        cases=len(known),
-        bias=round(statistics.mean(shifts), 4),
-        half_width=round(_further(shifts), 4),
-        least_certainty=round(max(statistics.mean(sure) - _further(sure), min(sure)), 4),
+        cases=len(pairs),
+        bias=round(statistics.mean(biases), 4),
+        half_width=round(_half_width(biases), 4),
+        least_certainty=round(max(lowest, min(certainties)), 4),
     )
 
 
-def _further(sample: list[float]) -> float:
-    """How far from the mean a further observation falls, either way, in nine of ten."""
+def fit_regions(
+    cases: Mapping[str, Iterable[Pair]], regions: Collection[str], *, source: Path
+) -> dict[str, ExpectedDiceModel]:
+    """Fit the expected Dice of each region of a model that has enough cases.
+
+    Args:
+        cases: Region name → certainty and Dice of each held-out case.
+        regions: Regions of the model.
+        source: The file with the scores, for the error message.
+
+    Raises:
+        InputError: None of the regions has scores, or a value is not between 0 and 1.
+    """
+    if not set(cases) & set(regions):
+        raise InputError(
+            f"{source} must have scores of a region of the model, {', '.join(regions)}, but has "
+            f"{', '.join(cases) or 'none'}; name another table with --scores"
+        )
+    models = {name: fit_expected_dice(cases[name]) for name in regions if name in cases}
+    return {name: model for name, model in models.items() if model}
+
+
+def _half_width(sample: list[float]) -> float:
+    """Return the distance from the mean that a further observation keeps in nine of ten cases."""
     from scipy.stats import t
 
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1))

@@ -1,4 +1,4 @@
-"""Which scans are segmented into which masks: from what a person names on the command line."""
+"""Match scans and masks from the paths on the command line."""
 
 import csv
 import os
@@ -11,16 +11,25 @@ from thorax.common.errors import InputError
 from thorax.io import MASK_SUFFIXES, SCAN_SUFFIXES, SEGMENTATION_SUFFIX, check_name, holds_dicom
 from thorax.io.suffixes import DICOM_SUFFIXES
 
-PAIRS = ".csv"
+TABLE_SUFFIX = ".csv"
 
-COLUMNS = ("scan", "mask")
+TABLE_COLUMNS = ("scan", "mask")
 
-_WILD = frozenset("*?[")
+_WILDCARDS = frozenset("*?[")
 
-_FILES = (*SCAN_SUFFIXES, *DICOM_SUFFIXES, ".gz", ".png", ".jpg", ".json", PAIRS)
-"""A target that ends so was meant as a file, even where masks cannot be written so."""
+_FILE_SUFFIXES = (
+    *SCAN_SUFFIXES,
+    *DICOM_SUFFIXES,
+    ".gz",
+    ".png",
+    ".jpg",
+    ".json",
+    TABLE_SUFFIX,
+)
+"""Suffixes of a target that is meant to be a file, even if it is not a mask format."""
 
-_Named = tuple[str, Path]
+_NamedScan = tuple[str, Path]
+"""Case and path of a scan."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,9 @@ class ScanTask:
     """One scan to segment.
 
     Args:
-        case: Its name within the batch.
+        case: Name of the scan within the batch.
         scan: A file, or the folder of a DICOM series.
-        mask: Where its mask goes.
+        mask: The file of its mask.
     """
 
     case: str
@@ -39,162 +48,174 @@ class ScanTask:
 
 
 def find_tasks(sources: Sequence[Path], target: Path | None, *, suffix: str = "") -> list[ScanTask]:
-    """Work out what is segmented into what, as `cp` would.
+    """Match scans and masks, as `cp` matches sources and targets.
 
-    One scan may go to a named file. All else goes to a folder: several scans, folders that hold
-    scans at any depth (whose folders are kept), patterns such as ``scans/*.nii.gz``. A CSV with the
-    columns ``scan`` and ``mask`` names both; its paths are relative to it.
+    A single scan may have a mask file as its target. Otherwise the target is a folder: for several
+    scans, folders of scans at any depth (subfolders are kept), and patterns such as
+    ``scans/*.nii.gz``. A CSV with the columns ``scan`` and ``mask`` names both; its paths are
+    relative to it.
 
-    In folders, what is hidden is left out, and so is the target. What is named but is not there
-    becomes a job all the same, so that it fails by itself and the others go on.
+    Hidden files and the target are ignored in folders. A missing scan gives a task too, so that it
+    fails alone and does not stop the others.
 
     Args:
         sources: Scans, folders, patterns or one CSV.
         target: A mask file or a folder; None with a CSV.
-        suffix: Of masks in a folder; unless given that of the scan where masks can be written
-            so, else ``.nii.gz``.
+        suffix: Suffix of masks in a folder; empty: that of the scan if masks can be written in
+            this format, else ``.nii.gz``.
 
     Raises:
-        InputError: There is no scan, two would go to one mask or have one name, or the suffix, the
+        InputError: There is no scan, two scans have the same mask or name, or the suffix, the
             target or the CSV cannot be used.
     """
     if suffix and suffix not in MASK_SUFFIXES:
         raise InputError(f"--suffix must be one of {', '.join(MASK_SUFFIXES)}, got {suffix}")
     if tables := [source for source in sources if _is_table(source)]:
-        jobs = _from_table(tables[0], sources, target)
+        tasks = _from_table(tables[0], sources, target)
     elif target is None:
-        raise InputError("where the mask goes is missing: thorax predict SCAN MASK")
+        raise InputError("the mask is missing: use thorax predict SCAN MASK")
     elif _is_file(target):
-        jobs = [_single(sources, target)]
+        tasks = [_single(sources, target)]
     else:
-        jobs = [
+        tasks = [
             ScanTask(name, scan, target / _mask_name(name, scan, suffix))
-            for name, scan in _all_scans(sources, leave=target)
+            for name, scan in _all_scans(sources, exclude=target)
         ]
-    _check_apart(jobs)
-    return jobs
+    _check_distinct(tasks)
+    return tasks
 
 
 def scan_name(path: Path) -> str:
-    """Name of a scan without the suffix of its format.
+    """Return the file name of a scan without the suffix of its format.
 
     Example:
         >>> scan_name(Path("scans/S1-101.nii.gz")), scan_name(Path("S1/IM0001.DCM"))
         ('S1-101', 'IM0001')
     """
-    known = (*SCAN_SUFFIXES, *DICOM_SUFFIXES)
-    ending = next((end for end in known if path.name.lower().endswith(end)), "")
-    return path.name[: len(path.name) - len(ending)]
+    suffixes = (*SCAN_SUFFIXES, *DICOM_SUFFIXES)
+    suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def _is_table(source: Path) -> bool:
-    return source.suffix.lower() == PAIRS and not source.is_dir()
+    return source.suffix.lower() == TABLE_SUFFIX and not source.is_dir()
 
 
 def _is_file(target: Path) -> bool:
-    """Whether the target is a mask file rather than a folder.
+    """Return True for a mask file and False for a folder.
 
     Raises:
-        InputError: It is a file of another kind.
+        InputError: The target is a file of another kind.
     """
     if target.is_dir():
         return False
-    if target.name.lower().endswith(_FILES):
+    if target.name.lower().endswith(_FILE_SUFFIXES):
         check_name(target)
         return True
     if target.exists():
-        raise InputError(f"masks go to a folder or a mask file, but {target} is another file")
+        raise InputError(
+            f"the target must be a mask file or a folder, got the file {target}; choose another "
+            "name"
+        )
     return False
 
 
 def _single(sources: Sequence[Path], mask: Path) -> ScanTask:
-    found = [each for source in sources for each in _scans(source, mask)]
-    _check_slices([scan for _, scan in found])
+    scans = [scan for source in sources for scan in _scans(source, mask)]
+    _check_slices([path for _, path in scans])
     source = sources[0]
-    if len(sources) == 1 and source.is_dir() and all(scan.is_dir() for _, scan in found):
-        return ScanTask(_folder_name(source), source, mask)  # `Scan` chooses among its series
-    if not found:
-        raise _none(sources)
-    if len(found) > 1:
-        raise InputError(f"several scans need a folder for their masks, got the file {mask}")
-    ((name, scan),) = found
-    return ScanTask(name, scan, mask)
+    if len(sources) == 1 and source.is_dir() and all(path.is_dir() for _, path in scans):
+        return ScanTask(_folder_name(source), source, mask)  # `Scan` selects one of its series
+    if not scans:
+        raise _no_scan(sources)
+    if len(scans) > 1:
+        raise InputError(
+            f"several scans need a folder for their masks, got the file {mask}; name a folder"
+        )
+    ((name, path),) = scans
+    return ScanTask(name, path, mask)
 
 
-def _all_scans(sources: Sequence[Path], *, leave: Path) -> Iterator[_Named]:
-    """Name and path of every scan; a source without any stands for itself."""
-    # A shell that expands `scans/*` names the folder of the masks, too, once it is there.
-    others = [source for source in sources if _real(source) != _real(leave) or _is_series(source)]
+def _all_scans(sources: Sequence[Path], *, exclude: Path) -> Iterator[_NamedScan]:
+    """Yield every scan; a source without scans is yielded itself, and fails later."""
+    # A pattern that the shell expands, `scans/*`, may match the folder of the masks.
+    others = [source for source in sources if _real(source) != _real(exclude) or _is_series(source)]
     if not others:
         raise InputError(
-            f"masks must not go among their scans, got {leave} for both; name another folder"
+            f"masks cannot be written to the folder of their scans, got {exclude} for both; choose "
+            "another folder"
         )
-    found = {source: list(_scans(source, leave)) for source in others}
-    if not any(found.values()):
-        raise _none(others)
-    _check_slices([scan for scans in found.values() for _, scan in scans])
-    for source, scans in found.items():
+    scans_of = {source: list(_scans(source, exclude)) for source in others}
+    if not any(scans_of.values()):
+        raise _no_scan(others)
+    _check_slices([path for scans in scans_of.values() for _, path in scans])
+    for source, scans in scans_of.items():
         yield from scans or [(scan_name(Path(_folder_name(source))), source)]
 
 
-def _scans(source: Path, leave: Path) -> Iterator[_Named]:
+def _scans(source: Path, exclude: Path) -> Iterator[_NamedScan]:
     if source.is_dir():
-        yield from _in_folder(source, _folder_name(source), leave)
-    elif _WILD & set(str(source)) and not source.exists():
-        yield from _matching(source, leave)
+        yield from _in_folder(source, _folder_name(source), exclude)
+    elif _WILDCARDS & set(str(source)) and not source.exists():
+        yield from _matching(source, exclude)
     else:
         yield scan_name(source), source
 
 
-def _matching(pattern: Path, leave: Path) -> Iterator[_Named]:
-    """Scans that match a pattern, and those in folders that do; named below its fixed part."""
-    wild = next(number for number, part in enumerate(pattern.parts) if _WILD & set(part))
-    base = Path(*pattern.parts[:wild])
-    inside = _real(base) in _real(leave).parents
-    taken: set[Path] = set()
-    for path in sorted(base.glob(str(Path(*pattern.parts[wild:])))):
-        whole, below = _real(path), path.relative_to(base)
-        left = inside and _real(leave) in (whole, *whole.parents)
-        hidden = any(part.startswith(".") for part in below.parts)
-        if left or hidden or taken & {*path.parents}:
+def _matching(pattern: Path, exclude: Path) -> Iterator[_NamedScan]:
+    """Yield the scans that match a pattern, and those in matching folders.
+
+    Cases are named relative to the part of the pattern without wildcards.
+    """
+    wildcard = next(number for number, part in enumerate(pattern.parts) if _WILDCARDS & set(part))
+    base = Path(*pattern.parts[:wildcard])
+    inside = _real(base) in _real(exclude).parents
+    visited: set[Path] = set()
+    for path in sorted(base.glob(str(Path(*pattern.parts[wildcard:])))):
+        real, relative = _real(path), path.relative_to(base)
+        excluded = inside and _real(exclude) in (real, *real.parents)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if excluded or hidden or visited & {*path.parents}:
             continue
-        taken.add(path)
+        visited.add(path)
         if path.is_dir():
-            yield from _in_folder(path, below.as_posix(), leave, prefix=below)
+            yield from _in_folder(path, relative.as_posix(), exclude, prefix=relative)
         else:
-            yield (below.parent / scan_name(path)).as_posix(), path
+            yield (relative.parent / scan_name(path)).as_posix(), path
 
 
-def _in_folder(folder: Path, name: str, leave: Path, *, prefix: Path = Path()) -> Iterator[_Named]:
-    """The folder itself, under its name, if it is a series; else what is in it."""
+def _in_folder(
+    folder: Path, name: str, exclude: Path, *, prefix: Path = Path()
+) -> Iterator[_NamedScan]:
+    """Yield the folder itself if it is a DICOM series, else the scans in it."""
     if _is_series(folder):
         yield name, folder
         return
-    for path in _below(folder, leave):
-        below = prefix / path.relative_to(folder)
-        own = below if path.is_dir() else below.parent / scan_name(path)
-        yield own.as_posix(), path
+    for path in _below(folder, exclude):
+        relative = prefix / path.relative_to(folder)
+        case = relative if path.is_dir() else relative.parent / scan_name(path)
+        yield case.as_posix(), path
 
 
-def _below(folder: Path, leave: Path) -> Iterator[Path]:
-    """Scans in a folder and its folders; one that holds DICOM files is a scan itself.
+def _below(folder: Path, exclude: Path) -> Iterator[Path]:
+    """Yield the scans in a folder at any depth; a folder of DICOM files is one scan.
 
-    Links are followed; no folder is gone through twice.
+    Links are followed; no folder is visited twice.
     """
-    seen = {_real(leave), _real(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        here = Path(place)
-        entered = []
+    visited = {_real(exclude), _real(folder)}
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
+        here = Path(root)
+        to_visit = []
         for name in sorted(folders):
             path = here / name
-            if name.startswith(".") or _real(path) in seen:
+            if name.startswith(".") or _real(path) in visited:
                 continue
-            seen.add(_real(path))
+            visited.add(_real(path))
             if _is_series(path):
                 yield path
             else:
-                entered.append(name)
-        folders[:] = entered
+                to_visit.append(name)
+        folders[:] = to_visit
         for name in sorted(names):
             if not name.startswith(".") and name.lower().endswith(SCAN_SUFFIXES):
                 yield here / name
@@ -204,84 +225,86 @@ def _is_series(folder: Path) -> bool:
     try:
         return folder.is_dir() and holds_dicom(folder)
     except OSError as error:
-        _refuse(error)
+        _raise_unreadable(error)
 
 
-def _refuse(error: OSError) -> NoReturn:
+def _raise_unreadable(error: OSError) -> NoReturn:
     raise InputError(
-        f"{error.filename} cannot be read: {error.strerror}; see who may read it"
+        f"{error.filename} cannot be read: {error.strerror}; check its permissions"
     ) from None
 
 
 def _real(path: Path) -> Path:
-    """Where a path leads; unlike `Path.resolve`, this raises nothing for a link to itself."""
+    """Resolve a path; unlike `Path.resolve`, without an error for a link to itself."""
     return Path(os.path.realpath(path))
 
 
 def _folder_name(folder: Path) -> str:
-    """Name of a folder, also of ``.`` and ``..``."""
+    """Return the name of a folder, also for ``.`` and ``..``."""
     return folder.name if folder.name not in ("", "..") else _real(folder).name
 
 
-def _none(sources: Iterable[Path]) -> InputError:
+def _no_scan(sources: Iterable[Path]) -> InputError:
     return InputError(f"there is no scan in {', '.join(map(str, sources))}")
 
 
 def _mask_name(name: str, scan: Path, suffix: str) -> str:
-    own = next((end for end in MASK_SUFFIXES if scan.name.lower().endswith(end)), "")
-    # One file of a series must not make the mask a DICOM segmentation.
-    return name + (suffix or (own if own != SEGMENTATION_SUFFIX else "") or ".nii.gz")
+    same = next((end for end in MASK_SUFFIXES if scan.name.lower().endswith(end)), "")
+    # A single file of a DICOM series does not make the mask a DICOM segmentation.
+    return name + (suffix or (same if same != SEGMENTATION_SUFFIX else "") or ".nii.gz")
 
 
 def _from_table(table: Path, sources: Sequence[Path], target: Path | None) -> list[ScanTask]:
     others = [path for path in (*sources, target) if path not in (table, None)]
     if others:
         raise InputError(
-            f"{table} names scans and masks itself, got {others[0]} beside it; give it alone"
+            f"a table of scans and masks must be the only argument, got {table} and {others[0]}"
         )
-    jobs = list(_pairs(table))
-    if not jobs:
-        raise _none([table])
-    return jobs
+    tasks = list(_pairs(table))
+    if not tasks:
+        raise _no_scan([table])
+    return tasks
 
 
 def _pairs(table: Path) -> Iterator[ScanTask]:
     for number, row in _rows(table):
-        scan, mask = ((row.get(column) or "").strip() for column in COLUMNS)
+        scan, mask = ((row.get(column) or "").strip() for column in TABLE_COLUMNS)
         if not scan or not mask:
             raise InputError(
-                f"{table} must have the columns scan,mask, but line {number} lacks one of them"
+                f"{table} must have the columns scan,mask, but line {number} lacks a value"
             )
         if "\0" in scan + mask:
-            raise InputError(f"{table} must name files, but line {number} holds a null byte")
+            raise InputError(
+                f"{table} must list file names, but line {number} contains a null byte"
+            )
         check_name(table.parent / mask)
         yield ScanTask(scan, table.parent / scan, table.parent / mask)
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows with the number of the line that each ends in."""
+    """Return the rows, each with the number of its last line."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, strict=True, skipinitialspace=True)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = names
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
             rows = [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError:
-        raise InputError(f"{table} is not in UTF-8; save it as CSV in UTF-8") from None
+        raise InputError(f"{table} is not UTF-8; save it as CSV in UTF-8") from None
     except FileNotFoundError:
         raise InputError(f"there is no file {table}") from None
     except (OSError, csv.Error) as error:
         raise InputError(f"{table} cannot be read: {error}") from None
-    if not set(COLUMNS) <= set(names):
+    if not set(TABLE_COLUMNS) <= set(columns):
         raise InputError(
-            f"{table} must have the columns scan,mask, parted by commas, but its first line is "
-            f"{','.join(names)!r}"
+            f"{table} must have the columns scan,mask, separated by commas, but its first line is "
+            f"{','.join(columns)!r}"
         )
     return rows
 
 
 def _check_slices(scans: Iterable[Path]) -> None:
-    """See that no series is named file by file: each would be read as the whole series."""
+    """Refuse a DICOM series named file by file: each file would be read as the whole series."""
     first: dict[Path, Path] = {}
     for scan in scans:
         if scan.name.lower().endswith(SCAN_SUFFIXES) or not scan.is_file():
@@ -289,25 +312,27 @@ def _check_slices(scans: Iterable[Path]) -> None:
         other = first.setdefault(scan.parent, scan)
         if other is not scan and _is_series(scan.parent):
             raise InputError(
-                f"a DICOM series is one scan, but {other} and {scan} are two of its files; give "
+                f"a DICOM series is one scan, but {other} and {scan} are two of its files; name "
                 f"the folder {scan.parent}"
             )
 
 
-def _check_apart(jobs: Sequence[ScanTask]) -> None:
+def _check_distinct(tasks: Sequence[ScanTask]) -> None:
     masks: dict[Path, ScanTask] = {}
     cases: dict[str, ScanTask] = {}
-    scans = {_real(job.scan): job for job in jobs}
-    for job in jobs:
-        place = _real(job.mask)
-        if (other := masks.setdefault(place, job)) is not job:
+    scans = {_real(task.scan): task for task in tasks}
+    for task in tasks:
+        mask = _real(task.mask)
+        if (other := masks.setdefault(mask, task)) is not task:
             raise InputError(
-                f"{other.scan} and {job.scan} would both go to {job.mask}; give the folder above "
-                "them, whose folders are kept, or a CSV of scan,mask"
+                f"{other.scan} and {task.scan} would have the same mask {task.mask}; name their "
+                "parent folder, whose subfolders are kept, or a CSV of scan,mask"
             )
-        if (other := cases.setdefault(job.case, job)) is not job:
+        if (other := cases.setdefault(task.case, task)) is not task:
             raise InputError(
-                f"{other.scan} and {job.scan} are both the case {job.case}; rename one of them"
+                f"{other.scan} and {task.scan} have the same name {task.case}; rename one of them"
             )
-        if (other := scans.get(place, job)) is not job:
-            raise InputError(f"{job.mask} is a scan, but also the mask of {job.scan}; rename one")
+        if (other := scans.get(mask, task)) is not task:
+            raise InputError(
+                f"{task.mask} is both a scan and the mask of {task.scan}; rename one of them"
+            )

@@ -1,4 +1,4 @@
-"""Figures of the regions of a scan: volumes, densities, extents, added up slab by slab."""
+"""Measure the regions of a scan slab by slab: volumes, densities and extents."""
 
 from typing import Any
 
@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.imaging.grid import FACES, Grid
-from thorax.imaging.lung_sides import side_names
+from thorax.imaging.lung_sides import SIDE_NAMES
+from thorax.inference.statistics import (
+    PartStatistics,
+    Point,
+    RegionStatistics,
+    ScanStatistics,
+    Voxel,
+)
 
 LOW_HU = (-32768, -951)
 """Below -950 HU at full inspiration: emphysema (Gevenois et al., AJRCCM 1995;152:653-657)."""
@@ -23,39 +30,38 @@ _HU = np.arange(_VALUES, dtype=np.float64) + _LOWEST
 
 _WHOLE = 0
 
-Json = dict[str, Any]
-
 Mask = NDArray[np.bool_]
 
 
 class RegionMeasurements:
-    """Adds up the figures of a scan's regions, in whole and by side.
+    """Accumulates the statistics of a scan's regions, for the whole region and by side.
 
-    What is kept is a histogram of HU and a box for each region and side, so the figures of slabs
-    are those of the scan exactly, in whatever order they come.
+    It keeps a histogram of HU and a bounding box for each region and side. The statistics are
+    therefore exact, and independent of the order of the slabs.
 
     Args:
-        names: Names of the regions; the first is the one that the others are set against.
+        names: Names of the regions; the share of the first one is measured for all others.
         grid: Grid of the scan, canonical axes.
 
     Example:
-        >>> volumes = RegionMeasurements(("lung",), Grid((2, 1, 1), np.diag([10.0, 10.0, 5.0, 1.0])))
+        >>> grid = Grid((2, 1, 1), np.diag([10.0, 10.0, 5.0, 1.0]))
+        >>> measurements = RegionMeasurements(("lung",), grid)
         >>> hu = np.array([[[-800], [40]]], np.int16)
-        >>> volumes.add(0, hu, np.array([[[[True], [False]]]]), None)
-        >>> whole = volumes.result()["regions"]["lung"]["whole"]
-        >>> whole["voxels"], whole["mean_hu"], whole["touches"]
-        (1, -800.0, ['left', 'back', 'front', 'feet', 'head'])
+        >>> measurements.add(0, hu, np.array([[[[True], [False]]]]), None)
+        >>> whole = measurements.result().regions["lung"].whole
+        >>> whole.voxels, whole.mean_hu, whole.touches_border
+        (1, -800.0, ('left', 'back', 'front', 'feet', 'head'))
     """
 
     def __init__(self, names: tuple[str, ...], grid: Grid) -> None:
         self._names = names
         self._grid = grid
         self._sided = False
-        parts = (len(names), 1 + len(side_names))
-        # Of each region: all that has no side (0), right (1), left (2).
+        parts = (len(names), 1 + len(SIDE_NAMES))
+        # For each region: voxels without a side (0), right (1), left (2).
         self._histograms = np.zeros((*parts, _VALUES), dtype=np.int64)
         self._within_first = np.zeros(parts, dtype=np.int64)
-        # Of each region: the whole (0), right (1), left (2); first voxel and last along x, y, z.
+        # For each region: the whole (0), right (1), left (2); first and last voxel along x, y, z.
         self._first = np.full((*parts, 3), np.iinfo(np.int64).max)
         self._last = np.full((*parts, 3), -1)
 
@@ -66,16 +72,16 @@ class RegionMeasurements:
         masks: Mask,
         sides: NDArray[np.uint8] | None,
     ) -> None:
-        """Add the planes from ``start`` on.
+        """Add a slab.
 
         Args:
-            start: Index of the lowest plane of the slab.
+            start: Index of the lowest slice of the slab.
             hu: Shape ``(n, X, Y)``.
-            masks: One a region, shape ``(R, n, X, Y)``.
-            sides: 0 none, 1 right, 2 left, shape ``(n, X, Y)``; None where sides are not told.
+            masks: One mask per region, shape ``(R, n, X, Y)``.
+            sides: 0 none, 1 right, 2 left, shape ``(n, X, Y)``; None if the sides are unknown.
 
         Raises:
-            ValueError: Shapes do not belong together or to the grid.
+            ValueError: The shapes do not match each other or the grid.
         """
         self._check(start, hu, masks, sides)
         self._sided |= sides is not None
@@ -84,35 +90,29 @@ class RegionMeasurements:
             if box is None:
                 continue
             inside = mask[box]
-            own = np.zeros_like(inside, dtype=np.uint8) if sides is None else sides[box]
-            self._count(region, hu[box][inside], own[inside])
-            self._within_first[region] += _counts(own[inside & masks[0][box]])
-            self._extend(region, start, box, inside if sides is None else own * inside)
+            side = np.zeros_like(inside, dtype=np.uint8) if sides is None else sides[box]
+            self._count(region, hu[box][inside], side[inside])
+            self._within_first[region] += _counts(side[inside & masks[0][box]])
+            self._extend(region, start, box, inside if sides is None else side * inside)
 
-    def result(self) -> Json:
-        """Return all figures, ready for JSON.
-
-        Returns:
-            ``shape``, ``spacing_mm`` and ``voxel_ml`` of the scan and ``regions``: region name →
-            ``whole``, and where sides are told ``right`` and ``left`` → ``voxels``, ``volume_ml``,
-            ``mean_hu``, ``sd_hu``, ``percentiles_hu``, ``low_attenuation_share`` (below -950 HU),
-            ``high_attenuation_share`` (-600..-250 HU), ``box_voxels`` (first and last along x, y,
-            z), ``box_mm`` (RAS+, outer edges), ``touches`` (faces of the field of view). Regions
-            after the first have ``share_of_<first>``: how much of the first they take up. What is
-            undefined, as the mean of an empty region, is None.
-        """
-        return {
-            "shape": list(self._grid.shape),
-            "spacing_mm": list(self._grid.spacing_mm),
-            "voxel_ml": self._grid.voxel_ml,
-            "regions": {
-                name: {part: self._figures(region, index) for index, part in self._parts().items()}
+    def result(self) -> ScanStatistics:
+        """Return the statistics of all slabs added so far, without expected Dice."""
+        x, y, z = self._grid.shape
+        return ScanStatistics(
+            shape=(x, y, z),
+            spacing_mm=self._grid.spacing_mm,
+            voxel_ml=self._grid.voxel_ml,
+            regions={
+                name: RegionStatistics(
+                    self._statistics(region, _WHOLE),
+                    {name: self._statistics(region, side) for side, name in self._sides().items()},
+                )
                 for region, name in enumerate(self._names)
             },
-        }
+        )
 
-    def _parts(self) -> dict[int, str]:
-        return {_WHOLE: "whole"} | (side_names if self._sided else {})
+    def _sides(self) -> dict[int, str]:
+        return dict(SIDE_NAMES) if self._sided else {}
 
     def _count(self, region: int, hu: NDArray[np.int16], sides: NDArray[np.uint8]) -> None:
         keys = hu.astype(np.int64)
@@ -125,46 +125,46 @@ class RegionMeasurements:
         self, region: int, start: int, box: tuple[slice, ...], sides: NDArray[np.uint8] | Mask
     ) -> None:
         offset = np.array([box[1].start, box[2].start, box[0].start + start])
-        for part in self._parts():
-            found = _box(sides > 0 if part == _WHOLE else sides == part)
-            if found is not None:
-                z, x, y = found
-                low, high = (
-                    np.array([x.start, y.start, z.start]),
-                    np.array([x.stop, y.stop, z.stop]),
-                )
-                own = (region, part)
-                self._first[own] = np.minimum(self._first[own], low + offset)
-                self._last[own] = np.maximum(self._last[own], high - 1 + offset)
+        for part in (_WHOLE, *self._sides()):
+            inner = _box(sides > 0 if part == _WHOLE else sides == part)
+            if inner is not None:
+                z, x, y = inner
+                index = (region, part)
+                low = np.array([x.start, y.start, z.start]) + offset
+                high = np.array([x.stop, y.stop, z.stop]) - 1 + offset
+                self._first[index] = np.minimum(self._first[index], low)
+                self._last[index] = np.maximum(self._last[index], high)
 
-    def _figures(self, region: int, part: int) -> Json:
-        voxels = int(self._of(self._histograms[region], part).sum())
-        figures: Json = {"voxels": voxels, "volume_ml": voxels * self._grid.voxel_ml}
-        figures |= _densities(self._of(self._histograms[region], part))
-        figures |= self._place(region, part)
-        if region > 0:
-            first = int(self._of(self._histograms[0], part).sum())
-            within = int(self._of(self._within_first[region], part).sum())
-            figures[f"share_of_{self._names[0]}"] = within / first if first else None
-        return figures
+    def _statistics(self, region: int, part: int) -> PartStatistics:
+        histogram = _of_part(self._histograms[region], part)
+        voxels = int(histogram.sum())
+        return PartStatistics(
+            voxels,
+            voxels * self._grid.voxel_ml,
+            **_densities(histogram),
+            **self._extent(region, part),
+            share_of_first=self._share_of_first(region, part),
+        )
 
-    def _of(self, counts: NDArray[np.int64], part: int) -> NDArray[np.int64]:
-        return counts.sum(axis=0) if part == _WHOLE else counts[part]
+    def _share_of_first(self, region: int, part: int) -> float | None:
+        first = int(_of_part(self._histograms[0], part).sum())
+        within = int(_of_part(self._within_first[region], part).sum())
+        return within / first if first and region > 0 else None
 
-    def _place(self, region: int, part: int) -> Json:
+    def _extent(self, region: int, part: int) -> dict[str, Any]:
         first, last = self._first[region, part], self._last[region, part]
         if last[0] < 0:
-            return {"box_voxels": None, "box_mm": None, "touches": []}
+            return {}
         ends = np.array([first == 0, last == np.array(self._grid.shape) - 1]).T
         return {
-            "box_voxels": [first.tolist(), last.tolist()],
+            "box_voxels": (_voxel(first), _voxel(last)),
             "box_mm": _edges_mm(first, last, self._grid),
-            "touches": [
+            "touches_border": tuple(
                 face
-                for faces, touched in zip(FACES, ends, strict=True)
-                for face, touches in zip(faces, touched, strict=True)
+                for faces, reached in zip(FACES, ends, strict=True)
+                for face, touches in zip(faces, reached, strict=True)
                 if touches
-            ],
+            ),
         }
 
     def _check(
@@ -174,36 +174,38 @@ class RegionMeasurements:
         shapes = {hu.shape, masks.shape[1:]} | (set() if sides is None else {sides.shape})
         if len(shapes) > 1 or hu.shape[1:] != (x, y) or len(masks) != len(self._names):
             raise ValueError(
-                f"a slab must hold {len(self._names)} masks of {x}×{y} voxels a plane, got HU "
+                f"a slab must have {len(self._names)} masks with slices of {x}×{y} voxels, got HU "
                 f"{hu.shape}, masks {masks.shape}, sides {None if sides is None else sides.shape}"
             )
         if not 0 <= start <= depth - len(hu):
             raise ValueError(
-                f"a slab must lie within {depth} planes, got {start}..{start + len(hu) - 1}"
+                f"a slab must be within the {depth} slices of the grid, got "
+                f"{start}..{start + len(hu) - 1}"
             )
 
 
-def volumes_ml(statistics: Json) -> dict[str, float]:
-    """Volume of each region in whole, from what `RegionMeasurements.result` gives."""
-    regions = statistics["regions"].items()
-    return {name: figures["whole"]["volume_ml"] for name, figures in regions}
+def _of_part(counts: NDArray[np.int64], part: int) -> NDArray[np.int64]:
+    return counts.sum(axis=0) if part == _WHOLE else counts[part]
 
 
-def _densities(histogram: NDArray[np.int64]) -> Json:
-    """Figures of a histogram of HU; None where it is empty."""
-    keys = ("mean_hu", "sd_hu", "percentiles_hu", "low_attenuation_share", "high_attenuation_share")
+def _densities(histogram: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the density fields of `PartStatistics`; none for an empty histogram of HU."""
     total = int(histogram.sum())
     if not total:
-        return dict.fromkeys(keys)
+        return {}
     mean = float(histogram @ _HU) / total
-    spread = float(histogram @ (_HU - mean) ** 2) / total
-    reached = np.cumsum(histogram)
-    percentiles = {
-        str(percent): int(_HU[np.searchsorted(reached, percent / 100 * total)])
-        for percent in PERCENTILES
+    variance = float(histogram @ (_HU - mean) ** 2) / total
+    cumulative = np.cumsum(histogram)
+    return {
+        "mean_hu": mean,
+        "sd_hu": variance**0.5,
+        "percentiles_hu": {
+            percent: int(_HU[np.searchsorted(cumulative, percent / 100 * total)])
+            for percent in PERCENTILES
+        },
+        "low_attenuation_share": float(histogram[_between(LOW_HU)].sum()) / total,
+        "high_attenuation_share": float(histogram[_between(HIGH_HU)].sum()) / total,
     }
-    shares = (float(histogram[_between(limits)].sum()) / total for limits in (LOW_HU, HIGH_HU))
-    return dict(zip(keys, (mean, spread**0.5, percentiles, *shares), strict=True))
 
 
 def _between(limits: tuple[int, int]) -> slice:
@@ -211,25 +213,31 @@ def _between(limits: tuple[int, int]) -> slice:
     return slice(low - _LOWEST, high - _LOWEST + 1)
 
 
-def _edges_mm(first: NDArray[Any], last: NDArray[Any], grid: Grid) -> list[list[float]]:
-    """Lowest and highest R, A and S of the outer corners of a box of voxels, in mm."""
+def _voxel(index: NDArray[Any]) -> Voxel:
+    x, y, z = index.tolist()
+    return x, y, z
+
+
+def _edges_mm(first: NDArray[Any], last: NDArray[Any], grid: Grid) -> tuple[Point, Point]:
+    """Return the lowest and highest R, A and S of the outer corners of a box of voxels, in mm."""
     corners = np.indices((2, 2, 2)).reshape(3, -1).T
     voxels = np.where(corners, last + 0.5, first - 0.5)
     mm = voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    return [mm.min(axis=0).tolist(), mm.max(axis=0).tolist()]
+    (r, a, s), (r_high, a_high, s_high) = mm.min(axis=0).tolist(), mm.max(axis=0).tolist()
+    return (r, a, s), (r_high, a_high, s_high)
 
 
 def _counts(sides: NDArray[np.uint8]) -> NDArray[np.intp]:
-    return np.bincount(sides, minlength=1 + len(side_names))
+    return np.bincount(sides, minlength=1 + len(SIDE_NAMES))
 
 
 def _box(mask: Mask) -> tuple[slice, slice, slice] | None:
-    """Smallest box of a mask of planes, shape ``(n, X, Y)``; None if it is empty."""
-    shadow = np.asarray(mask.any(axis=0))
-    across = np.flatnonzero(shadow.any(axis=1))
+    """Return the bounding box of a mask of slices, shape ``(n, X, Y)``; None if it is empty."""
+    projection = np.asarray(mask.any(axis=0))
+    across = np.flatnonzero(projection.any(axis=1))
     if not across.size:
         return None
-    along = np.flatnonzero(shadow.any(axis=0))
-    planes = np.flatnonzero(mask.any(axis=(1, 2)))
-    x, y, z = (slice(int(taken[0]), int(taken[-1]) + 1) for taken in (across, along, planes))
+    along = np.flatnonzero(projection.any(axis=0))
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    x, y, z = (slice(int(hits[0]), int(hits[-1]) + 1) for hits in (across, along, slices))
     return z, x, y

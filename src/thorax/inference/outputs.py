@@ -1,8 +1,8 @@
-"""What is written for a scan: the mask, and what else was asked for; each file whole or not."""
+"""Write the mask of a scan and the optional files with it: probabilities, statistics, preview."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from thorax.common.files import write_text
 from thorax.imaging.intensity import whole_hu
-from thorax.imaging.placement import Restorer
+from thorax.imaging.placement import Placement
 from thorax.imaging.regions import Regions
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.segmenter import Prediction
+from thorax.inference.statistics import ScanStatistics
 from thorax.io import SEGMENTATION_SUFFIX, PlaneWriter, Scan, mask_file, write_segmentation
 from thorax.io.cached_scan import Slab
 
@@ -26,25 +27,26 @@ if TYPE_CHECKING:
 MapBits = Literal[8, 16]
 
 Bits = Literal[0, 8, 16]
-"""Of probabilities; 0: none are written."""
+"""Bits per probability; 0: probabilities are not written."""
 
 Masks = NDArray[np.bool_]
 
 WriteMasks = Callable[[int, Masks], object]
 
-Watch = Callable[[Iterable[Slab]], Iterable[Slab]]
+Progress = Callable[[Iterable[Slab]], Iterable[Slab]]
+"""Wraps the slabs that are processed, for instance in a progress bar."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where things go.
+    """The files to write for a scan.
 
     Args:
         mask: The mask.
-        maps: One file of probabilities a region, or none.
-        bits: Of each probability.
-        statistics: JSON of volumes and the like; None: not written.
-        preview: PNG; None: not written.
+        maps: Probability maps, one per region, or none.
+        bits: Bits per probability.
+        statistics: JSON file of the statistics; None: not written.
+        preview: PNG file of the preview; None: not written.
     """
 
     mask: Path
@@ -60,7 +62,7 @@ class Outputs:
         return (self.mask, *self.maps, *extra)
 
 
-def outputs_of(
+def name_outputs(
     mask: Path,
     regions: Iterable[str],
     *,
@@ -68,15 +70,16 @@ def outputs_of(
     statistics: bool = False,
     preview: bool = False,
 ) -> Outputs:
-    """Name the files that go beside a mask.
+    """Name the files next to a mask.
 
     Example:
-        >>> asked = outputs_of(Path("out/a.nii.gz"), ["lung"], bits=8, statistics=True)
-        >>> [path.name for path in asked.files]
+        >>> outputs = name_outputs(Path("out/a.nii.gz"), ["lung"], bits=8, statistics=True)
+        >>> [path.name for path in outputs.files]
         ['a.nii.gz', 'a_lung.nii.gz', 'a.json']
     """
     stem, suffix = split_name(mask)
-    suffix = ".nii.gz" if suffix == SEGMENTATION_SUFFIX else suffix  # it holds no probabilities
+    # A DICOM segmentation cannot store these probabilities.
+    suffix = ".nii.gz" if suffix == SEGMENTATION_SUFFIX else suffix
     maps = [mask.with_name(f"{stem}_{region}{suffix}") for region in regions] if bits else []
     return Outputs(
         mask,
@@ -88,7 +91,7 @@ def outputs_of(
 
 
 def split_name(path: Path) -> tuple[str, str]:
-    """Name without its image suffix, and the suffix.
+    """Return a file name without its image suffix, and the suffix.
 
     Example:
         >>> split_name(Path("out/p1.v2.nii.gz"))
@@ -101,101 +104,111 @@ def split_name(path: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class RestoredSlab:
-    """Some planes, with all that was found in them, on the native grid.
+    """A slab of a segmented scan on the grid of the scan.
 
     Args:
-        start: Index of the lowest plane.
+        start: Index of the lowest slice.
         hu: Shape ``(n, X, Y)``.
-        boxes: Probabilities within the crop, shape ``(R, n, x, y)``.
+        crops: Probabilities within the crop, shape ``(R, n, x, y)``.
         masks: Shape ``(R, n, X, Y)``.
         sides: 1 right and 2 left in and around the lung, shape ``(n, X, Y)``; or None.
-        restorer: Knows where the crop lies.
+        placement: Placement of the crop in the whole slice.
     """
 
     start: int
     hu: NDArray[np.int16]
-    boxes: NDArray[np.float32]
+    crops: NDArray[np.float32]
     masks: Masks
     sides: NDArray[np.uint8] | None
-    restorer: Restorer
+    placement: Placement
 
 
-def write_outputs(found: Prediction, outputs: Outputs, *, watch: Watch = iter) -> dict[str, Any]:
-    """Write what was found, on the scan's own grid; all files whole, or none.
+def write_outputs(
+    prediction: Prediction, outputs: Outputs, *, progress: Progress = iter
+) -> ScanStatistics:
+    """Write the files of a segmented scan on its own grid, all of them or none.
 
-    Planes are restored slab by slab, and packed and written in a thread of their own.
+    Slabs are restored in this thread and compressed and written in another one.
 
     Args:
-        found: What was found.
-        outputs: Where things go.
-        watch: Wraps the slabs that are worked on, for instance in a progress bar.
+        prediction: The segmentation.
+        outputs: The files to write.
+        progress: Wraps the slabs, for instance in a progress bar.
 
     Returns:
-        The statistics, ready for JSON, whether they are written or not.
+        The statistics, also if they are not written.
 
     Raises:
         InputError: The scan is damaged, or a file cannot be written.
     """
-    scan, regions = found.opened.held.scan, found.regions
-    volumes = RegionMeasurements(regions.names, scan.grid)
-    sketch = _sketch(found) if outputs.preview else None
-    with ExitStack() as files, _background_writer() as later:
-        mask = files.enter_context(_labels(outputs.mask, scan, regions))
-        top = 2**outputs.bits - 1
+    scan, top = prediction.scan, 2**outputs.bits - 1
+    preview = _preview_collector(prediction) if outputs.preview else None
+    with ExitStack() as files, _background_writer() as submit:
+        mask = files.enter_context(_mask_writer(outputs.mask, scan, prediction.regions))
         maps = [
             files.enter_context(mask_file(path, scan, scale=1 / top, bits=outputs.bits))
             for path in outputs.maps
         ]
-        for slab in restored_slabs(found, watch):
-            later(_write_slab, slab, mask, maps, top)
-            volumes.add(slab.start, slab.hu, slab.masks, slab.sides)
-            if sketch:
-                sketch.add(slab.start, slab.hu, slab.masks)
-    statistics = found.statistics(volumes)
-    if outputs.preview and sketch:
-        sketch.draw(outputs.preview, statistics)
+
+        def consume(slab: RestoredSlab) -> None:
+            submit(_write_slab, slab, mask, maps, top)
+            if preview:
+                preview.add(slab.start, slab.hu, slab.masks)
+
+        statistics = restore(prediction, consume, progress=progress)
+    if outputs.preview and preview:
+        preview.draw(outputs.preview, statistics)
     if outputs.statistics:
-        write_text(outputs.statistics, json.dumps(statistics, indent=1) + "\n")
+        write_text(outputs.statistics, json.dumps(statistics.as_dict(), indent=1) + "\n")
     return statistics
 
 
-def restored_slabs(found: Prediction, watch: Watch = iter) -> Iterator[RestoredSlab]:
-    """Take what was found off the canvas, slab by slab, in the order in which the file has them.
+def restore(
+    prediction: Prediction, consume: Callable[[RestoredSlab], object], *, progress: Progress = iter
+) -> ScanStatistics:
+    """Restore a segmentation to the grid of its scan slab by slab, and measure it.
 
     Args:
-        found: What was found.
-        watch: Wraps the slabs.
+        prediction: The segmentation.
+        consume: Called with each slab, in the order of the file.
+        progress: Wraps the slabs, for instance in a progress bar.
     """
-    domain, restorer = found.opened.recognised.domain, Restorer(found.placement)
-    for start, planes in watch(found.opened.held.slabs()):
+    measurements = RegionMeasurements(prediction.regions.names, prediction.grid)
+    for slab in _restored_slabs(prediction, progress):
+        consume(slab)
+        measurements.add(slab.start, slab.hu, slab.masks, slab.sides)
+    return prediction.statistics(measurements)
+
+
+def _restored_slabs(prediction: Prediction, progress: Progress) -> Iterator[RestoredSlab]:
+    scale, placement = prediction.preprocessed.intensity.scale, prediction.placement
+    for start, planes in progress(prediction.preprocessed.cached.slabs()):
         stop = start + len(planes)
-        seen = np.moveaxis(found.probabilities[start:stop], -1, 0)
-        boxes = np.stack([restorer.restore(np.ascontiguousarray(region)) for region in seen])
+        maps = np.moveaxis(prediction.probabilities[start:stop], -1, 0)
+        crops = np.stack([placement.restore_crop(np.ascontiguousarray(each)) for each in maps])
         sides = None
-        if found.sides is not None:
-            sides = restorer.whole(restorer.nearest(found.sides[start:stop]))
-        hu = whole_hu(domain.to_hu(planes))
-        yield RestoredSlab(
-            start, hu, boxes, restorer.whole(boxes >= found.threshold), sides, restorer
-        )
+        if prediction.sides is not None:
+            sides = placement.restore_labels(prediction.sides[start:stop])
+        masks = placement.uncrop(crops >= prediction.threshold)
+        yield RestoredSlab(start, whole_hu(scale.to_hu(planes)), crops, masks, sides, placement)
+
+
+def _preview_collector(prediction: Prediction) -> "PreviewCollector":
+    from thorax.inference.preview import PreviewCollector  # matplotlib takes long to import
+
+    return PreviewCollector(prediction)
 
 
 def _write_slab(slab: RestoredSlab, mask: WriteMasks, maps: list[PlaneWriter], top: int) -> None:
     mask(slab.start, slab.masks)
-    for writer, region in zip(maps, slab.boxes, strict=False):
-        whole = slab.restorer.whole(np.rint(np.clip(region, 0.0, 1.0) * top))
+    for writer, probabilities in zip(maps, slab.crops, strict=False):
+        whole = slab.placement.uncrop(np.rint(np.clip(probabilities, 0.0, 1.0) * top))
         writer.write(slab.start, whole)
 
 
-def _sketch(found: Prediction) -> "PreviewCollector":
-    from thorax.inference.preview import PreviewCollector
-
-    return PreviewCollector(found)
-
-
 @contextmanager
-def _labels(path: Path, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
-    """Give a function that takes the masks of some planes, for a mask of any format."""
+def _mask_writer(path: Path, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
+    """Yield a function that writes the masks of a slab, for a mask file of any format."""
     if path.suffix == SEGMENTATION_SUFFIX:
         x, y, z = scan.grid.shape
         whole = np.zeros((len(regions.names), z, x, y), dtype=bool)
@@ -212,15 +225,15 @@ def _labels(path: Path, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
 
 @contextmanager
 def _background_writer() -> Iterator[Callable[..., None]]:
-    """Give a function that has calls made in another thread, in turn, at most two waiting."""
+    """Yield a function that runs calls in another thread, in order, with at most two waiting."""
     with ThreadPoolExecutor(1) as pool:
-        waiting: list[Any] = []
+        waiting: list[Future[Any]] = []
 
-        def later(call: Callable[..., Any], *arguments: Any) -> None:
+        def submit(call: Callable[..., Any], *arguments: Any) -> None:
             if len(waiting) == 2:
                 waiting.pop(0).result()
             waiting.append(pool.submit(call, *arguments))
 
-        yield later
-        for one in waiting:
-            one.result()
+        yield submit
+        for future in waiting:
+            future.result()

@@ -1,8 +1,8 @@
-"""Cleaning of what the network found: stray pieces, holes, regions that leave the outer one.
+"""Postprocess probability maps: remove small components, fill holes, clip regions to their parent.
 
-It is done on the canvas, where a whole scan is small, and on probabilities, so that they are still
-restored and thresholded as any others. What is removed is pushed so far below the threshold that
-cubic interpolation cannot lift a voxel over it again, and what is filled well above it.
+This is done on the canvas, where a whole scan is small, and on probabilities, which are restored
+and thresholded afterwards. Removed pixels are set so far below the threshold that cubic
+interpolation cannot lift a voxel over it again; filled pixels are set well above it.
 """
 
 from collections.abc import Mapping
@@ -13,29 +13,35 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.common.errors import InputError
+from thorax.common.text import counted
 from thorax.imaging.morphology import IN_PLANE
-from thorax.models.spec import NOTHING, PostprocessingRule
+from thorax.models.spec import NO_POSTPROCESSING, PostprocessingRule
 
 Mask = NDArray[np.bool_]
 
 Floats = NDArray[np.float32]
 
 OVERSHOOT = 1.5
-"""Restored values are less than this times the largest pixel around: in the midst of four pixels
-the positive weights of `geometry`'s cubic interpolation add up to 1.1875² + 0.1875² = 1.45."""
+"""Restored values are less than this times the largest pixel nearby: in the middle of four pixels
+the positive weights of cubic interpolation add up to 1.1875² + 0.1875² = 1.45."""
 
 SMALL_HOLE = 1 / 5000
-"""A hole in one plane that is no larger than this share of the canvas is filled, 20 to 50 mm² for
-planes of 320 to 500 mm: vessels and bronchi deep in the lung. Main bronchi are larger, the trachea
-much. Experts leave larger vessels out: twice this share fills up to 0.16 % of the lungs of five
-LCTSC scans against their contours."""
+"""Holes within a slice up to this share of the canvas are filled: 20 to 50 mm² for slices of 320 to
+500 mm, the size of vessels and bronchi deep in the lung. Main bronchi and the trachea are larger.
+Experts exclude larger vessels: with twice this share, up to 0.16 % of the lungs of five LCTSC scans
+is filled against their contours."""
 
-EVERYWHERE = np.ones((3, 3, 3), dtype=bool)
+ALL_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
 class Postprocessed:
-    """Cleaned probabilities, shape ``(N, H, W, R)``, and what was done, in words."""
+    """Postprocessed probabilities.
+
+    Args:
+        probabilities: Shape ``(N, H, W, R)``.
+        notes: One sentence per change.
+    """
 
     probabilities: Floats
     notes: tuple[str, ...]
@@ -43,7 +49,7 @@ class Postprocessed:
 
 @dataclass(frozen=True)
 class _Task:
-    """How the pixels of one region are read."""
+    """Postprocessing of one region."""
 
     name: str
     rule: PostprocessingRule
@@ -62,162 +68,164 @@ def postprocess(
     pixel_ml: float,
     threshold: float,
 ) -> Postprocessed:
-    """Clean what the network found in a whole scan.
+    """Apply the postprocessing rules of a model to the probabilities of a whole scan.
 
-    Pieces hang together where pixels touch at a face, an edge or a corner, so rather too much is
-    kept. A hole that opens to a plane without the region around it, or to the first or last plane,
-    is none. So the trachea stays free, and an empty plane amid a lung stays as it is.
+    Pixels are connected if they share a face, an edge or a corner. An enclosed area is not a hole
+    if it is open to a slice without the region around it, or to the first or last slice. So the
+    trachea is not filled, and an empty slice within a lung stays empty.
 
-    The inner region is made no likelier than the outer one at each pixel. Interpolation may still
-    leave single voxels of it outside; who needs it exact intersects the restored masks as well.
+    The probability of an inner region is limited to that of its parent at each pixel. After
+    interpolation single voxels may still be outside the parent; intersect the restored masks if
+    that matters.
 
     Args:
-        probabilities: On the canvas, shape ``(N, H, W, R)``; left as they are.
-        rules: Region name → what is done; a region that is not named is left as it is.
+        probabilities: On the canvas, shape ``(N, H, W, R)``; not modified.
+        rules: Region name → its rule; regions without a rule are not changed.
         names: Names of the R regions.
         pixel_ml: Volume of a pixel of the canvas.
-        threshold: Restored probability from which on a voxel belongs to a region.
+        threshold: Threshold of the restored probabilities.
 
     Returns:
-        Probabilities that are to be restored and cut at the same threshold. Volumes in the notes
-        are those of pixels, before restoring.
+        Probabilities to be restored and thresholded at the same threshold. Volumes in the notes
+        are computed on the canvas.
 
     Raises:
-        InputError: `rules` names a region that there is not, or regions inside each other.
+        InputError: `rules` names an unknown region, or regions are inside each other.
     """
-    cleaned, notes = probabilities.copy(), list[str]()
+    processed, notes = probabilities.copy(), list[str]()
     for name in _outer_first(rules, names):
-        if rules[name] == NOTHING:
+        if rules[name] == NO_POSTPROCESSING:
             continue
         task = _Task(name, rules[name], pixel_ml, threshold)
-        region = np.ascontiguousarray(cleaned[..., names.index(name)])
+        region = np.ascontiguousarray(processed[..., names.index(name)])
         if task.rule.inside is not None:
-            notes += _cut(region, cleaned[..., names.index(task.rule.inside)], task)
+            notes += _clip(region, processed[..., names.index(task.rule.inside)], task)
         if task.rule.fill_holes:
             notes += _fill(region, task)
         if task.rule.largest or task.rule.minimum_ml:
             notes += _remove(region, task)
-        cleaned[..., names.index(name)] = region
-    return Postprocessed(cleaned, tuple(notes))
+        processed[..., names.index(name)] = region
+    return Postprocessed(processed, tuple(notes))
 
 
 def _outer_first(rules: Mapping[str, PostprocessingRule], names: tuple[str, ...]) -> list[str]:
-    """Names of the regions to clean, each after the one that it lies in."""
-    known = f"one of {list(names)}"
+    """Return the names of the regions with a rule, parents first."""
+    allowed = f"one of {list(names)}"
     for name, rule in rules.items():
         if name not in names:
-            raise InputError(f"a region to clean must be {known}, got `{name}`")
+            raise InputError(f"a region to postprocess must be {allowed}, got `{name}`")
         if rule.inside is not None and rule.inside not in names:
-            raise InputError(f"`inside` of region `{name}` must be {known}, got `{rule.inside}`")
+            raise InputError(f"`inside` of region `{name}` must be {allowed}, got `{rule.inside}`")
     waiting, order = list(rules), list[str]()
     while waiting:
         ready = [name for name in waiting if rules[name].inside not in waiting]
         if not ready:
-            raise InputError(f"regions cannot lie inside each other, got {waiting}")
+            raise InputError(f"regions cannot be inside each other, got {waiting}")
         order += ready
         waiting = [name for name in waiting if name not in ready]
     return order
 
 
-def _cut(region: Floats, outer: NDArray[np.floating], task: _Task) -> list[str]:
-    """Make the region no likelier than the one that it lies in."""
+def _clip(region: Floats, parent: NDArray[np.floating], task: _Task) -> list[str]:
+    """Limit the probability of a region to that of its parent."""
     before = int(np.count_nonzero(region >= task.threshold))
-    np.minimum(region, outer, out=region)
+    np.minimum(region, parent, out=region)
     lost = before - int(np.count_nonzero(region >= task.threshold))
     return [f"{task.name}: {task.amount(lost)} outside {task.rule.inside} removed"] if lost else []
 
 
 def _fill(region: Floats, task: _Task) -> list[str]:
-    """Raise holes, and the rim around them, half-way from the threshold to 1."""
+    """Set holes, and the pixels around them, half-way between the threshold and 1."""
     mask = region >= task.threshold
-    box = _around(mask)
+    box = _padded_box(mask)
     if box is None:
         return []
-    holes = _holes(mask[box], most=int(SMALL_HOLE * mask[0].size))
-    filled = int(np.count_nonzero(holes))
-    if not filled:
+    holes = _find_holes(mask[box], largest=int(SMALL_HOLE * mask[0].size))
+    pixels = int(np.count_nonzero(holes))
+    if not pixels:
         return []
-    raised = _wider(holes) & (mask[box] | holes)
+    raised = _dilate(holes) & (mask[box] | holes)
     inside = region[box]
     inside[raised] = np.maximum(inside[raised], (1 + task.threshold) / 2)
-    return [f"{task.name}: holes of {task.amount(filled)} filled"]
+    return [f"{task.name}: holes of {task.amount(pixels)} filled"]
 
 
 def _remove(region: Floats, task: _Task) -> list[str]:
-    """Push all that is neither a piece that is kept nor next to one below the threshold."""
+    """Set pixels below the threshold, except in and next to the components to keep."""
     mask = region >= task.threshold
-    box = _around(mask)
+    box = _padded_box(mask)
     near = np.zeros_like(mask)
-    notes = []
+    notes = list[str]()
     if box is not None:
-        pieces, _ = ndimage.label(mask[box], EVERYWHERE)
-        sizes = np.bincount(pieces.ravel())
-        keep = _kept(sizes, task)
-        near[box] = _wider(np.take(keep, pieces))
-        gone = np.count_nonzero(~keep[1:])
-        volume = task.amount(int(sizes[1:][~keep[1:]].sum()))
-        counted = "1 piece" if gone == 1 else f"{gone} pieces"
-        notes = [f"{task.name}: {counted} of {volume} removed"] if gone else []
-    most = np.float32(task.threshold / OVERSHOOT)
-    np.copyto(region, most, where=(region > most) & ~near)
+        components, _ = ndimage.label(mask[box], ALL_NEIGHBOURS)
+        sizes = np.bincount(components.ravel())
+        keep = _components_to_keep(sizes, task)
+        near[box] = _dilate(np.take(keep, components))
+        removed = sizes[1:][~keep[1:]]
+        if len(removed):
+            count = counted(len(removed), "component")
+            notes = [f"{task.name}: {count} of {task.amount(int(removed.sum()))} removed"]
+    limit = np.float32(task.threshold / OVERSHOOT)
+    np.copyto(region, limit, where=(region > limit) & ~near)
     return notes
 
 
-def _kept(sizes: NDArray[np.intp], task: _Task) -> Mask:
-    """Say for each piece whether it stays; 0 is the background."""
-    rule, pieces = task.rule, sizes[1:]
-    stays = pieces * task.pixel_ml >= rule.minimum_ml
+def _components_to_keep(sizes: NDArray[np.intp], task: _Task) -> Mask:
+    """Return one flag per component label; 0 is the background."""
+    rule, components = task.rule, sizes[1:]
+    keep = components * task.pixel_ml >= rule.minimum_ml
     if rule.largest:
-        first = np.argsort(-pieces, kind="stable")[: rule.largest]
-        stays &= (pieces >= rule.share * pieces.max()) | np.isin(np.arange(len(pieces)), first)
-    return np.concatenate([[False], stays])
+        largest = np.argsort(-components, kind="stable")[: rule.largest]
+        is_largest = np.isin(np.arange(len(components)), largest)
+        keep &= is_largest | (components >= rule.share * components.max())
+    return np.concatenate([[False], keep])
 
 
-def _holes(mask: Mask, *, most: int) -> Mask:
-    """Pixels enclosed in 3D, or in their plane by a hole of at most so many pixels."""
+def _find_holes(mask: Mask, *, largest: int) -> Mask:
+    """Return the pixels enclosed in 3D, and holes within a slice of at most ``largest`` pixels."""
     free = np.pad(~mask, ((0, 0), (1, 1), (1, 1)), constant_values=True)
     parts, _ = ndimage.label(free, IN_PLANE)
     enclosed = (free & (parts != parts[:, :1, :1]))[:, 1:-1, 1:-1]
     parts = parts[:, 1:-1, 1:-1]
     sizes = np.bincount(parts[enclosed], minlength=1)
     small = np.zeros_like(mask)
-    small[enclosed] = sizes[parts[enclosed]] <= most
-    return small | _closed(enclosed & ~small, free[:, 1:-1, 1:-1] & ~enclosed)
+    small[enclosed] = sizes[parts[enclosed]] <= largest
+    return small | _without_opening(enclosed & ~small, free[:, 1:-1, 1:-1] & ~enclosed)
 
 
-def _closed(enclosed: Mask, outside: Mask) -> Mask:
-    """Those connected parts that meet the outside in no plane, above or below."""
+def _without_opening(enclosed: Mask, outside: Mask) -> Mask:
+    """Return the connected parts that no slice above or below opens to the outside."""
     closed = np.zeros_like(enclosed)
-    box = _around(enclosed)
+    box = _padded_box(enclosed)
     if box is not None:
         beyond = np.pad(outside, ((1, 1), (0, 0), (0, 0)), constant_values=True)
         opening = enclosed & (beyond[:-2] | beyond[2:])
-        parts, found = ndimage.label(enclosed[box])
-        whole = np.arange(found + 1) > 0
-        whole[parts[opening[box]]] = False
-        closed[box] = np.take(whole, parts)
+        parts, count = ndimage.label(enclosed[box])
+        is_closed = np.arange(count + 1) > 0
+        is_closed[parts[opening[box]]] = False
+        closed[box] = np.take(is_closed, parts)
     return closed
 
 
-def _around(mask: Mask) -> tuple[slice, slice, slice] | None:
-    """Box of a mask with room for a rim in the plane; None if the mask is empty."""
+def _padded_box(mask: Mask) -> tuple[slice, slice, slice] | None:
+    """Return the bounding box of a mask, padded by a pixel in H and W; None if it is empty."""
     extents = []
     for axis in range(3):
-        taken = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        if not taken.size:
+        hits = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        if not hits.size:
             return None
-        rim = int(axis > 0)
-        extents.append(slice(max(0, int(taken[0]) - rim), int(taken[-1]) + 1 + rim))
-    planes, across, along = extents
-    return planes, across, along
+        padding = int(axis > 0)
+        extents.append(slice(max(0, int(hits[0]) - padding), int(hits[-1]) + 1 + padding))
+    slices, across, along = extents
+    return slices, across, along
 
 
-def _wider(mask: Mask) -> Mask:
-    """Grow by one pixel in the plane, also over corners."""
-    wider = mask.copy()
-    wider[:, 1:] |= mask[:, :-1]
-    wider[:, :-1] |= mask[:, 1:]
-    tall = wider.copy()
-    wider[..., 1:] |= tall[..., :-1]
-    wider[..., :-1] |= tall[..., 1:]
-    return wider
+def _dilate(mask: Mask) -> Mask:
+    """Dilate by one pixel within each slice, also diagonally."""
+    dilated = mask.copy()
+    dilated[:, 1:] |= mask[:, :-1]
+    dilated[:, :-1] |= mask[:, 1:]
+    rows = dilated.copy()
+    dilated[..., 1:] |= rows[..., :-1]
+    dilated[..., :-1] |= rows[..., 1:]
+    return dilated

@@ -1,43 +1,48 @@
-"""What a preview needs of a scan, gathered while its slabs pass by."""
+"""Collect the slices of the preview picture while the slabs of a scan are written."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.imaging.intensity import LOWEST_HU
-from thorax.inference.measurements import volumes_ml
 from thorax.inference.segmenter import Prediction
-from thorax.visualization.preview import PreviewData, SliceView, busiest_pixel, preview, scan_voxel
+from thorax.inference.statistics import ScanStatistics
+from thorax.visualization.preview import (
+    PreviewData,
+    SliceView,
+    busiest_pixel,
+    draw_preview,
+    scan_voxel,
+)
 
 
 class PreviewCollector:
-    """Three cuts through a scan and its masks.
+    """Collects an axial, a coronal and a sagittal slice of a scan and its masks.
 
     Args:
-        found: What was found; tells where to cut.
+        prediction: The segmentation; it determines the positions of the slices.
     """
 
-    def __init__(self, found: Prediction) -> None:
-        self._found = found
-        self._canvases = np.moveaxis(found.probabilities >= found.threshold, -1, 0)
-        self._at = scan_voxel(found.placement, busiest_pixel(self._canvases))
-        x, y, z = found.opened.held.grid.shape
-        planes = (x, y), (x, z), (y, z)
-        regions = len(self._canvases)
-        self._hu = [np.full(plane, LOWEST_HU, dtype=np.int16) for plane in planes]
-        self._masks = [np.zeros((regions, *plane), dtype=bool) for plane in planes]
+    def __init__(self, prediction: Prediction) -> None:
+        self._prediction = prediction
+        self._masks_on_canvas = np.moveaxis(prediction.probabilities >= prediction.threshold, -1, 0)
+        self._voxel = scan_voxel(prediction.placement, busiest_pixel(self._masks_on_canvas))
+        x, y, z = prediction.grid.shape
+        shapes = (x, y), (x, z), (y, z)
+        regions = len(self._masks_on_canvas)
+        self._hu = [np.full(shape, LOWEST_HU, dtype=np.int16) for shape in shapes]
+        self._masks = [np.zeros((regions, *shape), dtype=bool) for shape in shapes]
 
     def add(self, start: int, hu: NDArray[np.int16], masks: NDArray[np.bool_]) -> None:
-        """Take what the cuts show of some planes.
+        """Add a slab.
 
         Args:
-            start: Index of the lowest plane.
+            start: Index of the lowest slice.
             hu: Shape ``(n, X, Y)``.
             masks: Shape ``(R, n, X, Y)``.
         """
-        x, y, z = self._at
+        x, y, z = self._voxel
         stop = start + len(hu)
         if start <= z < stop:
             self._hu[0][:] = hu[z - start]
@@ -47,35 +52,30 @@ class PreviewCollector:
         self._hu[2][:, start:stop] = hu[:, x].T
         self._masks[2][:, :, start:stop] = masks[:, :, x].transpose(0, 2, 1)
 
-    def draw(self, path: Path, statistics: dict[str, Any]) -> None:
-        """Draw the preview into a PNG, whole or not at all.
-
-        Args:
-            path: Where it goes.
-            statistics: As `thorax.inference.measurements.RegionMeasurements` gives them.
-        """
+    def draw(self, path: Path, statistics: ScanStatistics) -> None:
+        """Write the preview as PNG, atomically."""
         from thorax.visualization.drawing import save_png
 
-        opened = self._found.opened
-        grid = opened.held.grid
-        figures = statistics["regions"]
+        save_png(draw_preview(self._data(statistics)), path)
+
+    def _data(self, statistics: ScanStatistics) -> PreviewData:
+        prediction = self._prediction
         axial, coronal, sagittal = map(SliceView, self._hu, self._masks)
-        at_mm = grid.affine @ [*self._at, 1.0]
-        shown = PreviewData(
-            cuts=(axial, coronal, sagittal),
-            at=self._at,
-            at_mm=(float(at_mm[0]), float(at_mm[1]), float(at_mm[2])),
-            spacing_mm=grid.spacing_mm,
-            regions=self._found.regions.names,
-            canvases=self._canvases,
-            canvas_spacing_mm=opened.pixel_mm,
-            volumes_ml=volumes_ml(statistics),
+        x_mm, y_mm, z_mm, _ = (prediction.grid.affine @ [*self._voxel, 1.0]).tolist()
+        return PreviewData(
+            slices=(axial, coronal, sagittal),
+            at=self._voxel,
+            at_mm=(x_mm, y_mm, z_mm),
+            spacing_mm=prediction.grid.spacing_mm,
+            regions=prediction.regions.names,
+            canvases=self._masks_on_canvas,
+            canvas_spacing_mm=prediction.preprocessed.pixel_mm,
+            volumes_ml=statistics.volumes_ml,
             sides_ml={
-                name: (figures[name]["right"]["volume_ml"], figures[name]["left"]["volume_ml"])
-                for name in figures
-                if "right" in figures[name]
+                name: (region.sides["right"].volume_ml, region.sides["left"].volume_ml)
+                for name, region in statistics.regions.items()
+                if region.sides
             },
-            title=opened.held.scan.path.name,
-            warnings=(*self._found.warnings(statistics), *opened.notes),
+            title=prediction.scan.path.name,
+            warnings=(*prediction.warnings(statistics), *prediction.preprocessed.notes),
         )
-        save_png(preview(shown), path)

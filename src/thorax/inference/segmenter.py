@@ -1,18 +1,18 @@
-"""A segmenter: one model or several, and what finds the regions of a scan with them."""
+"""Segment the regions of a scan with one model or an ensemble."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
+from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.lung_sides import LUNG, lung_sides, read_sides, side_map
 from thorax.imaging.placement import Placement
@@ -20,6 +20,7 @@ from thorax.imaging.regions import Regions
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.postprocessing import postprocess as apply_rules
 from thorax.inference.quality import QualityScores, plausibility_warnings, quality_scores
+from thorax.inference.statistics import ScanStatistics
 from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, transforms_for
 from thorax.io import Scan
 from thorax.models.engines import Device, Engine, EngineName, Precision
@@ -32,12 +33,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network, what it was trained for, and which it is.
+    """A loaded model.
 
     Args:
-        spec: What it was trained for.
-        engine: What runs it.
-        digest: SHA-256 of its file.
+        spec: Input, regions and postprocessing of the model.
+        engine: Runs the network.
+        digest: SHA-256 of the model file.
     """
 
     spec: ModelSpec
@@ -47,74 +48,83 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a segmenter found in a scan, still on the canvas.
+    """The segmentation of a scan, on the canvas.
 
     Args:
-        opened: The scan.
-        regions: What was looked for.
-        threshold: Restored probability from which on a voxel belongs to a region.
-        probabilities: After cleaning, shape ``(N, H, W, R)``.
-        sides: 1 right and 2 left in and around the lung, shape ``(N, H, W)``; None where there is
-            no region of that name.
-        quality: One a region.
-        notes: What cleaning took away.
-        expectations: Region name → what its certainty stands for, where that is known.
+        preprocessed: The scan.
+        regions: Regions of the model.
+        threshold: Probability threshold for a voxel to belong to a region, after restoring.
+        probabilities: After postprocessing, shape ``(N, H, W, R)``.
+        sides: 1 right and 2 left in and around the lung, shape ``(N, H, W)``; None without a
+            region `lung`.
+        quality: Quality metrics, one per region.
+        notes: Changes by postprocessing.
+        expected_dice_models: Region name → fit of its expected Dice, if there is one.
     """
 
-    opened: PreprocessedScan
+    preprocessed: PreprocessedScan
     regions: Regions
     threshold: float
     probabilities: Floats
     sides: NDArray[np.uint8] | None
     quality: list[QualityScores]
     notes: tuple[str, ...]
-    expectations: Mapping[str, ExpectedDiceModel] = field(default_factory=dict)
+    expected_dice_models: Mapping[str, ExpectedDiceModel] = field(default_factory=dict)
 
     @property
-    def expected_dice(self) -> dict[str, ExpectedDice]:
-        """The Dice to expect of each region, where something was found and held-out cases tell."""
-        named = zip(self.regions.names, self.quality, strict=True)
-        return {
-            name: self.expectations[name].dice(doubt.certainty)
-            for name, doubt in named
-            if name in self.expectations and doubt.certainty is not None
-        }
+    def scan(self) -> Scan:
+        """The scan on its own grid."""
+        return self.preprocessed.scan
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the scan."""
+        return self.preprocessed.grid
 
     @property
     def placement(self) -> Placement:
-        """How planes lie on the canvas."""
-        return self.opened.placement
+        """Placement of the slices on the canvas."""
+        return self.preprocessed.placement
 
-    def statistics(self, volumes: RegionMeasurements) -> dict[str, Any]:
-        """All figures, ready for JSON: those of `RegionMeasurements.result`, and the Dice to expect."""
-        expected = {name: asdict(told) for name, told in self.expected_dice.items()}
-        return {**volumes.result(), "expected_dice": expected}
+    @property
+    def quality_by_region(self) -> dict[str, QualityScores]:
+        """Region name → its quality metrics."""
+        return dict(zip(self.regions.names, self.quality, strict=True))
 
-    def warnings(self, statistics: dict[str, Any]) -> tuple[str, ...]:
-        """Why to look at the masks, in words.
+    @property
+    def expected_dice(self) -> dict[str, ExpectedDice]:
+        """Region name → expected Dice, for regions that are not empty and have a fit."""
+        return {
+            name: self.expected_dice_models[name].dice(scores.certainty)
+            for name, scores in self.quality_by_region.items()
+            if name in self.expected_dice_models and scores.certainty is not None
+        }
 
-        Args:
-            statistics: As `statistics` gives them.
-        """
-        named = zip(self.regions.names, self.quality, strict=True)
-        seen = (
-            reason
-            for name, doubt in named
-            for reason in doubt.warnings(name, self.expectations.get(name))
+    def statistics(self, measurements: RegionMeasurements) -> ScanStatistics:
+        """Return the measurements of the scan together with the expected Dice."""
+        return replace(measurements.result(), expected_dice=self.expected_dice)
+
+    def warnings(self, statistics: ScanStatistics) -> tuple[str, ...]:
+        """Return reasons to review the masks, one sentence each."""
+        by_region = (
+            warning
+            for name, scores in self.quality_by_region.items()
+            for warning in scores.warnings(name, self.expected_dice_models.get(name))
         )
-        return (*seen, *plausibility_warnings(statistics))
+        return (*by_region, *plausibility_warnings(statistics))
 
 
 class Segmenter:
     """Segments scans with one model, or with the mean of several.
 
     Args:
-        models: Alike in canvas, crop and regions; the first tells threshold and cleaning.
+        models: Models with the same canvas, crop and regions; threshold and postprocessing are
+            those of the first.
         tta: Test-time augmentation: take the mean over transformed copies of the scan.
-        postprocess: Apply the postprocessing rules of the model's spec.
+        postprocess: Apply the postprocessing rules of the model.
 
     Raises:
-        InputError: The models do not go together.
+        InputError: The models differ in canvas, crop or regions.
     """
 
     def __init__(
@@ -123,76 +133,86 @@ class Segmenter:
         self.models = tuple(models)
         self.spec = self.models[0].spec
         self.regions = Regions(self.spec.regions)
-        self._tta = _transforms(self.spec) if tta else (IDENTITY,)
+        self._transforms = _transforms(self.spec) if tta else (IDENTITY,)
         self._rules = self.spec.postprocessing if postprocess else {}
         for model in self.models[1:]:
-            _check_alike(self.spec, model.spec)
+            _check_compatible(self.spec, model.spec)
 
     @cached_property
     def digest(self) -> str:
-        """Tells the models from others."""
+        """Digest that identifies the models."""
         return "+".join(model.digest[:12] for model in self.models)
 
     @cached_property
     def settings(self) -> str:
-        """Tells apart ways to use the same models."""
-        variants = "+".join(variant.name for variant in self._tta)
-        return variants + (" cleaned" if self._rules else "")
+        """Settings, besides the models, that the masks depend on."""
+        names = "+".join(transform.name for transform in self._transforms)
+        return names + (" postprocessed" if self._rules else "")
 
-    def open(self, scan: Scan, *, domain: IntensityScale | None = None) -> PreprocessedScan:
-        """Read a scan and put it on the canvas; see `thorax.preprocessing.scan.preprocess_scan`."""
-        return preprocess_scan(scan, canvas=self.spec.canvas, crop=self.spec.crop, domain=domain)
-
-    def find(self, opened: PreprocessedScan, *, threshold: float | None = None) -> Prediction:
-        """Find the regions of a scan on the canvas.
+    def preprocess(
+        self, scan: Scan, *, intensity: IntensityScale | None = None
+    ) -> PreprocessedScan:
+        """Read a scan and place it on the canvas.
 
         Args:
-            opened: The scan.
-            threshold: Instead of the one in the spec.
+            scan: The scan.
+            intensity: Meaning of the voxel values; None: detect it.
+
+        Raises:
+            InputError: The scan cannot be read, or is not a CT that can be segmented.
+        """
+        return preprocess_scan(
+            scan, canvas=self.spec.canvas, crop=self.spec.crop, intensity=intensity
+        )
+
+    def predict(
+        self, preprocessed: PreprocessedScan, *, threshold: float | None = None
+    ) -> Prediction:
+        """Segment a preprocessed scan.
+
+        Args:
+            preprocessed: The scan.
+            threshold: Probability threshold; None: that of the model.
         """
         limit = self.spec.threshold if threshold is None else threshold
-        each = [
-            self._seen(model, variant, opened.planes)
+        maps = [
+            self._run(model, transform, preprocessed.planes)
             for model in self.models
-            for variant in self._tta
+            for transform in self._transforms
         ]
-        mean: Floats = each[0] if len(each) == 1 else np.asarray(np.mean(each, axis=0))
-        cleaned = apply_rules(
+        mean: Floats = maps[0] if len(maps) == 1 else np.asarray(np.mean(maps, axis=0))
+        processed = apply_rules(
             mean,
             self._rules,
             names=self.regions.names,
-            pixel_ml=opened.pixel_ml,
+            pixel_ml=preprocessed.pixel_ml,
             threshold=limit,
         )
-        clear = cleaned.probabilities
+        final = processed.probabilities
         with ThreadPoolExecutor(1) as pool:
-            sides = pool.submit(self._sides, clear >= limit)
-            doubted = quality_scores(clear, [one >= limit for one in each], threshold=limit)
+            sides = pool.submit(self._sides, final >= limit)
+            quality = quality_scores(final, [each >= limit for each in maps], threshold=limit)
             return Prediction(
-                opened,
+                preprocessed,
                 self.regions,
                 limit,
-                clear,
+                final,
                 sides.result(),
-                doubted,
-                cleaned.notes,
-                self._expectations(limit),
+                quality,
+                processed.notes,
+                self._expected_dice_models(limit),
             )
 
-    def _expectations(self, threshold: float) -> Mapping[str, ExpectedDiceModel]:
-        """What is known of one model as it is used in the pipeline holds for no other use."""
-        alone = len(self.models) == 1 and self._tta == (IDENTITY,)
-        cleaned = self._rules == self.spec.postprocessing
-        return (
-            self.spec.expected_dice
-            if alone and cleaned and threshold == self.spec.threshold
-            else {}
-        )
+    def _expected_dice_models(self, threshold: float) -> Mapping[str, ExpectedDiceModel]:
+        """Return the fits, unless the model is used in another way than for its scores."""
+        single = len(self.models) == 1 and self._transforms == (IDENTITY,)
+        as_scored = self._rules == self.spec.postprocessing and threshold == self.spec.threshold
+        return self.spec.expected_dice if single and as_scored else {}
 
-    def _seen(self, model: Model, variant: TTATransform, planes: NDArray[np.int16]) -> Floats:
-        changed = np.ascontiguousarray(variant.apply(planes))
-        found = model.engine.probabilities(changed, 0, len(planes), window=model.spec.window)
-        return variant.invert(found)
+    def _run(self, model: Model, transform: TTATransform, planes: NDArray[np.int16]) -> Floats:
+        transformed = np.ascontiguousarray(transform.apply(planes))
+        maps = model.engine.probabilities(transformed, 0, len(planes), window=model.spec.window)
+        return transform.invert(maps)
 
     def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         if LUNG not in self.regions.names:
@@ -208,34 +228,35 @@ def load(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> Model:
-    """Load a model; nothing in it is run as code and nothing is fetched.
+    """Load a model without running code from it and without a network connection.
 
     Args:
-        path: An exported ``.onnx`` file, or the folder that training leaves.
-        engine: What runs it. Unless given: OpenVINO for a file, Keras for a folder.
-        device: ``auto`` is the CPU, but for Keras, which takes a GPU if there is one.
+        path: An exported ``.onnx`` file, or the folder of a trained model.
+        engine: Engine that runs the model; None: OpenVINO for a file, Keras for a folder.
+        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
         precision: ``float32`` forbids half precision.
 
     Raises:
-        InputError: There is no model, it is damaged or of a newer form, or the engine cannot run
-            it.
+        InputError: There is no model, it is damaged or of a newer format version, or the engine
+            cannot run it.
     """
     if path.is_dir():
         if engine not in (None, "keras"):
             raise InputError(
-                f"--engine {engine} needs an exported model, but {path} is the folder that "
-                "training leaves; run `thorax export`"
+                f"--engine {engine} needs an exported model, but {path} is the folder of a trained "
+                "model; run `thorax export`"
             )
         return _load_folder(path)
     if engine == "keras":
         raise InputError(
-            f"--engine keras needs the folder that training leaves, but {path} is a file"
+            f"--engine keras needs the folder of a trained model, but {path} is a file; name the "
+            "folder or omit --engine"
         )
     from thorax.models.onnx_file import read_model
 
     spec, graph = read_model(path)
-    running = open_engine(graph, engine or "openvino", device=device, precision=precision)
-    return Model(spec, running, hashlib.sha256(graph).hexdigest())
+    loaded = open_engine(graph, engine or "openvino", device=device, precision=precision)
+    return Model(spec, loaded, hashlib.sha256(graph).hexdigest())
 
 
 def _load_folder(folder: Path) -> Model:
@@ -249,17 +270,17 @@ def _load_folder(folder: Path) -> Model:
 
 
 def _transforms(spec: ModelSpec) -> tuple[TTATransform, ...]:
-    """Those that the model can be expected to segment: mirrored only if it was trained so."""
-    flips = bool(spec.provenance.get("augmentation", {}).get("flip"))
-    found = transforms_for(list(spec.regions))
-    return tuple(variant for variant in found if flips or variant.name != MIRRORED)
+    """Return the transforms that suit the model; mirroring only if it was trained with it."""
+    flipped = bool(spec.provenance.get("augmentation", {}).get("flip"))
+    transforms = transforms_for(list(spec.regions))
+    return tuple(transform for transform in transforms if flipped or transform.name != MIRRORED)
 
 
-def _check_alike(first: ModelSpec, other: ModelSpec) -> None:
+def _check_compatible(first: ModelSpec, other: ModelSpec) -> None:
     for key in ("canvas", "crop", "regions"):
-        one, two = getattr(first, key), getattr(other, key)
-        if one != two:
+        value, other_value = getattr(first, key), getattr(other, key)
+        if value != other_value:
             raise InputError(
-                f"models of an ensemble must be alike, but their `{key}` are {one} and {two} "
+                f"models of an ensemble must have the same `{key}`, got {value} and {other_value} "
                 f"(in {SPEC})"
             )

@@ -1,6 +1,7 @@
-"""Variants of a scan on the canvas that a good network segments alike: mirrored, shifted a little.
+"""Test-time augmentation: mirrored and slightly shifted copies of a scan on the canvas.
 
-Their mean is a little better than one of them, and where they disagree there is doubt.
+Their mean is slightly better than a single prediction. Disagreement between them is a quality
+warning.
 """
 
 import re
@@ -18,20 +19,20 @@ Canvas = NDArray[Any]
 SHIFT = 3
 """Pixels; about 1 cm of a chest on a canvas of 128."""
 
-_SIDED = frozenset(["l", "r", "rul", "rml", "rll", "lul", "lll", "lingula"])
-"""Words that tell sides, besides left and right: letters, and the lobes of the lungs."""
+_SIDED_WORDS = frozenset(["l", "r", "rul", "rml", "rll", "lul", "lll", "lingula"])
+"""Words for a side, besides left and right: letters, and the lobes of the lungs."""
 
 MIRRORED = "mirrored"
 
 
 @dataclass(frozen=True)
 class TTATransform:
-    """A change of all planes of a scan, and the way back for maps.
+    """A transform of all slices of a scan, and its inverse for probability maps.
 
     Args:
-        name: For people.
-        apply: Changes planes, ``(N, H, W)``.
-        invert: Changes maps back, ``(N, H, W, R)``.
+        name: Name in the settings of a manifest.
+        apply: Transforms slices, ``(N, H, W)``.
+        invert: Transforms probability maps back, ``(N, H, W, R)``.
     """
 
     name: str
@@ -39,60 +40,61 @@ class TTATransform:
     invert: Callable[[Canvas], Canvas]
 
 
-IDENTITY = TTATransform("as it is", lambda planes: planes, lambda maps: maps)
+IDENTITY = TTATransform("identity", lambda slices: slices, lambda maps: maps)
 
 
 def transforms_for(regions: Sequence[str]) -> tuple[TTATransform, ...]:
-    """The variants for a model of these regions; none is mirrored that tells left from right.
+    """Return the transforms for a model; without mirroring if a region is left or right.
 
     Example:
-        >>> [variant.name for variant in transforms_for(["lung"])]
-        ['as it is', 'mirrored', 'shifted', 'shifted back']
-        >>> [variant.name for variant in transforms_for(["left_lung", "right_lung"])]
-        ['as it is', 'shifted', 'shifted back']
+        >>> [transform.name for transform in transforms_for(["lung"])]
+        ['identity', 'mirrored', 'shifted', 'shifted back']
+        >>> [transform.name for transform in transforms_for(["left_lung", "right_lung"])]
+        ['identity', 'shifted', 'shifted back']
     """
-    mirrored = (
-        [] if any(map(_is_sided, regions)) else [TTATransform(MIRRORED, _mirrored, _mirrored)]
-    )
+    sided = any(map(_is_sided, regions))
     return (
         IDENTITY,
-        *mirrored,
-        _shifted("shifted", SHIFT),
-        _shifted("shifted back", -SHIFT),
+        *([] if sided else [TTATransform(MIRRORED, _mirror, _mirror)]),
+        _shift_by("shifted", SHIFT),
+        _shift_by("shifted back", -SHIFT),
     )
 
 
 def shift(canvas: Canvas, pixels: int, *, fill: float) -> Canvas:
-    """Move planes or maps along H and W alike; what comes in is ``fill``.
+    """Shift slices or maps by the same number of pixels along H and W.
 
     Args:
         canvas: Shape ``(N, H, W)`` or ``(N, H, W, R)``.
-        pixels: How far; negative towards the first pixel.
-        fill: Value beyond the border.
+        pixels: Distance; negative shifts towards the first pixel.
+        fill: Value of the pixels that enter at the border.
 
     Example:
         >>> shift(np.array([[[1, 2], [3, 4]]]), 1, fill=0).tolist()
         [[[0, 0], [0, 1]]]
     """
-    moved = np.full_like(canvas, fill)
+    shifted = np.full_like(canvas, fill)
     side = canvas.shape[1]
-    to, source = (slice(max(0, way), max(0, side + min(0, way))) for way in (pixels, -pixels))
-    moved[:, to, to] = canvas[:, source, source]
-    return moved
+    target, source = (
+        slice(max(0, offset), max(0, side + min(0, offset))) for offset in (pixels, -pixels)
+    )
+    shifted[:, target, target] = canvas[:, source, source]
+    return shifted
 
 
 def _is_sided(region: str) -> bool:
-    words = re.split(r"[\W\d_]+", region.lower())
-    return "left" in region.lower() or "right" in region.lower() or not _SIDED.isdisjoint(words)
+    name = region.lower()
+    words = re.split(r"[\W\d_]+", name)
+    return "left" in name or "right" in name or not _SIDED_WORDS.isdisjoint(words)
 
 
-def _mirrored(canvas: Canvas) -> Canvas:
+def _mirror(canvas: Canvas) -> Canvas:
     return canvas[:, ::-1]
 
 
-def _shifted(name: str, pixels: int) -> TTATransform:
+def _shift_by(name: str, pixels: int) -> TTATransform:
     return TTATransform(
         name,
-        lambda planes: shift(planes, pixels, fill=LOWEST_HU),
+        lambda slices: shift(slices, pixels, fill=LOWEST_HU),
         lambda maps: shift(maps, -pixels, fill=0.0),
     )
