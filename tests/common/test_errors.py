@@ -1,4 +1,4 @@
-"""The one line that a user reads."""
+"""One-line error messages."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ class Room:
         ({"couch": {"height_mm": 1, "kind": 5}}, "`couch.kind"),
         (None, "got None"),
     ],
-    ids=["unknown", "missing", "place", "value", "mapping", "long value", "union", "nothing"],
+    ids=["unknown", "missing", "index", "value", "mapping", "long value", "union", "nothing"],
 )
 def test_the_first_problem_names_the_key_and_the_value(content: object, line: str) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -48,38 +48,38 @@ def test_the_first_problem_names_the_key_and_the_value(content: object, line: st
 
 
 def test_an_input_error_is_a_value_error() -> None:
-    """So that callers of the library need not know our class."""
-    with pytest.raises(ValueError, match="why"):
-        raise InputError("why")
+    """Callers of the library can catch it without our class."""
+    with pytest.raises(ValueError, match="reason"):
+        raise InputError("reason")
 
 
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "make room there"),
-        (errno.EACCES, "see who may read and write it"),
-        (errno.ENOENT, "see whether it was moved or removed meanwhile, and run this again"),
+        (errno.ENOSPC, "free some space there"),
+        (errno.EACCES, "check its read and write permissions"),
+        (errno.ENOENT, "check whether it was moved or removed, and run this again"),
     ],
 )
-def test_what_the_machine_refuses_is_one_line(number: int, advice: str) -> None:
+def test_an_error_of_the_operating_system_is_one_line(number: int, advice: str) -> None:
     with pytest.raises(InputError) as caught, in_one_line():
         raise OSError(number, os.strerror(number), "data/records/a.tfrecord")
     assert str(caught.value) == f"data/records/a.tfrecord: {os.strerror(number)}; {advice}"
 
 
-def test_without_a_name_the_temporary_folder_comes_to_mind() -> None:
-    line = r"^a file here or in the temporary folder \(TMPDIR\): No space left on device; make room"
+def test_an_error_without_a_path_mentions_the_temporary_folder() -> None:
+    line = r"^a file here or in the temporary folder \(TMPDIR\): No space left on device; free"
     with pytest.raises(InputError, match=line), in_one_line():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_worker_that_was_killed_is_one_line() -> None:
-    line = "^a worker process was killed, .* what is done is kept$"
+def test_a_killed_worker_is_one_line() -> None:
+    line = "^a worker process was killed, .* finished work is kept$"
     with pytest.raises(InputError, match=line), in_one_line():
         raise BrokenProcessPool("A process in the process pool was terminated abruptly")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), OSError("odd")])
-def test_an_error_of_the_program_stays_what_it_is(error: OSError) -> None:
+def test_a_defect_of_the_program_is_not_converted(error: OSError) -> None:
     with pytest.raises(OSError, match=str(error.args[-1])), in_one_line():
         raise error

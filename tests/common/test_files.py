@@ -1,4 +1,4 @@
-"""Files are there whole or not at all."""
+"""Atomic writing of files and folders."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def fail_with(number: int, path: Path) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def test_the_file_appears_when_all_went_well(tmp_path: Path) -> None:
+def test_the_file_appears_on_success(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     with whole_file(path) as temporary:
         temporary.write_text("half")
@@ -47,18 +47,18 @@ def test_the_temporary_name_keeps_the_suffixes_and_is_hidden(tmp_path: Path) -> 
         assert temporary.parent == tmp_path
 
 
-def test_a_failure_in_the_middle_leaves_no_file(tmp_path: Path) -> None:
+def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half(tmp_path / "mask.nii")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_in_the_middle_keeps_the_old_file(tmp_path: Path) -> None:
+def test_a_failure_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "mask.nii"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
         write_half(path)
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
 def test_the_old_file_is_replaced(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_the_old_file_is_replaced(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path) -> None:
-    """Temporary files are for their owner alone; what they become must not be."""
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    """Temporary files are private to their owner; the final files must not be."""
     before = os.umask(0o002)
     try:
         write_text(tmp_path / "report.html", "")
@@ -81,27 +81,27 @@ def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("below", ["file/mask.nii", "file/deeper/mask.nii"])
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, below: str) -> None:
-    (tmp_path / "file").write_text("I am no folder")
+    (tmp_path / "file").write_text("not a folder")
     with (
         pytest.raises(InputError, match=rf"cannot write .*{below}: .*choose a folder that can be"),
         whole_file(tmp_path / below),
     ):
-        pytest.fail("nothing must be worked out for a file that cannot be written")
+        pytest.fail("the work must not start for a file that cannot be written")
 
 
-def test_a_folder_of_that_name_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_is_rejected_before_the_work(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match=f"cannot write {tmp_path}: a folder has that name"),
         whole_file(tmp_path),
     ):
-        pytest.fail("nothing must be worked out for a file that cannot be written")
+        pytest.fail("the work must not start for a file that cannot be written")
 
 
 @pytest.mark.parametrize(
     ("number", "line"),
     [
-        (errno.ENOSPC, "No space left on device; make room there"),
-        (errno.EDQUOT, "Disk quota exceeded; make room there"),
+        (errno.ENOSPC, "No space left on device; free some space there"),
+        (errno.EDQUOT, "Disk quota exceeded; free some space there"),
         (errno.EROFS, "Read-only file system; choose a folder that can be written"),
     ],
 )
@@ -113,10 +113,10 @@ def test_a_full_disk_is_one_line_that_names_the_file(
     with pytest.raises(InputError) as caught:
         fail_with(number, path)
     assert str(caught.value) == f"cannot write {path}: {line}"
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
-def test_what_the_body_cannot_read_is_no_matter_of_writing(tmp_path: Path) -> None:
+def test_read_errors_of_the_body_are_not_converted(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match=r"scan\.nii"),
         whole_file(tmp_path / "mask.nii"),
@@ -125,7 +125,7 @@ def test_what_the_body_cannot_read_is_no_matter_of_writing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_goes_meanwhile_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_is_removed_during_the_work_is_named(tmp_path: Path) -> None:
     path = tmp_path / "masks" / "mask.nii"
     with pytest.raises(InputError, match=f"cannot write {path}: No such file"), whole_file(path):
         empty_folder(path.parent)
@@ -139,13 +139,13 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
             second.write_text("second")
             assert first != second
         assert path.read_text() == "second"
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["first"]
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["first"]
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from thorax.writing import whole_file
+from thorax.common.files import whole_file
 
 with whole_file(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of something long")
@@ -153,13 +153,13 @@ with whole_file(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_what_a_killed_program_leaves_is_used_up_by_the_next(tmp_path: Path) -> None:
+def test_the_file_of_a_killed_program_is_reused_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "mask.nii"
     killed = subprocess.run([sys.executable, "-c", KILLED, path], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert [each.name for each in tmp_path.iterdir()] == [".part-mask.nii"]
+    assert [file.name for file in tmp_path.iterdir()] == [".part-mask.nii"]
     write_text(path, "whole")
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("mask.nii", "whole")]
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("mask.nii", "whole")]
 
 
 def test_a_folder_that_cannot_be_emptied_is_named(

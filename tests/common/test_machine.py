@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Description of the machine."""
 
 import platform
 import socket
@@ -15,7 +15,7 @@ from thorax.common.machine import (
 )
 
 
-def test_the_machine_is_told_and_not_its_name() -> None:
+def test_the_machine_is_described_without_its_name() -> None:
     machine = describe_machine()
     assert machine["cores"] >= 1
     assert machine["memory_gib"] > 0
@@ -23,13 +23,13 @@ def test_the_machine_is_told_and_not_its_name() -> None:
     assert socket.gethostname() not in machine.values()
 
 
-def test_the_processor_is_what_the_kernel_calls_it(tmp_path: Path) -> None:
+def test_the_processor_has_the_name_of_the_kernel(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: Abacus 3000\n\nmodel name\t: Abacus 3000\n")
     assert _processor(info) == "Abacus 3000"
 
 
-def test_without_that_the_architecture_stands_in(tmp_path: Path) -> None:
+def test_without_a_name_the_processor_is_its_architecture(tmp_path: Path) -> None:
     assert _processor(tmp_path / "none") == platform.machine()
 
 
@@ -37,22 +37,22 @@ def test_without_that_the_architecture_stands_in(tmp_path: Path) -> None:
     ("flags", "instructions"),
     [("fpu sse2", ""), ("avx fpu avx2", "avx2"), ("avx avx512_bf16 avx512f avx2", "avx512_bf16")],
 )
-def test_the_widest_instructions_are_named(tmp_path: Path, flags: str, instructions: str) -> None:
+def test_the_newest_instructions_are_named(tmp_path: Path, flags: str, instructions: str) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
     assert _instructions(info) == instructions
     assert _instructions(tmp_path / "none") == ""
 
 
-def test_the_kind_of_a_machine_says_no_more_than_figures_depend_on() -> None:
+def test_the_kind_of_a_machine_has_only_properties_that_metrics_depend_on() -> None:
     assert set(kind_of_machine()) == {"system", "instructions", "cores"}
 
 
-@pytest.mark.parametrize(("asked", "cores"), [("1", 1), ("", None), ("all", None), ("4096", None)])
-def test_a_training_that_was_given_some_cores_says_how_many(
-    monkeypatch: pytest.MonkeyPatch, asked: str, cores: int | None
+@pytest.mark.parametrize(("limit", "cores"), [("1", 1), ("", None), ("all", None), ("4096", None)])
+def test_a_limit_of_threads_is_reported(
+    monkeypatch: pytest.MonkeyPatch, limit: str, cores: int | None
 ) -> None:
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", asked)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", limit)
     assert kind_of_machine()["cores"] == (cores or describe_machine()["cores"])
 
 

@@ -1,4 +1,4 @@
-"""Worker processes give results back and are deaf to Ctrl-C; how many threads BLAS has."""
+"""Worker processes return results and ignore Ctrl-C; threads of BLAS."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from thorax.common.parallel import one_blas_thread, worker_pool
 
 PROGRAM = """
 from thorax.pipeline import run
-from thorax.workers import worker_pool
+from thorax.common.parallel import worker_pool
 
 WORK = "import time; print('started', flush=True); time.sleep({})"
 
@@ -19,25 +19,25 @@ def main():
     with worker_pool(2) as pool:
         short, long = (pool.submit(exec, WORK.format(seconds)) for seconds in (0.2, 2))
         short.result()
-        print("one waits", flush=True)
+        print("first finished", flush=True)
         long.result()
 
 run(main)
 """
 
 
-def test_workers_give_results_back() -> None:
+def test_workers_return_results() -> None:
     with worker_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
 
 
-def test_the_handler_of_ctrl_c_is_as_it_was() -> None:
+def test_the_handler_of_ctrl_c_is_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     worker_pool(1).shutdown()
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback() -> None:
+def test_ctrl_c_stops_all_processes_without_a_traceback() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         stdout=subprocess.PIPE,
@@ -46,17 +46,17 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_without_a_traceback() -> None:
         start_new_session=True,
     ) as program:
         assert program.stdout
-        assert "one waits\n" in program.stdout
+        assert "first finished\n" in program.stdout
         os.killpg(program.pid, signal.SIGINT)
         assert program.communicate()[1] == ""
     assert program.returncode == 130
 
 
-def test_blas_has_one_thread_for_as_long_as_the_work_takes() -> None:
+def test_blas_has_one_thread_during_the_work() -> None:
     before = _blas_threads()
     assert set(one_blas_thread(_blas_threads)()) == {1}
     assert _blas_threads() == before
 
 
 def _blas_threads() -> list[int]:
-    return [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]

@@ -1,4 +1,4 @@
-"""`params.yaml`: what is shipped loads, what is wrong is refused by its key."""
+"""`params.yaml`: the shipped file loads, wrong values are rejected by their key."""
 
 import copy
 import re
@@ -16,7 +16,7 @@ SHIPPED = Path(__file__).parents[2] / PATH
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    """Return what is shipped, read without thorax."""
+    """The shipped parameters, read without thorax."""
     return yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
 
 
@@ -30,7 +30,7 @@ def change(content: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return changed
 
 
-def test_the_shipped_params_load_with_the_values_that_are_written(content: dict[str, Any]) -> None:
+def test_the_shipped_params_load_with_the_values_of_the_file(content: dict[str, Any]) -> None:
     params = load_params(SHIPPED)
     assert params.dataset == content["dataset"]
     assert params.prepare.canvas == content["prepare"]["canvas"]
@@ -93,7 +93,7 @@ def test_the_ends_of_each_range_are_allowed(content: dict[str, Any], key: str, v
         ("prepare", None, "got None"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_key_and_what_is_allowed(
+def test_a_wrong_value_is_rejected_by_its_key_with_the_rule(
     content: dict[str, Any], key: str, value: Any, message: str
 ) -> None:
     pattern = rf"^params\.yaml: `{re.escape(key)}`: .*{re.escape(message)}"
@@ -102,13 +102,13 @@ def test_a_wrong_value_is_refused_by_its_key_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("key", ["epochs", "train.epoch"])
-def test_an_unknown_key_is_refused(content: dict[str, Any], key: str) -> None:
+def test_an_unknown_key_is_rejected(content: dict[str, Any], key: str) -> None:
     with pytest.raises(InputError, match=rf"^params\.yaml: unknown key `{re.escape(key)}`$"):
         check_params(change(content, key, 1), source="params.yaml")
 
 
 @pytest.mark.parametrize("key", ["loss", "train", "split.folds"])
-def test_a_missing_key_is_refused_because_nothing_else_holds_defaults(
+def test_a_missing_key_is_rejected_because_there_are_no_other_defaults(
     content: dict[str, Any], key: str
 ) -> None:
     inner = content
@@ -121,7 +121,7 @@ def test_a_missing_key_is_refused_because_nothing_else_holds_defaults(
 
 
 @pytest.mark.parametrize(
-    ("written", "message"),
+    ("text", "message"),
     [
         pytest.param(b"", "got None", id="empty"),
         pytest.param(b"- 1\n- 2\n", r"got \[1, 2\]", id="a list"),
@@ -130,11 +130,11 @@ def test_a_missing_key_is_refused_because_nothing_else_holds_defaults(
         pytest.param(b"\xff\xfe\xff", "is not valid YAML", id="not text"),
     ],
 )
-def test_a_file_that_holds_no_mapping_is_refused_in_one_line(
-    tmp_path: Path, written: bytes, message: str
+def test_a_file_without_a_mapping_is_rejected_in_one_line(
+    tmp_path: Path, text: bytes, message: str
 ) -> None:
     path = tmp_path / "params.yaml"
-    path.write_bytes(written)
+    path.write_bytes(text)
     with pytest.raises(InputError, match=rf"^{path}:? .*{message}") as caught:
         load_params(path)
     assert "\n" not in str(caught.value)
@@ -145,7 +145,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
-def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_the_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{tmp_path} cannot be read: Is a directory"):
         load_params(tmp_path)
 
@@ -163,16 +163,18 @@ def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
         ("train", "pictures", "picture_interval"),
     ],
 )
-def test_an_old_name_is_refused_with_the_new_one(section: str, old: str, new: str) -> None:
+def test_a_renamed_key_is_rejected_with_its_new_name(section: str, old: str, new: str) -> None:
     content = yaml.safe_load(SHIPPED.read_text())
     content[section][old] = content[section].pop(new)
-    expected = f"p.yaml: `{section}.{old}` is now called `{section}.{new}`; rename it"
+    expected = f"p.yaml: `{section}.{old}` was renamed to `{section}.{new}`; rename it"
     with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
         check_params(content, source="p.yaml")
 
 
-def test_fresh_initial_weights_are_now_random() -> None:
+def test_a_renamed_value_is_rejected_with_its_new_name() -> None:
     content = yaml.safe_load(SHIPPED.read_text())
     content["network"]["initial_weights"] = "fresh"
-    with pytest.raises(InputError, match="`network.initial_weights: fresh` is now called `random`"):
+    with pytest.raises(
+        InputError, match=r"`network.initial_weights: fresh` was renamed to `random`"
+    ):
         check_params(content, source="p.yaml")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files and folders, and digests of files."""
 
 import errno
 import fcntl
@@ -15,20 +15,20 @@ from thorax.common.errors import InputError, advice_on
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
-_BEGUN = ".part-"
+_PREFIX = ".part-"
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it to ``path`` once all went well.
+    """Write a file atomically: give a temporary path, and rename it to ``path`` on success.
 
-    The temporary name keeps the suffixes of ``path``, because image libraries choose the format
-    by them. If the body raises, the temporary file is removed and ``path`` is left as it was; what
-    a killed program left is written over by the next one. Of several programs that write the same
-    file at once, each has a temporary name of its own, and the last one to end wins.
+    The temporary file is in the folder of ``path`` and keeps its suffixes, because image libraries
+    choose the format by them. If the body raises, the temporary file is removed and ``path`` is not
+    changed. The next program overwrites the temporary file of a killed one. Programs that write the
+    same file at the same time use different temporary names; the last one to finish wins.
 
     Raises:
-        InputError: The folder cannot be made or written to, or there is no room for the file.
+        InputError: The folder cannot be made or written, or there is no space for the file.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -38,80 +38,80 @@ def whole_file(path: Path) -> Iterator[Path]:
         ...     (Path(folder) / "answer.txt").read_text()
         '42'
     """
-    with _reserved(path) as temporary:
+    with _temporary_path(path) as temporary:
         try:
             yield temporary
-            _into_place(temporary, path)
+            _rename(temporary, path)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
-            # What the body reads has its own words for what is wrong with it.
-            if isinstance(error, OSError) and _is_of_writing(error, temporary):
-                raise _refused(path, error) from error
+            # Errors of reading in the body have messages of their own.
+            if isinstance(error, OSError) and _is_write_error(error, temporary):
+                raise _write_error(path, error) from error
             raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+    """Write a UTF-8 text file atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def empty_folder(path: Path) -> None:
-    """Make a folder, or empty the one that is there.
+    """Make an empty folder; remove the content of an existing one.
 
     Raises:
         InputError: It cannot be made or emptied.
     """
-    with _refusing(path):
+    with _one_line_errors(path):
         if path.exists():
             shutil.rmtree(path)
         path.mkdir(parents=True)
 
 
-def _into_place(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
+def _rename(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
     temporary.replace(path)
 
 
 @contextmanager
-def _reserved(path: Path) -> Iterator[Path]:
-    """An empty file beside ``path`` that is this program's alone for as long as the body runs."""
+def _temporary_path(path: Path) -> Iterator[Path]:
+    """Reserve an empty file in the folder of ``path`` for this program while the body runs."""
     if path.is_dir():
-        raise InputError(f"cannot write {path}: a folder has that name")
-    with _refusing(path):
+        raise InputError(f"cannot write {path}: a folder has that name; rename it")
+    with _one_line_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _taken(path) or _another(path)
+        handle, temporary = _lock_usual(path) or _make_unique(path)
     try:
         yield temporary
     finally:
         os.close(handle)
 
 
-def _taken(path: Path) -> tuple[int, Path] | None:
-    """Lock and empty the usual temporary file; None where another program or user has it.
+def _lock_usual(path: Path) -> tuple[int, Path] | None:
+    """Lock and empty the usual temporary file; None if another program or user has it.
 
-    One name a file, so that a killed program's leavings are found again without a search.
+    The name is fixed, so that the next program reuses the file of a killed one.
     """
-    usual = path.with_name(f"{_BEGUN}{path.name}")
+    usual = path.with_name(f"{_PREFIX}{path.name}")
     try:
         handle = os.open(usual, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another program may have renamed or removed it after it was opened here.
+        # Another program may have renamed or removed the file after it was opened here.
         if os.path.samestat(os.fstat(handle), usual.stat()):
             os.ftruncate(handle, 0)
             return handle, usual
-    except OSError:  # it is locked or gone, or this drive knows no locks
+    except OSError:  # the file is locked or gone, or this drive has no locks
         pass
     os.close(handle)
     return None
 
 
-def _another(path: Path) -> tuple[int, Path]:
-    handle, name = tempfile.mkstemp(prefix=_BEGUN, suffix=f"-{path.name}", dir=path.parent)
+def _make_unique(path: Path) -> tuple[int, Path]:
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=f"-{path.name}", dir=path.parent)
     umask = os.umask(0)
     os.umask(umask)
     Path(name).chmod(0o666 & ~umask)
@@ -119,29 +119,26 @@ def _another(path: Path) -> tuple[int, Path]:
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Say in one line what cannot be written."""
+def _one_line_errors(path: Path) -> Iterator[None]:
+    """Convert errors of writing to one line."""
     try:
         yield
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _is_of_writing(error: OSError, temporary: Path) -> bool:
+def _is_write_error(error: OSError, temporary: Path) -> bool:
     return error.errno in _FULL or str(error.filename) == str(temporary)
 
 
-def _refused(path: Path, error: OSError) -> InputError:
-    advice = advice_on(error) if error.errno in _FULL else ""
-    return InputError(
-        f"cannot write {path}: {error.strerror or error}; "
-        f"{advice or 'choose a folder that can be written'}"
-    )
+def _write_error(path: Path, error: OSError) -> InputError:
+    advice = advice_on(error) if error.errno in _FULL else "choose a folder that can be written"
+    return InputError(f"cannot write {path}: {error.strerror or error}; {advice}")
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``folder``; rename it to ``folder`` once all went well.
+    """Fill a folder atomically: give a temporary folder, and rename it to ``folder`` on success.
 
     Raises:
         InputError: Files cannot be read or written; then nothing is kept.
@@ -155,18 +152,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # One level deeper, because the temporary folder itself is closed to other users.
-        with TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
+        # One level deeper, because other users cannot read the temporary folder itself.
+        with TemporaryDirectory(prefix=_PREFIX, dir=folder.parent) as temporary:
             staged = Path(temporary) / folder.name
             staged.mkdir()
             yield staged
             staged.rename(folder)
     except OSError as error:
-        raise InputError(f"{folder} could not be filled, nothing was kept: {error}") from error
+        raise InputError(f"{folder} could not be filled and was removed: {error}") from error
 
 
 def file_sha256(path: Path) -> str:
-    """Digest of a file.
+    """Compute the SHA-256 digest of a file.
 
     Raises:
         InputError: It cannot be read.

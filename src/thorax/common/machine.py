@@ -1,4 +1,4 @@
-"""What a figure was measured on: the machine and the versions of what ran there."""
+"""Description of the machine and of the installed versions, as provenance of metrics."""
 
 import os
 import platform
@@ -14,14 +14,14 @@ CPU_INFO = Path("/proc/cpuinfo")
 GIB = 2**30
 
 THREADS = "TF_NUM_INTRAOP_THREADS"
-"""The variable by which TensorFlow is told how many cores one operation may take."""
+"""Environment variable that limits the cores of one operation of TensorFlow."""
 
 INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
-"""From the oldest to the newest, as the kernel names them."""
+"""Vector instructions by the names of the kernel, oldest first."""
 
 
 def cores() -> int:
-    """How many cores this process may use; the machine may have more.
+    """Count the cores that this process may use; the machine may have more.
 
     Example:
         >>> cores() >= 1
@@ -31,7 +31,7 @@ def cores() -> int:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Name the processor, its cores and the memory; nothing that tells whose machine it is.
+    """Describe processor, cores and memory, without any name of machine or user.
 
     Returns:
         ``processor``, ``cores`` (those that this process may use), ``memory_gib``, ``system`` and
@@ -47,39 +47,41 @@ def describe_machine() -> dict[str, Any]:
 
 
 def kind_of_machine() -> dict[str, Any]:
-    """What figures depend on to the last digit, besides versions: sums are taken in its order.
+    """Describe the properties of the machine that the last digits of metrics depend on.
+
+    They determine the order of sums.
 
     Returns:
-        ``system``, ``instructions`` (the widest that the processor has for numbers) and ``cores``
-        that the network uses.
+        ``system``, ``instructions`` (the widest vector instructions of the processor) and
+        ``cores`` that the network uses.
     """
-    told = describe_machine()
+    machine = describe_machine()
     return {
-        "system": told["system"],
+        "system": machine["system"],
         "instructions": _instructions(CPU_INFO),
-        "cores": min(told["cores"], _threads() or told["cores"]),
+        "cores": min(machine["cores"], _threads() or machine["cores"]),
     }
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of installed packages, by name."""
+    """Look up the versions of installed packages, by name."""
     return {name: metadata.version(name) for name in packages}
 
 
 def _threads() -> int:
-    """To how many threads TensorFlow was limited from outside; 0: it may use all cores."""
-    asked = os.environ.get(THREADS, "")
-    return int(asked) if asked.isdecimal() else 0
+    """Read the limit of threads of TensorFlow; 0 without a limit."""
+    limit = os.environ.get(THREADS, "")
+    return int(limit) if limit.isdecimal() else 0
 
 
 def _instructions(cpu_info: Path) -> str:
-    """The last of the known sets that the kernel tells of; empty if it tells of none."""
+    """Find the newest instruction set that the kernel lists; empty if it lists none."""
     flags = set(cpu_info.read_text(encoding="utf-8").split()) if cpu_info.exists() else set()
     return next((name for name in reversed(INSTRUCTIONS) if name in flags), "")
 
 
 def _processor(cpu_info: Path) -> str:
-    """Name of the processor as the kernel tells it, or its architecture."""
+    """Name of the processor as the kernel reports it, or its architecture."""
     try:
         lines = cpu_info.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Processes and threads that work on many cases at once, and end when Ctrl-C says so."""
+"""Processes and threads for many cases, which stop at Ctrl-C."""
 
 import multiprocessing
 import signal
@@ -21,11 +21,11 @@ Given = ParamSpec("Given")
 
 
 def one_blas_thread(work: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Decorate what multiplies the small matrices of planes, to take one BLAS thread.
+    """Decorate a function that multiplies small matrices, to use one BLAS thread.
 
-    Several gain next to nothing there, take half as much work again, and wait for each other where
-    other programs run. The limit is of the whole process, so this is for programs of our own, not
-    for what others call from theirs.
+    For the matrices of planes, several threads are hardly faster, need half as much processor time
+    again, and wait for each other while other programs run. The limit is valid for the whole
+    process, so use this in the programs of this package, not in its Python interface.
 
     Example:
         >>> one_blas_thread(abs)(-1)
@@ -36,13 +36,14 @@ def one_blas_thread(work: Callable[Given, Result]) -> Callable[Given, Result]:
 
 
 def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
-    """Processes with one BLAS thread each: two on one core spin away ten times what they gain.
+    """Start a pool of processes with one BLAS thread each.
 
-    Ctrl-C reaches every process of a terminal. Here only the one that waits for the others hears
-    it, so that they finish their case and none of them prints a traceback.
+    Several BLAS threads on one core waste ten times the time that they save. Ctrl-C in a terminal
+    reaches every process. Workers ignore it, so that they finish their case and print no
+    traceback; the parent process handles it.
 
     Args:
-        size: How many at most; as many as there are cores to use unless given.
+        size: Largest number of processes; the number of usable cores by default.
     """
     _start_forkserver_ignoring_sigint()
     context = multiprocessing.get_context("forkserver")
@@ -52,15 +53,15 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], *, title: str, size: int | None = None
 ) -> list[Result]:
-    """Work on many items at once, where most of the time goes into what lets other threads run.
+    """Process items in a thread pool, for work that releases the GIL (gzip, NumPy).
 
-    Unpacking gzip does, and so does numpy. After Ctrl-C or an error what has not begun is left.
+    Ctrl-C or an error cancels the items that have not started.
 
     Args:
-        work: Takes one item.
-        items: The items; the results are in their order.
-        title: What the progress bar says; it goes to stderr.
-        size: How many threads; as many as there are cores unless given.
+        work: Processes one item.
+        items: The items; the results have their order.
+        title: Title of the progress bar on stderr.
+        size: Number of threads; the number of usable cores by default.
 
     Example:
         >>> in_threads(abs, [-1, 2], title="example")
@@ -75,8 +76,8 @@ def in_threads(
 
 
 def _limit_threads() -> None:
-    # Only libraries that are loaded are limited. Sums of several threads differ in the last bits,
-    # and so would records made from a program that had not imported both before.
+    # The limit applies to loaded libraries only. Sums over several threads differ in the last bits,
+    # so without these imports records would depend on the imports of the parent program.
     import numpy as np  # noqa: F401
     import scipy.linalg  # noqa: F401
 
@@ -84,21 +85,21 @@ def _limit_threads() -> None:
 
 
 def _start_forkserver_ignoring_sigint() -> None:
-    # Workers inherit what is done about a signal from the server that forks them. Only a main
-    # thread may set it; without it all works, but for the tracebacks.
+    # Workers inherit their signal handlers from the fork server. Only a main thread may set them;
+    # in other threads, Ctrl-C prints tracebacks of the workers.
     with suppress(ValueError):
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             forkserver.ensure_running()
         finally:
-            signal.signal(signal.SIGINT, heard)
+            signal.signal(signal.SIGINT, previous)
 
 
 def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """Go through something, one item ahead in a thread of its own.
+    """Iterate with one item read ahead in a separate thread.
 
-    What it raises is raised here, in its turn. A generator is closed with this one, once the item
-    on its way is there.
+    Exceptions of the iterator are raised in order. Closing this generator waits for the item that
+    is being read, and then closes the iterator if it is a generator.
 
     Example:
         >>> list(prefetch(range(3)))
@@ -107,10 +108,10 @@ def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
     iterator = iter(items)
     end = object()
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-            coming = pool.submit(next, iterator, end)
-            while (item := coming.result()) is not end:
-                coming = pool.submit(next, iterator, end)
+        with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+            future = pool.submit(next, iterator, end)
+            while (item := future.result()) is not end:
+                future = pool.submit(next, iterator, end)
                 yield item  # type: ignore[misc]
     finally:
         if isinstance(iterator, Generator):

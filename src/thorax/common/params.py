@@ -1,4 +1,4 @@
-"""The knobs of the pipeline: `params.yaml`, typed and checked; it alone holds the defaults."""
+"""Parameters of the pipeline: `params.yaml`, typed and checked. All defaults are in this file."""
 
 import json
 from collections.abc import Iterable
@@ -40,43 +40,45 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-def _rising(window: tuple[float, float]) -> tuple[float, float]:
+def _ascending(window: tuple[float, float]) -> tuple[float, float]:
     if not window[0] < window[1]:
         raise ValueError("must run from low to high HU")
     return window
 
 
-HuRange = Annotated[tuple[float, float], AfterValidator(_rising)]
+HuRange = Annotated[tuple[float, float], AfterValidator(_ascending)]
+
+Crop = Literal["lungs", "body", "none"]
 
 PATH = Path("params.yaml")
 
 LARGEST_YAML_BYTES = 2**20
-"""Of a settings file; none that people write comes near."""
+"""Largest settings file; files written by hand are far smaller."""
 
 MOST_VALUES = 100_000
-"""In a settings file, those that aliases stand for counted each time."""
+"""Largest number of values in a settings file after expanding its aliases."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
 class PhantomParams:
-    """How many synthetic chests are made."""
+    """Number of synthetic chests."""
 
     cases: Count
 
 
 @dataclass(frozen=True, config=_STRICT)
 class PrepareParams:
-    """How planes are put on the canvas."""
+    """Placement of planes on the canvas."""
 
     canvas: Annotated[int, Field(ge=8, le=1024)]
-    crop: Literal["lungs", "body", "none"]
+    crop: Crop
 
 
 @dataclass(frozen=True, config=_STRICT)
 class SplitParams:
-    """Which cases train and which test."""
+    """Split of the cases into training, validation and test."""
 
     method: Literal["random", "stratified", "sites", "covid19"]
     folds: Annotated[int, Field(ge=2)]
@@ -89,7 +91,7 @@ class SplitParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class NetworkParams:
-    """The shape of the network."""
+    """Architecture of the network."""
 
     name: NetworkName
     width: Count
@@ -104,7 +106,7 @@ class NetworkParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class LossParams:
-    """The settings of the losses."""
+    """Settings of the losses."""
 
     part_weights: list[NotNegative]
     region_weights: dict[str, NotNegative]
@@ -120,7 +122,7 @@ class LossParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class AugmentationParams:
-    """How far stacks are changed at random; 0 everywhere leaves them as they are."""
+    """Strengths of the random augmentation; 0 disables a transform."""
 
     level: Literal["none", "soft", "medium", "hard"]
     flip: Share
@@ -143,7 +145,7 @@ class AugmentationParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainParams:
-    """How the network is trained."""
+    """Training of the network."""
 
     context: Annotated[int, Field(ge=0)]
     window: HuRange
@@ -171,7 +173,7 @@ class TrainParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class PredictParams:
-    """How probabilities become masks."""
+    """Conversion of probabilities to masks."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)]
     bits: Literal[0, 8, 16]
@@ -179,7 +181,7 @@ class PredictParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class EvaluateParams:
-    """How masks are scored."""
+    """Scoring of masks."""
 
     convention: Convention
     tolerance_mm: dict[str, NotNegative]
@@ -193,7 +195,7 @@ class EvaluateParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class Params:
-    """All of `params.yaml`: everyday switches, then one section a concern."""
+    """All parameters: frequent switches first, then one section per topic."""
 
     dataset: str
     loss: LossName
@@ -213,8 +215,8 @@ def load_params(path: Path = PATH) -> Params:
     """Read and check `params.yaml`.
 
     Raises:
-        InputError: The file is missing or no YAML, a key is unknown or missing, or a value has the
-            wrong type or is out of range; where names are to be chosen from, they are listed.
+        InputError: The file is missing or not YAML, a key is unknown or missing, or a value has
+            the wrong type or is out of range; the message lists the allowed names.
     """
     try:
         content = read_yaml(path)
@@ -224,10 +226,10 @@ def load_params(path: Path = PATH) -> Params:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a small YAML file of plain values; it can neither name code nor unfold without end.
+    """Read a small YAML file of plain values safely: no code, and a limited number of aliases.
 
     Raises:
-        InputError: It is no YAML, or too large, also after its aliases are written out.
+        InputError: It is not YAML, or too large before or after expanding its aliases.
         OSError: It cannot be read.
     """
     with path.open("rb") as stream:
@@ -238,34 +240,34 @@ def read_yaml(path: Path) -> Any:
         )
     try:
         return parse_yaml(content.decode("utf-8"))
-    # Besides its own errors, yaml lets through those of int, float and datetime.
+    # PyYAML also raises the errors of int, float and datetime.
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def parse_yaml(text: str) -> Any:
-    """The plain values of a YAML text.
+    """Parse a YAML text of plain values.
 
     Raises:
-        ValueError: Keys are no texts or numbers, or there are too many values.
-        yaml.YAMLError: It is no YAML, or asks for more than plain values.
+        ValueError: A key is neither text nor number, or there are too many values.
+        yaml.YAMLError: It is not YAML, or has other than plain values.
 
     Example:
         >>> parse_yaml("lung: [1, 2]")
         {'lung': [1, 2]}
     """
     content = yaml.safe_load(text)
-    waiting, count = [content], 0
-    while waiting:
-        value = waiting.pop()
+    pending, count = [content], 0
+    while pending:
+        value = pending.pop()
         count += 1
         if count > MOST_VALUES:
-            raise ValueError(f"it unfolds to more than {MOST_VALUES:,} values")
+            raise ValueError(f"it expands to more than {MOST_VALUES:,} values")
         if isinstance(value, dict):
             _check_keys(value)
-            waiting.extend(value.values())
+            pending.extend(value.values())
         elif isinstance(value, list | set | tuple):
-            waiting.extend(value)
+            pending.extend(value)
     return content
 
 
@@ -276,15 +278,18 @@ def _check_keys(keys: Iterable[Any]) -> None:
 
 
 def check_params(content: Any, *, source: str) -> Params:
-    """Check parameters that were read from somewhere.
+    """Check parameters from any source.
+
+    Args:
+        content: The parsed YAML.
+        source: The file that error messages name.
 
     Raises:
-        InputError: As `load_params`, or a key or value has its name of version 0.1; ``source`` is
-            the file that the message names.
+        InputError: As `load_params`, or a key or value has its name of version 0.1.
     """
     _check_renamed(content, source)
     try:
-        # Strict JSON rules fit YAML: a list may become a tuple, but "5" never a number.
+        # Strict JSON rules suit YAML: a list may become a tuple, but "5" never a number.
         return TypeAdapter(Params).validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         raise InputError(f"{source}: {first_problem(error)}") from None
@@ -305,18 +310,15 @@ _RENAMED_KEYS = {
 
 
 def _check_renamed(content: Any, source: str) -> None:
-    """Name the new key, or value, where a settings file has the one of version 0.1."""
+    """Raise `InputError` with the new name of a key or value of version 0.1."""
     sections = content if isinstance(content, dict) else {}
     for section, names in _RENAMED_KEYS.items():
         keys = sections.get(section)
         for old in set(names).intersection(keys if isinstance(keys, dict) else ()):
             new = f"`{section}.{names[old]}`"
-            raise InputError(f"{source}: `{section}.{old}` is now called {new}; rename it")
+            raise InputError(f"{source}: `{section}.{old}` was renamed to {new}; rename it")
     network = sections.get("network")
     if isinstance(network, dict) and network.get("initial_weights") == "fresh":
         raise InputError(
-            f"{source}: `network.initial_weights: fresh` is now called `random`; rename it"
+            f"{source}: `network.initial_weights: fresh` was renamed to `random`; rename it"
         )
-
-
-Crop = Literal["lungs", "body", "none"]

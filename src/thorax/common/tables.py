@@ -1,4 +1,4 @@
-"""Tables as CSV, written and read."""
+"""Tables as CSV, aligned text and JSON."""
 
 import csv
 import io
@@ -8,20 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Table = tuple[tuple[str, ...], list[dict[str, str]]]
-"""Columns, then rows: column → cell."""
+"""Columns, and rows as column → cell."""
 
 _FORMULA = frozenset("=+-@\t\r")
-"""What a formula begins with, in the spreadsheets in use."""
+"""First characters of formulas in spreadsheets."""
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Rows as CSV, floats to six digits, undefined figures as empty cells.
+    """Format rows as CSV with floats of six digits and empty cells for NaN.
 
-    A text that a spreadsheet would take for a formula stands behind an apostrophe, which makes it
-    a text there; `plain_cell` takes that off again.
+    A text that a spreadsheet would read as a formula gets an apostrophe, which `plain_cell`
+    removes.
 
     Args:
-        rows: Column name → value; a column that a row lacks is left empty.
+        rows: Column name → value; missing columns give empty cells.
         names: The columns, in order.
 
     Example:
@@ -39,12 +39,10 @@ def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
 
 
 def read_csv(text: str) -> Table:
-    r"""Columns and rows of a table; cells are those that `as_csv` was given, as text.
-
-    But for carriage returns, which no reader of text files keeps.
+    r"""Parse a CSV table; `as_csv` and this function preserve texts except carriage returns.
 
     Raises:
-        ValueError: It is no CSV, or a row has more or fewer cells than the header.
+        ValueError: It is not CSV, or a row has more or fewer cells than the header.
 
     Example:
         >>> read_csv("case,dice\n'=a,0.5\n")
@@ -58,17 +56,17 @@ def read_csv(text: str) -> Table:
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise ValueError(
-                f"rows must have as many cells as the header, {len(columns)}, but row {number} "
-                "has not"
+                f"each row must have {len(columns)} cells like the header, but row {number} has "
+                "more or fewer"
             )
     return columns, [{name: plain_cell(cell) for name, cell in row.items()} for row in rows]
 
 
-def whole(text: str) -> str:
-    """The text of a file, unless its end is missing: it might end in the middle of a figure.
+def require_complete(text: str) -> str:
+    """Return the text of a file if its last line is complete.
 
     Raises:
-        ValueError: Its last line does not end.
+        ValueError: The text does not end with a newline, so the last number may be incomplete.
     """
     if not text.endswith("\n"):
         raise ValueError("it is cut short")
@@ -76,7 +74,7 @@ def whole(text: str) -> str:
 
 
 def plain_cell(text: str) -> str:
-    """A cell as it was before `as_csv` kept spreadsheets from taking it for a formula.
+    """Remove the apostrophe that `as_csv` puts before formulas.
 
     Example:
         >>> plain_cell("'=1+1"), plain_cell("'tis"), plain_cell("-5")
@@ -96,6 +94,11 @@ def _cell(value: Any) -> Any:
 _TITLES = {
     "dice": "Dice",
     "iou": "IoU",
+    "nsd": "NSD",
+    "hd95_mm": "HD95 mm",
+    "mean_distance_mm": "mean mm",
+    "truth_ml": "truth mL",
+    "predicted_ml": "predicted mL",
     "ceiling_dice": "ceiling",
     "dice_mean": "Dice",
     "dice_median": "median",
@@ -106,8 +109,18 @@ _TITLES = {
 }
 
 
-def aligned(rows: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> str:
-    """Rows as lines for people: words to the left, figures to the right, four digits.
+def aligned(
+    rows: Sequence[Mapping[str, Any]],
+    keys: Iterable[str],
+    *,
+    digits: Mapping[str, int] | None = None,
+) -> str:
+    """Format rows as text in columns: texts to the left, numbers to the right.
+
+    Args:
+        rows: Column key → value.
+        keys: The columns, in order.
+        digits: Column key → number of decimals; 4 for all others.
 
     Example:
         >>> print(aligned([{"case": "ann", "dice": 0.5}, {"case": "b", "dice": math.nan}],
@@ -119,28 +132,29 @@ def aligned(rows: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> str:
     columns = []
     for key in keys:
         values = [row[key] for row in rows]
-        cells = [_TITLES.get(key, key), *map(_text_cell, values)]
-        width, words = max(map(len, cells)), all(isinstance(value, str) for value in values)
-        columns.append([cell.ljust(width) if words else cell.rjust(width) for cell in cells])
+        decimals = (digits or {}).get(key, 4)
+        cells = [_TITLES.get(key, key), *(_text_cell(value, decimals) for value in values)]
+        width, is_text = max(map(len, cells)), all(isinstance(value, str) for value in values)
+        columns.append([cell.ljust(width) if is_text else cell.rjust(width) for cell in cells])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def to_json(content: Any) -> str:
-    """JSON in which undefined figures are null; figures have six digits, as in CSV."""
-    return json.dumps(_defined(content), indent=2)
+    """Format as JSON with floats of six digits, as in CSV, and null for NaN."""
+    return json.dumps(_without_nan(content), indent=2)
 
 
-def _text_cell(value: Any) -> str:
+def _text_cell(value: Any, decimals: int) -> str:
     if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.4f}"
+        return "-" if math.isnan(value) else f"{value:.{decimals}f}"
     return str(value)
 
 
-def _defined(content: Any) -> Any:
+def _without_nan(content: Any) -> Any:
     if isinstance(content, Mapping):
-        return {key: _defined(value) for key, value in content.items()}
+        return {key: _without_nan(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [_defined(value) for value in content]
+        return [_without_nan(value) for value in content]
     if isinstance(content, float):
         return None if math.isnan(content) else float(f"{content:.6g}")
     return content
