@@ -1,4 +1,4 @@
-"""Datasets on disk: what pairs up, what `dataset.yaml` may say, and what is refused."""
+"""Datasets on disk: pairs of files, valid and invalid `dataset.yaml`."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_scans_and_masks_pair_up_by_name_in_sorted_order(folders: tuple[Path, Pa
         pytest.param(["a.nii", "a.nii.gz"], ["a.nii"], "two files are named `a`: ", id="twice"),
     ],
 )
-def test_what_does_not_pair_up_is_named(
+def test_unpaired_files_are_named(
     folders: tuple[Path, Path], scans: list[str], masks: list[str], message: str
 ) -> None:
     for folder, names in zip(folders, (scans, masks), strict=True):
@@ -86,24 +86,24 @@ def test_a_dataset_has_its_cases_patients_and_regions(study: Path) -> None:
     ]
     assert dataset.cases[0].scan == study / "scans" / "anna-1.nii.gz"
     assert dataset.cases[0].mask == study / "masks" / "anna-1.nii.gz"
-    assert dataset.cases[0].domain == IntensityScale(None)
+    assert dataset.cases[0].intensity == IntensityScale(None)
 
 
-def test_a_case_is_found_by_its_name(dataset: Dataset) -> None:
+def test_a_case_is_looked_up_by_its_name(dataset: Dataset) -> None:
     assert dataset.case("ben-1").patient == "ben"
     with pytest.raises(InputError, match="dataset `chests` has no case `ben`"):
         dataset.case("ben")
 
 
-def test_a_dataset_without_dataset_yaml_says_how_to_get_one(study: Path) -> None:
+def test_the_error_for_a_missing_dataset_yaml_names_the_command_that_writes_it(study: Path) -> None:
     (study / "dataset.yaml").unlink()
     with pytest.raises(InputError, match=r"there is no .*dataset\.yaml; `thorax data add` writes"):
         load_dataset(study)
 
 
-def test_a_pattern_that_does_not_fit_a_case_is_refused_with_its_name(study: Path) -> None:
+def test_a_pattern_that_does_not_match_a_case_is_refused_with_its_name(study: Path) -> None:
     (study / "dataset.yaml").write_text("regions: {lung: [1, 2]}\npatient: '(anna)-.*'\n")
-    with pytest.raises(InputError, match="finds none in `ben-1`"):
+    with pytest.raises(InputError, match="matches nothing in `ben-1`"):
         load_dataset(study)
 
 
@@ -113,10 +113,10 @@ def test_a_pattern_that_does_not_fit_a_case_is_refused_with_its_name(study: Path
 @pytest.mark.parametrize(
     ("pattern", "case", "patient"),
     [
-        pytest.param("(.+)", "S1-101", "S1-101", id="every case a patient, the default"),
-        pytest.param("(S1-[0-9]+)", "S1-101_followup", "S1-101", id="the start is enough"),
-        pytest.param("(.+?)(_[0-9]+)?", "r_10_2", "r_10", id="the whole name where that fits"),
-        pytest.param("(?:a|b)-([0-9]+)", "b-7", "7", id="the first group that captures"),
+        pytest.param("(.+)", "S1-101", "S1-101", id="default: every case is a patient"),
+        pytest.param("(S1-[0-9]+)", "S1-101_followup", "S1-101", id="match at the start"),
+        pytest.param("(.+?)(_[0-9]+)?", "r_10_2", "r_10", id="match of the whole name preferred"),
+        pytest.param("(?:a|b)-([0-9]+)", "b-7", "7", id="first capturing group"),
     ],
 )
 def test_the_patient_is_the_first_group_of_the_pattern(
@@ -128,14 +128,14 @@ def test_the_patient_is_the_first_group_of_the_pattern(
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        pytest.param("S1-[0-9]+", "must have a group that finds the patient", id="no group"),
-        pytest.param("(X.*)", "finds none in `S1-101`", id="no match"),
-        pytest.param("S1-101()", "finds none in `S1-101`", id="empty group"),
-        pytest.param("(S2)|S1.*", "finds none in `S1-101`", id="group that took no part"),
-        pytest.param("(S1", "is no regular expression: missing \\)", id="no pattern"),
+        pytest.param("S1-[0-9]+", "must have a group that matches the patient", id="no group"),
+        pytest.param("(X.*)", "matches nothing in `S1-101`", id="no match"),
+        pytest.param("S1-101()", "matches nothing in `S1-101`", id="empty group"),
+        pytest.param("(S2)|S1.*", "matches nothing in `S1-101`", id="unused group"),
+        pytest.param("(S1", "is no regular expression: missing \\)", id="invalid"),
     ],
 )
-def test_a_pattern_that_finds_no_patient_is_refused(pattern: str, message: str) -> None:
+def test_a_pattern_without_a_patient_is_refused(pattern: str, message: str) -> None:
     spec = DatasetSpec({"lung": [1]}, patient=pattern)
     with pytest.raises(InputError, match=f"`patient: {re.escape(pattern)}` .*{message}"):
         spec.patient_of("S1-101")
@@ -150,19 +150,19 @@ def test_the_site_is_the_first_group_of_its_pattern(study: Path) -> None:
     assert [case.site for case in load_dataset(study).cases] == ["1", "2", "1"]
 
 
-def test_without_a_pattern_all_cases_are_of_one_site() -> None:
+def test_without_a_pattern_all_cases_are_from_one_site() -> None:
     assert DatasetSpec({"lung": [1]}).site_of("S1-101") == ""
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        pytest.param("S[0-9]", "must have a group that finds the site in every", id="no group"),
-        pytest.param("(S2)", "finds none in `S1-101`", id="no match"),
-        pytest.param("(S1", "is no regular expression: missing \\)", id="no pattern"),
+        pytest.param("S[0-9]", "must have a group that matches the site in every", id="no group"),
+        pytest.param("(S2)", "matches nothing in `S1-101`", id="no match"),
+        pytest.param("(S1", "is no regular expression: missing \\)", id="invalid"),
     ],
 )
-def test_a_pattern_that_finds_no_site_is_refused(pattern: str, message: str) -> None:
+def test_a_pattern_without_a_site_is_refused(pattern: str, message: str) -> None:
     spec = DatasetSpec({"lung": [1]}, site=pattern)
     with pytest.raises(InputError, match=f"`site: {re.escape(pattern)}` .*{message}"):
         spec.site_of("S1-101")
@@ -172,7 +172,7 @@ def test_a_pattern_that_finds_no_site_is_refused(pattern: str, message: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("written", "domain"),
+    ("written", "scale"),
     [
         pytest.param("hu", IntensityScale(None), id="HU"),
         pytest.param("[-1250, 250]", IntensityScale((-1250, 250)), id="8-bit export"),
@@ -182,23 +182,23 @@ def test_a_pattern_that_finds_no_site_is_refused(pattern: str, message: str) -> 
         pytest.param("250,-1250", IntensityScale((-1250, 250), inverted=True), id="negative"),
     ],
 )
-def test_what_voxel_values_mean_is_found_by_the_name(
-    tmp_path: Path, written: str, domain: IntensityScale
+def test_the_intensity_of_a_case_is_looked_up_by_its_name(
+    tmp_path: Path, written: str, scale: IntensityScale
 ) -> None:
     (tmp_path / "dataset.yaml").write_text(f"regions: {{lung: [1]}}\nintensity: {written}\n")
-    assert load_spec(tmp_path / "dataset.yaml").domain_of("radiopaedia_1") == domain
+    assert load_spec(tmp_path / "dataset.yaml").intensity_of("radiopaedia_1") == scale
 
 
-def test_a_case_that_no_intensity_fits_is_refused() -> None:
+def test_a_case_without_an_intensity_is_refused() -> None:
     spec = DatasetSpec({"lung": [1]}, intensity={"c*": "hu", "R*": "hu"})
     with pytest.raises(InputError, match="no pattern under `intensity` matches the case `r_1`"):
-        spec.domain_of("r_1")
+        spec.intensity_of("r_1")
 
 
 # dataset.yaml
 
 
-def test_a_spec_survives_being_saved(tmp_path: Path) -> None:
+def test_a_saved_spec_is_read_back(tmp_path: Path) -> None:
     spec = DatasetSpec(
         {"lung": [1, 2, 3], "infection": [3]},
         title="Köln",
@@ -211,7 +211,7 @@ def test_a_spec_survives_being_saved(tmp_path: Path) -> None:
     assert load_spec(tmp_path / "dataset.yaml") == spec
 
 
-def test_a_saved_spec_says_no_more_than_it_must(tmp_path: Path) -> None:
+def test_empty_keys_are_not_saved(tmp_path: Path) -> None:
     save_spec(tmp_path / "dataset.yaml", DatasetSpec({"lung": [1]}, title="Köln"))
     written = (tmp_path / "dataset.yaml").read_text(encoding="utf-8")
     assert written.startswith("regions:\n  lung:\n  - 1\ntitle: Köln\n")
@@ -233,10 +233,10 @@ def test_a_saved_spec_says_no_more_than_it_must(tmp_path: Path) -> None:
             id="MR",
         ),
         pytest.param("", "got None", id="empty"),
-        pytest.param("regions: [", "is not valid YAML", id="cut short"),
+        pytest.param("regions: [", "is not valid YAML", id="truncated"),
     ],
 )
-def test_a_wrong_dataset_yaml_is_refused_in_one_line(
+def test_an_invalid_dataset_yaml_is_refused_in_one_line(
     tmp_path: Path, written: str, message: str
 ) -> None:
     path = tmp_path / "dataset.yaml"
@@ -258,11 +258,11 @@ def test_a_wrong_dataset_yaml_is_refused_in_one_line(
             "regions: {lung: [1]}\nintensity: [250, -1250]", "from low to high HU", id="reversed"
         ),
         pytest.param(
-            "regions: {lung: [1]}\nintensity: auto", "must say what voxel values mean", id="auto"
+            "regions: {lung: [1]}\nintensity: auto", "must not be `auto`, which only", id="auto"
         ),
     ],
 )
-def test_regions_and_intensities_that_cannot_be_are_refused_with_the_dataset(
+def test_invalid_regions_and_intensities_are_refused_with_the_dataset(
     study: Path, written: str, message: str
 ) -> None:
     (study / "dataset.yaml").write_text(written)

@@ -1,4 +1,4 @@
-"""Downloads against a server on this machine that serves miniatures of the real archives."""
+"""Downloads from a local server with small copies of the real archives."""
 
 import gzip
 import hashlib
@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.datasets import download as downloads
+from thorax.datasets import download
 from thorax.datasets.dataset import load_spec
-from thorax.datasets.download import COVID19, Archive, Source, fetch, original_name, unpack
+from thorax.datasets.download import COVID19, Archive, DatasetSource, fetch, original_name, unpack
 from thorax.imaging.intensity import IntensityScale
 from thorax.pipeline import covid19, run
 
@@ -52,7 +52,7 @@ def original(value: int) -> dict[str, bytes]:
 
 
 class Site:
-    """What the server holds, and what it was asked for."""
+    """Files of the server, and the requests it received."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -61,10 +61,10 @@ class Site:
         self.sent_share = 1.0
         self.url = ""
 
-    def source(self) -> Source:
-        """Return the source whose digests are those of the files as they are now."""
+    def source(self) -> DatasetSource:
+        """Return a source with the digests of the current files."""
         digests = {name: hashlib.sha256(self.files[name]).hexdigest() for name in (SCANS, MASKS)}
-        return Source(
+        return DatasetSource(
             self.url,
             {"scans": Archive(SCANS, digests[SCANS]), "masks": Archive(MASKS, digests[MASKS])},
         )
@@ -87,7 +87,7 @@ def serving(site: Site) -> Iterator[None]:
             self.wfile.write(content[: int(len(content) * site.sent_share)])
 
         def log_message(self, *_: object) -> None:
-            """Keep quiet."""
+            """Print nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         site.url = f"http://127.0.0.1:{server.server_port}/records/3757476/files"
@@ -102,18 +102,18 @@ def serving(site: Site) -> Iterator[None]:
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    made = Site()
-    made.files = {SCANS: packed(original(-700)), MASKS: packed(original(3))}
-    with serving(made):
-        yield made
+    served = Site()
+    served.files = {SCANS: packed(original(-700)), MASKS: packed(original(3))}
+    with serving(served):
+        yield served
 
 
-def holdings(folder: Path) -> list[str]:
-    """List every file below the folder, hidden ones too."""
+def files_below(folder: Path) -> list[str]:
+    """List every file below the folder, also hidden ones."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-WHOLE = [
+ALL_FILES = [
     f"downloads/{SCANS}",
     f"downloads/{MASKS}",
     *(f"masks/{case}.nii.gz" for case in CASES),
@@ -129,35 +129,35 @@ def unpack_both(tmp_path: Path, scans: bytes, masks: bytes) -> None:
 
 
 def refusal(tmp_path: Path, scans: bytes, masks: bytes) -> str:
-    """Return the one line that unpacking ends with; nothing may have been unpacked."""
+    """Return the message of a refusal, and check that nothing was unpacked."""
     with pytest.raises(InputError) as caught:
         unpack_both(tmp_path, scans, masks)
     assert "\n" not in str(caught.value)
-    assert holdings(tmp_path) == [SCANS, MASKS]
+    assert files_below(tmp_path) == [SCANS, MASKS]
     assert not (tmp_path / "dataset" / "unpacking").exists()
     return str(caught.value)
 
 
-def test_fetches_scans_and_masks_byte_for_byte(site: Site, tmp_path: Path) -> None:
+def test_scans_and_masks_are_downloaded_byte_for_byte(site: Site, tmp_path: Path) -> None:
     fetch(site.source(), tmp_path)
-    assert holdings(tmp_path) == WHOLE
+    assert files_below(tmp_path) == ALL_FILES
     for case in CASES:
         for folder, members in (("scans", original(-700)), ("masks", original(3))):
             file = f"{case}.nii.gz"
             assert (tmp_path / folder / file).read_bytes() == members[file]
 
 
-def test_progress_goes_to_stderr_alone(
+def test_progress_goes_to_stderr_only(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fetch(site.source(), tmp_path)
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert f"{SCANS}: 100%" in shown.err
-    assert f"{MASKS}: 100%" in shown.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"{SCANS}: 100%" in output.err
+    assert f"{MASKS}: 100%" in output.err
 
 
-def test_names_itself_because_zenodo_turns_nameless_clients_away(
+def test_the_user_agent_is_set_because_zenodo_refuses_the_default(
     site: Site, tmp_path: Path
 ) -> None:
     fetch(site.source(), tmp_path)
@@ -167,13 +167,13 @@ def test_names_itself_because_zenodo_turns_nameless_clients_away(
 def test_mirrored_names_and_plain_nifti_give_the_same_dataset(site: Site, tmp_path: Path) -> None:
     site.files[SCANS] = packed({name: nifti(-700) for name in MIRRORED})
     fetch(site.source(), tmp_path)
-    assert holdings(tmp_path) == WHOLE
+    assert files_below(tmp_path) == ALL_FILES
     image = nib.load(tmp_path / "scans" / "radiopaedia_10_85902_1.nii.gz")
     assert image.shape == (3, 2, 2)
     assert np.unique(image.get_fdata()).tolist() == [-700]
 
 
-def test_gzipped_here_the_bytes_are_the_same_every_time(tmp_path: Path) -> None:
+def test_compression_is_reproducible(tmp_path: Path) -> None:
     scans = packed({name: nifti(-700) for name in MIRRORED})
     masks = packed(original(3))
     unpack_both(tmp_path, scans, masks)
@@ -198,17 +198,17 @@ def test_original_names(file_name: str, case: str) -> None:
     assert original_name(file_name) == case
 
 
-def test_second_run_fetches_nothing_again(site: Site, tmp_path: Path) -> None:
+def test_a_second_run_downloads_nothing(site: Site, tmp_path: Path) -> None:
     source = site.source()
     fetch(source, tmp_path)
     shutil.rmtree(tmp_path / "scans")  # as DVC does before it runs a stage again
     shutil.rmtree(tmp_path / "masks")
     fetch(source, tmp_path)
     assert site.requests == [SCANS, MASKS]
-    assert holdings(tmp_path) == WHOLE
+    assert files_below(tmp_path) == ALL_FILES
 
 
-def test_archive_damaged_on_the_disk_is_fetched_again(site: Site, tmp_path: Path) -> None:
+def test_a_damaged_archive_on_disk_is_downloaded_again(site: Site, tmp_path: Path) -> None:
     source = site.source()
     fetch(source, tmp_path)
     (tmp_path / "downloads" / MASKS).write_bytes(b"half")
@@ -217,76 +217,83 @@ def test_archive_damaged_on_the_disk_is_fetched_again(site: Site, tmp_path: Path
     assert (tmp_path / "downloads" / MASKS).read_bytes() == site.files[MASKS]
 
 
-def test_archives_put_there_by_hand_need_no_network(site: Site, tmp_path: Path) -> None:
+def test_archives_copied_by_hand_need_no_network(site: Site, tmp_path: Path) -> None:
     (tmp_path / "downloads").mkdir()
     for name, content in site.files.items():
         (tmp_path / "downloads" / name).write_bytes(content)
     fetch(site.source(), tmp_path)
     assert site.requests == []
-    assert holdings(tmp_path) == WHOLE
+    assert files_below(tmp_path) == ALL_FILES
 
 
-def test_old_files_do_not_stay_among_the_new(site: Site, tmp_path: Path) -> None:
+def test_old_files_are_removed(site: Site, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "coronacases_999.nii.gz").write_bytes(b"old")
     (tmp_path / "unpacking").mkdir()
     (tmp_path / "unpacking" / "coronacases_999.nii.gz").write_bytes(b"from a killed run")
     fetch(site.source(), tmp_path)
-    assert holdings(tmp_path) == WHOLE
+    assert files_below(tmp_path) == ALL_FILES
 
 
-def test_broken_transfer_leaves_nothing_and_the_next_one_recovers(
+def test_an_interrupted_transfer_leaves_nothing_and_the_next_one_succeeds(
     site: Site, tmp_path: Path
 ) -> None:
     source = site.source()
     site.sent_share = 0.5
-    with pytest.raises(InputError, match=rf"`{SCANS}` must come whole .* more expected"):
+    with pytest.raises(
+        InputError, match=rf"`{SCANS}` must be downloaded completely .* more expected"
+    ):
         fetch(source, tmp_path)
-    assert holdings(tmp_path) == []
+    assert files_below(tmp_path) == []
     site.sent_share = 1.0
     fetch(source, tmp_path)
-    assert holdings(tmp_path) == WHOLE
+    assert files_below(tmp_path) == ALL_FILES
 
 
-def test_wrong_digest_says_which_file_expected_and_got(site: Site, tmp_path: Path) -> None:
+def test_a_wrong_digest_is_reported_with_file_and_both_digests(site: Site, tmp_path: Path) -> None:
     source = site.source()
     expected = source.archives["masks"].sha256
-    site.files[MASKS] = site.files[MASKS][:100]  # whole, as far as HTTP can tell
+    site.files[MASKS] = site.files[MASKS][:100]  # complete according to HTTP
     got = hashlib.sha256(site.files[MASKS]).hexdigest()
     with pytest.raises(InputError) as caught:
         fetch(source, tmp_path)
     line = str(caught.value)
     assert line.startswith(f"`{MASKS}` must have the SHA-256 digest {expected}, got {got}; ")
-    assert "run it again" in line
+    assert "run this again" in line
     assert "\n" not in line
-    assert holdings(tmp_path) == [f"downloads/{SCANS}"]
+    assert files_below(tmp_path) == [f"downloads/{SCANS}"]
 
 
-def test_missing_file_is_one_line(site: Site, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_line(site: Site, tmp_path: Path) -> None:
     source = site.source()
     del site.files[SCANS]
-    with pytest.raises(InputError, match=rf"`{SCANS}` must come whole from .* got 404 .*yourself"):
+    with pytest.raises(
+        InputError, match=rf"`{SCANS}` must be downloaded completely from .* got 404 "
+    ):
         fetch(source, tmp_path)
-    assert holdings(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
-def test_stage_without_network_ends_with_one_line_and_status_1(
+def test_the_stage_without_network_prints_one_line_and_exits_with_status_1(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as taken:  # bound but not listening: nobody answers here
-        taken.bind(("127.0.0.1", 0))
-        nowhere = Source(f"http://127.0.0.1:{taken.getsockname()[1]}", site.source().archives)
-        monkeypatch.setattr(covid19, "COVID19", nowhere)
+    with socket.socket() as unused:  # bound but not listening: connections are refused
+        unused.bind(("127.0.0.1", 0))
+        unreachable = DatasetSource(
+            f"http://127.0.0.1:{unused.getsockname()[1]}", site.source().archives
+        )
+        monkeypatch.setattr(covid19, "COVID19", unreachable)
         monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as ended:
             run(covid19.main)
-    # A text as the code of SystemExit: Python prints it to stderr and exits with status 1.
+    # For a SystemExit with a text, Python prints it to stderr and exits with status 1.
     line = str(ended.value.code)
     assert re.match(
-        rf"thorax: `{SCANS}` must come whole .* Connection refused; check the net", line
+        rf"thorax: `{SCANS}` must be downloaded completely .* Connection refused; check the net",
+        line,
     )
     assert "\n" not in line
-    assert holdings(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 def test_stage_fills_the_folder_of_the_dataset(
@@ -295,59 +302,68 @@ def test_stage_fills_the_folder_of_the_dataset(
     monkeypatch.setattr(covid19, "COVID19", site.source())
     monkeypatch.chdir(tmp_path)
     run(covid19.main)
-    assert holdings(tmp_path / "data" / "covid19") == WHOLE
+    assert files_below(tmp_path / "data" / "covid19") == ALL_FILES
 
 
-def test_folder_that_cannot_be_made_is_one_line(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "downloads").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match=r"must come whole .* Not a directory.*; check the"):
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "downloads").write_text("a file instead of a folder")
+    with pytest.raises(
+        InputError, match=r"must be downloaded completely .* Not a directory.*; check the"
+    ):
         fetch(site.source(), tmp_path)
 
 
-def test_folder_that_cannot_be_replaced_is_one_line(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "scans").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="must be writable and have room"):
+def test_a_folder_that_cannot_be_replaced_is_reported_in_one_line(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "scans").write_text("a file instead of a folder")
+    with pytest.raises(InputError, match="must be writable and have space"):
         fetch(site.source(), tmp_path)
     assert not (tmp_path / "unpacking").exists()
 
 
 def test_not_a_zip_file(tmp_path: Path) -> None:
     line = refusal(tmp_path, packed(original(0)), b"<html>Sorry</html>")
-    assert line.startswith(f"`{MASKS}` must be a whole, readable zip file, got: File is not a zip")
+    assert line.startswith(
+        f"`{MASKS}` must be a complete, readable zip file, got: File is not a zip"
+    )
     assert f"delete {tmp_path / MASKS}" in line
 
 
-def test_cut_zip(tmp_path: Path) -> None:
-    whole = packed(original(0))
-    assert "must be a whole" in refusal(tmp_path, whole, whole[: len(whole) // 2])
+def test_truncated_zip(tmp_path: Path) -> None:
+    archive = packed(original(0))
+    message = refusal(tmp_path, archive, archive[: len(archive) // 2])
+    assert "must be a complete, readable zip file" in message
 
 
-def test_flipped_byte_in_a_member_leaves_not_even_the_other_folder(tmp_path: Path) -> None:
+def test_damage_in_one_archive_prevents_both_folders(tmp_path: Path) -> None:
     damaged = bytearray(packed(original(3)))
     damaged[60] ^= 0xFF  # 30 bytes of header and 22 of name come before the content
     line = refusal(tmp_path, packed(original(0)), bytes(damaged))
-    assert line.startswith(f"`{MASKS}` must be a whole, readable zip file")
+    assert line.startswith(f"`{MASKS}` must be a complete, readable zip file")
 
 
 def test_archive_without_nifti(tmp_path: Path) -> None:
     empty = packed({"README.txt": b"moved"})
-    assert "must hold NIfTI files, got none" in refusal(tmp_path, empty, packed(original(0)))
+    assert "must contain NIfTI files, got none" in refusal(tmp_path, empty, packed(original(0)))
 
 
-def test_members_that_climb_out_are_taken_by_their_base_names(tmp_path: Path) -> None:
-    climbing = {
+def test_members_outside_the_folder_are_unpacked_by_their_base_names(tmp_path: Path) -> None:
+    outside = {
         f"../../../{CASES[0]}.nii.gz": b"scan",
         f"{tmp_path}\\{CASES[1]}.nii.gz": b"scan",
     }
-    unpack_both(tmp_path, packed(climbing), packed(original(3)))
-    assert holdings(tmp_path) == [
+    unpack_both(tmp_path, packed(outside), packed(original(3)))
+    assert files_below(tmp_path) == [
         SCANS,
         MASKS,
-        *(f"dataset/{name}" for name in WHOLE if "downloads" not in name),
+        *(f"dataset/{name}" for name in ALL_FILES if "downloads" not in name),
     ]
 
 
-def test_other_members_are_left_out(tmp_path: Path) -> None:
+def test_other_members_are_ignored(tmp_path: Path) -> None:
     extras = {
         "../../evil.sh": b"#!",
         "__MACOSX/._coronacases_001.nii.gz": b"",
@@ -362,20 +378,20 @@ def test_other_members_are_left_out(tmp_path: Path) -> None:
 
 def test_unknown_name(tmp_path: Path) -> None:
     scans = packed(original(0) | {"evil\n.nii": nifti(0)})
-    assert r"got 'evil\n.nii'; rename it" in refusal(tmp_path, scans, packed(original(3)))
+    assert r"got 'evil\n.nii'; rename or" in refusal(tmp_path, scans, packed(original(3)))
 
 
 def test_scan_without_mask(tmp_path: Path) -> None:
-    one = packed({f"{CASES[0]}.nii.gz": b""})
-    line = refusal(tmp_path, packed(original(0)), one)
+    incomplete = packed({f"{CASES[0]}.nii.gz": b""})
+    line = refusal(tmp_path, packed(original(0)), incomplete)
     assert line.startswith(
         "every case must be in scans and in masks, got none in masks for radiopaedia_10_85902_1;"
     )
 
 
 def test_mask_without_scan(tmp_path: Path) -> None:
-    one = packed({f"{CASES[1]}.nii.gz": b""})
-    line = refusal(tmp_path, one, packed(original(0)))
+    incomplete = packed({f"{CASES[1]}.nii.gz": b""})
+    line = refusal(tmp_path, incomplete, packed(original(0)))
     assert "got none in scans for coronacases_001; add the files to `COVID-19-CT-Seg" in line
 
 
@@ -389,17 +405,17 @@ def test_case_twice(tmp_path: Path, again: str) -> None:
         with zipfile.ZipFile(buffer, "a") as archive:
             archive.writestr(again, nifti(0))
     line = refusal(tmp_path, buffer.getvalue(), packed(original(3)))
-    assert f"must hold every case once, got 'coronacases_001.nii.gz' and '{again}'" in line
+    assert f"must contain every case once, got 'coronacases_001.nii.gz' and '{again}'" in line
 
 
-def test_member_declared_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "LARGEST_MEMBER_BYTES", 300)
+def test_too_large_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "LARGEST_MEMBER_BYTES", 300)
     scans = packed({name: nifti(0) for name in MIRRORED})
     line = refusal(tmp_path, scans, packed(original(3)))
     assert line.startswith(f"a member of `{SCANS}` must unpack to at most 300 bytes and")
 
 
-def test_member_declared_to_grow_beyond_what_deflate_can(tmp_path: Path) -> None:
+def test_member_with_an_impossible_compression_ratio(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as bomb:
         bomb.writestr("coronacases_001.nii", bytes(1_000_000))
@@ -414,7 +430,7 @@ def test_empty_mask_is_no_zip_bomb(tmp_path: Path) -> None:
     assert gzip.decompress(file.read_bytes()) == bytes(3_000_000)
 
 
-def test_real_archives_have_whole_digests() -> None:
+def test_the_real_archives_have_complete_digests() -> None:
     assert list(COVID19.archives) == ["scans", "masks"]
     for archive in COVID19.archives.values():
         assert re.fullmatch("[0-9a-f]{64}", archive.sha256)
@@ -430,7 +446,7 @@ def test_dataset_file_keeps_the_scans_of_a_patient_together() -> None:
     assert spec.patient_of("radiopaedia_29_86491_1") == "radiopaedia_29"
 
 
-def test_dataset_file_tells_windowed_scans_from_hounsfield_units() -> None:
+def test_dataset_file_declares_the_intensity_of_each_source() -> None:
     spec = load_spec(DATASET_YAML)
-    assert spec.domain_of("coronacases_001") == IntensityScale(None)
-    assert spec.domain_of("radiopaedia_4_85506_1") == IntensityScale((-1250, 250))
+    assert spec.intensity_of("coronacases_001") == IntensityScale(None)
+    assert spec.intensity_of("radiopaedia_4_85506_1") == IntensityScale((-1250, 250))

@@ -30,14 +30,14 @@ TWO_SITES = [
 ]
 """Ten patients: six of site k, four of site m."""
 
-DRAWN = ("random", "stratified", "sites")
+METHODS = ("random", "stratified", "sites")
 
 
 def split(members: Sequence[Member], seed: int = 0, **changes: object) -> Split:
-    plain = SplitParams(
+    defaults = SplitParams(
         method="random", folds=4, fold=0, validation=0.0, train=[], validation_cases=[], test=[]
     )
-    return split_cases(members, dataclasses.replace(plain, **changes), seed=seed)
+    return split_cases(members, dataclasses.replace(defaults, **changes), seed=seed)
 
 
 def all_folds(
@@ -46,8 +46,8 @@ def all_folds(
     return [split(members, seed, folds=folds, fold=fold, **changes) for fold in range(folds)]
 
 
-def sides_of(found: Split) -> list[tuple[str, ...]]:
-    return [found.train, found.validation, found.test]
+def sides_of(result: Split) -> list[tuple[str, ...]]:
+    return [result.train, result.validation, result.test]
 
 
 def patients_of(cases: Sequence[str], members: Sequence[Member]) -> set[str]:
@@ -70,39 +70,39 @@ def cohorts(draw: st.DrawFn) -> list[Member]:
     ]
 
 
-# Laws of all that is drawn
+# Laws of all methods
 
 
-@pytest.mark.parametrize("method", DRAWN)
+@pytest.mark.parametrize("method", METHODS)
 @given(cohorts(), st.integers(2, 4), st.sampled_from([0.0, 0.2]), st.integers(0, 99))
-def test_folds_partition_the_cases_and_never_a_patient(
+def test_folds_partition_the_cases_and_never_divide_a_patient(
     method: str, members: list[Member], folds: int, validation: float, seed: int
 ) -> None:
     tested: list[str] = []
-    for found in all_folds(members, folds, seed, method=method, validation=validation):
-        sides = sides_of(found)
+    for result in all_folds(members, folds, seed, method=method, validation=validation):
+        sides = sides_of(result)
         cases = sorted(member.case for member in members)
         assert sorted(case for side in sides for case in side) == cases
-        people = [patient for side in sides for patient in patients_of(side, members)]
-        assert sorted(people) == sorted({member.patient for member in members})
+        patients = [patient for side in sides for patient in patients_of(side, members)]
+        assert sorted(patients) == sorted({member.patient for member in members})
         assert all(list(side) == sorted(side) for side in sides)
-        assert found.train
-        assert found.test
-        assert bool(found.validation) == (validation > 0)
-        assert found.note == ""
-        tested.extend(found.test)
+        assert result.train
+        assert result.test
+        assert bool(result.validation) == (validation > 0)
+        assert result.note == ""
+        tested.extend(result.test)
     assert sorted(tested) == sorted(member.case for member in members)
 
 
 @pytest.mark.parametrize("method", ["random", "stratified"])
 def test_folds_are_of_equal_size_up_to_one_patient(method: str) -> None:
     for members in (TEN, TWO_SITES):
-        sizes = [len(found.test) for found in all_folds(members, 4, method=method)]
+        sizes = [len(result.test) for result in all_folds(members, 4, method=method)]
         assert sorted(sizes) == [2, 2, 3, 3]
 
 
-@pytest.mark.parametrize("method", DRAWN)
-def test_the_seed_draws_the_folds(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_the_seed_determines_the_folds(method: str) -> None:
     members = [
         Member(f"{site}{number}", f"{site}{number}", site) for site in "qrstu" for number in (1, 2)
     ]
@@ -115,13 +115,13 @@ def test_the_seed_draws_the_folds(method: str) -> None:
     assert len({draw(seed).validation for seed in range(20)}) >= 5
 
 
-@pytest.mark.parametrize("method", DRAWN)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_order_of_the_cases_does_not_matter(method: str) -> None:
-    members = [dataclasses.replace(one, site=one.patient) for one in SIX]
-    splits = [
-        split(each, 5, method=method, fold=1, validation=0.3) for each in (members, members[::-1])
-    ]
-    assert splits[0] == splits[1]
+    members = [dataclasses.replace(member, site=member.patient) for member in SIX]
+    first, second = (
+        split(order, 5, method=method, fold=1, validation=0.3) for order in (members, members[::-1])
+    )
+    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_order_of_the_cases_does_not_matter(method: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["random", "stratified"])
-def test_validation_is_a_share_of_the_patients_that_do_not_test(
+def test_validation_is_a_share_of_the_patients_outside_the_test_cases(
     method: str, share: float, patients: int
 ) -> None:
     by_fold = split(TEN, method=method, folds=5, validation=share)
@@ -144,8 +144,8 @@ def test_validation_is_a_share_of_the_patients_that_do_not_test(
 
 
 @pytest.mark.parametrize("fold", [3, 7])
-def test_a_fold_is_one_of_the_folds(fold: int) -> None:
-    with pytest.raises(InputError, match=rf"`fold` must lie in 0\.\.2, got {fold}"):
+def test_a_fold_outside_the_folds_is_refused(fold: int) -> None:
+    with pytest.raises(InputError, match=rf"`fold` must be in 0\.\.2, got {fold}"):
         split(SIX, folds=3, fold=fold)
 
 
@@ -155,26 +155,26 @@ def test_more_folds_than_patients_are_refused(method: str) -> None:
         split(SIX, method=method, folds=5)
 
 
-def test_validation_must_leave_something_to_train_on() -> None:
-    with pytest.raises(InputError, match="no case is left to train on: add cases or lower"):
+def test_validation_must_leave_training_cases() -> None:
+    with pytest.raises(InputError, match="no case is left to train on; add cases or lower"):
         split(SIX, validation=0.99)
 
 
 # Random
 
 
-def test_random_folds_stay_what_they_were() -> None:
-    """Splits that users have reported must be drawn again by the same seed."""
-    drawn = [(found.test, found.validation) for found in all_folds(TEN, 5, validation=0.2)]
-    assert drawn == [
+def test_random_folds_do_not_change_between_versions() -> None:
+    """Reported splits must be reproducible with the same seed."""
+    splits = [(result.test, result.validation) for result in all_folds(TEN, 5, validation=0.2)]
+    assert splits == [
         (("case4", "case6"), ("case2", "case7")),
         (("case2", "case7"), ("case4", "case6")),
         (("case3", "case5"), ("case4", "case6")),
         (("case0", "case9"), ("case4", "case6")),
         (("case1", "case8"), ("case4", "case6")),
     ]
-    other = [found.test for found in all_folds(TEN, 5, seed=1)]
-    assert other == [
+    tests = [result.test for result in all_folds(TEN, 5, seed=1)]
+    assert tests == [
         ("case4", "case8"),
         ("case0", "case7"),
         ("case1", "case2"),
@@ -187,87 +187,93 @@ def test_random_folds_stay_what_they_were() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_stratified_folds_share_out_sites_and_loads(seed: int) -> None:
-    """Six of site k make rounds 5 4 and 3 2 and 1 0 (tenths); four of m, 6 4 and 2 0.
+def test_stratified_folds_balance_sites_and_loads(seed: int) -> None:
+    """Loads in tenths: six patients of site k form rounds 5 4, 3 2 and 1 0; four of m, 6 4 and 2 0.
 
-    So that one fold has 5, 2 or 3, ... of k: each fold three of k and two of m, and their sums
-    differ by no more than one step.
+    Each fold therefore has three of k and two of m, and the sums of load differ by at most 0.1.
     """
-    for found in all_folds(TWO_SITES, 2, seed, method="stratified"):
-        assert sites_of(found.test, TWO_SITES) == ["k", "k", "k", "m", "m"]
+    for result in all_folds(TWO_SITES, 2, seed, method="stratified"):
+        assert sites_of(result.test, TWO_SITES) == ["k", "k", "k", "m", "m"]
         loads = {
-            site: sum(one.load for one in TWO_SITES if one.case in found.test and one.site == site)
+            site: sum(
+                member.load
+                for member in TWO_SITES
+                if member.case in result.test and member.site == site
+            )
             for site in "km"
         }
         assert loads["k"] in (pytest.approx(0.7), pytest.approx(0.8))
         assert loads["m"] == pytest.approx(0.6)
 
 
-def test_random_folds_do_not_share_out_sites() -> None:
-    """So that the test above says something of the method."""
+def test_random_folds_do_not_balance_sites() -> None:
+    """Shows that the test above depends on the method."""
     sites = {
-        tuple(sites_of(found.test, TWO_SITES))
+        tuple(sites_of(result.test, TWO_SITES))
         for seed in range(10)
-        for found in all_folds(TWO_SITES, 2, seed)
+        for result in all_folds(TWO_SITES, 2, seed)
     }
     assert len(sites) > 1
 
 
 @given(cohorts(), st.integers(2, 4), st.integers(0, 99))
-def test_stratified_folds_differ_by_one_patient_in_all_and_at_each_site(
+def test_stratified_folds_differ_by_at_most_one_patient_in_total_and_per_site(
     members: list[Member], folds: int, seed: int
 ) -> None:
-    tests = [found.test for found in all_folds(members, folds, seed, method="stratified")]
-    groups = [members, *([one for one in members if one.site == site] for site in "qrstuv")]
+    tests = [result.test for result in all_folds(members, folds, seed, method="stratified")]
+    groups = [
+        members,
+        *([member for member in members if member.site == site] for site in "qrstuv"),
+    ]
     for group in groups:
         sizes = [len(patients_of(test, group)) for test in tests]
         assert max(sizes) - min(sizes) <= 1
 
 
 @given(st.lists(st.integers(0, 100), min_size=4, max_size=16), st.integers(0, 99))
-def test_sums_of_load_in_full_rounds_differ_by_no_more_than_two_loads_do(
+def test_sums_of_load_in_full_rounds_differ_by_at_most_the_range_of_loads(
     loads: list[int], seed: int
 ) -> None:
     loads = loads[: len(loads) // 4 * 4]
     members = [Member(f"{n:02d}", f"{n:02d}", "k", load / 100) for n, load in enumerate(loads)]
     sums = [
-        sum(loads[int(case)] for case in found.test)
-        for found in all_folds(members, 4, seed, method="stratified")
+        sum(loads[int(case)] for case in result.test)
+        for result in all_folds(members, 4, seed, method="stratified")
     ]
     assert max(sums) - min(sums) <= max(loads) - min(loads)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_those_who_watch_are_stratified_too(seed: int) -> None:
-    """Five of ten: three of k and two of m, and one of every two neighbours in load."""
-    found = split(TWO_SITES, seed, method="stratified", fold="none", validation=0.5)
-    assert sites_of(found.validation, TWO_SITES) == ["k", "k", "k", "m", "m"]
+def test_validation_cases_are_stratified_too(seed: int) -> None:
+    """Five of ten: three of k and two of m, and one of each two neighbours in load."""
+    result = split(TWO_SITES, seed, method="stratified", fold="none", validation=0.5)
+    assert sites_of(result.validation, TWO_SITES) == ["k", "k", "k", "m", "m"]
     for pair in (("k0", "k1"), ("k2", "k3"), ("k4", "k5"), ("m0", "m1"), ("m2", "m3")):
-        assert len(set(pair) & set(found.validation)) == 1
+        assert len(set(pair) & set(result.validation)) == 1
 
 
 def test_a_patient_counts_once_with_the_mean_load_and_the_first_site() -> None:
-    """Patients by load: a .9 (of .8 and 1), b .6, c .5, d 0: the heaviest with the lightest."""
+    """Mean loads: a 0.9 (of 0.8 and 1), b 0.6, c 0.5, d 0; the highest is with the lowest."""
     loads = {"a1": 0.8, "a2": 1.0, "b1": 0.6, "c1": 0.5, "c2": 0.5, "d1": 0.0}
     members = [
         Member(case, case[0], "z" if case == "a2" else "k", load) for case, load in loads.items()
     ]
-    tests = {found.test for found in all_folds(members, 2, method="stratified")}
+    tests = {result.test for result in all_folds(members, 2, method="stratified")}
     assert tests == {("a1", "a2", "d1"), ("b1", "c1", "c2")}
 
 
 # Sites
 
 
-def test_a_site_is_tested_wholly_and_the_largest_balance_the_small() -> None:
-    """Sites of 5, 3, 2 and 1 cases make two folds of 5 and 3 + 2, and 1 in either."""
+def test_a_site_is_in_one_fold_and_sizes_are_balanced() -> None:
+    """Sites of 5, 3, 2 and 1 cases give two folds of 5 and 3 + 2; the site of 1 is in either."""
     members = [
         Member(f"{site}{number}", f"{site}{number}", site)
         for site, count in (("k", 5), ("m", 3), ("n", 2), ("o", 1))
         for number in range(count)
     ]
     for seed in range(10):
-        tests = [found.test for found in all_folds(members, 2, seed, method="sites")]
+        tests = [result.test for result in all_folds(members, 2, seed, method="sites")]
         sites = {"".join(sorted(set(sites_of(test, members)))) for test in tests}
         assert sites in ({"ko", "mn"}, {"k", "mno"})
         assert sorted(map(len, tests)) == [5, 6]
@@ -275,7 +281,7 @@ def test_a_site_is_tested_wholly_and_the_largest_balance_the_small() -> None:
 
 @given(cohorts(), st.integers(2, 4), st.integers(0, 99))
 def test_no_site_is_in_two_folds(members: list[Member], folds: int, seed: int) -> None:
-    tests = [found.test for found in all_folds(members, folds, seed, method="sites")]
+    tests = [result.test for result in all_folds(members, folds, seed, method="sites")]
     times = Counter(site for test in tests for site in set(sites_of(test, members)))
     assert set(times.values()) == {1}
 
@@ -283,8 +289,12 @@ def test_no_site_is_in_two_folds(members: list[Member], folds: int, seed: int) -
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        pytest.param(TWO_SITES, "there are 2; `site` in dataset.yaml tells them apart$", id="two"),
-        pytest.param(TEN, "there is 1; `site` in dataset.yaml tells them apart$", id="none told"),
+        pytest.param(
+            TWO_SITES, "there are 2; set `site` in dataset.yaml to distinguish them$", id="two"
+        ),
+        pytest.param(
+            TEN, "there is 1; set `site` in dataset.yaml to distinguish them$", id="none set"
+        ),
     ],
 )
 def test_more_folds_than_sites_are_refused(members: list[Member], message: str) -> None:
@@ -294,7 +304,9 @@ def test_more_folds_than_sites_are_refused(members: list[Member], message: str) 
 
 def test_a_patient_of_two_sites_is_refused() -> None:
     members = [Member("a1", "a", "k"), Member("a2", "a", "m"), Member("b1", "b", "n")]
-    with pytest.raises(InputError, match="of one site each, but cases of a come from several; let"):
+    with pytest.raises(
+        InputError, match="all cases of a patient from one site, but those of a are from several; "
+    ):
         split(members, method="sites", folds=2)
 
 
@@ -311,41 +323,43 @@ def covid19() -> list[Member]:
 
 
 def test_the_published_folds_test_what_was_published() -> None:
-    found = all_folds(covid19(), 5, method="covid19", validation=0.25)
-    assert found[1].test == (
+    folds = all_folds(covid19(), 5, method="covid19", validation=0.25)
+    assert folds[1].test == (
         "coronacases_004",
         "coronacases_009",
         "radiopaedia_14_85914_0",
         "radiopaedia_7_85703_0",
     )
-    for one in found:
-        assert len({case for side in sides_of(one) for case in side}) == 20
-        assert not patients_of(one.train, covid19()) & patients_of(one.validation, covid19())
-        assert one.validation
-    assert len({case for one in found for case in one.test}) == 20
+    for fold in folds:
+        assert len({case for side in sides_of(fold) for case in side}) == 20
+        assert not patients_of(fold.train, covid19()) & patients_of(fold.validation, covid19())
+        assert fold.validation
+    assert len({case for fold in folds for case in fold.test}) == 20
 
 
-def test_patients_that_the_published_folds_tear_are_named() -> None:
-    notes = [found.note for found in all_folds(covid19(), 5, method="covid19", validation=0.2)]
-    torn = (
-        "the published folds show training other scans of radiopaedia_10, radiopaedia_29, whom "
-        "this fold tests, so that its figures may flatter"
+def test_patients_divided_by_the_published_folds_are_named() -> None:
+    notes = [result.note for result in all_folds(covid19(), 5, method="covid19", validation=0.2)]
+    note = (
+        "training uses other scans of radiopaedia_10, radiopaedia_29, who are also tested in this "
+        "published fold, so its metrics may be too high"
     )
-    assert notes == ["", "", torn, "", torn]
+    assert notes == ["", "", note, "", note]
 
 
-def test_the_seed_draws_who_watches_published_folds() -> None:
-    found = [split(covid19(), seed, method="covid19", folds=5, validation=0.2) for seed in range(9)]
-    assert len({one.test for one in found}) == 1
-    assert len({one.validation for one in found}) > 4
+def test_the_seed_determines_the_validation_cases_of_published_folds() -> None:
+    folds = [split(covid19(), seed, method="covid19", folds=5, validation=0.2) for seed in range(9)]
+    assert len({fold.test for fold in folds}) == 1
+    assert len({fold.validation for fold in folds}) > 4
 
 
-def test_who_watches_may_be_named_beside_published_folds() -> None:
-    watch = ["coronacases_001", "radiopaedia_4_85506_1"]
-    found = split(covid19(), method="covid19", folds=5, fold=1, validation_cases=watch)
-    assert (found.validation, len(found.train)) == (tuple(watch), 14)
-    with pytest.raises(InputError, match=r"but coronacases_001 shows a patient of `split\.watch`"):
-        split(covid19(), method="covid19", folds=5, fold=2, validation_cases=watch)
+def test_validation_cases_may_be_named_with_published_folds() -> None:
+    named = ["coronacases_001", "radiopaedia_4_85506_1"]
+    result = split(covid19(), method="covid19", folds=5, fold=1, validation_cases=named)
+    assert (result.validation, len(result.train)) == (tuple(named), 14)
+    with pytest.raises(
+        InputError, match=r"but coronacases_001 and a case in `split\.validation_cases`"
+    ):
+        split(covid19(), method="covid19", folds=5, fold=2, validation_cases=named)
 
 
 @pytest.mark.parametrize(
@@ -356,18 +370,18 @@ def test_who_watches_may_be_named_beside_published_folds() -> None:
             covid19()[1:], 5, "but this dataset lacks coronacases_007; choose another", id="lacks"
         ),
         pytest.param(
-            [*covid19(), *SIX[:2]], 5, "but this dataset has also a1, a2; choose", id="has also"
+            [*covid19(), *SIX[:2]], 5, "but this dataset also has a1 and a2; choose", id="also has"
         ),
         pytest.param(
             SIX,
             5,
             "lacks coronacases_001, coronacases_002, coronacases_003, coronacases_004, "
-            "coronacases_005, …; choose",
-            id="another set",
+            "coronacases_005 and 15 more; choose",
+            id="another dataset",
         ),
     ],
 )
-def test_published_folds_are_for_their_cases_alone(
+def test_published_folds_are_refused_for_other_cases(
     members: list[Member], folds: int, message: str
 ) -> None:
     with pytest.raises(InputError, match=f"^`method: covid19` .*{message}") as caught:
@@ -378,112 +392,126 @@ def test_published_folds_are_for_their_cases_alone(
 # A final model
 
 
-@pytest.mark.parametrize("method", [*DRAWN, "covid19"])
+@pytest.mark.parametrize("method", [*METHODS, "covid19"])
 def test_a_final_model_trains_on_everything(method: str) -> None:
-    found = split(SIX, method=method, fold="none")
-    assert found == Split(train=("a1", "a2", "b1", "c1", "c2", "d1"), validation=(), test=())
+    result = split(SIX, method=method, fold="none")
+    assert result == Split(train=("a1", "a2", "b1", "c1", "c2", "d1"), validation=(), test=())
 
 
-def test_a_final_model_may_be_watched() -> None:
-    found = split(SIX, fold="none", validation=0.25)
-    assert found.test == ()
-    assert len(patients_of(found.validation, SIX)) == 1
-    assert sorted(found.train + found.validation) == [one.case for one in SIX]
+def test_a_final_model_may_have_validation_cases() -> None:
+    result = split(SIX, fold="none", validation=0.25)
+    assert result.test == ()
+    assert len(patients_of(result.validation, SIX)) == 1
+    assert sorted(result.train + result.validation) == [member.case for member in SIX]
 
 
 # By name
 
 
 def test_cases_are_tested_by_name() -> None:
-    found = split(SIX, test=["c2", "c1"], fold=3)
-    assert found == Split(train=("a1", "a2", "b1", "d1"), validation=(), test=("c1", "c2"))
+    result = split(SIX, test=["c2", "c1"], fold=3)
+    assert result == Split(train=("a1", "a2", "b1", "d1"), validation=(), test=("c1", "c2"))
 
 
-def test_who_watches_beside_named_tests_stays_what_it_was() -> None:
-    found = split(TEN, test=["case0", "case1"], validation=0.25)
-    assert found.validation == ("case4", "case6")
+def test_validation_cases_with_named_test_cases_do_not_change_between_versions() -> None:
+    result = split(TEN, test=["case0", "case1"], validation=0.25)
+    assert result.validation == ("case4", "case6")
 
 
-def test_the_seed_draws_who_watches_when_cases_are_named() -> None:
-    watched = {split(SIX, seed, test=["d1"], validation=0.3).validation for seed in range(20)}
-    assert watched == {("a1", "a2"), ("b1",), ("c1", "c2")}
+def test_the_seed_determines_the_validation_cases_with_named_test_cases() -> None:
+    validation = {split(SIX, seed, test=["d1"], validation=0.3).validation for seed in range(20)}
+    assert validation == {("a1", "a2"), ("b1",), ("c1", "c2")}
 
 
-def test_cases_named_to_watch_take_the_place_of_the_share() -> None:
-    found = split(SIX, test=["d1"], validation_cases=["b1"], validation=0.9)
-    assert found == Split(train=("a1", "a2", "c1", "c2"), validation=("b1",), test=("d1",))
+def test_named_validation_cases_replace_the_share() -> None:
+    result = split(SIX, test=["d1"], validation_cases=["b1"], validation=0.9)
+    assert result == Split(train=("a1", "a2", "c1", "c2"), validation=("b1",), test=("d1",))
 
 
 @pytest.mark.parametrize("method", ["random", "stratified"])
-def test_folds_are_drawn_from_those_who_are_not_named_to_watch(method: str) -> None:
-    found = all_folds(SIX, 3, method=method, validation_cases=["a1", "a2"])
-    assert {one.test for one in found} == {("b1",), ("c1", "c2"), ("d1",)}
-    assert {one.validation for one in found} == {("a1", "a2")}
+def test_folds_are_drawn_without_the_named_validation_cases(method: str) -> None:
+    folds = all_folds(SIX, 3, method=method, validation_cases=["a1", "a2"])
+    assert {fold.test for fold in folds} == {("b1",), ("c1", "c2"), ("d1",)}
+    assert {fold.validation for fold in folds} == {("a1", "a2")}
 
 
-def test_cases_named_to_train_leave_the_others_out() -> None:
+def test_named_training_cases_exclude_the_others() -> None:
     assert split(SIX, train=["a1", "b1"]) == Split(("a1", "b1"), (), ())
     assert split(SIX, train=["b1"], test=["a1"], validation_cases=["c1"]) == Split(
         ("b1",), ("c1",), ("a1",)
     )
 
 
-def test_the_share_that_watches_is_taken_from_those_named_to_train() -> None:
-    found = {split(SIX, seed, train=["b1", "d1"], validation=0.5) for seed in range(9)}
-    assert found == {Split(("b1",), ("d1",), ()), Split(("d1",), ("b1",), ())}
+def test_the_validation_share_is_taken_from_named_training_cases() -> None:
+    results = {split(SIX, seed, train=["b1", "d1"], validation=0.5) for seed in range(9)}
+    assert results == {Split(("b1",), ("d1",), ()), Split(("d1",), ("b1",), ())}
 
 
-@pytest.mark.parametrize("name", ["train", "watch", "test"])
-def test_a_name_that_is_not_there_is_refused(name: str) -> None:
-    message = rf"`split\.{name}` names cases that are not there: e1, z9$"
+@pytest.mark.parametrize("name", ["train", "validation_cases", "test"])
+def test_an_unknown_case_is_refused(name: str) -> None:
+    message = rf"`split\.{name}` must name cases of the dataset, got e1, z9$"
     with pytest.raises(InputError, match=message):
         split(SIX, **{name: ["z9", "b1", "e1"]})
 
 
 @pytest.mark.parametrize(
-    ("lists", "message"),
+    ("lists", "names"),
     [
-        pytest.param(
-            {"test": ["a1"], "validation_cases": ["a1"]}, "a1 stands", id="test and watch"
-        ),
-        pytest.param({"test": ["b1", "d1"], "train": ["d1", "b1"]}, "b1, d1 stand", id="train"),
-        pytest.param({"validation_cases": ["c1", "c1"]}, "c1 stands", id="one list"),
+        pytest.param({"test": ["a1"], "validation_cases": ["a1"]}, "a1", id="test and validation"),
+        pytest.param({"test": ["b1", "d1"], "train": ["d1", "b1"]}, "b1, d1", id="train"),
+        pytest.param({"validation_cases": ["c1", "c1"]}, "c1", id="one list"),
     ],
 )
-def test_a_name_given_twice_is_refused(lists: dict[str, list[str]], message: str) -> None:
-    with pytest.raises(InputError, match=f"must name a case once, but {message} there twice$"):
+def test_a_case_named_twice_is_refused(lists: dict[str, list[str]], names: str) -> None:
+    with pytest.raises(InputError, match=f"must name each case at most once, got {names} twice$"):
         split(SIX, **lists)
 
 
 @pytest.mark.parametrize(
-    ("lists", "torn", "name"),
+    ("lists", "divided", "name"),
     [
         pytest.param({"test": ["a1", "b1"]}, "a2", "test", id="test and rest"),
         pytest.param({"test": ["a1"], "train": ["a2"]}, "a2", "test", id="test and train"),
         pytest.param(
-            {"test": ["a1"], "validation_cases": ["a2"]}, "a2", "test", id="test and watch"
+            {"test": ["a1"], "validation_cases": ["a2"]}, "a2", "test", id="test and validation"
         ),
         pytest.param(
-            {"validation_cases": ["c2"], "fold": "none"}, "c1", "watch", id="watch and rest"
+            {"validation_cases": ["c2"], "fold": "none"},
+            "c1",
+            "validation_cases",
+            id="validation and rest",
         ),
         pytest.param(
-            {"validation_cases": ["c2"], "train": ["c1"]}, "c1", "watch", id="watch and train"
+            {"validation_cases": ["c2"], "train": ["c1"]},
+            "c1",
+            "validation_cases",
+            id="validation and train",
         ),
-        pytest.param({"validation_cases": ["c2"], "folds": 2}, "c1", "watch", id="watch and fold"),
         pytest.param(
-            {"validation_cases": ["c2"], "folds": 2, "fold": 1}, "c1", "watch", id="or no fold"
+            {"validation_cases": ["c2"], "folds": 2},
+            "c1",
+            "validation_cases",
+            id="validation and fold",
+        ),
+        pytest.param(
+            {"validation_cases": ["c2"], "folds": 2, "fold": 1},
+            "c1",
+            "validation_cases",
+            id="second fold",
         ),
     ],
 )
-def test_a_patient_on_both_sides_is_refused(lists: dict[str, object], torn: str, name: str) -> None:
-    message = rf"must stay on one side, but {torn} shows a patient of `split\.{name}`; name all"
+def test_a_patient_on_both_sides_is_refused(
+    lists: dict[str, object], divided: str, name: str
+) -> None:
+    message = rf"must be on one side, but {divided} and a case in `split\.{name}` are of one"
     with pytest.raises(InputError, match=message):
         split(SIX, **lists)
 
 
-def test_testing_everybody_is_refused() -> None:
+def test_a_split_without_training_cases_is_refused() -> None:
     with pytest.raises(InputError, match="no case is left to train on"):
-        split(SIX, test=[one.case for one in SIX], validation=0.5, method="stratified")
+        split(SIX, test=[member.case for member in SIX], validation=0.5, method="stratified")
 
 
 # Members
@@ -499,7 +527,9 @@ def test_testing_everybody_is_refused() -> None:
         pytest.param({"lung": 400}, 0.0, id="one region"),
     ],
 )
-def test_the_disease_load_is_that_of_the_original_mask(voxels: dict[str, int], load: float) -> None:
+def test_the_disease_load_is_computed_from_the_original_mask(
+    voxels: dict[str, int], load: float
+) -> None:
     ceiling = {region: Overlap(1, count, 2) for region, count in voxels.items()}
     entry = RecordEntry("a1", "a", "k", 3, "5" * 64, "a" * 64, "hu", "c" * 64, ceiling)
     index = RecordIndex(1, "chests", 8, "none", dict.fromkeys(voxels, (1,)), (), (entry,))

@@ -1,4 +1,4 @@
-"""The published folds hold the cases of the COVID-19 set, each once."""
+"""The published folds contain each case of the COVID-19 dataset once."""
 
 from collections import Counter
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_both_sources_have_ten_cases_and_two_in_each_fold() -> None:
         assert sites == ["coronacases"] * 2 + ["radiopaedia"] * 2
 
 
-def test_two_patients_stand_in_two_folds() -> None:
+def test_two_patients_are_in_two_folds() -> None:
     folds = {
         patient: [
             number
@@ -33,7 +33,7 @@ def test_two_patients_stand_in_two_folds() -> None:
         for patient in map(SPEC.patient_of, CASES)
     }
     assert len(folds) == 18
-    assert {patient: where for patient, where in folds.items() if len(where) > 1} == {
+    assert {patient: numbers for patient, numbers in folds.items() if len(numbers) > 1} == {
         "radiopaedia_10": [2, 4],
         "radiopaedia_29": [2, 4],
     }

@@ -1,9 +1,7 @@
 """Add a user's dataset to a project: audit it, copy it to `data/`, and track it with DVC."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +14,7 @@ from tqdm import tqdm
 
 from thorax.common.errors import InputError
 from thorax.common.files import whole_folder
+from thorax.common.project import dvc
 from thorax.datasets.audit.audit import check_facts, measure_cases
 from thorax.datasets.audit.facts import CaseFacts
 from thorax.datasets.audit.findings import Finding
@@ -182,28 +181,7 @@ def _copy(cases: Sequence[CaseFiles], folder: Path) -> None:
 def _track(folder: Path, root: Path) -> None:
     targets = [str((folder / part).relative_to(root)) for part in PARTS]
     try:
-        # A separate process keeps DVC's warnings, logging and locks out of this one.
-        answer = subprocess.run(
-            [sys.executable, "-m", "dvc", "add", *targets],
-            cwd=root,
-            env={**os.environ, "DVC_NO_ANALYTICS": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if answer.returncode:
-            raise InputError(
-                f"`dvc add {' '.join(targets)}` must succeed, but DVC reports: "
-                f"{_dvc_error(answer.stderr)}; the copy was removed"
-            )
+        dvc(root, "add", *targets)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _dvc_error(output: str) -> str:
-    """Return the first line of DVC's output that is marked as an error, else the last line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["nothing"]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return errors[0] if errors else lines[-1]

@@ -295,8 +295,8 @@ def _check_one_site_each(members: Sequence[Member]) -> None:
     several = sorted(patient for patient, count in counts.items() if count > 1)
     if several:
         raise InputError(
-            "`method: sites` needs all cases of a patient from one site, but "
-            f"{listed(several, at_most=5)} have several; change `site` in dataset.yaml"
+            "`method: sites` needs all cases of a patient from one site, but those of "
+            f"{listed(several, at_most=5)} are from several; change `site` in dataset.yaml"
         )
 
 

@@ -1,4 +1,4 @@
-"""One planted fault after the other in a clean dataset: that one is found, and no other."""
+"""One planted problem at a time in a clean dataset: it is found, and no other."""
 
 import gzip
 import json
@@ -13,24 +13,24 @@ import pytest
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.datasets.audit.audit import Audit, audit_dataset, known_facts, save_audit, to_json
+from thorax.datasets.audit.audit import Audit, audit_dataset, audit_json, read_facts, save_audit
 from thorax.datasets.dataset import load_spec
 
-Found = Callable[..., list[tuple[str, str, str]]]
+FindFindings = Callable[..., list[tuple[str, str, str]]]
 Voxels = NDArray[Any]
-Change = Callable[[Voxels], Voxels]
+Edit = Callable[[Voxels], Voxels]
 
 
-def change(*paths: Path, voxels: Change = lambda v: v, affine: Change = lambda a: a) -> None:
+def edit(*paths: Path, voxels: Edit = lambda v: v, affine: Edit = lambda a: a) -> None:
     for path in paths:
         image = nibabel.load(path)
-        changed = voxels(np.array(image.dataobj)), affine(image.affine.copy())
+        edited = voxels(np.array(image.dataobj)), affine(image.affine.copy())
         path.unlink()
-        nibabel.save(nibabel.Nifti1Image(*changed), path)
+        nibabel.save(nibabel.Nifti1Image(*edited), path)
 
 
-def change_header(path: Path, **fields: Any) -> None:
-    """Write fields into the bytes of a header, which no library would."""
+def edit_header(path: Path, **fields: Any) -> None:
+    """Write fields into the bytes of a header, without the checks of a library."""
     content = path.read_bytes()
     header = nibabel.Nifti1Header(content[:348], check=False)
     for name, value in fields.items():
@@ -42,7 +42,7 @@ def both(folder: Path, name: str = "ann") -> tuple[Path, Path]:
     return folder / f"scans/{name}.nii", folder / f"masks/{name}.nii"
 
 
-def scaled(factor: float) -> Change:
+def scaled(factor: float) -> Edit:
     return lambda affine: affine @ np.diag([factor, factor, factor, 1])
 
 
@@ -54,65 +54,71 @@ def to_bytes(voxels: Voxels) -> Voxels:
     return np.clip((voxels + 1250) * (255 / 1500), 0, 255).astype(np.uint8)
 
 
-def test_a_clean_dataset_has_no_fault(clean_audit: Audit) -> None:
+def test_a_clean_dataset_has_no_findings(clean_audit: Audit) -> None:
     assert clean_audit.findings == ()
     assert [facts.case for facts in clean_audit.facts] == ["ann", "bob"]
 
 
-def test_a_file_cut_short_is_unreadable(folder: Path, found: Found) -> None:
+def test_a_truncated_file_is_unreadable(folder: Path, findings_of: FindFindings) -> None:
     for part, kept in (("scans", 3000), ("masks", 200)):
         path = folder / part / "ann.nii"
         path.write_bytes(path.read_bytes()[:kept])
-        assert found(folder).count(("error", "file-unreadable", "ann")) == (part == "masks") + 1
+        assert (
+            findings_of(folder).count(("error", "file-unreadable", "ann")) == (part == "masks") + 1
+        )
 
 
-def test_a_packed_file_cut_short_is_unreadable(folder: Path, found: Found) -> None:
+def test_a_truncated_compressed_file_is_unreadable(folder: Path, findings_of: FindFindings) -> None:
     path = folder / "scans/ann.nii"
     packed = gzip.compress(path.read_bytes(), 1)
     path.unlink()
     (folder / "scans/ann.nii.gz").write_bytes(packed[:-1000])
-    assert found(folder) == [("error", "file-unreadable", "ann")]
+    assert findings_of(folder) == [("error", "file-unreadable", "ann")]
 
 
-def test_what_is_no_picture_is_unreadable(folder: Path, found: Found) -> None:
+def test_an_empty_file_is_unreadable(folder: Path, findings_of: FindFindings) -> None:
     (folder / "masks/bob.nii").write_bytes(b"")
-    assert found(folder) == [("error", "file-unreadable", "bob")]
+    assert findings_of(folder) == [("error", "file-unreadable", "bob")]
 
 
-def test_a_link_that_leads_nowhere_is_unreadable(folder: Path, found: Found) -> None:
+def test_a_broken_link_is_unreadable(folder: Path, findings_of: FindFindings) -> None:
     (folder / "scans/bob.nii").unlink()
     (folder / "scans/bob.nii").symlink_to(folder / "gone.nii")
-    assert found(folder) == [("error", "file-unreadable", "bob")]
+    assert findings_of(folder) == [("error", "file-unreadable", "bob")]
 
 
-def test_voxels_without_a_number_are_told_of(folder: Path, found: Found) -> None:
+def test_undefined_voxels_are_reported(folder: Path, findings_of: FindFindings) -> None:
     def planted(voxels: Voxels) -> Voxels:
         return np.where(np.indices(voxels.shape).sum(axis=0) == 20, np.nan, voxels)
 
-    change(folder / "scans/ann.nii", voxels=planted)
-    assert found(folder) == [("error", "file-unreadable", "ann")]
+    edit(folder / "scans/ann.nii", voxels=planted)
+    assert findings_of(folder) == [("error", "file-unreadable", "ann")]
 
 
-def test_a_missing_partner_is_told_of_by_its_case(folder: Path, found: Found) -> None:
+def test_a_missing_scan_or_mask_is_reported_with_its_case(
+    folder: Path, findings_of: FindFindings
+) -> None:
     (folder / "masks/ann.nii").unlink()
     (folder / "scans/bob.nii").unlink()
-    assert found(folder) == [("error", "case-files", "ann"), ("error", "case-files", "bob")]
+    assert findings_of(folder) == [("error", "case-files", "ann"), ("error", "case-files", "bob")]
 
 
-def test_two_files_of_one_name_are_told_of(folder: Path, found: Found) -> None:
+def test_two_files_of_one_name_are_reported(folder: Path, findings_of: FindFindings) -> None:
     (folder / "scans/ann.nii.gz").write_bytes(b"")
-    assert found(folder) == [("error", "case-files", "ann")]
+    assert findings_of(folder) == [("error", "case-files", "ann")]
 
 
-def test_files_of_other_formats_are_told_of(folder: Path, found: Found) -> None:
+def test_files_of_other_formats_are_reported(folder: Path, findings_of: FindFindings) -> None:
     (folder / "scans/cem.nrrd").write_bytes(b"")
     (folder / "scans/.gitignore").write_text("")
-    assert found(folder) == [("warning", "file-passed-over", "")]
+    assert findings_of(folder) == [("warning", "file-passed-over", "")]
 
 
-def test_a_name_that_no_pattern_reads_is_told_of(folder: Path, found: Found) -> None:
+def test_a_name_that_no_pattern_matches_is_reported(
+    folder: Path, findings_of: FindFindings
+) -> None:
     write_spec(folder, "regions: {lung: [1, 2, 3], infection: [3]}\npatient: '(b.+)'\n")
-    assert found(folder) == [("error", "case-name", "ann")]
+    assert findings_of(folder) == [("error", "case-name", "ann")]
 
 
 def shifted(affine: Voxels) -> Voxels:
@@ -127,182 +133,189 @@ def shifted(affine: Voxels) -> Voxels:
         {"affine": shifted},
         {"affine": lambda a: a @ np.diag([-1, 1, 1, 1])},
     ],
-    ids=["a plane less", "another place", "mirrored"],
+    ids=["one plane less", "another position", "mirrored"],
 )
-def test_a_mask_on_another_grid_is_told_of(
-    folder: Path, found: Found, changes: dict[str, Change]
+def test_a_mask_on_another_grid_is_reported(
+    folder: Path, findings_of: FindFindings, changes: dict[str, Edit]
 ) -> None:
-    change(folder / "masks/ann.nii", **changes)
-    assert ("error", "mask-geometry", "ann") in found(folder)
+    edit(folder / "masks/ann.nii", **changes)
+    assert ("error", "mask-geometry", "ann") in findings_of(folder)
 
 
-def test_a_shifted_mask_says_how_far(folder: Path) -> None:
-    change(folder / "masks/ann.nii", affine=shifted)
+def test_the_distance_of_a_shifted_mask_is_reported(folder: Path) -> None:
+    edit(folder / "masks/ann.nii", affine=shifted)
     (finding,) = audit_dataset(folder).findings
-    assert finding.text == "the mask lies elsewhere in the patient than its scan, by 2.5 mm"
+    assert finding.text == "the mask is at another position than its scan, by 2.5 mm"
 
 
-def test_a_file_without_orientation_is_told_of(folder: Path, found: Found) -> None:
+def test_a_file_without_orientation_is_reported(folder: Path, findings_of: FindFindings) -> None:
     for path in both(folder):
-        change_header(path, sform_code=0, qform_code=0)
-    assert [each for each in found(folder) if each[1] == "no-orientation"] == [
-        ("warning", "no-orientation", "ann")
-    ]
+        edit_header(path, sform_code=0, qform_code=0)
+    findings = [finding for finding in findings_of(folder) if finding[1] == "no-orientation"]
+    assert findings == [("warning", "no-orientation", "ann")]
 
 
-def test_a_sheared_grid_is_told_of(folder: Path, found: Found) -> None:
+def test_a_sheared_grid_is_reported(folder: Path, findings_of: FindFindings) -> None:
     def tilted(affine: Voxels) -> Voxels:
         return affine @ np.array([[1, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
-    change(*both(folder), affine=tilted)
-    assert ("warning", "sheared", "ann") in found(folder)
-    assert {check for _, check, _ in found(folder)} <= {"sheared", "spacing-declared"}
+    edit(*both(folder), affine=tilted)
+    assert ("warning", "sheared", "ann") in findings_of(folder)
+    assert {check for _, check, _ in findings_of(folder)} <= {"sheared", "spacing-declared"}
 
 
-@pytest.mark.parametrize(("stated", "weight"), [(0.0, "error"), (-2.0, "warning")])
-def test_a_spacing_of_zero_or_less_is_told_of(
-    folder: Path, found: Found, stated: float, weight: str
+@pytest.mark.parametrize(("stated", "severity"), [(0.0, "error"), (-2.0, "warning")])
+def test_a_spacing_of_zero_or_less_is_reported(
+    folder: Path, findings_of: FindFindings, stated: float, severity: str
 ) -> None:
     scan, mask = both(folder)
     for path in (scan, mask):
         grid = nibabel.load(path).header["pixdim"].copy()
         grid[3] = stated
-        forms = {"sform_code": 0, "qform_code": 1} if stated == 0 else {}
-        change_header(path, pixdim=grid, **forms)
-    assert (weight, "spacing-declared", "ann") in found(folder)
+        codes = {"sform_code": 0, "qform_code": 1} if stated == 0 else {}
+        edit_header(path, pixdim=grid, **codes)
+    assert (severity, "spacing-declared", "ann") in findings_of(folder)
 
 
 @pytest.mark.parametrize(
-    ("factor", "weight", "unit"),
+    ("factor", "severity", "unit"),
     [(0.001, "error", "metres"), (1000, "error", "micrometres"), (0.1, "warning", "centimetres")],
 )
-def test_a_spacing_in_another_unit_is_told_of(
-    folder: Path, factor: float, weight: str, unit: str
+def test_a_spacing_in_another_unit_is_reported(
+    folder: Path, factor: float, severity: str, unit: str
 ) -> None:
-    change(*both(folder), affine=scaled(factor))
-    (finding,) = [each for each in audit_dataset(folder).findings if each.check == "spacing-unit"]
-    assert (finding.severity, finding.case) == (weight, "ann")
-    assert finding.text.endswith(f"it looks like {unit}")
+    edit(*both(folder), affine=scaled(factor))
+    findings = audit_dataset(folder).findings
+    (finding,) = [finding for finding in findings if finding.check == "spacing-unit"]
+    assert (finding.severity, finding.case) == (severity, "ann")
+    assert finding.text.endswith(f"the unit looks like {unit}")
 
 
-def test_a_spacing_of_one_is_noted(folder: Path, found: Found) -> None:
+def test_a_spacing_of_one_is_noted(folder: Path, findings_of: FindFindings) -> None:
     for name in ("ann", "bob"):
-        change(*both(folder, name), affine=lambda _: np.diag([-1.0, -1, 1, 1]))
-    notes = [each for each in found(folder) if each[1] == "spacing-made-up"]
+        edit(*both(folder, name), affine=lambda _: np.diag([-1.0, -1, 1, 1]))
+    notes = [finding for finding in findings_of(folder) if finding[1] == "spacing-made-up"]
     assert notes == [("note", "spacing-made-up", "ann"), ("note", "spacing-made-up", "bob")]
 
 
-def test_fewer_planes_than_the_network_sees_are_told_of(folder: Path, found: Found) -> None:
-    change(*both(folder), voxels=lambda v: v[:, :, :6])
+def test_fewer_planes_than_a_slice_stack_are_reported(
+    folder: Path, findings_of: FindFindings
+) -> None:
+    edit(*both(folder), voxels=lambda v: v[:, :, :6])
     few = ("warning", "few-planes", "ann")
-    assert few in found(folder, context=3)
-    assert few not in found(folder, context=2)
-    assert few not in found(folder)
+    assert few in findings_of(folder, context=3)
+    assert few not in findings_of(folder, context=2)
+    assert few not in findings_of(folder)
 
 
-def test_an_8_bit_scan_among_hu_is_told_of(folder: Path, found: Found) -> None:
-    change(folder / "scans/ann.nii", voxels=to_bytes)
-    assert found(folder) == [
+def test_an_8_bit_scan_among_hu_is_reported(folder: Path, findings_of: FindFindings) -> None:
+    edit(folder / "scans/ann.nii", voxels=to_bytes)
+    assert findings_of(folder) == [
         ("error", "intensity-domain", "ann"),
         ("warning", "intensity-mixture", ""),
     ]
 
 
-def test_intensities_that_are_told_are_no_fault(folder: Path, found: Found) -> None:
-    change(folder / "scans/ann.nii", voxels=to_bytes)
+def test_declared_intensities_are_only_noted(folder: Path, findings_of: FindFindings) -> None:
+    edit(folder / "scans/ann.nii", voxels=to_bytes)
     write_spec(
         folder,
         "regions: {lung: [1, 2, 3], infection: [3]}\nintensity: {'ann': [-1250, 250], '*': hu}\n",
     )
-    assert found(folder) == [("note", "intensity-mixture", "")]
+    assert findings_of(folder) == [("note", "intensity-mixture", "")]
 
 
-def test_hu_with_an_offset_say_what_to_write(folder: Path) -> None:
-    change(folder / "scans/ann.nii", voxels=lambda v: np.clip(v, -1024, None) + 1024)
+def test_the_advice_for_hu_with_an_offset_is_the_entry_to_write(folder: Path) -> None:
+    edit(folder / "scans/ann.nii", voxels=lambda v: np.clip(v, -1024, None) + 1024)
     errors = audit_dataset(folder).errors
     assert [error.advice for error in errors] == [
-        "give it the `intensity` 'hu+1024' in dataset.yaml, by a pattern of names if others differ"
+        "set `intensity` to 'hu+1024' in dataset.yaml, for a pattern of names if others differ"
     ]
 
 
-def test_a_constant_scan_is_told_of(folder: Path, found: Found) -> None:
-    change(folder / "scans/ann.nii", voxels=lambda v: np.full_like(v, -1000))
-    assert ("error", "scan-constant", "ann") in found(folder)
+def test_a_constant_scan_is_reported(folder: Path, findings_of: FindFindings) -> None:
+    edit(folder / "scans/ann.nii", voxels=lambda v: np.full_like(v, -1000))
+    assert ("error", "scan-constant", "ann") in findings_of(folder)
 
 
-def test_a_scan_with_empty_planes_is_told_of(folder: Path, found: Found) -> None:
+def test_a_scan_with_empty_planes_is_reported(folder: Path, findings_of: FindFindings) -> None:
     def emptied(voxels: Voxels) -> Voxels:
         voxels[:, :, :6] = -1024
         return voxels
 
-    change(folder / "scans/ann.nii", voxels=emptied)
-    assert found(folder) == [("warning", "scan-empty", "ann")]
+    edit(folder / "scans/ann.nii", voxels=emptied)
+    assert findings_of(folder) == [("warning", "scan-empty", "ann")]
 
 
-def test_noise_is_no_scan(folder: Path, found: Found) -> None:
+def test_noise_is_not_a_scan(folder: Path, findings_of: FindFindings) -> None:
     rng = np.random.default_rng(0)
-    change(folder / "scans/ann.nii", voxels=lambda v: rng.permuted(v.ravel()).reshape(v.shape))
-    assert found(folder) == [
+    edit(folder / "scans/ann.nii", voxels=lambda v: rng.permuted(v.ravel()).reshape(v.shape))
+    assert findings_of(folder) == [
         ("warning", "intensity-unknown", "ann"),
         ("warning", "lungs-not-dark", "ann"),
     ]
 
 
-def test_a_label_that_no_region_names_is_told_of(folder: Path, found: Found) -> None:
+def test_a_label_outside_all_regions_is_reported(folder: Path, findings_of: FindFindings) -> None:
     def labelled(voxels: Voxels) -> Voxels:
         voxels[0, 0, 0] = 7
         return voxels
 
-    change(folder / "masks/ann.nii", voxels=labelled)
-    assert found(folder) == [("error", "labels-unnamed", "ann")]
+    edit(folder / "masks/ann.nii", voxels=labelled)
+    assert findings_of(folder) == [("error", "labels-unnamed", "ann")]
 
 
-def test_values_that_are_no_labels_are_told_of(folder: Path, found: Found) -> None:
-    change(folder / "masks/ann.nii", voxels=lambda v: v * np.float32(0.5))
-    assert found(folder) == [("error", "labels-unusable", "ann")]
+def test_fractional_labels_are_reported(folder: Path, findings_of: FindFindings) -> None:
+    edit(folder / "masks/ann.nii", voxels=lambda v: v * np.float32(0.5))
+    assert findings_of(folder) == [("error", "labels-unusable", "ann")]
 
 
-def test_an_empty_region_is_noted_and_empty_lungs_are_a_fault(folder: Path, found: Found) -> None:
-    change(folder / "masks/ann.nii", voxels=lambda v: np.where(v == 3, 1, v))
-    assert found(folder) == [("note", "region-empty", "ann")]
-    change(folder / "masks/ann.nii", voxels=np.zeros_like)
-    assert found(folder) == [("warning", "region-empty", "ann"), ("note", "region-empty", "ann")]
+def test_an_empty_region_is_noted_and_empty_lungs_are_a_warning(
+    folder: Path, findings_of: FindFindings
+) -> None:
+    edit(folder / "masks/ann.nii", voxels=lambda v: np.where(v == 3, 1, v))
+    assert findings_of(folder) == [("note", "region-empty", "ann")]
+    edit(folder / "masks/ann.nii", voxels=np.zeros_like)
+    assert findings_of(folder) == [
+        ("warning", "region-empty", "ann"),
+        ("note", "region-empty", "ann"),
+    ]
 
 
-def test_a_region_that_no_case_has_is_told_of(folder: Path, found: Found) -> None:
+def test_a_region_absent_from_all_cases_is_reported(
+    folder: Path, findings_of: FindFindings
+) -> None:
     write_spec(folder, "regions: {lung: [1, 2, 3], infection: [3], nodule: [9]}\n")
-    assert found(folder) == [("warning", "region-unused", "")]
+    assert findings_of(folder) == [("warning", "region-unused", "")]
 
 
-def test_lungs_that_are_cut_off_are_told_of(folder: Path, found: Found) -> None:
-    change(*both(folder), voxels=lambda v: v[:, :, :25])
-    assert found(folder) == [("warning", "lungs-cut-off", "ann")]
+def test_truncated_lungs_are_reported(folder: Path, findings_of: FindFindings) -> None:
+    edit(*both(folder), voxels=lambda v: v[:, :, :25])
+    assert findings_of(folder) == [("warning", "lungs-cut-off", "ann")]
 
 
-def test_lungs_too_small_for_an_adult_are_told_of(folder: Path, found: Found) -> None:
-    change(*both(folder), affine=scaled(0.5))
-    assert found(folder) == [("warning", "lungs-volume", "ann")]
+def test_lungs_too_small_for_an_adult_are_reported(folder: Path, findings_of: FindFindings) -> None:
+    edit(*both(folder), affine=scaled(0.5))
+    assert findings_of(folder) == [("warning", "lungs-volume", "ann")]
 
 
-def test_the_mask_of_another_patient_is_told_of(folder: Path, found: Found) -> None:
-    change(folder / "masks/ann.nii", voxels=lambda v: np.roll(v, (12, 9), axis=(0, 2)))
-    assert ("warning", "lungs-not-dark", "ann") in found(folder)
+def test_the_mask_of_another_patient_is_reported(folder: Path, findings_of: FindFindings) -> None:
+    edit(folder / "masks/ann.nii", voxels=lambda v: np.roll(v, (12, 9), axis=(0, 2)))
+    assert ("warning", "lungs-not-dark", "ann") in findings_of(folder)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_mirrored_mask_is_told_of(folder: Path, found: Found, axis: int) -> None:
-    change(folder / "masks/ann.nii", voxels=lambda v: np.flip(v, axis))
-    assert found(folder) == [("error", "mask-mirrored", "ann")]
+def test_a_mirrored_mask_is_reported(folder: Path, findings_of: FindFindings, axis: int) -> None:
+    edit(folder / "masks/ann.nii", voxels=lambda v: np.flip(v, axis))
+    assert findings_of(folder) == [("error", "mask-mirrored", "ann")]
 
 
-def test_swapped_names_of_the_lungs_are_told_of(folder: Path, found: Found) -> None:
-    right = "regions: {left_lung: [1], right_lung: [2], infection: [3]}\n"
-    write_spec(folder, right)
-    assert [each for each in found(folder) if each[0] == "error"] == []
-    write_spec(
-        folder, right.replace("left", "new").replace("right", "left").replace("new", "right")
-    )
-    assert [each for each in found(folder) if each[0] == "error"] == [
+def test_swapped_names_of_the_lungs_are_reported(folder: Path, findings_of: FindFindings) -> None:
+    spec = "regions: {left_lung: [1], right_lung: [2], infection: [3]}\n"
+    write_spec(folder, spec)
+    assert [finding for finding in findings_of(folder) if finding[0] == "error"] == []
+    write_spec(folder, spec.replace("left", "new").replace("right", "left").replace("new", "right"))
+    assert [finding for finding in findings_of(folder) if finding[0] == "error"] == [
         ("error", "sides-swapped", "ann"),
         ("error", "sides-swapped", "bob"),
     ]
@@ -318,19 +331,23 @@ def test_swapped_names_of_the_lungs_are_told_of(folder: Path, found: Found) -> N
     ],
     ids=["flipped", "turned", "rescaled", "exported"],
 )
-def test_a_copy_under_another_name_is_told_of(folder: Path, found: Found, plant: Change) -> None:
+def test_a_copy_under_another_name_is_reported(
+    folder: Path, findings_of: FindFindings, plant: Edit
+) -> None:
     for part in ("scans", "masks"):
         shutil.copy(folder / part / "ann.nii", folder / part / "cem.nii")
-    change(folder / "scans/cem.nii", voxels=plant)
-    assert ("warning", "scan-duplicate", "cem") in found(folder)
+    edit(folder / "scans/cem.nii", voxels=plant)
+    assert ("warning", "scan-duplicate", "cem") in findings_of(folder)
 
 
-def test_the_same_file_under_two_patients_is_an_error(folder: Path, found: Found) -> None:
+def test_the_same_file_under_two_patients_is_an_error(
+    folder: Path, findings_of: FindFindings
+) -> None:
     for part in ("scans", "masks"):
         shutil.copy(folder / part / "ann.nii", folder / part / "ann-2.nii")
-    assert found(folder) == [("error", "scan-duplicate", "ann-2")]
+    assert findings_of(folder) == [("error", "scan-duplicate", "ann-2")]
     write_spec(folder, "regions: {lung: [1, 2, 3], infection: [3]}\npatient: '([a-z]+)'\n")
-    assert found(folder) == [("warning", "scan-duplicate", "ann-2")]
+    assert findings_of(folder) == [("warning", "scan-duplicate", "ann-2")]
 
 
 def test_a_dataset_without_a_spec_or_scans_is_refused(folder: Path) -> None:
@@ -345,34 +362,42 @@ def test_a_dataset_without_a_spec_or_scans_is_refused(folder: Path) -> None:
         audit_dataset(folder)
 
 
-def test_json_is_the_same_each_time_and_tells_no_path(
-    folder: Path, clean: Path, clean_audit: Audit
+def test_json_is_reproducible_and_contains_no_path(
+    folder: Path, clean_dataset: Path, clean_audit: Audit
 ) -> None:
     spec = load_spec(folder / "dataset.yaml")
-    told = to_json(clean_audit, spec)
-    assert to_json(audit_dataset(folder, workers=2), spec) == told
-    assert str(clean) not in told
-    assert [each["case"] for each in json.loads(told)["facts"]] == ["ann", "bob"]
+    text = audit_json(clean_audit, spec)
+    assert audit_json(audit_dataset(folder, workers=2), spec) == text
+    assert str(clean_dataset) not in text
+    content = json.loads(text)
+    assert content["format_version"] == 2
+    assert [facts["case"] for facts in content["facts"]] == ["ann", "bob"]
 
 
-def test_facts_are_known_again_unless_the_lungs_are_others(
+def test_facts_are_read_again_unless_the_lung_labels_or_the_format_differ(
     folder: Path, tmp_path: Path, clean_audit: Audit
 ) -> None:
     spec = load_spec(folder / "dataset.yaml")
     save_audit(tmp_path, clean_audit, spec)
-    assert tuple(known_facts(tmp_path, spec).values()) == clean_audit.facts
+    assert tuple(read_facts(tmp_path, spec).values()) == clean_audit.facts
     write_spec(folder, "regions: {lung: [1, 2]}\n")
-    assert known_facts(tmp_path, load_spec(folder / "dataset.yaml")) == {}
-    (tmp_path / "audit.json").write_text("[1]")
-    assert known_facts(tmp_path, spec) == {}
+    assert read_facts(tmp_path, load_spec(folder / "dataset.yaml")) == {}
+    path = tmp_path / "audit.json"
+    current = path.read_text()
+    for text in (
+        "[1]",
+        current.replace('"format_version": 2', '"form": 1'),
+        current.replace('"format_version": 2', '"format_version": 1'),
+    ):
+        assert text != current
+        path.write_text(text)
+        assert read_facts(tmp_path, spec) == {}
 
 
-def test_facts_of_a_changed_file_are_not_taken_for_its_own(
-    folder: Path, clean_audit: Audit
-) -> None:
-    change(folder / "masks/ann.nii", voxels=np.zeros_like)
-    known = {facts.case: facts for facts in clean_audit.facts}
-    ann, bob = audit_dataset(folder, known=known).facts
+def test_a_changed_file_is_measured_again(folder: Path, clean_audit: Audit) -> None:
+    edit(folder / "masks/ann.nii", voxels=np.zeros_like)
+    cached = {facts.case: facts for facts in clean_audit.facts}
+    ann, bob = audit_dataset(folder, cached=cached).facts
     assert ann.labels is not None
     assert ann.labels.voxels == {}
-    assert bob is known["bob"]
+    assert bob is cached["bob"]

@@ -1,12 +1,12 @@
-"""What people read in a terminal."""
+"""Audits as text for a terminal."""
 
 from thorax.datasets.audit.audit import Audit
 from thorax.datasets.audit.facts import CaseFacts
 from thorax.datasets.audit.findings import Finding
 from thorax.datasets.audit.text import WIDTH, as_text, one_line
 
-FAULTS = (
-    Finding("mask-geometry", "error", "the mask lies elsewhere", "resample it", "ann"),
+FINDINGS = (
+    Finding("mask-geometry", "error", "the mask is at another position", "resample it", "ann"),
     Finding("lungs-volume", "warning", "the lungs have 400 mL", "look at the mask", "bob"),
     Finding("lungs-volume", "warning", "the lungs have 500 mL", "look at the mask", "cem"),
     Finding("region-empty", "note", "no voxel of `infection`", "nothing", "ann"),
@@ -18,11 +18,11 @@ def audit(*findings: Finding) -> Audit:
     return Audit("study", tuple(CaseFacts(name) for name in ("ann", "bob", "cem")), findings)
 
 
-def test_the_gravest_come_first_and_advice_is_given_once() -> None:
-    assert as_text(audit(*FAULTS)).splitlines() == [
+def test_errors_come_first_and_each_advice_is_printed_once() -> None:
+    assert as_text(audit(*FINDINGS)).splitlines() == [
         "ERRORS",
         "  mask-geometry",
-        "    ann: the mask lies elsewhere",
+        "    ann: the mask is at another position",
         "      → resample it",
         "",
         "WARNINGS",
@@ -42,15 +42,15 @@ def test_the_gravest_come_first_and_advice_is_given_once() -> None:
 
 
 def test_a_clean_dataset_has_one_line() -> None:
-    assert as_text(audit()) == "study: 3 cases, nothing found"
+    assert as_text(audit()) == "study: 3 cases, no findings"
 
 
-def test_findings_of_one_kind_with_other_advice_stand_apart() -> None:
-    faults = [
+def test_findings_of_one_check_are_separate_for_different_advice() -> None:
+    findings = [
         Finding("intensity-domain", "error", "8-bit", f"write {low}", case)
         for case, low in (("ann", -1000), ("bob", -1250), ("cem", -1000))
     ]
-    assert as_text(audit(*faults)).splitlines()[1:7] == [
+    assert as_text(audit(*findings)).splitlines()[1:7] == [
         "  intensity-domain",
         "    2 cases: 8-bit",
         "      ann, cem",
@@ -60,19 +60,21 @@ def test_findings_of_one_kind_with_other_advice_stand_apart() -> None:
     ]
 
 
-def test_lines_are_no_wider_than_a_terminal_and_not_too_many() -> None:
-    faults = [
+def test_the_width_and_number_of_lines_are_limited() -> None:
+    findings = [
         Finding("lungs-volume", "warning", f"{number} mL " * 30, "look", f"case{number}")
         for number in range(1000)
     ]
-    lines = as_text(audit(*faults)).splitlines()
+    lines = as_text(audit(*findings)).splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert len(lines) < 200
     assert "    and 960 more; `--json` lists all" in lines
 
 
 def test_a_finding_in_one_line() -> None:
-    assert one_line(FAULTS[0]) == "ann: the mask lies elsewhere; resample it [mask-geometry]"
+    assert (
+        one_line(FINDINGS[0]) == "ann: the mask is at another position; resample it [mask-geometry]"
+    )
     assert one_line(Finding("a", "note", "b", "c")) == "b; c [a]"
 
 

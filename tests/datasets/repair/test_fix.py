@@ -1,4 +1,4 @@
-"""Faults planted in files are put right in a copy; what HU and masks say stays the same."""
+"""Planted problems are corrected in a copy; HU and mask positions stay the same."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from thorax.common.errors import InputError
 from thorax.datasets.audit.audit import audit_dataset
 from thorax.datasets.dataset import load_spec
+from thorax.datasets.repair.corrections import Step
 from thorax.datasets.repair.fix import Correction, fix_dataset
 from thorax.imaging.intensity import IntensityScale
 from thorax.io import Scan
 
 SHAPE = (64, 56, 24)
-# As most CT files are stored: to the patient's left and back.
+# Axes to the patient's left and back, as in most CT files.
 AFFINE = np.array([[-6, 0, 0, 190.0], [0, -6, 0, 150.0], [0, 0, 10, -120.0], [0, 0, 0, 1]])
 SPEC = "regions:\n  lung: [1, 2]\n  disease: [2]\ntitle: as it was  # a comment\n"
 METRES = np.diag([0.001, 0.001, 0.001, 1.0])
@@ -26,12 +27,15 @@ METRES = np.diag([0.001, 0.001, 0.001, 1.0])
 
 def _ball(x: float, y: float, z: float, *radii: float) -> NDArray[np.bool_]:
     steps = np.indices(SHAPE)
-    away = [(axis - at) / radius for axis, at, radius in zip(steps, (x, y, z), radii, strict=True)]
-    return sum(part**2 for part in away) <= 1.0
+    offsets = [
+        (axis - centre) / radius
+        for axis, centre, radius in zip(steps, (x, y, z), radii, strict=True)
+    ]
+    return sum(offset**2 for offset in offsets) <= 1.0
 
 
 def lungs() -> NDArray[np.uint8]:
-    """Two lungs of different size, one higher than the other, so that no mirror image fits."""
+    """Two lungs of different size at different heights, so that no mirror image fits."""
     labels = np.zeros(SHAPE, np.uint8)
     labels[_ball(20, 26, 13, 10, 14, 9)] = 1
     labels[_ball(44, 24, 10, 8, 11, 7)] = 1
@@ -49,7 +53,7 @@ def hu() -> NDArray[np.int16]:
 
 @dataclass(frozen=True)
 class Planted:
-    """Two files, and how they are written."""
+    """The two files of a case."""
 
     scan: NDArray[Any]
     mask: NDArray[Any]
@@ -97,13 +101,13 @@ def plant(tmp_path: Path) -> Plant:
 
 
 def fixed(folder: Path) -> tuple[Path, list[str], set[str], set[str]]:
-    """The copy, what was done, and the checks that find something before and after."""
+    """Return the copy, its corrections, and the checks with findings before and after."""
     target = folder.with_name("fixed")
     before = audit_dataset(folder, workers=1)
-    done = fix_dataset(folder, target, before)
+    corrections = fix_dataset(folder, target, before)
     after = audit_dataset(target, workers=1)
-    found, still = ({finding.check for finding in audit.findings} for audit in (before, after))
-    return target, [str(change) for change in done], found, still
+    checks = [{finding.check for finding in audit.findings} for audit in (before, after)]
+    return target, [str(correction) for correction in corrections], checks[0], checks[1]
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -114,14 +118,14 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _mirrored(turn: Callable[[NDArray[Any]], NDArray[Any]], index: NDArray[Any]) -> Planted:
+def _reordered(reorder: Callable[[NDArray[Any]], NDArray[Any]], index: NDArray[Any]) -> Planted:
     """The mask on other stored axes, at the same positions.
 
     Args:
-        turn: Turns the voxels.
-        index: 4×4 matrix from the turned indices to the former.
+        reorder: Reorders the axes of the voxels.
+        index: 4×4 matrix from the new indices to the old.
     """
-    return replace(SOUND, mask=turn(lungs()), mask_affine=AFFINE @ index)
+    return replace(SOUND, mask=reorder(lungs()), mask_affine=AFFINE @ index)
 
 
 def _with(voxels: NDArray[Any], where: Any, value: float) -> NDArray[Any]:
@@ -134,7 +138,7 @@ FLIPPED = np.array([[-1, 0, 0, 63], [0, 1, 0, 0], [0, 0, -1, 23], [0, 0, 0, 1]])
 SWAPPED = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 ROUNDED = AFFINE + np.array([[0.01, 0, 0, 0.3], [0, 0, 0, 0], [0, 0, 0, 0.2], [0, 0, 0, 0]])
 
-FAULTS: dict[str, tuple[Planted, str, str]] = {
+PROBLEMS: dict[str, tuple[Planted, str, str]] = {
     "offset": (
         replace(SOUND, scan=(hu() + 1024).astype(np.uint16)),
         "a, scan: intensity: HU + 1024 → HU",
@@ -142,7 +146,7 @@ FAULTS: dict[str, tuple[Planted, str, str]] = {
     ),
     "nan": (
         replace(SOUND, scan=_with(hu().astype(np.float32), np.s_[0, 0, :3], np.nan)),
-        "a, scan: voxels without a value: 3 NaN or infinite → -1024 HU",
+        "a, scan: undefined voxels: 3 NaN or infinite → -1024 HU",
         "file-unreadable",
     ),
     "padding": (
@@ -163,12 +167,12 @@ FAULTS: dict[str, tuple[Planted, str, str]] = {
     ),
     "four axes": (
         replace(SOUND, scan=hu()[..., None]),
-        "a, scan: axes without extent: 64×56×24×1 voxels → 64×56×24 voxels",
+        "a, scan: axes of size 1: 64×56×24×1 voxels → 64×56×24 voxels",
         "file-unreadable",
     ),
     "four axes of the mask": (
         replace(SOUND, mask=lungs()[..., None]),
-        "a, mask: axes without extent: 64×56×24×1 voxels → 64×56×24 voxels",
+        "a, mask: axes of size 1: 64×56×24×1 voxels → 64×56×24 voxels",
         "file-unreadable",
     ),
     "float labels": (
@@ -192,23 +196,25 @@ FAULTS: dict[str, tuple[Planted, str, str]] = {
         "no-orientation",
     ),
     "mirrored axes": (
-        _mirrored(lambda mask: mask[::-1, :, ::-1], FLIPPED),
+        _reordered(lambda mask: mask[::-1, :, ::-1], FLIPPED),
         "a, mask: order of the axes: RPI → LPS",
         "",
     ),
     "swapped axes": (
-        _mirrored(lambda mask: mask.transpose(1, 2, 0), SWAPPED),
+        _reordered(lambda mask: mask.transpose(1, 2, 0), SWAPPED),
         "a, mask: order of the axes: PSL → LPS",
         "",
     ),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_put_right_and_the_audit_finds_it_no_more(plant: Plant, fault: str) -> None:
-    planted, lines, check = FAULTS[fault]
-    target, done, before, after = fixed(plant(a=planted))
-    assert done == lines.split("\n")
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_problem_is_corrected_and_the_audit_no_longer_reports_it(
+    plant: Plant, problem: str
+) -> None:
+    planted, lines, check = PROBLEMS[problem]
+    target, corrections, before, after = fixed(plant(a=planted))
+    assert corrections == lines.split("\n")
     if check:
         assert check in before
     assert check not in after
@@ -216,41 +222,41 @@ def test_a_fault_is_put_right_and_the_audit_finds_it_no_more(plant: Plant, fault
 
     scan, mask = (Scan(target / part / "a.nii.gz") for part in ("scans", "masks"))
     expected = hu()[::-1, ::-1].copy()
-    if fault == "nan":
+    if problem == "nan":
         expected[-1, -1, :3] = -1024
-    if fault == "padding":
+    if problem == "padding":
         expected[-2:] = -1024
     np.testing.assert_array_equal(scan.voxels(), expected)
     np.testing.assert_array_equal(mask.voxels(), lungs()[::-1, ::-1])
-    assert scan.stored.dtype == np.int16
-    assert mask.stored.dtype == np.uint8
+    assert scan.image.dtype == np.int16
+    assert mask.image.dtype == np.uint8
     for file in (scan, mask):
-        np.testing.assert_allclose(file.stored.affine, AFFINE, atol=1e-4)
+        np.testing.assert_allclose(file.stored_affine, AFFINE, atol=1e-4)
 
 
-def test_several_faults_of_a_case_are_put_right_at_once(plant: Plant) -> None:
+def test_several_problems_of_a_case_are_corrected_at_once(plant: Plant) -> None:
     scan = (_with(hu().astype(np.float64), np.s_[0, 0, :3], np.inf) + 1000)[..., None]
     folder = plant(
         a=replace(
             SOUND, scan=scan, scan_affine=METRES @ AFFINE, mask_affine=np.eye(4), mask=lungs() * 1.0
         )
     )
-    target, done, _, after = fixed(folder)
-    assert len(done) == 6
+    target, corrections, _, after = fixed(folder)
+    assert len(corrections) == 6
     assert "file-unreadable" not in after
     assert "mask-geometry" not in after
     expected = _with(hu(), np.s_[0, 0, :3], -1024)[::-1, ::-1]
     np.testing.assert_array_equal(Scan(target / "scans" / "a.nii.gz").voxels(), expected)
 
 
-def test_what_needs_nothing_is_copied_byte_for_byte(plant: Plant) -> None:
+def test_files_without_corrections_are_copied_byte_for_byte(plant: Plant) -> None:
     folder = plant(a=SOUND, b=replace(SOUND, mask=lungs().astype(np.float32)))
     (folder / "scans" / ".gitignore").write_text("*")
     before = bytes_of(folder)
-    target, done, _, _ = fixed(folder)
+    target, corrections, _, _ = fixed(folder)
     after = bytes_of(target)
     assert bytes_of(folder) == before
-    assert [line.partition(",")[0] for line in done] == ["b"]
+    assert [line.partition(",")[0] for line in corrections] == ["b"]
     assert set(before) - set(after) == {"scans/.gitignore"}
     assert {name for name in after if after[name] != before[name]} == {"masks/b.nii.gz"}
 
@@ -270,41 +276,41 @@ def eight_bits() -> NDArray[np.uint8]:
     return np.clip(np.rint((hu() + 1250.0) * 255 / 1500), 0, 255).astype(np.uint8)
 
 
-def test_an_export_keeps_its_values_and_is_told_of_in_the_yaml(plant: Plant) -> None:
+def test_an_8_bit_export_keeps_its_values_and_changes_the_yaml(plant: Plant) -> None:
     folder = plant(a=SOUND, **{"b[1]": replace(SOUND, scan=eight_bits())})
     scan = (folder / "scans" / "b[1].nii.gz").read_bytes()
-    target, done, before, after = fixed(folder)
+    target, corrections, before, after = fixed(folder)
     spec = load_spec(target / "dataset.yaml")
-    window = spec.domain_of("b[1]").window_hu
+    window = spec.intensity_of("b[1]").window_hu
     assert window == pytest.approx((-1250, 250), abs=60)
-    assert spec.domain_of("a") == spec.domain_of("b1") == IntensityScale()
-    assert done == [f"b[1], dataset.yaml: intensity: hu → {spec.domain_of('b[1]')}"]
+    assert spec.intensity_of("a") == spec.intensity_of("b1") == IntensityScale()
+    assert corrections == [f"b[1], dataset.yaml: intensity: hu → {spec.intensity_of('b[1]')}"]
     assert (target / "scans" / "b[1].nii.gz").read_bytes() == scan
     assert "intensity-domain" in before
     assert "intensity-domain" not in after
     assert spec.title == "as it was"
 
 
-def test_a_declared_window_goes_before_an_estimated_one(plant: Plant) -> None:
-    said = SPEC + "intensity: [-1250, 250]\n"
-    folder = plant(said, a=replace(SOUND, scan=eight_bits()))
-    target, done, _, _ = fixed(folder)
-    assert done == []
-    assert (target / "dataset.yaml").read_text() == said
+def test_a_declared_window_takes_precedence_over_a_detected_one(plant: Plant) -> None:
+    declared = SPEC + "intensity: [-1250, 250]\n"
+    folder = plant(declared, a=replace(SOUND, scan=eight_bits()))
+    target, corrections, _, _ = fixed(folder)
+    assert corrections == []
+    assert (target / "dataset.yaml").read_text() == declared
 
 
-def test_a_declared_window_gives_way_to_hu(plant: Plant) -> None:
-    target, done, before, after = fixed(plant(SPEC + "intensity: [-1250, 250]\n", a=SOUND))
-    assert done == ["a, dataset.yaml: intensity: -1250,250 → hu"]
-    assert load_spec(target / "dataset.yaml").domain_of("a") == IntensityScale()
+def test_detected_hu_take_precedence_over_a_declared_window(plant: Plant) -> None:
+    target, corrections, before, after = fixed(plant(SPEC + "intensity: [-1250, 250]\n", a=SOUND))
+    assert corrections == ["a, dataset.yaml: intensity: -1250,250 → hu"]
+    assert load_spec(target / "dataset.yaml").intensity_of("a") == IntensityScale()
     assert "intensity-domain" in before
     assert "intensity-domain" not in after
 
 
-def test_a_declared_offset_is_left(plant: Plant) -> None:
+def test_a_declared_offset_is_kept(plant: Plant) -> None:
     planted = replace(SOUND, scan=_with(hu() + np.int16(1024), np.s_[:2], -2000))
-    target, done, _, _ = fixed(plant(SPEC + "intensity: hu+1024\n", a=planted))
-    assert done == ["a, scan: padding: -3024 HU → -1024 HU"]
+    target, corrections, _, _ = fixed(plant(SPEC + "intensity: hu+1024\n", a=planted))
+    assert corrections == ["a, scan: padding: -3024 HU → -1024 HU"]
     voxels = Scan(target / "scans" / "a.nii.gz").voxels()
     assert voxels.min() == 0
     np.testing.assert_array_equal(voxels[:-2], (hu() + 1024)[::-1, ::-1][:-2])
@@ -316,11 +322,11 @@ def moved(*shift_mm: float) -> NDArray[Any]:
     return affine
 
 
-LEFT: dict[str, tuple[Planted, str]] = {
-    "elsewhere": (replace(SOUND, mask_affine=moved(25, 0, 0)), "mask-geometry"),
+UNSAFE: dict[str, tuple[Planted, str]] = {
+    "another position": (replace(SOUND, mask_affine=moved(25, 0, 0)), "mask-geometry"),
     "half a voxel": (replace(SOUND, mask_affine=moved(3, 3, 5)), "mask-geometry"),
     "another shape": (replace(SOUND, mask=lungs()[:, :, 1:]), "mask-geometry"),
-    "identity, but turned": (
+    "identity, but flipped": (
         replace(SOUND, mask=lungs()[:, :, ::-1], mask_affine=np.eye(4)),
         "mask-geometry",
     ),
@@ -340,75 +346,74 @@ LEFT: dict[str, tuple[Planted, str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", LEFT)
-def test_what_is_not_safe_is_left_and_listed(plant: Plant, fault: str) -> None:
-    planted, check = LEFT[fault]
+@pytest.mark.parametrize("problem", UNSAFE)
+def test_unsafe_problems_are_left_and_reported(plant: Plant, problem: str) -> None:
+    planted, check = UNSAFE[problem]
     folder = plant(a=planted)
-    target, done, before, after = fixed(folder)
-    assert done == []
+    target, corrections, before, after = fixed(folder)
+    assert corrections == []
     assert check in before & after
     assert bytes_of(target) == bytes_of(folder)
 
 
-def test_damaged_and_lonely_files_travel_along(plant: Plant) -> None:
+def test_damaged_and_unpaired_files_are_copied(plant: Plant) -> None:
     folder = plant(a=SOUND, b=SOUND, c=SOUND, d=SOUND)
     scans = folder / "scans"
     (scans / "a.nii.gz").write_bytes((scans / "a.nii.gz").read_bytes()[:5000])
     (scans / "b.nii.gz").unlink()
-    (folder / "masks" / "c.nii.gz").write_bytes(b"no image")
+    (folder / "masks" / "c.nii.gz").write_bytes(b"not an image")
     save(scans / "d.nii", hu() + np.int16(1024), AFFINE, oriented=True, unit="mm")
-    target, done, before, _ = fixed(folder)
-    assert done == []
+    target, corrections, before, _ = fixed(folder)
+    assert corrections == []
     assert bytes_of(target) == bytes_of(folder)
     assert {"file-unreadable", "case-files"} <= before
 
 
-def test_a_copy_is_new(plant: Plant) -> None:
+def test_the_copy_must_be_new(plant: Plant) -> None:
     folder = plant(a=SOUND)
     audit = audit_dataset(folder, workers=1)
     with pytest.raises(InputError) as refused:
         fix_dataset(folder, folder, audit)
     assert str(refused.value) == (
-        f"the corrected copy must be a new folder, but there is {folder} already; choose another, "
-        "or remove that one first"
+        f"the corrected copy must be a new folder, but {folder} exists; choose another name, or "
+        "remove that folder first"
     )
 
 
-def test_a_copy_lies_outside(plant: Plant) -> None:
+def test_the_copy_must_be_outside(plant: Plant) -> None:
     folder = plant(a=SOUND)
     audit = audit_dataset(folder, workers=1)
     with pytest.raises(InputError) as refused:
         fix_dataset(folder, folder / "scans" / "fixed", audit)
     assert str(refused.value) == (
-        f"the corrected copy must lie outside the dataset, but {folder}/scans/fixed is in "
-        f"{folder}; choose a folder beside it"
+        f"the corrected copy must be outside the dataset, but {folder}/scans/fixed is in "
+        f"{folder}; choose another folder"
     )
     assert not (folder / "scans" / "fixed").exists()
 
 
-def test_a_copy_is_there_whole_or_not_at_all(plant: Plant, tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_nothing(plant: Plant, tmp_path: Path) -> None:
     folder = plant(a=SOUND, b=SOUND)
     audit = audit_dataset(folder, workers=1)
     scan = folder / "scans" / "b.nii.gz"
     scan.unlink()
     scan.symlink_to(tmp_path / "gone.nii.gz")
-    with pytest.raises(InputError, match="fixed could not be filled, nothing was kept"):
+    with pytest.raises(InputError, match="fixed could not be filled and was removed"):
         fix_dataset(folder, tmp_path / "fixed", audit)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chests"]
 
 
-def test_a_corrected_copy_needs_no_more_correction(plant: Plant) -> None:
-    cases = {f"case{number}": planted for number, (planted, *_) in enumerate(FAULTS.values())}
+def test_a_corrected_copy_needs_no_corrections(plant: Plant) -> None:
+    cases = {f"case{number}": planted for number, (planted, *_) in enumerate(PROBLEMS.values())}
     folder = plant(**cases)
-    once, done, _, _ = fixed(folder)
-    again = fix_dataset(once, once.with_name("again"), audit_dataset(once, workers=1))
-    assert len({line.partition(",")[0] for line in done}) == len(FAULTS)
-    assert again == ()
-    assert bytes_of(once.with_name("again")) == bytes_of(once)
+    first, corrections, _, _ = fixed(folder)
+    second = first.with_name("second")
+    assert fix_dataset(first, second, audit_dataset(first, workers=1)) == ()
+    assert len({line.partition(",")[0] for line in corrections}) == len(PROBLEMS)
+    assert bytes_of(second) == bytes_of(first)
 
 
-def test_changes_name_their_case(plant: Plant) -> None:
+def test_a_correction_names_its_case(plant: Plant) -> None:
     folder = plant(a=replace(SOUND, mask=lungs().astype(np.float32)))
-    (change,) = fix_dataset(folder, folder.with_name("fixed"), audit_dataset(folder, workers=1))
-    assert isinstance(change, Correction)
-    assert (change.case, change.part, change.step.after) == ("a", "mask", "uint8")
+    (correction,) = fix_dataset(folder, folder.with_name("fixed"), audit_dataset(folder, workers=1))
+    assert correction == Correction("a", "mask", Step("type", "float32", "uint8"))

@@ -77,7 +77,7 @@ def mismatch(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     detected = parse_intensity(values.intensity) if values.intensity else None
     if declared is None or not (misfit or (detected and _differs(declared, detected, values))):
         return
-    text = f"dataset.yaml states {declared}, but the values {values.low:g}..{values.high:g} "
+    text = f"`intensity` is {declared}, but the values {values.low:g}..{values.high:g} "
     yield Finding(
         "intensity-domain",
         "error" if misfit else "warning",
