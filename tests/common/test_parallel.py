@@ -1,13 +1,17 @@
-"""Worker processes return results and ignore Ctrl-C; threads of BLAS."""
+"""Worker processes return results and ignore Ctrl-C; threads of BLAS; prefetching."""
 
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 
+import pytest
 from threadpoolctl import threadpool_info
 
-from thorax.common.parallel import one_blas_thread, worker_pool
+from thorax.common.parallel import one_blas_thread, prefetch, worker_pool
 
 PROGRAM = """
 from thorax.pipeline import run
@@ -60,3 +64,99 @@ def test_blas_has_one_thread_during_the_work() -> None:
 
 def _blas_threads() -> list[int]:
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+# Prefetching
+
+
+def prefetch_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+class RecordedItems:
+    """A generator that records its items, and the thread in which it was closed."""
+
+    def __init__(self, count: int) -> None:
+        self.read: list[int] = []
+        self.closed_in: list[str] = []
+        self.items = self._items(count)
+
+    def _items(self, count: int) -> Iterator[int]:
+        try:
+            for number in range(count):
+                self.read.append(number)
+                yield number
+        finally:
+            self.closed_in.append(threading.current_thread().name)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert condition()
+
+
+def test_exactly_one_item_is_read_ahead() -> None:
+    recorded = RecordedItems(5)
+    items = prefetch(recorded.items)
+    assert recorded.read == []
+    for number in range(3):
+        assert next(items) == number
+        wait_until(lambda expected=number + 2: len(recorded.read) == expected)
+    time.sleep(0.05)
+    assert recorded.read == [0, 1, 2, 3]
+    items.close()
+
+
+def test_items_are_read_in_another_thread() -> None:
+    names = list(prefetch(threading.current_thread().name for _ in range(2)))
+    assert threading.current_thread().name not in names
+
+
+def test_closing_prefetch_closes_its_generator() -> None:
+    recorded = RecordedItems(5)
+    items = prefetch(recorded.items)
+    next(items)
+    items.close()
+    assert len(recorded.closed_in) == 1
+    assert recorded.read == [0, 1]
+    assert prefetch_threads() == []
+
+
+def test_closing_waits_for_the_item_that_is_being_read() -> None:
+    entered, resume = threading.Event(), threading.Event()
+    closed = []
+
+    def slow() -> Iterator[int]:
+        try:
+            yield 0
+            entered.set()
+            assert resume.wait(5)
+            yield 1
+        finally:
+            closed.append(True)
+
+    items = prefetch(slow())
+    assert next(items) == 0
+    assert entered.wait(5)
+    threading.Timer(0.05, resume.set).start()
+    items.close()
+    assert closed == [True]
+
+
+def test_none_is_an_ordinary_item() -> None:
+    assert list(prefetch([None, 0, None])) == [None, 0, None]
+    assert list(prefetch([])) == []
+
+
+def test_an_error_is_raised_after_the_items_before_it() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise KeyError("the third lung")
+
+    items = prefetch(failing())
+    assert next(items) == 1
+    with pytest.raises(KeyError, match="the third lung"):
+        next(items)
+    assert prefetch_threads() == []

@@ -1,9 +1,16 @@
 """Position of voxels in the patient: grids and volumes."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from thorax.imaging.grid import Grid, Volume, make_volume
+from thorax.common.errors import InputError
+from thorax.imaging.grid import Grid, Volume, check_same_grid, make_volume
+from thorax.io import Scan
+
+SaveNifti = Callable[..., Path]
 
 
 def grid(spacing_mm: tuple[float, float, float], shape: tuple[int, int, int] = (4, 4, 4)) -> Grid:
@@ -69,3 +76,57 @@ def test_a_volume_keeps_its_voxels_and_takes_any_affine() -> None:
     assert result.voxels.tolist() == [[[1, 2]]]
     assert result.grid.shape == (1, 1, 2)
     assert result.grid.spacing_mm == (2.0, 2.0, 3.0)
+
+
+# Masks and scans
+
+
+@pytest.fixture
+def scan(save_nifti: SaveNifti) -> Scan:
+    return Scan(save_nifti("scan.nii", np.zeros((4, 4, 4), np.int16), np.eye(4)))
+
+
+def test_a_mask_on_the_grid_of_its_scan_is_accepted(scan: Scan, save_nifti: SaveNifti) -> None:
+    mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), np.eye(4)))
+    assert check_same_grid(mask, scan) is mask
+
+
+def test_a_mask_may_be_stored_in_another_order_than_its_scan(
+    scan: Scan, save_nifti: SaveNifti
+) -> None:
+    flipped = np.diag([-1.0, 1, 1, 1])
+    flipped[0, 3] = 3
+    mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), flipped))
+    assert check_same_grid(mask, scan) is mask
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "message"),
+    [
+        pytest.param(
+            (4, 4, 5),
+            np.eye(4),
+            r"must have the shape of its scan, but .*mask\.nii has \(4, 4, 5\) and .*scan\.nii",
+            id="another shape",
+        ),
+        pytest.param(
+            (4, 4, 4),
+            np.diag([1, 1, 2, 1]),
+            r"must have the affine of its scan, but .*mask\.nii is elsewhere .*resample it",
+            id="another spacing",
+        ),
+        pytest.param(
+            (4, 4, 4), np.diag([-1, 1, 1, 1]), "must have the affine of its scan", id="mirrored"
+        ),
+    ],
+)
+def test_a_mask_on_another_grid_is_refused(
+    scan: Scan,
+    save_nifti: SaveNifti,
+    shape: tuple[int, int, int],
+    affine: np.ndarray,
+    message: str,
+) -> None:
+    mask = Scan(save_nifti("mask.nii", np.zeros(shape, np.uint8), affine))
+    with pytest.raises(InputError, match=message):
+        check_same_grid(mask, scan)

@@ -1,4 +1,4 @@
-"""What the tests of the formats share: DICOM series, written by pydicom, slice by slice."""
+"""Fixtures for the tests of image formats: DICOM series, written by pydicom."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 SaveSeries = Callable[..., Path]
 PATIENT = "DOE^JOHN"
 SECRETS = ("DOE", "JOHN", "4711-X", "19700102", "20240304")
-"""What no note, no message and no mask may hold."""
+"""Texts that no note, message or mask may contain."""
 
 
 def one_slice(stored: np.ndarray, position_mm: Sequence[float], **tags: Any) -> pydicom.Dataset:
@@ -53,8 +53,8 @@ def one_slice(stored: np.ndarray, position_mm: Sequence[float], **tags: Any) -> 
 def save_series(tmp_path: Path) -> SaveSeries:
     """Return a function that writes canonical HU as an axial series, and returns its folder.
 
-    Slices lie 2.5 mm apart, the first at ``(1.4, 1.6, 30)`` LPS. ``tags`` go into every slice;
-    ``change(index, slice)`` may change one, or return False to leave it out.
+    Slices are 2.5 mm apart, the first at ``(1.4, 1.6, 30)`` LPS. ``tags`` are set in every slice;
+    ``change(index, slice)`` may change a slice, or return False to omit it.
     """
 
     def save(
@@ -72,7 +72,7 @@ def save_series(tmp_path: Path) -> SaveSeries:
         for index, height in enumerate(heights):
             slice_ = one_slice(stored[:, :, index].T, (1.4, 1.6, height), **tags)
             if change(index, slice_) is not False:
-                # File names run against the positions, in no order.
+                # The order of the file names differs from that of the positions.
                 file = folder / f"{tags.get('SeriesNumber', 4)}-{index * 7 % 11:03}.dcm"
                 slice_.save_as(file, enforce_file_format=True)
         return folder
@@ -82,10 +82,10 @@ def save_series(tmp_path: Path) -> SaveSeries:
 
 @pytest.fixture
 def names_nobody() -> Callable[[object], None]:
-    """Return a function that fails where what it is given tells of the patient."""
+    """Return a function that fails if its argument discloses the patient."""
 
-    def check(told: object) -> None:
-        text = told.decode("latin-1") if isinstance(told, bytes) else str(told)
+    def check(content: object) -> None:
+        text = content.decode("latin-1") if isinstance(content, bytes) else str(content)
         assert not [secret for secret in SECRETS if secret in text]
 
     return check
@@ -93,5 +93,5 @@ def names_nobody() -> Callable[[object], None]:
 
 @pytest.fixture
 def zip_folder(tmp_path: Path) -> Callable[[Path], Path]:
-    """Return a function that packs a folder, and returns the zip."""
+    """Return a function that zips a folder and returns the path of the zip."""
     return lambda folder: Path(shutil.make_archive(str(tmp_path / "packed"), "zip", folder))

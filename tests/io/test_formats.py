@@ -1,4 +1,4 @@
-"""The same voxels lie at the same places of the patient, whatever the format."""
+"""The same voxels have the same position in the patient in all formats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +19,13 @@ HU = (np.arange(3 * 4 * 5) * 7 - 1000).astype(np.int16).reshape(3, 4, 5)
 AFFINE = np.array(
     [[0.7, 0, 0, -1.4 - 2 * 0.7], [0, 0.8, 0, -1.6 - 3 * 0.8], [0, 0, 2.5, 30], [0, 0, 0, 1]]
 )
-"""Of the series that `save_series` writes."""
+"""Affine of the series that `save_series` writes."""
 SIDEWAYS = np.array([[0, 0, 2.5, 30], [0.7, 0, 0, 5], [0, -0.8, 0, 9], [0, 0, 0, 1.0]])
 """Stored axes that run to the front, to the feet and to the right."""
 
 
 def save_itk(path: Path, stored: np.ndarray, affine: np.ndarray, *, compressed: bool) -> Path:
-    """Write stored voxels with SimpleITK, of an affine in RAS+."""
+    """Write stored voxels with an affine in RAS+ by SimpleITK."""
     lps = np.diag([-1, -1, 1, 1]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(stored.T))
@@ -56,7 +56,7 @@ def write_mask(path: Path, scan: Scan, canonical: np.ndarray) -> Path:
     return path
 
 
-def test_every_format_gives_the_same_voxels_at_the_same_places(ct: Path) -> None:
+def test_every_format_gives_the_same_voxels_at_the_same_positions(ct: Path) -> None:
     scan = Scan(ct)
     assert scan.grid.shape == HU.shape
     np.testing.assert_allclose(scan.grid.affine, AFFINE, atol=1e-5)
@@ -70,16 +70,16 @@ def test_every_format_gives_the_same_voxels_at_the_same_places(ct: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["mask.nii", "mask.nii.gz", "mask.nrrd", "mask.mha"])
-def test_a_mask_of_any_format_lies_on_a_scan_of_any_format(
+def test_a_mask_of_any_format_has_the_grid_of_a_scan_of_any_format(
     ct: Path, tmp_path: Path, name: str
 ) -> None:
     scan = Scan(ct)
-    found = Scan(write_mask(tmp_path / "out" / name, scan, HU > 0))
-    assert found.grid.matches(scan.grid, tolerance_mm=1e-4)
-    assert found.voxels().dtype == np.uint8
-    np.testing.assert_array_equal(found.voxels(), HU > 0)
-    np.testing.assert_allclose(found.stored.affine, scan.stored.affine, atol=1e-4)
-    assert [each.name for each in (tmp_path / "out").iterdir()] == [name]
+    mask = Scan(write_mask(tmp_path / "out" / name, scan, HU > 0))
+    assert mask.grid.matches(scan.grid, tolerance_mm=1e-4)
+    assert mask.voxels().dtype == np.uint8
+    np.testing.assert_array_equal(mask.voxels(), HU > 0)
+    np.testing.assert_allclose(mask.stored_affine, scan.stored_affine, atol=1e-4)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ["scan.nrrd", "scan.mha"])
@@ -97,19 +97,19 @@ def test_itk_files_of_any_order_and_type_are_read_as_nibabel_reads_the_affine(
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
-def test_a_mask_has_the_very_geometry_of_its_source_to_itk(tmp_path: Path, suffix: str) -> None:
+def test_itk_reads_the_same_geometry_of_mask_and_scan(tmp_path: Path, suffix: str) -> None:
     stored = HU.transpose(1, 2, 0)
     source = save_itk(tmp_path / f"ct{suffix}", stored, SIDEWAYS, compressed=False)
     canonical = Scan(source).voxels() > 0
     path = write_mask(tmp_path / f"mask{suffix}", Scan(source), canonical)
-    one, other = SimpleITK.ReadImage(str(source)), SimpleITK.ReadImage(str(path))
-    assert one.GetSize() == other.GetSize()
-    for of in ("GetSpacing", "GetOrigin", "GetDirection"):
-        np.testing.assert_allclose(getattr(one, of)(), getattr(other, of)(), atol=1e-12)
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(other).T, stored > 0)
+    scan, mask = SimpleITK.ReadImage(str(source)), SimpleITK.ReadImage(str(path))
+    assert scan.GetSize() == mask.GetSize()
+    for getter in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(scan, getter)(), getattr(mask, getter)(), atol=1e-12)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(mask).T, stored > 0)
 
 
-def test_probabilities_are_scaled_where_the_format_knows_no_scale(
+def test_probabilities_are_scaled_in_formats_without_a_scale(
     save_series: SaveSeries, tmp_path: Path
 ) -> None:
     scan = Scan(save_series("ct", np.zeros((1, 1, 3))))
@@ -121,12 +121,12 @@ def test_probabilities_are_scaled_where_the_format_knows_no_scale(
 def test_equal_masks_are_equal_files(save_series: SaveSeries, tmp_path: Path) -> None:
     scan = Scan(save_series("ct", HU))
     for suffix in (".nrrd", ".mha"):
-        one = write_mask(tmp_path / f"a{suffix}", scan, HU > 0).read_bytes()
-        assert one == write_mask(tmp_path / f"b{suffix}", scan, HU > 0).read_bytes()
+        content = write_mask(tmp_path / f"a{suffix}", scan, HU > 0).read_bytes()
+        assert content == write_mask(tmp_path / f"b{suffix}", scan, HU > 0).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["mask.nii", "mask.nrrd", "mask.mha"])
-def test_a_mask_of_a_dicom_scan_names_nobody(
+def test_a_mask_of_a_dicom_scan_contains_no_patient_data(
     save_series: SaveSeries, tmp_path: Path, names_nobody: Callable[[object], None], name: str
 ) -> None:
     names_nobody(write_mask(tmp_path / name, Scan(save_series("ct", HU)), HU > 0).read_bytes())
@@ -141,18 +141,18 @@ def test_a_mask_of_a_tilted_scan_is_sheared_with_it(
     save_series: SaveSeries, tmp_path: Path, name: str
 ) -> None:
     scan = Scan(save_series("ct", HU, change=tilted))
-    found = Scan(write_mask(tmp_path / name, scan, HU > 0))
-    assert found.grid.matches(scan.grid, tolerance_mm=1e-4)
-    np.testing.assert_array_equal(found.voxels(), HU > 0)
+    mask = Scan(write_mask(tmp_path / name, scan, HU > 0))
+    assert mask.grid.matches(scan.grid, tolerance_mm=1e-4)
+    np.testing.assert_array_equal(mask.voxels(), HU > 0)
 
 
-def test_a_nifti_mask_of_a_straight_scan_has_both_forms_in_mm(
+def test_a_nifti_mask_of_an_orthogonal_scan_has_sform_and_qform_in_mm(
     save_series: SaveSeries, tmp_path: Path
 ) -> None:
     scan = Scan(save_series("ct", HU))
     header = nibabel.load(write_mask(tmp_path / "mask.nii", scan, HU > 0)).header
     for form in (header.get_sform(coded=True), header.get_qform(coded=True)):
-        np.testing.assert_allclose(form[0], scan.stored.affine, atol=1e-5)
+        np.testing.assert_allclose(form[0], scan.stored_affine, atol=1e-5)
         assert form[1] == 1
     assert header.get_xyzt_units()[0] == "mm"
 
@@ -162,7 +162,7 @@ def test_a_nifti_mask_of_a_straight_scan_has_both_forms_in_mm(
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".nhdr", ".mha", ".mhd"])
 @pytest.mark.parametrize("content", [b"", b"not an image" * 200], ids=["empty", "text"])
-def test_what_is_no_such_image_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_other_content_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"scan{suffix}"
     path.write_bytes(content)
     name = "NRRD" if suffix.startswith(".n") else "MetaImage"
@@ -187,7 +187,7 @@ def test_an_image_that_is_cut_short_is_refused(
 def test_an_image_in_colour_is_refused(tmp_path: Path) -> None:
     image = SimpleITK.GetImageFromArray(np.zeros((2, 2, 2, 3), np.uint8), isVector=True)
     SimpleITK.WriteImage(image, str(tmp_path / "scan.mha"))
-    with pytest.raises(InputError, match=r"one number a voxel, but .*scan\.mha holds 3; save it"):
+    with pytest.raises(InputError, match=r"one number per voxel, but .*scan\.mha has 3; save it"):
         Scan(tmp_path / "scan.mha")
 
 
@@ -207,7 +207,7 @@ def test_an_nrrd_without_a_space_is_read_with_a_note(tmp_path: Path) -> None:
     scan = Scan(path)
     np.testing.assert_array_equal(scan.voxels(), HU[::-1, ::-1])
     (note,) = scan.notes
-    assert note.startswith("the file does not say where left and front are")
+    assert note.startswith("the file does not state its orientation")
 
 
 # DICOM segmentations
@@ -220,60 +220,62 @@ def regions() -> np.ndarray:
 
 
 @pytest.mark.parametrize("change", [lambda index, slice_: None, tilted], ids=["straight", "tilted"])
-def test_a_segmentation_lies_on_the_slices_of_its_series(
+def test_a_segmentation_is_on_the_slices_of_its_series(
     save_series: SaveSeries, tmp_path: Path, change: Callable[..., object]
 ) -> None:
     folder = save_series("ct", HU, change=change)
     write_segmentation(tmp_path / "seg.dcm", Scan(folder), regions(), ["lung", "infection"])
-    found = highdicom.seg.segread(tmp_path / "seg.dcm")
+    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
     sources = [pydicom.dcmread(path) for path in folder.iterdir()]
-    frames = found.get_pixels_by_source_instance([each.SOPInstanceUID for each in sources])
+    instances = [source.SOPInstanceUID for source in sources]
+    frames = segmentation.get_pixels_by_source_instance(instances)
     for source, frame in zip(sources, frames, strict=True):
         hu = source.pixel_array.astype(int) - 1024
         np.testing.assert_array_equal(frame[..., 0], hu > -800)
         np.testing.assert_array_equal(frame[..., 1], hu % 2 == 0)
-    assert [each.SegmentLabel for each in found.SegmentSequence] == ["lung", "infection"]
-    kinds = [each.SegmentedPropertyTypeCodeSequence[0] for each in found.SegmentSequence]
-    assert [kind.CodeMeaning for kind in kinds] == ["Lung", "Lesion"]
-    assert found.PatientID == "4711-X", "the standard demands the patient of the series"
-    assert found.SeriesInstanceUID != "1.2.3.4"
-    measures = found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    segments = segmentation.SegmentSequence
+    assert [segment.SegmentLabel for segment in segments] == ["lung", "infection"]
+    types = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in segments]
+    assert [code.CodeMeaning for code in types] == ["Lung", "Lesion"]
+    assert segmentation.PatientID == "4711-X", "the standard demands the patient of the series"
+    assert segmentation.SeriesInstanceUID != "1.2.3.4"
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert measures.SpacingBetweenSlices == pytest.approx(2.5)
 
 
 def test_a_segmentation_needs_a_dicom_scan(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(HU, AFFINE), tmp_path / "ct.nii")
-    with pytest.raises(InputError, match=r"needs a DICOM scan, but .*ct\.nii is none; write the"):
+    with pytest.raises(InputError, match=r"needs a DICOM scan, but .*ct\.nii is not DICOM; write"):
         write_segmentation(tmp_path / "seg.dcm", Scan(tmp_path / "ct.nii"), regions(), "ab")
 
 
-def test_a_segmentation_is_named_dcm(save_series: SaveSeries, tmp_path: Path) -> None:
+def test_a_segmentation_file_ends_in_dcm(save_series: SaveSeries, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a DICOM segmentation must end in \.dcm, got .*seg\.nii"):
         write_segmentation(tmp_path / "seg.nii", Scan(save_series("ct", HU)), regions(), "ab")
 
 
-def test_a_segmentation_has_a_name_and_a_voxel_for_each(
-    save_series: SaveSeries, tmp_path: Path
-) -> None:
+def test_a_segmentation_needs_a_name_for_each_mask(save_series: SaveSeries, tmp_path: Path) -> None:
     scan = Scan(save_series("ct", HU))
     with pytest.raises(ValueError, match=r"`masks` must have shape \(1, 5, 3, 4\), got \(2, 5, 3"):
         write_segmentation(tmp_path / "seg.dcm", scan, regions(), ["lung"])
 
 
-def test_headers_that_lack_the_study_are_told_of_without_what_they_hold(
+def test_a_missing_study_is_reported_without_patient_data(
     save_series: SaveSeries, tmp_path: Path, names_nobody: Callable[[object], None]
 ) -> None:
     scan = Scan(save_series("ct", HU, StudyInstanceUID=None))
-    with pytest.raises(InputError, match=r"lack what a DICOM segmentation must repeat") as told:
+    with pytest.raises(
+        InputError, match=r"lack attributes that a DICOM segmentation must"
+    ) as caught:
         write_segmentation(tmp_path / "seg.dcm", scan, regions(), ["lung", "bone"])
-    names_nobody(str(told.value).replace(str(scan.path), ""))
+    names_nobody(str(caught.value).replace(str(scan.path), ""))
     assert not (tmp_path / "seg.dcm").exists()
 
 
 # Real scans
 
 
-def test_a_real_series_lies_as_its_patient_does(real_scans: Path) -> None:
+def test_a_real_series_has_the_right_orientation(real_scans: Path) -> None:
     scan = Scan(real_scans / "dicom-small")
     assert scan.grid.shape == (100, 100, 47)
     assert scan.grid.spacing_mm == pytest.approx((5, 5, 6))
@@ -281,7 +283,7 @@ def test_a_real_series_lies_as_its_patient_does(real_scans: Path) -> None:
     assert_upright(scan)
 
 
-def test_a_real_nrrd_lies_as_its_patient_does(real_scans: Path) -> None:
+def test_a_real_nrrd_has_the_right_orientation(real_scans: Path) -> None:
     scan = Scan(real_scans / "cip" / "ct-64.nrrd")
     assert scan.grid.shape == (64, 64, 79)
     assert scan.grid.spacing_mm == pytest.approx((4.17, 4.17, 3.99), abs=0.01)
@@ -292,7 +294,7 @@ def test_a_real_nrrd_lies_as_its_patient_does(real_scans: Path) -> None:
 
 
 def assert_upright(scan: Scan) -> None:
-    """Bone lies behind the lungs (the spine), and the lungs end in soft tissue at the feet."""
+    """Check that bone (the spine) is behind the lungs, and soft tissue below them."""
     hu = scan.voxels()
     assert hu.min() >= -1024
     body = np.argwhere(hu > -300).mean(axis=0)

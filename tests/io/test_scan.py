@@ -1,4 +1,4 @@
-"""Scans are read, and masks written, so that every voxel keeps its place in the patient."""
+"""Reading scans and writing masks keeps the position of every voxel in the patient."""
 
 import gzip
 import itertools
@@ -17,7 +17,7 @@ from thorax.io import Scan, case_name, check_name, mask_file, write_volume
 SaveNifti = Callable[..., Path]
 
 CANONICAL = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
-"""Every voxel has a value of its own."""
+"""Every voxel has a different value."""
 AFFINE = np.array([[0.7, 0, 0, -90], [0, 0.8, 0, -80], [0, 0, 2.5, 30], [0, 0, 0, 1]])
 
 ORDERS = [
@@ -25,7 +25,7 @@ ORDERS = [
     for axes in itertools.permutations(range(3))
     for flips in itertools.product([1, -1], repeat=3)
 ]
-"""All 48 ways to store a volume: which axis is where, and which way it runs."""
+"""All 48 axis orders and directions of a stored volume."""
 
 
 def axis_codes(order: np.ndarray) -> str:
@@ -34,7 +34,7 @@ def axis_codes(order: np.ndarray) -> str:
 
 @pytest.fixture(params=ORDERS, ids=axis_codes)
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a file of the canonical voxels, stored in one of the 48 ways."""
+    """Return a file of the canonical voxels, stored in one of the 48 orders."""
     to_file = orientations.ornt_transform(ORDERS[0], request.param)
     path = tmp_path / "scan.nii"
     nibabel.save(nibabel.Nifti1Image(CANONICAL, AFFINE).as_reoriented(to_file), path)
@@ -42,14 +42,14 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def write_mask(path: Path, scan: Scan, canonical: np.ndarray, *, size: int = 3) -> None:
-    """Write canonical voxels the way a prediction does: slab by slab in the order of the file."""
+    """Write canonical voxels as a prediction does: slab by slab in file order."""
     planes = np.moveaxis(canonical, 2, 0)
     with mask_file(path, scan) as writer:
         for start, stop in scan.spans(size):
             writer.write(start, planes[start:stop])
 
 
-def write_half_of_a_mask(path: Path, scan: Scan) -> None:
+def write_half_of_mask(path: Path, scan: Scan) -> None:
     with mask_file(path, scan) as writer:
         writer.write(0, np.zeros((2, 2, 3)))
         raise KeyboardInterrupt
@@ -58,11 +58,11 @@ def write_half_of_a_mask(path: Path, scan: Scan) -> None:
 # Reading
 
 
-def test_the_48_orders_are_48() -> None:
+def test_there_are_48_different_orders() -> None:
     assert len({axis_codes(order) for order in ORDERS}) == 48
 
 
-def test_planes_are_canonical_whatever_the_order_of_storage(stored: Path) -> None:
+def test_planes_are_canonical_for_any_axis_order(stored: Path) -> None:
     scan = Scan(stored)
     assert scan.grid.shape == (2, 3, 4)
     np.testing.assert_allclose(scan.grid.affine, AFFINE, atol=1e-5)
@@ -70,7 +70,18 @@ def test_planes_are_canonical_whatever_the_order_of_storage(stored: Path) -> Non
     np.testing.assert_array_equal(scan.planes(1, 3), np.moveaxis(CANONICAL, 2, 0)[1:3])
 
 
-def test_slabs_hold_every_plane_once(stored: Path) -> None:
+def test_spacing_and_affines_are_those_of_canonical_and_stored_axes(save_nifti: SaveNifti) -> None:
+    image = nibabel.Nifti1Image(CANONICAL, AFFINE)
+    image = image.as_reoriented(orientations.axcodes2ornt("SRA"))
+    scan = Scan(save_nifti("scan.nii", image.dataobj, image.affine))
+    assert scan.spacing_mm == pytest.approx((0.7, 0.8, 2.5))
+    np.testing.assert_allclose(scan.affine, AFFINE, atol=1e-5)
+    np.testing.assert_allclose(scan.stored_affine, image.affine, atol=1e-5)
+    assert not np.allclose(scan.affine, scan.stored_affine)
+    assert axis_codes(scan.orientation) == axis_codes(orientations.io_orientation(image.affine))
+
+
+def test_slabs_contain_every_plane_once(stored: Path) -> None:
     planes = np.full((4, 2, 3), -1)
     for start, slab in Scan(stored).slabs(3):
         assert (planes[start : start + len(slab)] == -1).all()
@@ -82,7 +93,7 @@ def test_slabs_hold_every_plane_once(stored: Path) -> None:
 def test_slabs_come_in_the_order_of_the_file(
     save_nifti: SaveNifti, order: str, spans: list[tuple[int, int]]
 ) -> None:
-    """Going back in a gzip file means unpacking it again from its start."""
+    """Seeking backwards in a gzip file decompresses it again from its start."""
     image = nibabel.Nifti1Image(CANONICAL, AFFINE).as_reoriented(orientations.axcodes2ornt(order))
     scan = Scan(save_nifti("scan.nii.gz", image.dataobj, image.affine))
     assert scan.spans(3) == spans
@@ -121,7 +132,7 @@ def test_voxels_keep_the_type_that_they_are_stored_in(save_nifti: SaveNifti, kin
 
 
 def test_slope_and_intercept_are_applied(save_nifti: SaveNifti) -> None:
-    """As a CT stored from 0 up: HU = stored value - 1024."""
+    """HU = 2 · stored value - 1024."""
     path = save_nifti("scan.nii", CANONICAL.astype(np.uint16))
     raw = bytearray(path.read_bytes())
     raw[112:120] = np.array([2.0, -1024.0], "<f4").tobytes()
@@ -147,19 +158,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz", "scan"])
 @pytest.mark.parametrize("content", [b"", b"not an image" * 200], ids=["empty", "text"])
-def test_what_is_not_nifti_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_other_content_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} is not a NIfTI image, or its header is damaged"):
         Scan(tmp_path / name)
 
 
 NOISE = np.random.default_rng(0).integers(-1000, 1000, (64, 64, 41)).astype(np.int16)
-"""More than is read ahead, and nothing that could be compressed."""
+"""Larger than the read buffer, and incompressible."""
 
 
 @pytest.fixture(params=["LPI", "RAS", "SPR"])
 def large(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a gzip file whose bytes are those of the NIfTI file, with a checksum behind."""
+    """Return a gzip file with uncompressed content and a checksum at its end."""
     turn = orientations.axcodes2ornt(request.param)
     image = nibabel.Nifti1Image(NOISE, np.eye(4)).as_reoriented(turn)
     path = tmp_path / "scan.nii.gz"
@@ -168,9 +179,7 @@ def large(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.6, 0.999], ids="{:.1%} of it".format)
-def test_a_truncated_gzip_is_refused_at_the_latest_when_all_planes_are_read(
-    large: Path, kept: float
-) -> None:
+def test_a_truncated_gzip_is_refused_when_all_planes_are_read(large: Path, kept: float) -> None:
     whole = large.read_bytes()
     large.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(InputError, match=r"scan\.nii\.gz is cut short or damaged; copy it again"):
@@ -186,7 +195,7 @@ def test_a_truncated_gzip_is_refused_at_the_latest_when_all_planes_are_read(
         pytest.param(lambda size: size - 1, id="the length"),
     ],
 )
-def test_a_flipped_bit_in_a_gzip_is_noticed_when_all_planes_are_read(
+def test_a_flipped_bit_in_a_gzip_is_detected_when_all_planes_are_read(
     large: Path, at: Callable[[int], int]
 ) -> None:
     damaged = bytearray(large.read_bytes())
@@ -196,7 +205,7 @@ def test_a_flipped_bit_in_a_gzip_is_noticed_when_all_planes_are_read(
         list(Scan(large).slabs())
 
 
-def test_a_whole_gzip_is_read_twice_and_in_any_order(large: Path) -> None:
+def test_an_intact_gzip_is_read_twice_and_in_any_order(large: Path) -> None:
     scan = Scan(large)
     planes = np.moveaxis(NOISE, 2, 0)
     for start, stop in ((30, 41), (0, 41), (0, 10), (40, 41), (20, 30)):
@@ -225,17 +234,17 @@ def test_a_scan_is_3d(save_nifti: SaveNifti, shape: tuple[int, ...]) -> None:
         pytest.param(np.complex64, "complex64", id="complex"),
     ],
 )
-def test_a_scan_holds_one_number_a_voxel(
+def test_a_scan_has_one_number_per_voxel(
     save_nifti: SaveNifti, kind: type | list[tuple[str, str]], named: str
 ) -> None:
     path = save_nifti("scan.nii", np.zeros((4, 4, 4), kind))
-    with pytest.raises(InputError, match=rf"one number a voxel, but .*scan\.nii holds {named}"):
+    with pytest.raises(InputError, match=rf"one number per voxel, but .*scan\.nii has {named}"):
         Scan(path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("order", ["RAS", "SAR"])
-def test_voxels_that_are_no_numbers_are_refused_with_their_planes(
+def test_nan_and_infinite_voxels_are_refused_with_their_planes(
     save_nifti: SaveNifti, order: str, value: float
 ) -> None:
     voxels = CANONICAL.astype(np.float32)
@@ -248,7 +257,7 @@ def test_voxels_that_are_no_numbers_are_refused_with_their_planes(
 
 
 @pytest.mark.parametrize("order", ["RAS", "LPI", "SAR"])
-def test_voxels_that_are_no_numbers_are_replaced_and_told_of_where_that_is_asked_for(
+def test_nan_and_infinite_voxels_are_replaced_and_noted_on_request(
     save_nifti: SaveNifti, order: str
 ) -> None:
     voxels = CANONICAL.astype(np.float32)
@@ -263,7 +272,7 @@ def test_voxels_that_are_no_numbers_are_replaced_and_told_of_where_that_is_asked
     assert scan.notes == ("NaN or infinite voxels in 2 of 4 planes were read as -1024",)
 
 
-def test_planes_that_were_not_read_are_not_told_of(save_nifti: SaveNifti) -> None:
+def test_planes_that_were_not_read_are_not_noted(save_nifti: SaveNifti) -> None:
     voxels = CANONICAL.astype(np.float32)
     voxels[1, 2, 3] = np.nan
     scan = Scan(save_nifti("scan.nii", voxels), nan=0.0)
@@ -271,9 +280,9 @@ def test_planes_that_were_not_read_are_not_told_of(save_nifti: SaveNifti) -> Non
     assert scan.notes == ()
 
 
-def test_a_series_is_chosen_of_dicom_alone(save_nifti: SaveNifti) -> None:
+def test_a_series_can_only_be_selected_for_dicom(save_nifti: SaveNifti) -> None:
     with pytest.raises(
-        InputError, match=r"`series` chooses among DICOM series, but .*scan\.nii is"
+        InputError, match=r"`series` selects a DICOM series, but .*scan\.nii is not"
     ):
         Scan(save_nifti("scan.nii", CANONICAL), series=3)
 
@@ -289,12 +298,14 @@ def test_a_scan_has_voxels(save_nifti: SaveNifti, length: int) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_a_scan_says_where_its_voxels_lie(save_nifti: SaveNifti, value: float) -> None:
+def test_a_scan_states_the_position_of_its_voxels(save_nifti: SaveNifti, value: float) -> None:
     path = save_nifti("scan.nii", CANONICAL)
     raw = bytearray(path.read_bytes())
     raw[280:284] = np.float32(value).tobytes()
     path.write_bytes(raw)
-    with pytest.raises(InputError, match=r"scan\.nii does not say where its voxels lie"):
+    with pytest.raises(
+        InputError, match=r"must state the position of its voxels, but .*scan\.nii does not"
+    ):
         Scan(path)
 
 
@@ -306,13 +317,13 @@ def deep(save_nifti: SaveNifti) -> Scan:
 
 @pytest.fixture
 def peak() -> Iterator[Callable[[], int]]:
-    """Return a function that tells how many bytes were held at once since the test began."""
+    """Return a function that returns the peak of allocated bytes since the test began."""
     tracemalloc.start()
     yield lambda: tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
 
-def test_reading_slabs_holds_a_part_of_the_scan_at_a_time(
+def test_reading_slabs_keeps_a_part_of_the_scan_in_memory(
     deep: Scan, peak: Callable[[], int]
 ) -> None:
     assert sum(len(planes) for _, planes in deep.slabs()) == 512
@@ -322,9 +333,7 @@ def test_reading_slabs_holds_a_part_of_the_scan_at_a_time(
 # Writing
 
 
-def test_a_mask_lies_on_its_scan_whatever_the_order_of_storage(
-    stored: Path, tmp_path: Path
-) -> None:
+def test_a_mask_has_the_grid_of_its_scan_in_any_axis_order(stored: Path, tmp_path: Path) -> None:
     scan = Scan(stored)
     write_mask(tmp_path / "mask.nii.gz", scan, CANONICAL)
     source, mask = nibabel.load(stored), nibabel.load(tmp_path / "mask.nii.gz")
@@ -344,23 +353,23 @@ def test_a_mask_is_8_bit_labels(save_nifti: SaveNifti, tmp_path: Path, name: str
 
 
 def moved(shift_mm: float) -> np.ndarray:
-    there = AFFINE.copy()
-    there[0, 3] += shift_mm
-    return there
+    affine = AFFINE.copy()
+    affine[0, 3] += shift_mm
+    return affine
 
 
 @pytest.mark.parametrize(
     ("sform", "qform"),
     [
         pytest.param((AFFINE, 1), (AFFINE, 1), id="scanner, both"),
-        pytest.param((AFFINE, 2), (moved(5), 1), id="aligned elsewhere than the scanner had it"),
-        pytest.param((None, 0), (AFFINE, 1), id="qform alone"),
-        pytest.param((AFFINE, 4), (None, 0), id="sform alone"),
+        pytest.param((AFFINE, 2), (moved(5), 1), id="sform aligned to another position"),
+        pytest.param((None, 0), (AFFINE, 1), id="qform only"),
+        pytest.param((AFFINE, 4), (None, 0), id="sform only"),
         pytest.param((None, 0), (None, 0), id="neither"),
     ],
 )
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
-def test_a_mask_has_the_forms_and_units_of_its_scan(
+def test_a_mask_has_the_sform_qform_and_units_of_its_scan(
     tmp_path: Path, kind: type, sform: tuple, qform: tuple
 ) -> None:
     image = kind(CANONICAL, AFFINE)
@@ -375,14 +384,14 @@ def test_a_mask_has_the_forms_and_units_of_its_scan(
     assert mask.header.get_xyzt_units() == ("mm", "sec")
     for form in ("get_sform", "get_qform"):
         expected, code = getattr(source.header, form)(coded=True)
-        found, found_code = getattr(mask.header, form)(coded=True)
-        assert found_code == code
-        assert (found is None) == (expected is None)
+        written, written_code = getattr(mask.header, form)(coded=True)
+        assert written_code == code
+        assert (written is None) == (expected is None)
         if expected is not None:
-            np.testing.assert_allclose(found, expected, atol=1e-5)
+            np.testing.assert_allclose(written, expected, atol=1e-5)
 
 
-def test_a_mask_lies_on_a_scan_of_another_format_too(tmp_path: Path) -> None:
+def test_a_mask_has_the_grid_of_a_scan_of_another_format(tmp_path: Path) -> None:
     nibabel.save(nibabel.MGHImage(CANONICAL, AFFINE.astype(np.float32)), tmp_path / "scan.mgz")
     write_mask(tmp_path / "mask.nii", Scan(tmp_path / "scan.mgz"), CANONICAL)
     mask = nibabel.load(tmp_path / "mask.nii")
@@ -392,7 +401,7 @@ def test_a_mask_lies_on_a_scan_of_another_format_too(tmp_path: Path) -> None:
 
 @pytest.fixture
 def named_patient(save_nifti: SaveNifti) -> Path:
-    """Return a scan whose header names the patient wherever a header can."""
+    """Return a scan with the name of the patient in every text field of its header."""
     header = nibabel.Nifti1Header()
     for field in ("descrip", "db_name", "aux_file", "intent_name"):
         header[field] = b"DOE^JOHN"
@@ -402,7 +411,7 @@ def named_patient(save_nifti: SaveNifti) -> Path:
     return path
 
 
-def test_a_mask_names_nobody(named_patient: Path, tmp_path: Path) -> None:
+def test_a_mask_contains_no_patient_name(named_patient: Path, tmp_path: Path) -> None:
     write_mask(tmp_path / "mask.nii", Scan(named_patient), CANONICAL)
     written = (tmp_path / "mask.nii").read_bytes()
     assert b"DOE" not in written
@@ -428,7 +437,7 @@ def test_probabilities_are_stored_in_8_bits_and_read_back_as_shares(
     assert stored.ravel() == pytest.approx([0.0, 0.2, 1.0])
 
 
-def test_writing_slabs_holds_a_part_of_the_mask_at_a_time(
+def test_writing_slabs_keeps_a_part_of_the_mask_in_memory(
     deep: Scan, tmp_path: Path, peak: Callable[[], int]
 ) -> None:
     with mask_file(tmp_path / "mask.nii", deep) as writer:
@@ -439,7 +448,7 @@ def test_writing_slabs_holds_a_part_of_the_mask_at_a_time(
 
 
 @pytest.mark.parametrize("order", ["RAS", "SAR"])
-def test_a_failure_in_the_middle_leaves_no_mask_and_keeps_the_old_one(
+def test_a_failure_while_writing_keeps_the_old_mask(
     save_nifti: SaveNifti, tmp_path: Path, order: str
 ) -> None:
     image = nibabel.Nifti1Image(CANONICAL, AFFINE)
@@ -449,8 +458,8 @@ def test_a_failure_in_the_middle_leaves_no_mask_and_keeps_the_old_one(
     path = tmp_path / "out" / "mask.nii.gz"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
-        write_half_of_a_mask(path, scan)
-    assert [each.read_text() for each in path.parent.iterdir()] == ["old"]
+        write_half_of_mask(path, scan)
+    assert [file.read_text() for file in path.parent.iterdir()] == ["old"]
 
 
 def test_a_mask_can_only_be_written_to_a_folder(save_nifti: SaveNifti, tmp_path: Path) -> None:
@@ -477,7 +486,7 @@ def test_a_mask_file_is_named_for_its_format(
 
 
 @pytest.mark.parametrize("name", ["ct.nii", "deeper/ct.nii.gz"])
-def test_a_volume_is_written_as_it_is(tmp_path: Path, name: str) -> None:
+def test_a_volume_is_written_unchanged(tmp_path: Path, name: str) -> None:
     write_volume(tmp_path / name, CANONICAL, AFFINE)
     written = nibabel.load(tmp_path / name)
     np.testing.assert_array_equal(np.asanyarray(written.dataobj), CANONICAL)

@@ -1,4 +1,4 @@
-"""The index of the records, and what it notices."""
+"""The index of the records: saving, loading, and verifying digests."""
 
 import hashlib
 import json
@@ -9,7 +9,13 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.imaging.overlap import Overlap
-from thorax.preprocessing.index import RecordEntry, RecordIndex, load_index, save_index, verify
+from thorax.preprocessing.index import (
+    RecordEntry,
+    RecordIndex,
+    load_index,
+    save_index,
+    verify_records,
+)
 
 
 def entry(case: str, content: bytes = b"") -> RecordEntry:
@@ -29,7 +35,7 @@ def entry(case: str, content: bytes = b"") -> RecordEntry:
 @pytest.fixture
 def index() -> RecordIndex:
     return RecordIndex(
-        form=1,
+        format_version=1,
         dataset="chests",
         canvas=128,
         crop="body",
@@ -46,14 +52,14 @@ def records(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_index_survives_being_saved(tmp_path: Path, index: RecordIndex) -> None:
+def test_a_saved_index_is_loaded_unchanged(tmp_path: Path, index: RecordIndex) -> None:
     save_index(tmp_path / "records", index)
     loaded = load_index(tmp_path / "records")
     assert loaded == index
     assert loaded.records[0].ceiling["lung"].dice == pytest.approx(0.4)
 
 
-def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: RecordIndex) -> None:
+def test_the_file_is_json_with_one_value_per_line(tmp_path: Path, index: RecordIndex) -> None:
     save_index(tmp_path, index)
     text = (tmp_path / "index.json").read_text()
     content = json.loads(text)
@@ -65,25 +71,27 @@ def test_the_file_is_plain_json_with_a_line_a_value(tmp_path: Path, index: Recor
     assert text.endswith("}\n")
 
 
-def test_the_entry_of_a_case_is_found(index: RecordIndex) -> None:
+def test_an_entry_is_looked_up_by_case(index: RecordIndex) -> None:
     assert index.entry("b1").patient == "b"
-    with pytest.raises(InputError, match="the records hold no case `c1`; run `dvc repro prepare`"):
+    with pytest.raises(
+        InputError, match="there is no record of case `c1`; run `dvc repro prepare`"
+    ):
         index.entry("c1")
 
 
-def test_the_digest_tells_records_and_their_order_apart(index: RecordIndex) -> None:
+def test_the_digest_depends_on_records_and_their_order(index: RecordIndex) -> None:
     digests = {index.digest(cases) for cases in (["a1"], ["b1"], ["a1", "b1"], ["b1", "a1"], [])}
     assert len(digests) == 5
-    with pytest.raises(InputError, match="no case `c1`"):
+    with pytest.raises(InputError, match="no record of case `c1`"):
         index.digest(["a1", "c1"])
 
 
-def test_a_missing_index_says_what_to_run(tmp_path: Path) -> None:
+def test_a_missing_index_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no .*index\.json; run `dvc repro prepare`"):
         load_index(tmp_path)
 
 
-def test_an_index_below_a_file_is_missing(records: Path) -> None:
+def test_a_folder_that_is_a_file_has_no_index(records: Path) -> None:
     with pytest.raises(InputError, match=r"there is no .*index\.json; run `dvc repro prepare`"):
         load_index(records / "a1.tfrecord")
 
@@ -99,14 +107,17 @@ def test_an_index_below_a_file_is_missing(records: Path) -> None:
 )
 def test_a_damaged_index_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "index.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro -sf prepare"):
+    with pytest.raises(
+        InputError,
+        match=r"index\.json is damaged or of an older format; run `dvc repro -sf prepare",
+    ):
         load_index(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("canvas", "wide"), ("crop", "lung"), ("records", {}), ("colour", "red")]
 )
-def test_an_index_of_another_form_is_refused(
+def test_an_index_with_wrong_values_or_keys_is_refused(
     tmp_path: Path, index: RecordIndex, key: str, value: object
 ) -> None:
     save_index(tmp_path, index)
@@ -116,26 +127,39 @@ def test_an_index_of_another_form_is_refused(
         load_index(tmp_path)
 
 
-def test_an_index_from_before_there_were_sites_is_refused(
-    tmp_path: Path, index: RecordIndex
-) -> None:
+def test_an_index_without_sites_is_refused(tmp_path: Path, index: RecordIndex) -> None:
     save_index(tmp_path, index)
     content = json.loads((tmp_path / "index.json").read_text())
     del content["records"][0]["site"]
     (tmp_path / "index.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"index\.json is damaged; run `dvc repro -sf prepare"):
+    with pytest.raises(
+        InputError,
+        match=r"index\.json is damaged or of an older format; run `dvc repro -sf prepare",
+    ):
         load_index(tmp_path)
 
 
-def test_verify_gives_the_paths_in_the_order_of_the_entries(
+def test_an_index_with_the_old_key_of_the_version_is_refused(
+    tmp_path: Path, index: RecordIndex
+) -> None:
+    save_index(tmp_path, index)
+    content = json.loads((tmp_path / "index.json").read_text())
+    assert content["format_version"] == 1
+    content["form"] = content.pop("format_version")
+    (tmp_path / "index.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"index\.json is damaged or of an older format; run"):
+        load_index(tmp_path)
+
+
+def test_verify_returns_the_paths_in_the_order_of_the_entries(
     records: Path, index: RecordIndex
 ) -> None:
     backwards = list(reversed(index.records))
-    assert verify(records, backwards) == [records / "b1.tfrecord", records / "a1.tfrecord"]
+    assert verify_records(records, backwards) == [records / "b1.tfrecord", records / "a1.tfrecord"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"tw", b"tvo", b"twoo"])
-def test_verify_names_the_record_that_was_changed(
+def test_verify_names_the_changed_record(
     records: Path, index: RecordIndex, content: bytes | None
 ) -> None:
     changed = records / "b1.tfrecord"
@@ -143,8 +167,8 @@ def test_verify_names_the_record_that_was_changed(
     if content is not None:
         changed.write_bytes(content)
     with pytest.raises(InputError, match=r"record .*b1\.tfrecord is missing, cut short or damaged"):
-        verify(records, index.records)
-    verify(records, index.records[:1])
+        verify_records(records, index.records)
+    verify_records(records, index.records[:1])
 
 
 def test_the_digest_of_a_file_is_that_of_sha256sum(tmp_path: Path) -> None:

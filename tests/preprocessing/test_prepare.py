@@ -1,4 +1,4 @@
-"""From a dataset to records: what changed is made again, and nothing else."""
+"""Converting a dataset to records: only changed cases are written again."""
 
 import json
 import shutil
@@ -14,8 +14,8 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import Dataset, load_dataset
 from thorax.imaging.overlap import Overlap
-from thorax.preprocessing.index import RecordIndex, load_index, verify
-from thorax.preprocessing.prepare import FORM, prepare
+from thorax.preprocessing.index import RecordIndex, load_index, verify_records
+from thorax.preprocessing.prepare import FORMAT_VERSION, prepare
 from thorax.preprocessing.records import read_record
 
 SaveNifti = Callable[..., Path]
@@ -26,7 +26,7 @@ CASES = ["anna-1", "anna-2", "ben-1"]
 
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let threads do the work, because starting processes takes a second each time."""
+    """Use threads, because starting processes takes a second."""
     monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
 
 
@@ -37,7 +37,7 @@ def records(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(study: Path, records: Path, in_threads: None) -> Prepare:
-    """Return a function that prepares the study as it is on disk at that time."""
+    """Return a function that prepares the current state of the study."""
 
     def run(*, canvas: int = 8, crop: str = "none") -> RecordIndex:
         return prepare(load_dataset(study), records, canvas=canvas, crop=crop, workers=2)
@@ -47,7 +47,7 @@ def run(study: Path, records: Path, in_threads: None) -> Prepare:
 
 @pytest.fixture
 def snapshot(records: Path) -> Callable[[], dict[str, tuple[int, bytes]]]:
-    """Return a function that tells when each record was written, and its bytes."""
+    """Return a function that returns time of writing and content of each record."""
 
     def snapshot() -> dict[str, tuple[int, bytes]]:
         return {
@@ -61,14 +61,14 @@ def snapshot(records: Path) -> Callable[[], dict[str, tuple[int, bytes]]]:
 Snapshot = Callable[[], dict[str, tuple[int, bytes]]]
 
 
-def written_again(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def rewritten(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return sorted(case for case in after if after[case][0] != before.get(case, (None,))[0])
 
 
-# What is written
+# Records and index
 
 
-def test_a_record_a_case_and_an_index_are_written(run: Prepare, records: Path) -> None:
+def test_one_record_per_case_and_an_index_are_written(run: Prepare, records: Path) -> None:
     index = run()
     names = sorted(path.name for path in records.iterdir())
     assert names == [*(f"{case}.tfrecord" for case in CASES), "index.json"]
@@ -78,11 +78,11 @@ def test_a_record_a_case_and_an_index_are_written(run: Prepare, records: Path) -
     assert (index.dataset, index.canvas, index.crop) == ("chests", 8, "none")
     assert index.regions == {"lung": (1, 2), "infection": (2,)}
     assert load_index(records) == index
-    verify(records, index.records)
+    verify_records(records, index.records)
 
 
-def test_a_record_holds_the_case_on_the_canvas(run: Prepare, records: Path) -> None:
-    """The 8×6 voxels of the study lie on 8×8 pixels with one column of air on each side."""
+def test_a_record_contains_the_case_on_the_canvas(run: Prepare, records: Path) -> None:
+    """The 8×6 voxels of the study are on 8×8 pixels with one column of air on each side."""
     index = run()
     record = read_record(records / "ben-1.tfrecord")
     air, body, out = -998, 40, -1024
@@ -100,50 +100,50 @@ def test_a_record_holds_the_case_on_the_canvas(run: Prepare, records: Path) -> N
     }
 
 
-def test_processes_make_the_same_records_and_only_tell_stderr(
+def test_processes_write_the_same_records_and_print_to_stderr_only(
     dataset: Dataset, tmp_path: Path, run: Prepare, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    alone = run()
+    sequential = run()
     monkeypatch.undo()
     capfd.readouterr()
-    assert prepare(dataset, tmp_path / "parallel", canvas=8, crop="none", workers=2) == alone
+    assert prepare(dataset, tmp_path / "parallel", canvas=8, crop="none", workers=2) == sequential
     out, err = capfd.readouterr()
     assert out == ""
     assert "prepare: 100%" in err
 
 
-# What is written again
+# Updates
 
 
-def test_nothing_is_written_again_when_nothing_changed(run: Prepare, snapshot: Snapshot) -> None:
+def test_unchanged_records_are_kept(run: Prepare, snapshot: Snapshot) -> None:
     index, before = run(), snapshot()
     assert run() == index
     assert snapshot() == before
 
 
-def test_only_the_case_whose_scan_changed_is_written_again(
+def test_only_the_case_with_a_changed_scan_is_rewritten(
     run: Prepare, snapshot: Snapshot, save_nifti: SaveNifti
 ) -> None:
     index, before = run(), snapshot()
     save_nifti("chests/scans/anna-2.nii.gz", np.zeros((8, 6, 3), np.int16))
     changed = run()
-    assert written_again(before, snapshot()) == ["anna-2"]
+    assert rewritten(before, snapshot()) == ["anna-2"]
     assert changed.entry("anna-2").record_sha256 != index.entry("anna-2").record_sha256
     assert changed.entry("ben-1") == index.entry("ben-1")
 
 
-def test_only_the_case_whose_mask_changed_is_written_again(
+def test_only_the_case_with_a_changed_mask_is_rewritten(
     run: Prepare, snapshot: Snapshot, save_nifti: SaveNifti
 ) -> None:
     run()
     before = snapshot()
     save_nifti("chests/masks/ben-1.nii.gz", np.ones((8, 6, 3), np.uint8))
     assert run().entry("ben-1").ceiling["lung"].truth == 8 * 6 * 3
-    assert written_again(before, snapshot()) == ["ben-1"]
+    assert rewritten(before, snapshot()) == ["ben-1"]
 
 
-@pytest.mark.parametrize("damage", [None, b"cut short"], ids=["gone", "changed"])
-def test_a_record_that_is_not_the_one_of_the_index_is_written_again(
+@pytest.mark.parametrize("damage", [None, b"cut short"], ids=["missing", "changed"])
+def test_a_record_that_differs_from_the_index_is_rewritten(
     run: Prepare, snapshot: Snapshot, records: Path, damage: bytes | None
 ) -> None:
     run()
@@ -152,20 +152,20 @@ def test_a_record_that_is_not_the_one_of_the_index_is_written_again(
     if damage is not None:
         (records / "anna-1.tfrecord").write_bytes(damage)
     run()
-    assert written_again(before, snapshot()) == ["anna-1"]
+    assert rewritten(before, snapshot()) == ["anna-1"]
     assert {case: content for case, (_, content) in snapshot().items()} == {
         case: content for case, (_, content) in before.items()
     }
 
 
 @pytest.mark.parametrize("settings", [{"canvas": 16}, {"crop": "body"}], ids=["canvas", "crop"])
-def test_other_settings_write_all_again(
+def test_changed_settings_rewrite_all_records(
     run: Prepare, snapshot: Snapshot, settings: dict[str, Any]
 ) -> None:
     run()
     before = snapshot()
     run(**settings)
-    assert written_again(before, snapshot()) == CASES
+    assert rewritten(before, snapshot()) == CASES
 
 
 @pytest.mark.parametrize(
@@ -174,11 +174,14 @@ def test_other_settings_write_all_again(
         pytest.param("infection: [2]", "disease: [2]", CASES, id="regions"),
         pytest.param("patient:", "ignored: [7]\npatient:", CASES, id="ignored labels"),
         pytest.param(
-            "patient:", "intensity: {ben*: [-1250, 250], '*': hu}\npatient:", ["ben-1"], id="domain"
+            "patient:",
+            "intensity: {ben*: [-1250, 250], '*': hu}\npatient:",
+            ["ben-1"],
+            id="intensity",
         ),
     ],
 )
-def test_what_the_dataset_says_anew_is_made_anew(
+def test_changes_of_the_dataset_rewrite_the_affected_records(
     run: Prepare, snapshot: Snapshot, study: Path, old: str, new: str, cases: list[str]
 ) -> None:
     spec = (study / "dataset.yaml").read_text()
@@ -187,7 +190,7 @@ def test_what_the_dataset_says_anew_is_made_anew(
     before = snapshot()
     (study / "dataset.yaml").write_text(spec.replace(old, new))
     run()
-    assert written_again(before, snapshot()) == cases
+    assert rewritten(before, snapshot()) == cases
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_what_the_dataset_says_anew_is_made_anew(
         ),
     ],
 )
-def test_new_patients_and_sites_are_told_and_no_record_is_written_again(
+def test_new_patients_and_sites_change_the_index_only(
     run: Prepare, snapshot: Snapshot, study: Path, new: str, patients: list[str], sites: list[str]
 ) -> None:
     run()
@@ -213,7 +216,7 @@ def test_new_patients_and_sites_are_told_and_no_record_is_written_again(
     assert snapshot() == before
 
 
-def test_the_record_of_a_case_that_is_gone_goes(
+def test_the_record_of_a_removed_case_is_deleted(
     run: Prepare, snapshot: Snapshot, study: Path
 ) -> None:
     run()
@@ -226,27 +229,36 @@ def test_the_record_of_a_case_that_is_gone_goes(
     assert snapshot() == before
 
 
-def test_what_is_no_record_is_left_alone(run: Prepare, records: Path) -> None:
+def test_other_files_are_kept(run: Prepare, records: Path) -> None:
     records.mkdir()
     (records / "split.json").write_text("{}")
     run()
     assert (records / "split.json").read_text() == "{}"
 
 
-def test_without_an_index_of_this_form_all_is_written_again(
-    run: Prepare, snapshot: Snapshot, records: Path
+@pytest.mark.parametrize(
+    "outdate",
+    [
+        pytest.param(lambda content: content["records"][0].pop("site"), id="without sites"),
+        pytest.param(
+            lambda content: content.update(form=content.pop("format_version")), id="old version key"
+        ),
+        pytest.param(lambda content: content.update(format_version=0), id="old version"),
+    ],
+)
+def test_an_index_of_an_older_format_rewrites_all_records(
+    run: Prepare, snapshot: Snapshot, records: Path, outdate: Callable[[dict[str, Any]], object]
 ) -> None:
     index = run()
     before = snapshot()
     content = json.loads((records / "index.json").read_text())
-    for entry in content["records"]:
-        del entry["site"]
+    outdate(content)
     (records / "index.json").write_text(json.dumps(content))
     assert run() == index
-    assert written_again(before, snapshot()) == CASES
+    assert rewritten(before, snapshot()) == CASES
 
 
-# What cannot be prepared
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -274,7 +286,7 @@ def test_without_an_index_of_this_form_all_is_written_again(
             id="9",
         ),
         pytest.param(
-            "scans", np.full((8, 6, 3), np.nan), None, "holds NaN or infinite voxels", id="NaN"
+            "scans", np.full((8, 6, 3), np.nan), None, "has NaN or infinite voxels", id="NaN"
         ),
         pytest.param("scans", np.zeros((8, 6, 3, 2), np.int16), None, "a scan must be 3D", id="4D"),
     ],
@@ -304,7 +316,7 @@ def test_a_failure_keeps_the_old_records_and_their_index(
     assert (records / "index.json").read_bytes() == index
 
 
-def test_an_error_crosses_from_the_processes(study: Path, records: Path) -> None:
+def test_an_error_in_a_process_is_raised(study: Path, records: Path) -> None:
     (study / "scans" / "ben-1.nii.gz").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"^case `ben-1`: .*is not a NIfTI image"):
         prepare(load_dataset(study), records, canvas=8, crop="none", workers=1)
@@ -328,7 +340,7 @@ def test_a_scan_of_one_plane_is_prepared(
     assert index.entry("one-1").ceiling["lung"] == Overlap(0, 0, 0)
 
 
-def test_masks_stored_in_another_order_are_laid_over_their_scan(
+def test_masks_in_another_axis_order_are_aligned_with_their_scan(
     run: Prepare, study: Path, records: Path
 ) -> None:
     run()
@@ -341,13 +353,13 @@ def test_masks_stored_in_another_order_are_laid_over_their_scan(
     np.testing.assert_array_equal(read_record(records / "ben-1.tfrecord").fractions, expected)
 
 
-def test_records_are_what_they_were_in_this_form(
+def test_records_of_this_format_version_have_this_digest(
     tmp_path: Path, save_nifti: SaveNifti, run: Prepare, study: Path
 ) -> None:
-    """If this fails, records of an older program would be kept although they are no longer right.
+    """If this fails, outdated records of an older version would be kept.
 
-    Raise `FORM` and write the new digest here. Every average is a whole number of HU, so that no
-    rounding depends on the machine.
+    Increase `FORMAT_VERSION` and update the digest here. All averages are whole HU, so rounding
+    does not depend on the machine.
     """
     shutil.rmtree(study / "scans")
     shutil.rmtree(study / "masks")
@@ -355,7 +367,7 @@ def test_records_are_what_they_were_in_this_form(
     save_nifti("chests/scans/anna-1.nii.gz", blocks.astype(np.int16))
     save_nifti("chests/masks/anna-1.nii.gz", (blocks % 3).astype(np.uint8))
     entry = run(canvas=16).records[0]
-    assert (FORM, entry.record_sha256) == (
+    assert (FORMAT_VERSION, entry.record_sha256) == (
         1,
         "2ef3140f07a6dd7db04a1c9c3ad24f83acfca6f3854fd37467ee690f2af462c3",
     )

@@ -1,4 +1,4 @@
-"""Records: what is written is read, TensorFlow reads it too, and damage is noticed."""
+"""Records: round trip, reading by TensorFlow, and detection of damage."""
 
 import os
 import struct
@@ -38,7 +38,7 @@ def framed(*payloads: bytes) -> bytes:
     return b"".join(a + masked(a) + b + masked(b) for a, b in parts)
 
 
-def test_what_is_written_is_read(record: Path) -> None:
+def test_a_written_record_is_read_unchanged(record: Path) -> None:
     read = read_record(record)
     assert read.planes.dtype == np.int16
     assert read.fractions.dtype == np.uint8
@@ -47,29 +47,29 @@ def test_what_is_written_is_read(record: Path) -> None:
 
 
 @st.composite
-def canvases(draw: st.DrawFn) -> CaseRecord:
+def case_records(draw: st.DrawFn) -> CaseRecord:
     depth, side, regions = (draw(st.integers(1, most)) for most in (4, 5, 8))
     planes = draw(arrays(np.int16, (depth, side, side)))
     return CaseRecord(planes, draw(arrays(np.uint8, (depth, side, side, regions))))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(canvases())
-def test_reading_undoes_writing(tmp_path: Path, written: CaseRecord) -> None:
+@given(case_records())
+def test_any_record_is_read_unchanged(tmp_path: Path, written: CaseRecord) -> None:
     write_record(tmp_path / "case.tfrecord", written)
     read = read_record(tmp_path / "case.tfrecord")
     np.testing.assert_array_equal(read.planes, written.planes)
     np.testing.assert_array_equal(read.fractions, written.fractions)
 
 
-def test_equal_canvases_give_equal_bytes(record: Path, tmp_path: Path) -> None:
+def test_equal_records_give_equal_bytes(record: Path, tmp_path: Path) -> None:
     again = CaseRecord(PLANES.astype(">i2"), np.asfortranarray(FRACTIONS))
     write_record(tmp_path / "again.tfrecord", again)
     assert (tmp_path / "again.tfrecord").read_bytes() == record.read_bytes()
 
 
-def test_tensorflow_reads_the_same(record: Path) -> None:
-    """With its own reader, which checks the checksums, and its own message class."""
+def test_tensorflow_reads_the_same_values(record: Path) -> None:
+    """TensorFlow uses its own reader, which verifies the checksums, and its own message class."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -108,7 +108,7 @@ def test_a_record_that_is_cut_short_is_refused(record: Path, kept: int) -> None:
 
 @pytest.mark.parametrize("at", [0, 7, 8, 11, 12, 40, 100, -50, -4, -1])
 @pytest.mark.parametrize("bit", [0x01, 0x80])
-def test_a_flipped_bit_is_noticed_wherever_it_is(record: Path, at: int, bit: int) -> None:
+def test_a_flipped_bit_is_detected_at_any_position(record: Path, at: int, bit: int) -> None:
     damaged = bytearray(record.read_bytes())
     damaged[at] ^= bit
     record.write_bytes(damaged)
@@ -125,23 +125,23 @@ def test_an_empty_record_is_refused(record: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(framed(b"no message"), id="something framed that is no message"),
+        pytest.param(framed(b"no message"), id="another framed content"),
         pytest.param(framed(b""), id="a message without features"),
         pytest.param(framed(b"\x0a\x0c\x0a\x0a\x0a\x06planes\x12\x00"), id="an empty feature"),
     ],
 )
-def test_what_holds_no_planes_is_refused(record: Path, content: bytes) -> None:
+def test_a_file_without_planes_is_refused(record: Path, content: bytes) -> None:
     record.write_bytes(content)
-    with pytest.raises(InputError, match=r"case\.tfrecord does not hold planes; make it again"):
+    with pytest.raises(InputError, match=r"case\.tfrecord has no planes; make it again"):
         read_record(record)
 
 
-def test_planes_of_two_canvases_are_refused(record: Path, tmp_path: Path) -> None:
+def test_planes_of_two_shapes_are_refused(record: Path, tmp_path: Path) -> None:
     other = CaseRecord(np.zeros((1, 3, 3), np.int16), np.zeros((1, 3, 3, 2), np.uint8))
     write_record(tmp_path / "other.tfrecord", other)
     with record.open("ab") as stream:
         stream.write((tmp_path / "other.tfrecord").read_bytes())
-    with pytest.raises(InputError, match=r"case\.tfrecord holds planes of several shapes; make it"):
+    with pytest.raises(InputError, match=r"case\.tfrecord has planes of several shapes; make it"):
         read_record(record)
 
 
@@ -152,8 +152,8 @@ def test_a_missing_record_and_a_folder_are_named(tmp_path: Path) -> None:
         read_record(tmp_path)
 
 
-def test_a_failure_in_the_middle_keeps_the_old_record(record: Path) -> None:
-    """The second plane has no fractions to go with it."""
+def test_a_failure_while_writing_keeps_the_old_record(record: Path) -> None:
+    """The second plane has no fractions."""
     before = record.read_bytes()
     with pytest.raises(IndexError):
         write_record(record, CaseRecord(PLANES, FRACTIONS[:1]))

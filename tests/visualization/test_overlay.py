@@ -1,4 +1,4 @@
-"""Pictures: what lies where, seen as radiologists do, and drawn without a display."""
+"""Overlays: choice of slices, orientation, outlines and files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from thorax.imaging.intensity import IntensityScale
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
 from thorax.visualization.drawing import save_png
-from thorax.visualization.overlay import busiest, cuts, overlay
+from thorax.visualization.overlay import busiest_voxel, orthogonal_slices, overlay
 
 SaveNifti = Callable[..., Path]
 
@@ -27,7 +27,7 @@ AIR_GREY = 350 / 1500
 
 @pytest.fixture
 def save(save_nifti: SaveNifti) -> Callable[..., Scan]:
-    """Return a function that makes a scan of voxels whose axes run to R, A and S."""
+    """Return a function that saves voxels in RAS+ order and returns their scan."""
 
     def save_scan(name: str, voxels: Any, affine: Any = None) -> Scan:
         return Scan(save_nifti(f"{name}.nii.gz", voxels, np.eye(4) if affine is None else affine))
@@ -44,7 +44,7 @@ def box(*where: slice, value: int = 1, shape: tuple[int, int, int] = (8, 8, 8)) 
 MIDDLE = box(slice(2, 6), slice(2, 6), slice(2, 6))
 
 
-def render(figure: Figure) -> np.ndarray:
+def rendered(figure: Figure) -> np.ndarray:
     """Return the pixels, top row first, 0..1."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -52,39 +52,39 @@ def render(figure: Figure) -> np.ndarray:
 
 
 def grey_at(figure: Figure, panel: int, right: float, up: float) -> float:
-    """Return how bright a panel is at these shares of its width and height."""
-    picture = render(figure)
+    """Return the brightness of a panel at these fractions of its width and height."""
+    picture = rendered(figure)
     x, y = figure.axes[panel].transAxes.transform((right, up))
     pixel = picture[len(picture) - 1 - int(y), int(x)]
     assert pixel.max() - pixel.min() < 0.02, "a line was hit"
     return float(pixel.mean())
 
 
-# Which planes
+# Choice of slices
 
 
-def test_the_planes_are_those_that_show_most_of_the_last_region(save: Any) -> None:
-    """The infection is a cross through (5, 2, 6); of lung there is more elsewhere."""
+def test_the_slices_have_most_voxels_of_the_last_region(save: Any) -> None:
+    """The infection is a cross through (5, 2, 6); most of the lung is elsewhere."""
     labels = box(slice(0, 4), slice(4, 8), slice(0, 3))
     for along in range(3):
         arm: list[Any] = [5, 2, 6]
         arm[along] = slice(arm[along] - 1, arm[along] + 2)
         labels[tuple(arm)] = 2
-    assert busiest(save("mask", labels), REGIONS) == (5, 2, 6)
+    assert busiest_voxel(save("mask", labels), REGIONS) == (5, 2, 6)
 
 
-def test_without_the_last_region_the_one_before_counts(save: Any) -> None:
+def test_without_the_last_region_the_previous_region_counts(save: Any) -> None:
     labels = box(slice(0, 1), slice(0, 1), slice(0, 1))
     labels[4:7, 3, 1] = 1
-    assert busiest(save("mask", labels), REGIONS)[1:] == (3, 1)
+    assert busiest_voxel(save("mask", labels), REGIONS)[1:] == (3, 1)
 
 
-def test_an_empty_mask_shows_the_middle(save: Any) -> None:
-    assert busiest(save("mask", np.zeros((9, 5, 4), np.uint8)), REGIONS) == (4, 2, 2)
+def test_an_empty_mask_gives_the_middle(save: Any) -> None:
+    assert busiest_voxel(save("mask", np.zeros((9, 5, 4), np.uint8)), REGIONS) == (4, 2, 2)
 
 
 @pytest.mark.parametrize("order", ["RAS", "LPI", "SRA"])
-def test_planes_are_counted_through_all_slabs(save: Any, order: str) -> None:
+def test_voxels_are_counted_in_all_slabs(save: Any, order: str) -> None:
     labels = box(slice(1, 3), slice(2, 3), slice(37, 38), shape=(4, 5, 40))
     labels[1, 0, 3] = 1
     image = nibabel.Nifti1Image(labels, np.eye(4)).as_reoriented(
@@ -93,17 +93,17 @@ def test_planes_are_counted_through_all_slabs(save: Any, order: str) -> None:
         )
     )
     mask = save("mask", np.asarray(image.dataobj), image.affine)
-    assert busiest(mask, REGIONS) == (1, 2, 37)
+    assert busiest_voxel(mask, REGIONS) == (1, 2, 37)
 
 
 @pytest.mark.parametrize("flip", [1, -1])
-def test_cuts_by_eye(save: Any, flip: int) -> None:
-    """Voxels are 100·x + 10·y + z, in two slabs or more; each cut runs across, then up."""
+def test_orthogonal_slices_of_a_small_volume(save: Any, flip: int) -> None:
+    """Voxels are 1000·x + 100·y + z, in several slabs; slices are ``[across, up]``."""
     x, y, z = np.indices((2, 3, 40))
     voxels = (1000 * x + 100 * y + z).astype(np.int16)[:, :, ::flip]
     affine = np.diag([1.0, 1, flip, 1])
     affine[2, 3] = 39 if flip < 0 else 0
-    axial, coronal, sagittal = cuts(save("ct", voxels, affine), (1, 2, 35))
+    axial, coronal, sagittal = orthogonal_slices(save("ct", voxels, affine), (1, 2, 35))
     assert axial.tolist() == [[35, 135, 235], [1035, 1135, 1235]]
     assert coronal.shape == (2, 40)
     assert coronal[:, :2].tolist() == [[200, 201], [1200, 1201]]
@@ -112,7 +112,7 @@ def test_cuts_by_eye(save: Any, flip: int) -> None:
     assert sagittal[:, 38:].tolist() == [[1038, 1039], [1138, 1139], [1238, 1239]]
 
 
-# How they lie
+# Orientation
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_cuts_by_eye(save: Any, flip: int) -> None:
         pytest.param(2, np.s_[:, :, 6:], 0.35, 0.875, id="sagittal: the head is up"),
     ],
 )
-def test_the_patient_is_seen_as_radiologists_do(
+def test_slices_are_in_radiological_convention(
     save: Any, panel: int, bright: Any, right: float, up: float
 ) -> None:
     voxels = np.full((8, 8, 8), AIR, np.int16)
@@ -137,18 +137,20 @@ def test_the_patient_is_seen_as_radiologists_do(
     assert grey_at(figure, panel, 1 - right, 1 - up) == pytest.approx(AIR_GREY, abs=0.01)
 
 
-def test_edges_are_named(save: Any) -> None:
+def test_edges_are_labelled(save: Any) -> None:
     figure = overlay(save("ct", MIDDLE), {"truth": save("mask", MIDDLE)}, REGIONS, title="case 1")
-    named = [(axes.get_title(), *(text.get_text() for text in axes.texts)) for axes in figure.axes]
-    assert named == [("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P")]
+    labels_of_panels = [
+        (axes.get_title(), *(text.get_text() for text in axes.texts)) for axes in figure.axes
+    ]
+    assert labels_of_panels == [("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P")]
     assert figure.get_suptitle() == "case 1"
 
 
 def test_an_8_bit_export_is_shown_in_hu(save: Any) -> None:
-    """0 stands for -1250 HU, which is 100/1500 of the window."""
+    """0 means -1250 HU, which is 100/1500 of the window."""
     ct = save("ct", np.zeros((8, 8, 8), np.uint8))
-    domain = IntensityScale((-1250, 250))
-    figure = overlay(ct, {"truth": save("mask", MIDDLE)}, REGIONS, domain=domain)
+    intensity = IntensityScale((-1250, 250))
+    figure = overlay(ct, {"truth": save("mask", MIDDLE)}, REGIONS, intensity=intensity)
     assert grey_at(figure, 0, 0.3, 0.1) == pytest.approx(100 / 1500, abs=0.01)
 
 
@@ -167,8 +169,8 @@ def test_panels_are_drawn_in_mm(save: Any) -> None:
 # Outlines
 
 
-def outline(figure: Figure, panel: int) -> list[np.ndarray]:
-    """Return the lines that were drawn over a panel, in mm from its right lower corner."""
+def outline_lines(figure: Figure, panel: int) -> list[np.ndarray]:
+    """Return the outlines in a panel, in mm from its right lower corner."""
     paths = [
         path for collection in figure.axes[panel].collections for path in collection.get_paths()
     ]
@@ -176,40 +178,40 @@ def outline(figure: Figure, panel: int) -> list[np.ndarray]:
 
 
 def ends(lines: list[np.ndarray]) -> list[float]:
-    """Return the least and greatest place across, then up."""
-    places = np.concatenate(lines)
-    return [*np.stack([places.min(axis=0), places.max(axis=0)], axis=1).ravel().tolist()]
+    """Return the range of positions across, then up."""
+    points = np.concatenate(lines)
+    return [*np.stack([points.min(axis=0), points.max(axis=0)], axis=1).ravel().tolist()]
 
 
-def test_outlines_run_along_the_edges_of_voxels(save: Any) -> None:
+def test_outlines_follow_the_edges_of_voxels(save: Any) -> None:
     """Voxels 2..4 across, 1..3 to the front, 5..6 up, of 2, 2 and 5 mm."""
     affine = np.diag([2.0, 2.0, 5.0, 1.0])
     labels = box(slice(2, 5), slice(1, 4), slice(5, 7))
     figure = overlay(save("ct", MIDDLE, affine), {"truth": save("mask", labels, affine)}, REGIONS)
-    assert ends(outline(figure, 0)) == pytest.approx([4, 10, 2, 8])
-    assert ends(outline(figure, 1)) == pytest.approx([4, 10, 25, 35])
-    assert ends(outline(figure, 2)) == pytest.approx([2, 8, 25, 35])
+    assert ends(outline_lines(figure, 0)) == pytest.approx([4, 10, 2, 8])
+    assert ends(outline_lines(figure, 1)) == pytest.approx([4, 10, 25, 35])
+    assert ends(outline_lines(figure, 2)) == pytest.approx([2, 8, 25, 35])
 
 
 def test_an_outline_is_closed_at_the_border_of_the_scan(save: Any) -> None:
     labels = box(slice(4, 8), slice(0, 3), slice(0, 8))
     figure = overlay(save("ct", MIDDLE), {"truth": save("mask", labels)}, REGIONS)
-    (line,) = outline(figure, 0)
+    (line,) = outline_lines(figure, 0)
     assert line[0].tolist() == line[-1].tolist()
     assert ends([line]) == pytest.approx([4, 8, 0, 3])
     assert figure.axes[0].get_xlim() == (8, 0)
     assert figure.axes[0].get_ylim() == (0, 8)
 
 
-def test_a_region_that_fills_the_plane_is_outlined_too(save: Any) -> None:
+def test_a_region_that_fills_the_slice_has_an_outline(save: Any) -> None:
     figure = overlay(save("ct", MIDDLE), {"truth": save("mask", MIDDLE * 0 + 1)}, REGIONS)
-    assert ends(outline(figure, 0)) == pytest.approx([0, 8, 0, 8])
+    assert ends(outline_lines(figure, 0)) == pytest.approx([0, 8, 0, 8])
 
 
-def test_regions_have_colours_and_masks_have_styles(save: Any) -> None:
+def test_regions_have_colours_and_masks_have_line_styles(save: Any) -> None:
     labels = MIDDLE.copy()
     labels[3:5, 3:5, 3:5] = 2
-    masks = {"truth": save("truth", labels), "predicted": save("found", MIDDLE)}
+    masks = {"truth": save("truth", labels), "predicted": save("predicted", MIDDLE)}
     figure = overlay(save("ct", MIDDLE), masks, REGIONS)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
@@ -220,7 +222,7 @@ def test_regions_have_colours_and_masks_have_styles(save: Any) -> None:
     ]
     drawn = [(line.get_color(), line.get_linestyle()) for line in legend.get_lines()]
     assert drawn == [("#56b4e9", "-"), ("#56b4e9", ":"), ("#e69f00", "-"), ("#e69f00", ":")]
-    # The lung twice and the infection once.
+    # Two outlines of the lung and one of the infection.
     assert len(figure.axes[0].collections) == 3
 
 
@@ -236,7 +238,7 @@ def test_thin_scans_are_drawn(save: Any, tmp_path: Path, shape: tuple[int, int, 
     labels = box(slice(0, 4), slice(0, 4), slice(0, 4), shape=shape)
     ct = save("ct", np.full(shape, AIR, np.int16))
     figure = overlay(ct, {"truth": save("mask", labels)}, REGIONS)
-    assert [len(outline(figure, panel)) for panel in range(3)] == [1, 1, 1]
+    assert [len(outline_lines(figure, panel)) for panel in range(3)] == [1, 1, 1]
     save_png(figure, tmp_path / "thin.png")
 
 
@@ -261,12 +263,12 @@ def test_a_picture_needs_no_display(
     assert 0.05 < picture[..., :3].mean() < 0.95
 
 
-def test_equal_pictures_are_equal_files(save: Any, tmp_path: Path) -> None:
+def test_equal_pictures_give_equal_files(save: Any, tmp_path: Path) -> None:
     ct, mask = save("ct", MIDDLE), save("mask", MIDDLE)
-    for name in ("one.png", "two.png"):
+    for name in ("a.png", "b.png"):
         save_png(overlay(ct, {"truth": mask}, REGIONS, title="case"), tmp_path / name)
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     other = overlay(ct, {"truth": mask}, REGIONS, title="another")
-    save_png(other, tmp_path / "three.png")
-    assert (tmp_path / "three.png").read_bytes() != (tmp_path / "one.png").read_bytes()
-    assert b"Software" not in (tmp_path / "one.png").read_bytes()
+    save_png(other, tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes() != (tmp_path / "a.png").read_bytes()
+    assert b"Software" not in (tmp_path / "a.png").read_bytes()

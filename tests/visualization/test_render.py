@@ -1,4 +1,4 @@
-"""Surfaces: volume, area and sides of bodies that geometry knows, and pictures of them."""
+"""Surfaces of geometric bodies: volume, area, position, and rendered pictures."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from thorax.visualization.mesh import Mesh, surface
-from thorax.visualization.render import render
+from thorax.visualization.render import render_surfaces
 
 Box = tuple[float, float, float]
 RED, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 FRONT, BACK = 110.0, 50.0
-"""Places along y: it grows to the front."""
+"""Positions along y, which increases to the front."""
 
 
 def ball(
@@ -27,21 +27,21 @@ def ball(
 
 
 def volume_mm3(mesh: Mesh) -> float:
-    """Return what the triangles enclose, by Gauss: negative if they face inwards."""
-    one, two, three = np.moveaxis(mesh.vertices_mm[mesh.faces], 1, 0)
-    return float((one * np.cross(two, three)).sum() / 6)
+    """Return the enclosed volume by the divergence theorem: negative if triangles face inwards."""
+    a, b, c = np.moveaxis(mesh.vertices_mm[mesh.faces], 1, 0)
+    return float((a * np.cross(b, c)).sum() / 6)
 
 
 def area_mm2(mesh: Mesh) -> float:
-    one, two, three = np.moveaxis(mesh.vertices_mm[mesh.faces], 1, 0)
-    return float(np.linalg.norm(np.cross(two - one, three - one), axis=1).sum() / 2)
+    a, b, c = np.moveaxis(mesh.vertices_mm[mesh.faces], 1, 0)
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
 
 
 def is_closed(mesh: Mesh) -> bool:
-    """Return whether each edge is run along once in each direction, by two triangles."""
+    """Check that two triangles share each edge, in opposite directions."""
     edges = mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
-    there = {(int(start), int(end)) for start, end in edges}
-    return len(there) == len(edges) and all((end, start) in there for start, end in there)
+    directed = {(int(start), int(end)) for start, end in edges}
+    return len(directed) == len(edges) and all((end, start) in directed for start, end in directed)
 
 
 CENTRE = (80.0, 80.0, 80.0)
@@ -53,14 +53,14 @@ CENTRE = (80.0, 80.0, 80.0)
 @pytest.mark.parametrize(("radius", "rel"), [(12.0, 0.08), (30.0, 0.03), (60.0, 0.03)])
 @pytest.mark.parametrize("spacing_mm", [(2.0, 2.0, 2.0), (2.5, 2.5, 5.0), (1.0, 3.0, 2.0)])
 def test_a_ball_has_its_volume_and_its_area(radius: float, rel: float, spacing_mm: Box) -> None:
-    """A ball of 12 mm has few points of the grid, so that its volume is less exact."""
+    """A ball of 12 mm has few grid points, so its volume is less exact."""
     mesh = surface(ball((CENTRE, radius), spacing_mm=spacing_mm), spacing_mm=spacing_mm)
     assert volume_mm3(mesh) == pytest.approx(4 / 3 * np.pi * radius**3, rel=rel)
     assert area_mm2(mesh) == pytest.approx(4 * np.pi * radius**2, rel=rel)
     assert is_closed(mesh)
 
 
-def test_a_ball_lies_where_its_voxels_lie() -> None:
+def test_a_ball_has_the_position_of_its_voxels() -> None:
     """Its centre is (30, 60, 110) mm along R, A and S, from the corner of the first voxel."""
     mesh = surface(ball(((30, 60, 110), 20), spacing_mm=(2, 1, 2.5)), spacing_mm=(2, 1, 2.5))
     low, high = mesh.vertices_mm.min(axis=0), mesh.vertices_mm.max(axis=0)
@@ -86,7 +86,7 @@ def test_a_mesh_is_closed_at_the_border_of_the_canvas() -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_mirror_image_of_a_mask_has_the_mirror_image_of_its_surface(axis: int) -> None:
-    """Axes of the mask are z, x and y. The grid has another phase, hence a few per cent."""
+    """Axes of the mask are z, x and y. The grid is shifted, hence a tolerance of 2 %."""
     mask = ball(((50, 60, 70), 30), ((90, 90, 90), 12))
     straight = surface(mask, spacing_mm=(2, 2, 2))
     mirrored = surface(np.flip(mask, axis), spacing_mm=(2, 2, 2))
@@ -105,7 +105,7 @@ def test_an_empty_mask_has_an_empty_mesh() -> None:
 
 @pytest.mark.parametrize("spacing_mm", [(0.7, 0.7, 0.7), (2.5, 2.5, 1.0), (3.0, 3.0, 10.0)])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 9), (9, 1, 9), (9, 9, 1)])
-def test_a_single_voxel_or_plane_does_not_go(shape: tuple[int, ...], spacing_mm: Box) -> None:
+def test_a_single_voxel_or_plane_does_not_vanish(shape: tuple[int, ...], spacing_mm: Box) -> None:
     mesh = surface(np.ones(shape, bool), spacing_mm=spacing_mm)
     assert is_closed(mesh)
     assert volume_mm3(mesh) > 0
@@ -118,25 +118,25 @@ def draw(
     *balls: tuple[Box, float], colours: Sequence[tuple[float, ...]] = (), **camera: float
 ) -> np.ndarray:
     """Return a picture of balls, 120 high and 160 wide."""
-    meshes = [surface(ball(one), spacing_mm=(2, 2, 2)) for one in balls]
-    return render(meshes, colours=colours or [RED] * len(balls), size=(120, 160), **camera)
+    meshes = [surface(ball(ball_), spacing_mm=(2, 2, 2)) for ball_ in balls]
+    return render_surfaces(meshes, colours=colours or [RED] * len(balls), size=(120, 160), **camera)
 
 
-def middle(picture: np.ndarray, colour: int | None = None) -> tuple[float, float]:
-    """Return row and column of the middle of what is drawn, or of what has mostly this colour."""
-    seen = picture[..., 3] > 127
+def centre(picture: np.ndarray, colour: int | None = None) -> tuple[float, float]:
+    """Return row and column of the centre of the opaque pixels, or of those of a colour."""
+    opaque = picture[..., 3] > 127
     if colour is not None:
-        seen &= picture[..., :3].argmax(axis=2) == colour
-    rows, columns = np.nonzero(seen)
+        opaque &= picture[..., :3].argmax(axis=2) == colour
+    rows, columns = np.nonzero(opaque)
     return float(rows.mean()), float(columns.mean())
 
 
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0, 0), (30, 0), (0, 40), (-70, 20), (180, 0)])
-def test_a_ball_is_round_and_in_the_middle(azimuth: float, elevation: float) -> None:
-    """It is as high as the picture but for the margin of 3 % on each side: a radius of 56.4."""
+def test_a_ball_is_round_and_centred(azimuth: float, elevation: float) -> None:
+    """It fills the height of the picture minus 3 % margin on each side: a radius of 56.4."""
     picture = draw((CENTRE, 40), azimuth=azimuth, elevation=elevation)
     assert (picture.shape, picture.dtype) == ((120, 160, 4), np.uint8)
-    assert middle(picture) == pytest.approx((59.5, 79.5), abs=0.5)
+    assert centre(picture) == pytest.approx((59.5, 79.5), abs=0.5)
     rows, columns = np.indices((120, 160)) - np.array([59.5, 79.5])[:, None, None]
     distance = np.hypot(rows, columns)
     assert (picture[distance < 55, 3] == 255).all()
@@ -154,36 +154,36 @@ def test_light_comes_from_above_on_the_left() -> None:
     assert red[40, 50] > red[40, 110] + 20
 
 
-def test_nearer_hides_farther() -> None:
-    """The viewer is in front of the patient, whatever comes first."""
+def test_near_surfaces_hide_distant_ones() -> None:
+    """The viewer is in front of the patient; the order of the meshes does not matter."""
     near, far = ((80.0, FRONT, 80.0), 15.0), ((80.0, BACK, 80.0), 30.0)
     for order in (1, -1):
         picture = draw(*(near, far)[::order], colours=(RED, BLUE)[::order])
         assert picture[60, 80, 0] > picture[60, 80, 2]
         assert picture[60, 115, 2] > picture[60, 115, 0]
     behind = draw(near, far, colours=(RED, BLUE), azimuth=180)
-    assert middle(behind, 2) == pytest.approx((59.5, 79.5), abs=0.5)
+    assert centre(behind, 2) == pytest.approx((59.5, 79.5), abs=0.5)
     assert not (behind[..., 0] > behind[..., 2]).any()
 
 
-def test_what_lies_in_glass_shows_through() -> None:
-    glass = (0.0, 0.0, 1.0, 0.2)
-    picture = draw((CENTRE, 40), (CENTRE, 15), colours=(glass, RED))
+def test_a_transparent_region_shows_its_content() -> None:
+    transparent = (0.0, 0.0, 1.0, 0.2)
+    picture = draw((CENTRE, 40), (CENTRE, 15), colours=(transparent, RED))
     assert picture[60, 80, 0] > 1.5 * picture[60, 80, 2], "the core is red"
     assert picture[60, 115, 2] > 2 * picture[60, 115, 0], "the shell is blue"
-    assert 60 < picture[60, 115, 3] < 200, "and one sees through it"
+    assert 60 < picture[60, 115, 3] < 200, "the shell is transparent"
     assert picture[60, 80, 3] == 255
 
 
-def test_glass_is_denser_at_its_rim() -> None:
+def test_a_transparent_region_is_denser_at_its_rim() -> None:
     opacity = draw((CENTRE, 40), colours=[(0, 0, 1, 0.2)])[..., 3]
-    # Front and back of the shell, each of 0.2 where seen face on.
+    # Front and back of the shell have an opacity of 0.2 each.
     assert opacity[60, 80] == pytest.approx(255 * (1 - 0.8**2), abs=3)
     assert opacity[60, 80] + 40 < opacity[60, 130]
 
 
 @pytest.mark.parametrize(
-    ("place", "row", "column"),
+    ("position", "row", "column"),
     [
         pytest.param((130, 80, 80), 0, -1, id="right is on the left"),
         pytest.param((30, 80, 80), 0, 1, id="left is on the right"),
@@ -191,10 +191,10 @@ def test_glass_is_denser_at_its_rim() -> None:
         pytest.param((80, 80, 30), 1, 0, id="the feet are down"),
     ],
 )
-def test_the_patient_is_seen_from_the_front(place: Box, row: int, column: int) -> None:
-    picture = draw((place, 15), (CENTRE, 15), colours=(RED, BLUE))
-    there = np.subtract(middle(picture, 0), middle(picture, 2))
-    assert np.sign(np.round(there / 5)).tolist() == [row, column]
+def test_the_patient_is_seen_from_the_front(position: Box, row: int, column: int) -> None:
+    picture = draw((position, 15), (CENTRE, 15), colours=(RED, BLUE))
+    offset = np.subtract(centre(picture, 0), centre(picture, 2))
+    assert np.sign(np.round(offset / 5)).tolist() == [row, column]
 
 
 @pytest.mark.parametrize(
@@ -204,19 +204,21 @@ def test_the_patient_is_seen_from_the_front(place: Box, row: int, column: int) -
         pytest.param({"elevation": 30}, 1, 0, id="seen from above, the front moves down"),
     ],
 )
-def test_the_viewer_walks(camera: dict[str, float], row: int, column: int) -> None:
+def test_azimuth_and_elevation_turn_the_view(
+    camera: dict[str, float], row: int, column: int
+) -> None:
     balls = ((80.0, FRONT, 80.0), 10.0), ((80.0, BACK, 80.0), 10.0)
     picture = draw(*balls, colours=(RED, BLUE), **camera)
-    there = np.subtract(middle(picture, 0), middle(picture, 2))
-    assert np.sign(np.round(there / 5)).tolist() == [row, column]
+    offset = np.subtract(centre(picture, 0), centre(picture, 2))
+    assert np.sign(np.round(offset / 5)).tolist() == [row, column]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_nothing_is_drawn_of_nothing(count: int) -> None:
+def test_empty_meshes_give_an_empty_picture(count: int) -> None:
     meshes = [surface(np.zeros((2, 2, 2), bool), spacing_mm=(1, 1, 1))] * count
-    picture = render(meshes, colours=[RED] * count, size=(3, 4))
+    picture = render_surfaces(meshes, colours=[RED] * count, size=(3, 4))
     assert (picture.shape, int(picture.max())) == ((3, 4, 4), 0)
 
 
-def test_equal_masks_make_equal_pictures() -> None:
+def test_equal_masks_give_equal_pictures() -> None:
     assert draw((CENTRE, 30)).tobytes() == draw((CENTRE, 30)).tobytes()

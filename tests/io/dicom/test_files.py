@@ -1,4 +1,4 @@
-"""A zip is read where it lies, and not trusted."""
+"""A zip is read without being unpacked, and its entries are checked."""
 
 import zipfile
 from collections.abc import Callable
@@ -29,32 +29,36 @@ def test_a_zip_is_read_as_the_folder_in_it(packed: Path) -> None:
     np.testing.assert_array_equal(scan.voxels(), HU)
     np.testing.assert_array_equal(scan.planes(3, 4)[0], HU[:, :, 3])
     assert scan.notes == ()
-    assert sorted(packed.parent.rglob("*")) == before, "nothing is unpacked"
+    assert sorted(packed.parent.rglob("*")) == before, "the zip must not be unpacked"
 
 
 @pytest.mark.parametrize(
     "name", ["../evil.dcm", "a/../../evil.dcm", "/etc/evil.dcm", "C:\\evil.dcm", "..\\evil.dcm"]
 )
-def test_a_zip_that_leaves_its_folder_is_refused(packed: Path, name: str) -> None:
+def test_a_zip_with_a_path_outside_of_its_folder_is_refused(packed: Path, name: str) -> None:
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr(name, b"evil")
-    with pytest.raises(InputError, match=r"packed\.zip holds a file that would be unpacked outsid"):
+    with pytest.raises(
+        InputError, match=r"packed\.zip contains a file with a path outside of its folder"
+    ):
         Scan(packed)
 
 
 def test_a_zip_of_too_many_bytes_is_refused(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_files, "MOST_BYTES", 1000)
+    monkeypatch.setattr(dicom_files, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match=r"must unpack to at most 1e-06 GB, but .*packed\.zip"):
         Scan(packed)
 
 
-@pytest.mark.parametrize("form", ["zip", "folder"])
+@pytest.mark.parametrize("kind", ["zip", "folder"])
 def test_too_many_files_are_refused(
-    packed: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    packed: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(dicom_files, "MOST_FILES", 5)
-    path = packed if form == "zip" else packed.parent / "study"
-    with pytest.raises(InputError, match=r"among at most 5 files, but .* holds 6; give the folder"):
+    monkeypatch.setattr(dicom_files, "MAX_FILES", 5)
+    path = packed if kind == "zip" else packed.parent / "study"
+    with pytest.raises(
+        InputError, match=r"among at most 5 files, but .* contains 6; give the folder"
+    ):
         Scan(path)
 
 
@@ -66,7 +70,7 @@ def test_an_encrypted_zip_is_refused(packed: Path) -> None:
         Scan(packed)
 
 
-def test_what_is_no_zip_is_refused(packed: Path) -> None:
+def test_a_file_that_is_not_a_zip_is_refused(packed: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:300])
     with pytest.raises(
         InputError, match=r"packed\.zip is not a zip file, or its header is damaged"

@@ -1,4 +1,4 @@
-"""A DICOM series is one volume in HU, whatever else lies beside it."""
+"""A DICOM series is read as one volume in HU, also next to other files."""
 
 import locale
 from collections.abc import Callable
@@ -20,14 +20,14 @@ SaveSeries = Callable[..., Path]
 Check = Callable[[object], None]
 
 HU = (np.arange(3 * 4 * 5) * 7 - 1000).astype(np.int16).reshape(3, 4, 5)
-"""Every voxel has a value of its own."""
+"""Every voxel has a different value."""
 WIDE = (np.arange(40 * 48 * 2) % 4096).reshape(40, 48, 2) - 1000
 """Large enough for JPEG 2000, which halves an image five times."""
 AFFINE = [[0.7, 0, 0, -1.4 - 2 * 0.7], [0, 0.8, 0, -1.6 - 3 * 0.8], [0, 0, 2.5, 30], [0, 0, 0, 1]]
-"""Of the canonical voxels: the first stored pixel is the one most to the left back, below."""
+"""Affine of the canonical voxels: the first stored pixel is the last along x and y."""
 
 
-def left_most_affine() -> np.ndarray:
+def canonical_affine() -> np.ndarray:
     """Return the affine of canonical voxels: LPS (1.4, 1.6) is the last along x and along y."""
     return np.array(AFFINE)
 
@@ -35,14 +35,14 @@ def left_most_affine() -> np.ndarray:
 def test_slices_come_in_the_order_of_their_positions_in_hu(save_series: SaveSeries) -> None:
     scan = Scan(save_series("ct", HU))
     assert scan.grid.shape == (3, 4, 5)
-    np.testing.assert_allclose(scan.grid.affine, left_most_affine(), atol=1e-9)
+    np.testing.assert_allclose(scan.grid.affine, canonical_affine(), atol=1e-9)
     assert scan.voxels().dtype == np.int16
     np.testing.assert_array_equal(scan.voxels(), HU)
     np.testing.assert_array_equal(scan.planes(1, 3), np.moveaxis(HU, 2, 0)[1:3])
     assert scan.notes == ()
 
 
-def test_positions_and_values_are_those_that_itk_reads(save_series: SaveSeries) -> None:
+def test_positions_and_values_are_those_of_itk(save_series: SaveSeries) -> None:
     folder = save_series("ct", HU)
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
@@ -57,7 +57,7 @@ def test_positions_and_values_are_those_that_itk_reads(save_series: SaveSeries) 
 @pytest.mark.parametrize(
     ("name", "slices"), [("4-000.dcm", 5), (".", 5), ("..", 5)], ids=["a file", "its folder", "up"]
 )
-def test_a_file_of_a_series_a_folder_and_one_above_stand_for_it(
+def test_a_series_is_read_from_a_file_its_folder_or_a_folder_above(
     save_series: SaveSeries, name: str, slices: int
 ) -> None:
     assert Scan(save_series("study/ct", HU) / name).grid.shape[2] == slices
@@ -67,16 +67,16 @@ def test_slope_and_intercept_are_those_of_each_slice(save_series: SaveSeries) ->
     def change(index: int, slice_: pydicom.Dataset) -> None:
         slice_.RescaleSlope, slice_.RescaleIntercept = 1 + index, -100 * index
 
-    found = Scan(save_series("ct", HU, change=change)).voxels()
+    hu = Scan(save_series("ct", HU, change=change)).voxels()
     for index in range(5):
         stored = HU[:, :, index].astype(int) + 1024
-        np.testing.assert_array_equal(found[:, :, index], stored * (1 + index) - 100 * index)
+        np.testing.assert_array_equal(hu[:, :, index], stored * (1 + index) - 100 * index)
 
 
-def test_broken_slopes_give_broken_hu(save_series: SaveSeries) -> None:
-    found = Scan(save_series("ct", HU, RescaleSlope=0.5, RescaleIntercept=-0.25)).voxels()
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, (HU + 1024.0) * 0.5 - 0.25)
+def test_fractional_slopes_give_fractional_hu(save_series: SaveSeries) -> None:
+    hu = Scan(save_series("ct", HU, RescaleSlope=0.5, RescaleIntercept=-0.25)).voxels()
+    assert hu.dtype == np.float32
+    np.testing.assert_allclose(hu, (HU + 1024.0) * 0.5 - 0.25)
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=str)
@@ -95,7 +95,7 @@ def test_compressed_pixels_are_read(
 def test_jpeg_lossless_is_read_by_gdcm(
     save_series: SaveSeries, zip_folder: Callable[[Path], Path], packed: bool
 ) -> None:
-    """ITK writes it; pydicom has no decoder for it that could be shipped.
+    """ITK writes it; pydicom cannot decode it with the installed packages.
 
     ITK's JPEG leaves the locale of the process at C.
     """
@@ -115,17 +115,17 @@ def test_jpeg_lossless_is_read_by_gdcm(
     assert locale.setlocale(locale.LC_ALL) == before
 
 
-def test_values_that_do_not_say_how_they_become_hu_are_told_of(save_series: SaveSeries) -> None:
+def test_missing_rescale_values_are_noted(save_series: SaveSeries) -> None:
     scan = Scan(save_series("ct", HU, RescaleIntercept=None))
     np.testing.assert_array_equal(scan.voxels(), HU + 1024)
     (note,) = scan.notes
-    assert note.endswith("(RescaleSlope, RescaleIntercept); they were taken as HU")
+    assert note.endswith("(RescaleSlope, RescaleIntercept); stored values were read as HU")
 
 
-# Which series
+# Selection of the series
 
 
-def test_the_longest_ct_series_is_read_and_the_others_told_of(
+def test_the_longest_ct_series_is_read_and_the_others_are_listed(
     save_series: SaveSeries, names_nobody: Check
 ) -> None:
     save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
@@ -133,28 +133,28 @@ def test_the_longest_ct_series_is_read_and_the_others_told_of(
     scan = Scan(save_series("study", HU))
     np.testing.assert_array_equal(scan.voxels(), HU)
     assert scan.notes == (
-        "read series 4 (CT, 5 × 3×4); left out series 2 (CT, 2 × 3×4), series 3 (MR, 5 × 2×4)",
+        "read series 4 (CT, 5 × 3×4); left out series 2 (CT, 2 × 3×4) and series 3 (MR, 5 × 2×4)",
     )
     names_nobody(scan.notes)
 
 
 @pytest.mark.parametrize("series", [2, "2", "1.5"])
-def test_a_series_is_chosen_by_number_or_uid(save_series: SaveSeries, series: str | int) -> None:
+def test_a_series_is_selected_by_number_or_uid(save_series: SaveSeries, series: str | int) -> None:
     save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
     scan = Scan(save_series("study", HU), series=series)
     np.testing.assert_array_equal(scan.voxels(), HU[:, :, :2] + 1)
 
 
-def test_a_file_stands_for_its_own_series(save_series: SaveSeries) -> None:
+def test_a_file_selects_its_own_series(save_series: SaveSeries) -> None:
     folder = save_series("study", HU)
     save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
     np.testing.assert_array_equal(Scan(folder / "2-000.dcm").voxels(), HU[:, :, :2] + 1)
 
 
-def test_a_series_that_is_not_there_is_answered_with_those_that_are(
+def test_an_unknown_series_is_refused_with_a_list_of_the_others(
     save_series: SaveSeries,
 ) -> None:
-    message = r"there is no DICOM series 9 in .*ct; there is series 4 \(CT, 5 × 3×4\)"
+    message = r"there is no DICOM series 9 in .*ct; it has series 4 \(CT, 5 × 3×4\)"
     with pytest.raises(InputError, match=message):
         Scan(save_series("ct", HU), series=9)
 
@@ -182,26 +182,28 @@ def test_of_a_4d_series_the_first_volume_is_read(save_series: SaveSeries, tag: s
     assert "2 volumes at the same positions" in note
 
 
-def test_slices_at_one_position_that_nothing_tells_apart_are_refused(
+def test_slices_at_one_position_without_a_separating_tag_are_refused(
     save_series: SaveSeries, names_nobody: Check
 ) -> None:
     folder = save_series("ct", HU)
     for path in save_series("again", HU[:, :, :2] + 1).iterdir():
         path.rename(folder / f"0{path.name}")
-    with pytest.raises(InputError, match=r"but 2 lie where another does, the first at 30") as told:
+    with pytest.raises(
+        InputError, match=r"but 2 have that of another slice, the first at 30"
+    ) as caught:
         Scan(folder)
-    names_nobody(str(told.value).removeprefix(str(folder)))
+    names_nobody(str(caught.value).removeprefix(str(folder)))
 
 
-def test_copies_of_files_do_no_harm(save_series: SaveSeries) -> None:
+def test_copies_of_files_are_left_out(save_series: SaveSeries) -> None:
     folder = save_series("ct", HU)
     (folder / "copy.dcm").write_bytes((folder / "4-000.dcm").read_bytes())
     scan = Scan(folder)
     np.testing.assert_array_equal(scan.voxels(), HU)
-    assert scan.notes == ("1 slices are there more than once; one was read",)
+    assert scan.notes == ("copies of slices left out: 1",)
 
 
-# What is wrong with it
+# Irregular series
 
 
 def test_a_tilted_gantry_gives_an_exact_sheared_affine(save_series: SaveSeries) -> None:
@@ -211,7 +213,7 @@ def test_a_tilted_gantry_gives_an_exact_sheared_affine(save_series: SaveSeries) 
         slice_.ImagePositionPatient = [1.4, 1.6 - 0.5 * index, 30 + 2.5 * index]
 
     scan = Scan(save_series("ct", HU, change=change))
-    expected = left_most_affine()
+    expected = canonical_affine()
     expected[1, 2] = 0.5
     np.testing.assert_allclose(scan.grid.affine, expected, atol=1e-9)
     np.testing.assert_array_equal(scan.voxels(), HU)
@@ -220,7 +222,7 @@ def test_a_tilted_gantry_gives_an_exact_sheared_affine(save_series: SaveSeries) 
     assert note.startswith("the gantry was tilted by 11.3°")
 
 
-def test_missing_slices_are_told_of_with_their_place(save_series: SaveSeries) -> None:
+def test_missing_slices_are_noted_with_their_position(save_series: SaveSeries) -> None:
     folder = save_series("ct", HU, change=lambda index, slice_: index != 3)
     scan = Scan(folder)
     assert scan.grid.shape == (3, 4, 4)
@@ -230,11 +232,11 @@ def test_missing_slices_are_told_of_with_their_place(save_series: SaveSeries) ->
     assert note.startswith("slices are missing between 35.0 and 40.0 mm along the slice axis; ")
 
 
-def test_uneven_slices_are_told_of(save_series: SaveSeries) -> None:
+def test_uneven_slices_are_noted(save_series: SaveSeries) -> None:
     scan = Scan(save_series("ct", HU, heights_mm=[0, 2, 4.2, 6, 8]))
     assert scan.grid.spacing_mm[2] == pytest.approx(2.0)
     assert scan.notes == (
-        "the slices are 1.8 to 2.2 mm apart; they were taken as 2 mm apart throughout",
+        "the slices are 1.8 to 2.2 mm apart; a constant distance of 2 mm was assumed",
     )
 
 
@@ -245,14 +247,16 @@ def test_a_single_slice_is_a_scan(
     tags = {} if thickness is None else {"SliceThickness": thickness}
     scan = Scan(save_series("ct", HU[:, :, :1], **tags))
     assert scan.grid.spacing_mm == pytest.approx((0.7, 0.8, mm))
-    assert "there is a single slice" in scan.notes[0]
+    assert scan.notes[0].startswith(
+        f"the series has a single slice; its thickness was set to {mm:g} mm"
+    )
 
 
 @pytest.mark.parametrize(
     ("tags", "fault"),
     [
-        ({"ImagePositionPatient": None}, "does not say where its slices lie"),
-        ({"ImageOrientationPatient": None}, "does not say where its slices lie"),
+        ({"ImagePositionPatient": None}, "does not state the positions of its slices"),
+        ({"ImageOrientationPatient": None}, "does not state the positions of its slices"),
         ({"Modality": "MR"}, "is of modality MR"),
         ({"ImageType": ["DERIVED", "SECONDARY", "LOCALIZER"]}, "is a localizer"),
         (
@@ -261,14 +265,14 @@ def test_a_single_slice_is_a_scan(
         ),
     ],
 )
-def test_what_is_no_ct_volume_is_refused_with_the_reason(
+def test_a_series_that_is_not_a_ct_volume_is_refused_with_the_reason(
     save_series: SaveSeries, tags: dict[str, object], fault: str
 ) -> None:
-    with pytest.raises(InputError, match=rf"ct holds no CT series: series 4 \(.*\) {fault}; give"):
+    with pytest.raises(InputError, match=rf"ct has no CT series: series 4 \(.*\) {fault}; give"):
         Scan(save_series("ct", HU, **tags))
 
 
-def test_garbage_beside_the_series_is_passed_over(save_series: SaveSeries) -> None:
+def test_other_files_next_to_the_series_are_skipped(save_series: SaveSeries) -> None:
     folder = save_series("ct", HU)
     (folder / "README.txt").write_text("hello")
     (folder / "empty.dcm").write_bytes(b"")
@@ -290,7 +294,7 @@ def test_a_file_that_is_cut_short_is_named(save_series: SaveSeries) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image" * 200], ids=["empty", "text"])
-def test_what_is_no_dicom_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_dicom_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scan.dcm").write_bytes(content)
     with pytest.raises(InputError, match=r"scan\.dcm is not a DICOM file, or its header is damag"):
         Scan(tmp_path / "scan.dcm")
@@ -300,10 +304,10 @@ def test_what_is_no_dicom_is_refused(tmp_path: Path, content: bytes) -> None:
         Scan(tmp_path)
 
 
-def test_files_that_do_not_name_their_transfer_syntax_are_read(save_series: SaveSeries) -> None:
-    """The tag of the first element behind the preamble is gone, and the group with it.
+def test_files_without_a_transfer_syntax_are_read(save_series: SaveSeries) -> None:
+    """The tag of the first element after the preamble is missing, and with it its group.
 
-    GDCM, left to guess, took gigabytes for such a file.
+    GDCM allocates gigabytes for such a file if it has to guess the format.
     """
     folder = save_series("ct", HU)
     for path in folder.iterdir():
@@ -314,7 +318,7 @@ def test_files_that_do_not_name_their_transfer_syntax_are_read(save_series: Save
 
 
 def test_files_without_a_preamble_are_read(save_series: SaveSeries) -> None:
-    """As old archives keep them: the data set alone."""
+    """Old archives contain such files: only the data set."""
     folder = save_series("ct", HU)
     for path in folder.iterdir():
         slice_ = pydicom.dcmread(path)
@@ -325,55 +329,55 @@ def test_files_without_a_preamble_are_read(save_series: SaveSeries) -> None:
     np.testing.assert_array_equal(Scan(folder).voxels(), HU)
 
 
-# Many frames in a file
+# Multi-frame files
 
 
 def enhanced(folder: Path, path: Path, order: list[int]) -> None:
     """Write the slices of a folder as one multi-frame file, in some order."""
     slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda s: s.ImagePositionPatient[2])
-    many = slices[0].copy()
-    many.SOPClassUID = many.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    enhanced_ct = slices[0].copy()
+    enhanced_ct.SOPClassUID = enhanced_ct.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
     frames = []
     for index in order:
-        frame, place = pydicom.Dataset(), pydicom.Dataset()
-        place.ImagePositionPatient = slices[index].ImagePositionPatient
-        frame.PlanePositionSequence = Sequence([place])
+        frame, position = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = slices[index].ImagePositionPatient
+        frame.PlanePositionSequence = Sequence([position])
         frames.append(frame)
     shared, plane, measures, values = (pydicom.Dataset() for _ in range(4))
-    plane.ImageOrientationPatient = many.ImageOrientationPatient
-    measures.PixelSpacing, measures.SliceThickness = many.PixelSpacing, 2.5
+    plane.ImageOrientationPatient = enhanced_ct.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = enhanced_ct.PixelSpacing, 2.5
     values.RescaleSlope, values.RescaleIntercept = 1, -1024
     shared.PlaneOrientationSequence = Sequence([plane])
     shared.PixelMeasuresSequence = Sequence([measures])
     shared.PixelValueTransformationSequence = Sequence([values])
-    many.SharedFunctionalGroupsSequence = Sequence([shared])
-    many.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    enhanced_ct.SharedFunctionalGroupsSequence = Sequence([shared])
+    enhanced_ct.PerFrameFunctionalGroupsSequence = Sequence(frames)
     for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        del many[tag]
-    del many.RescaleSlope, many.RescaleIntercept
-    many.NumberOfFrames = len(order)
-    many.PixelData = b"".join(slices[index].PixelData for index in order)
-    many.save_as(path)
+        del enhanced_ct[tag]
+    del enhanced_ct.RescaleSlope, enhanced_ct.RescaleIntercept
+    enhanced_ct.NumberOfFrames = len(order)
+    enhanced_ct.PixelData = b"".join(slices[index].PixelData for index in order)
+    enhanced_ct.save_as(path)
 
 
-def test_a_file_of_many_frames_is_a_series(save_series: SaveSeries, tmp_path: Path) -> None:
-    enhanced(save_series("ct", HU), tmp_path / "many.dcm", [2, 0, 4, 1, 3])
-    scan = Scan(tmp_path / "many.dcm")
+def test_a_multi_frame_file_is_a_series(save_series: SaveSeries, tmp_path: Path) -> None:
+    enhanced(save_series("ct", HU), tmp_path / "enhanced_ct.dcm", [2, 0, 4, 1, 3])
+    scan = Scan(tmp_path / "enhanced_ct.dcm")
     np.testing.assert_array_equal(scan.voxels(), HU)
-    np.testing.assert_allclose(scan.grid.affine, left_most_affine(), atol=1e-9)
+    np.testing.assert_allclose(scan.grid.affine, canonical_affine(), atol=1e-9)
 
 
-def test_a_segmentation_follows_the_frames_of_its_file(
+def test_a_segmentation_has_the_frame_order_of_its_file(
     save_series: SaveSeries, tmp_path: Path
 ) -> None:
-    enhanced(save_series("ct", HU), tmp_path / "many.dcm", [2, 0, 4, 1, 3])
+    enhanced(save_series("ct", HU), tmp_path / "enhanced_ct.dcm", [2, 0, 4, 1, 3])
     planes = np.moveaxis(HU, 2, 0)
     write_segmentation(
-        tmp_path / "seg.dcm", Scan(tmp_path / "many.dcm"), planes[None] > 0, ["lung"]
+        tmp_path / "seg.dcm", Scan(tmp_path / "enhanced_ct.dcm"), planes[None] > 0, ["lung"]
     )
-    found = highdicom.seg.segread(tmp_path / "seg.dcm")
-    source = pydicom.dcmread(tmp_path / "many.dcm")
-    frames = found.get_pixels_by_source_frame(
+    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
+    source = pydicom.dcmread(tmp_path / "enhanced_ct.dcm")
+    frames = segmentation.get_pixels_by_source_frame(
         source.SOPInstanceUID,
         [1, 2, 3, 4, 5],
         ignore_spatial_locations=True,
