@@ -1,6 +1,8 @@
+"""Textures, depths and body coordinates."""
+
 import numpy as np
 
-from thorax.phantom.space import capsule_depth, coverage, lay_down, smooth_minimum, texture
+from thorax.phantom.space import capsule_depth, coverage, position_patient, smooth_minimum, texture
 
 AXES = tuple(np.arange(n, dtype=np.float32) * mm for n, mm in ((60, 2.0), (50, 2.0), (20, 6.0)))
 
@@ -23,16 +25,16 @@ def test_a_smooth_minimum_is_the_minimum_away_from_the_edge() -> None:
     np.testing.assert_allclose(smooth_minimum(first, second, rounding_mm=4.0), [0.0, 4.0, 0.0])
 
 
-def test_a_capsule_by_hand() -> None:
+def test_a_capsule_with_literals() -> None:
     x = np.array([-3.0, 0.0, 5.0, 5.0, 10.0])
     y = np.array([0.0, 0.0, 0.0, 4.0, 0.0])
     depth = capsule_depth((x, y, np.zeros(5)), (0.0, 0.0, 0.0), (10.0, 0.0, 0.0), (2.0, 1.0))
     np.testing.assert_allclose(depth, [-1.0, 2.0, 1.5, -2.5, 1.0], atol=1e-6)
 
 
-def test_a_box_holds_its_points_though_the_patient_is_turned() -> None:
-    space = lay_down(AXES, np.random.default_rng(0), roll_rad=0.05)
+def test_a_box_contains_its_points_in_a_rotated_patient() -> None:
+    space = position_patient(AXES, np.random.default_rng(0), roll_rad=0.05)
     i, j, k = 40, 31, 12
     point = (float(space.x[i, j, k]), float(space.y[i, j, k]), float(space.z[0, 0, k]))
-    box = space.around(point, margin_mm=1.0)
+    box = space.box_around(point, margin_mm=1.0)
     assert all(s.start <= n < s.stop for s, n in zip(box, (i, j, k), strict=True))

@@ -1,6 +1,6 @@
-"""Synthetic chest CTs with masks of the lungs and of what is wrong inside them.
+"""Synthetic chest CTs with masks of lungs and infection.
 
-Made from a seed alone, so that the pipeline runs, and learns something, without any data.
+They depend only on a seed, so the pipeline runs, and a network can be trained, without any data.
 """
 
 from thorax.phantom.assembly import INFECTION, Chest, chest

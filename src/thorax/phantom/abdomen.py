@@ -1,4 +1,4 @@
-"""What shows below the diaphragm: liver, spleen, stomach and bowel with their gas."""
+"""Upper abdomen: liver, spleen, stomach and bowel, with gas."""
 
 import numpy as np
 from numpy.random import Generator
@@ -21,12 +21,12 @@ DIAPHRAGM_MM = 3.5
 
 
 def draw_abdomen(
-    hu: Floats, space: Space, habitus: Habitus, around: Outline, *, rng: Generator
+    hu: Floats, space: Space, habitus: Habitus, outline: Outline, *, rng: Generator
 ) -> None:
     """Draw the upper abdomen into the fat below the diaphragm, in place."""
     planes = int(np.searchsorted(space.axes[2], habitus.dome_z("right") + 10.0))
     below = _below(space, planes)
-    cage = around.cage[:, :, :planes]
+    cage = outline.cage[:, :, :planes]
     right = (diaphragm_z(below, habitus, "right") - below.z) * 0.75
     left = (diaphragm_z(below, habitus, "left") - below.z) * 0.75
     inside = np.minimum(np.where(below.x > 0, right, left), cage)
@@ -50,7 +50,7 @@ def _below(space: Space, planes: int) -> Space:
 
 
 def _draw_liver(hu: Floats, space: Space, inside: Floats, grain: Floats) -> None:
-    # The left lobe reaches over the midline and thins out.
+    # The left lobe extends over the midline and becomes thin.
     edge = (space.x + 22.0 + 0.55 * space.y) * 0.85
     behind = space.y + 78.0 - 0.5 * np.clip(60.0 - space.x, 0.0, None)
     depth = smooth_minimum(smooth_minimum(inside, edge, rounding_mm=14.0), behind, rounding_mm=14.0)
@@ -73,7 +73,7 @@ def _draw_stomach(hu: Floats, space: Space, inside: Floats, habitus: Habitus) ->
     paint(hu, coverage(depth, space.pixel_mm), tissue.WALL_HU + 15.0)
     paint(hu, coverage(depth - 4.0, space.pixel_mm), tissue.WATER_HU + 10.0)
     if habitus.gas:
-        # Gas floats: the patient lies on the back, so that the level is a coronal plane.
+        # Gas rises: the patient is supine, so the gas-fluid level is a coronal plane.
         level = centre[1] + radii[1] * (0.55 - 0.8 * habitus.gas)
         gas = np.minimum(depth - 4.0, space.y - level)
         paint(hu, coverage(gas, space.pixel_mm), tissue.GAS_HU)

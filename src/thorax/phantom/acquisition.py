@@ -1,4 +1,4 @@
-"""How the scanner sees the patient: field of view, couch, blur, noise, padding, orientation."""
+"""Simulated acquisition: field of view, couch, blur, noise, padding, orientation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,23 +25,23 @@ _CODES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I"
 
 @dataclass(frozen=True)
 class Protocol:
-    """How one scan is taken.
+    """Acquisition parameters of one scan.
 
     Args:
         shape: Number of voxels along R, A and S.
         spacing_mm: Distance between voxel centres along R, A and S.
-        shift_mm: How far the middle of the image lies right of and behind the patient's middle.
-        low_mm: Level of the lowest plane, from the lowest pleura.
-        roll_rad: How far the patient is turned about the long axis.
+        shift_mm: Distance of the image centre to the right of and behind the patient's centre.
+        low_mm: Position of the lowest plane relative to the lowest pleura.
+        roll_rad: Rotation of the patient about the long axis.
         couch_gap_mm: Air between the back and the couch.
         blur_px: Width of the reconstruction kernel within the plane.
-        sharpening: How much a sharp kernel overshoots at edges.
+        sharpening: Overshoot of a sharp kernel at edges.
         noise_hu: Standard deviation of the noise.
-        grain_px: Width of a grain of noise.
-        padding_hu: Value outside the circular field of view, None without one.
-        orientation: Where the stored axes point, such as ``LPS``.
+        grain_px: Correlation length of the noise.
+        padding_hu: Value outside a circular field of view; None for a square field of view.
+        orientation: Directions of the stored axes, such as ``LPS``.
         tilt_deg: Rotation of the image about each world axis.
-        origin_mm: World position of the middle of the image.
+        origin_mm: World position of the image centre.
     """
 
     shape: tuple[int, int, int]
@@ -61,7 +61,7 @@ class Protocol:
 
 
 def draw_protocol(habitus: Habitus, rng: Generator) -> Protocol:
-    """Draw a protocol whose field of view holds the patient."""
+    """Draw a random protocol with a field of view that contains the patient."""
 
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
@@ -103,7 +103,7 @@ def _field_of_view(
 
 
 def scanner_axes(protocol: Protocol) -> tuple[Floats, Floats, Floats]:
-    """Positions of the voxels along R, A and S in body millimetres."""
+    """Compute the positions of the voxels along R, A and S in body millimetres."""
     (columns, rows, planes), (pixel, _, slice_mm) = protocol.shape, protocol.spacing_mm
     x = (np.arange(columns) - 0.5 * (columns - 1)) * pixel + protocol.shift_mm[0]
     y = (np.arange(rows) - 0.5 * (rows - 1)) * pixel - protocol.shift_mm[1]
@@ -112,39 +112,39 @@ def scanner_axes(protocol: Protocol) -> tuple[Floats, Floats, Floats]:
 
 
 def draw_couch(hu: Floats, space: Space, skin: Floats, gap_mm: float) -> None:
-    """Draw the couch, a curved shell filled with foam, under the patient and apart from him."""
+    """Draw the couch, a curved shell filled with foam, below the patient with a gap, in place."""
     x, y = space.axes[0][:, None, None], space.axes[1][None, :, None]
-    bow = 26.0 * (x / 190.0) ** 2
-    back = _back(space, skin, bow)
-    top = back - gap_mm + bow
-    bottom = back - gap_mm - 34.0 + 0.35 * bow
+    sag = 26.0 * (x / 190.0) ** 2
+    back = _back(space, skin, sag)
+    top = back - gap_mm + sag
+    bottom = back - gap_mm - 34.0 + 0.35 * sag
     inside = np.minimum(np.minimum(top - y, y - bottom), (205.0 - np.abs(x)))
     slab = np.broadcast_to(inside, hu.shape)
     paint(hu, coverage(slab, space.pixel_mm), tissue.COUCH_SHELL_HU)
     paint(hu, coverage(slab - 3.0, space.pixel_mm), tissue.COUCH_FOAM_HU)
 
 
-def _back(space: Space, skin: Floats, bow: Floats) -> float:
-    touched = (skin > -1.0).any(axis=2)
-    height = np.where(touched, space.axes[1][None, :] - bow[:, :, 0], np.inf)
+def _back(space: Space, skin: Floats, sag: Floats) -> float:
+    occupied = (skin > -1.0).any(axis=2)
+    height = np.where(occupied, space.axes[1][None, :] - sag[:, :, 0], np.inf)
     return float(height.min())
 
 
-def expose(hu: Floats, protocol: Protocol, rng: Generator) -> NDArray[np.int16]:
-    """Blur, add correlated noise, clip to the scanner's range and pad outside the field of view.
+def acquire(hu: Floats, protocol: Protocol, rng: Generator) -> NDArray[np.int16]:
+    """Blur, add correlated noise, clip to the range of the scanner, pad the field of view.
 
     Args:
-        hu: What is there, shape ``(X, Y, Z)``.
-        protocol: How the scan is taken.
+        hu: True densities, shape ``(X, Y, Z)``.
+        protocol: The acquisition parameters.
         rng: Source of the noise.
     """
     blur = (protocol.blur_px, protocol.blur_px, 0.4)
-    seen = ndimage.gaussian_filter(hu, blur, truncate=3.0)
+    image = ndimage.gaussian_filter(hu, blur, truncate=3.0)
     if protocol.sharpening:
-        softer = ndimage.gaussian_filter(seen, (1.1, 1.1, 0.0), truncate=2.5)
-        seen += protocol.sharpening * (seen - softer)
-    seen += _noise(protocol, rng)
-    scan = np.rint(np.clip(seen, LOWEST_HU, HIGHEST_HU)).astype(np.int16)
+        softer = ndimage.gaussian_filter(image, (1.1, 1.1, 0.0), truncate=2.5)
+        image += protocol.sharpening * (image - softer)
+    image += _noise(protocol, rng)
+    scan = np.rint(np.clip(image, LOWEST_HU, HIGHEST_HU)).astype(np.int16)
     if protocol.padding_hu is not None:
         scan[_outside(protocol.shape)] = protocol.padding_hu
     return scan
@@ -154,7 +154,7 @@ def _noise(protocol: Protocol, rng: Generator) -> Floats:
     white = rng.standard_normal(protocol.shape, dtype=np.float32)
     grain = protocol.grain_px
     noise: Floats = ndimage.gaussian_filter(white, (grain, grain, 0.0), truncate=2.5)
-    # X-rays through the middle of the body cross most tissue, so that noise is highest there.
+    # X-rays through the middle of the body cross most tissue, so noise is highest there.
     x, y, _ = np.ogrid[-1 : 1 : protocol.shape[0] * 1j, -1 : 1 : protocol.shape[1] * 1j, 0:1]
     strength = 0.7 + 0.6 * np.exp(-2.0 * (x**2 + y**2))
     noise *= (protocol.noise_hu / noise.std() * strength).astype(np.float32)
@@ -162,7 +162,7 @@ def _noise(protocol: Protocol, rng: Generator) -> Floats:
 
 
 def _shoulder_streaks(white: Floats, noise_hu: float) -> Floats:
-    # Few photons come through both shoulders, so that streaks run from one to the other.
+    # Few photons pass both shoulders, which causes streaks between them.
     streaks: Floats = ndimage.uniform_filter1d(white[::-1], 25, axis=0)
     planes = np.linspace(0.0, 1.0, white.shape[2], dtype=np.float32)
     return streaks * (3.0 * noise_hu * np.clip((planes - 0.75) / 0.25, 0.0, 1.0))
@@ -177,7 +177,7 @@ def _outside(shape: tuple[int, int, int]) -> NDArray[np.bool_]:
 
 
 def canonical_affine(protocol: Protocol) -> NDArray[np.float64]:
-    """Affine of the scan before its axes are stored in the protocol's orientation."""
+    """Compute the affine of the scan in RAS order, before `reorient`."""
     affine = np.eye(4)
     affine[:3, :3] = _rotation(protocol.tilt_deg) @ np.diag(protocol.spacing_mm)
     middle = 0.5 * (np.array(protocol.shape) - 1.0)
@@ -186,36 +186,36 @@ def canonical_affine(protocol: Protocol) -> NDArray[np.float64]:
 
 
 def _rotation(degrees: tuple[float, float, float]) -> NDArray[np.float64]:
-    turn = np.eye(3)
+    rotation = np.eye(3)
     for axis, angle in enumerate(np.radians(degrees)):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        one = np.eye(3)
-        one[i, i] = one[j, j] = np.cos(angle)
-        one[i, j], one[j, i] = -np.sin(angle), np.sin(angle)
-        turn = one @ turn
-    return turn
+        step = np.eye(3)
+        step[i, i] = step[j, j] = np.cos(angle)
+        step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
+        rotation = step @ rotation
+    return rotation
 
 
 def reorient(
     voxels: NDArray[Any], affine: NDArray[np.float64], orientation: str
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Store RAS voxels with axes that point elsewhere, and keep each voxel where it is.
+    """Store RAS voxels with other axes, without changing their world positions.
 
     Args:
         voxels: Axes along R, A and S.
-        affine: From these voxel indices to RAS+ millimetres.
-        orientation: Three letters, such as ``LPS``: where the new axes point.
+        affine: Matrix from these voxel indices to RAS+ millimetres.
+        orientation: Directions of the new axes, such as ``LPS``.
 
     Returns:
-        The voxels with their axes permuted and flipped, and the affine that goes with them.
+        The voxels with permuted and flipped axes, and their affine.
     """
-    back = np.zeros((4, 4))
-    back[3, 3] = 1.0
+    to_ras = np.zeros((4, 4))
+    to_ras[3, 3] = 1.0
     flips = []
     for new, letter in enumerate(orientation):
         old, sign = _CODES[letter]
-        back[old, new] = sign
-        back[old, 3] = 0.0 if sign > 0 else voxels.shape[old] - 1.0
+        to_ras[old, new] = sign
+        to_ras[old, 3] = 0.0 if sign > 0 else voxels.shape[old] - 1.0
         flips.append(slice(None, None, sign))
-    turned = voxels.transpose([_CODES[letter][0] for letter in orientation])[tuple(flips)]
-    return np.ascontiguousarray(turned), affine @ back
+    stored = voxels.transpose([_CODES[letter][0] for letter in orientation])[tuple(flips)]
+    return np.ascontiguousarray(stored), affine @ to_ras

@@ -1,4 +1,4 @@
-"""How a patient is built: sizes, levels and outlines, drawn at random once for each case."""
+"""Random body habitus of a patient: sizes, levels and outlines."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.random import Generator
 from thorax.phantom.space import Floats, Point, Space
 
 SIDES = {"left": -1.0, "right": 1.0}
-"""Which way each side lies along body x."""
+"""Sign of body x on each side."""
 
 _LEVELS = (-0.3, 0.0, 0.3, 0.6, 0.8, 0.92, 1.0, 1.2)
 
@@ -35,18 +35,18 @@ class Habitus:
         cage_half_depth: Half of the deepest inner depth of the rib cage.
         wall: Thickness of ribs and muscle.
         fat: Thickness of the fat under the skin.
-        breast: Thickness of the breasts of a patient on the back, 0 for none.
+        breast: Thickness of the breasts of a supine patient, 0 for none.
         dome: Top of the left half of the diaphragm above the lowest pleura.
-        dome_asymmetry: How much higher the right half stands.
+        dome_asymmetry: Height of the right half above the left.
         heart: Half of the length of the heart, nearly.
         vertebra: Half of the depth of a vertebral body, nearly.
-        vertebra_phase: Where the discs lie, as a fraction of a vertebra.
-        trachea: Radius of the windpipe.
+        vertebra_phase: Position of the discs, as a fraction of a vertebra.
+        trachea: Radius of the trachea.
         aorta: Radius of the aorta.
         blood_hu: Density of the blood, with or without contrast medium.
-        gas: How much gas is in stomach and bowel, 0 for none.
-        lung_hu: Density of healthy lung in the middle.
-        dependent_hu: How much denser the lung grows from front to back.
+        gas: Relative amount of gas in stomach and bowel, 0 for none.
+        lung_hu: Density of healthy lung halfway between front and back.
+        dependent_hu: Increase of the lung density from front to back.
     """
 
     lung_height: float
@@ -68,45 +68,45 @@ class Habitus:
     dependent_hu: float
 
     def z(self, level: float) -> float:
-        """Body z of a level, in mm."""
+        """Compute body z of a level, in mm."""
         return level * self.lung_height
 
     def profile(self, space: Space, values: tuple[float, ...]) -> Floats:
-        """Values given at the reference levels, for each plane, shape ``(1, 1, Z)``."""
+        """Interpolate values at the reference levels for each plane, shape ``(1, 1, Z)``."""
         levels = space.axes[2] / self.lung_height
         return np.interp(levels, _LEVELS, values).astype(np.float32)[None, None, :]
 
     def cage_centre_y(self, space: Space) -> Floats:
-        """Body y of the middle of the rib cage in each plane."""
+        """Compute body y of the centre of the rib cage in each plane."""
         return self.profile(space, (-2.0, 0.0, 0.0, -4.0, -9.0, -13.0, -16.0, -18.0))
 
     def front_of_cage_y(self, space: Space) -> Floats:
-        """Body y of the inner face of the breastbone in each plane."""
+        """Compute body y of the inner face of the sternum in each plane."""
         return self.cage_centre_y(space) + self.cage_half_depth * self.profile(space, _CAGE_DEPTH)
 
     def spine_y(self, level: float) -> float:
-        """Body y of the middle of the vertebral bodies at a level."""
+        """Compute body y of the centre of the vertebral bodies at a level."""
         depth = float(np.interp(level, _LEVELS, _CAGE_DEPTH))
         centre = float(np.interp(level, (0.3, 1.0), (0.0, -16.0)))
         return centre - depth * self.cage_half_depth + self.vertebra + 10.0
 
     def dome_z(self, side: str) -> float:
-        """Body z of the top of one half of the diaphragm."""
+        """Compute body z of the top of one half of the diaphragm."""
         return self.dome + (self.dome_asymmetry if side == "right" else 0.0)
 
     @property
     def heart_centre(self) -> Point:
-        """Middle of the heart: left of the midline, on the diaphragm."""
+        """Centre of the heart: left of the midline, on the diaphragm."""
         return (-22.0, 0.27 * self.cage_half_depth, self.dome + 0.62 * self.heart)
 
     def hilum(self, side: str) -> Point:
-        """Where vessels and bronchi enter a lung."""
+        """Locate the hilum, where vessels and bronchi enter a lung."""
         level = 0.53 if side == "right" else 0.56
         return (SIDES[side] * 36.0, -8.0, self.z(level))
 
 
 def draw_habitus(rng: Generator) -> Habitus:
-    """Draw a patient."""
+    """Draw a random patient."""
 
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
@@ -136,7 +136,7 @@ def draw_habitus(rng: Generator) -> Habitus:
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """Depths below the skin and inside the rib cage, and where each voxel lies around it.
+    """Depth of each voxel below the skin and inside the rib cage, and its position around the cage.
 
     Args:
         skin: Depth below the skin, shape ``(X, Y, Z)``.
@@ -149,8 +149,8 @@ class Outline:
     front: Floats
 
 
-def outline(space: Space, habitus: Habitus) -> Outline:
-    """Work out the outlines of the body and of the rib cage in every plane."""
+def body_outline(space: Space, habitus: Habitus) -> Outline:
+    """Compute the outlines of body and rib cage in every plane."""
     y = space.y - habitus.cage_centre_y(space)
     width = habitus.cage_half_width * habitus.profile(space, _CAGE_WIDTH)
     depth = habitus.cage_half_depth * habitus.profile(space, _CAGE_DEPTH)

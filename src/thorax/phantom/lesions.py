@@ -1,4 +1,4 @@
-"""Ground-glass and consolidation: fuzzy patches, mostly low, at the back and at the pleura."""
+"""Ground-glass and consolidation: diffuse patches, mostly low, dorsal and at the pleura."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from thorax.phantom.lungs import Lungs
 from thorax.phantom.space import Box, Floats, Point, Space, paint, smoothstep, texture
 
 SHARES = ((0.0, 0.0), (0.015, 0.045), (0.05, 0.14), (0.15, 0.34))
-"""Part of the lungs that is infected: in no, in mild, in moderate and in heavy illness."""
+"""Infected share of the lungs: without disease, in mild, moderate and severe disease."""
 
 SHARE_CHANCES = (0.12, 0.2, 0.45, 0.23)
 
@@ -20,20 +20,20 @@ MOST_LESIONS = 60
 
 SMALLEST_PATCH_ML = 0.8
 
-SEEN = 0.4
-"""From which coverage on a reader would outline ground-glass."""
+VISIBLE_COVERAGE = 0.4
+"""Smallest coverage of ground-glass that a reader would outline."""
 
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[:, :, None]
 
 
 @dataclass(frozen=True)
 class Burden:
-    """How ill the patient is.
+    """Severity of the disease of a patient.
 
     Args:
-        share: Part of the lungs to be infected, 0 for a healthy case.
+        share: Share of the lungs to be infected, 0 for a healthy case.
         size_mm: Typical radius of a lesion.
-        consolidated: How much of a lesion tends to be consolidated, 0 to 1.
+        consolidated: Mean consolidated share of a lesion, 0 to 1.
         glass_hu: Density of pure ground-glass.
         solid_hu: Density of consolidation.
     """
@@ -47,7 +47,7 @@ class Burden:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One patch: where, how large, how far below the pleura it reaches, how much is solid."""
+    """One lesion: position, size, depth below the pleura, and consolidated share."""
 
     centre: Point
     radii: Point
@@ -57,7 +57,7 @@ class Lesion:
 
 @dataclass(frozen=True, eq=False)
 class Infection:
-    """Coverage of ground-glass and of consolidation, and the outline that a reader would draw."""
+    """Coverage of ground-glass and of consolidation, and the mask that a reader would draw."""
 
     glass: Floats
     solid: Floats
@@ -65,7 +65,7 @@ class Infection:
 
 
 def draw_burden(rng: Generator) -> Burden:
-    """Draw how ill a patient is: none, a little, moderately or heavily."""
+    """Draw a random severity: none, mild, moderate or severe."""
     low, high = SHARES[int(rng.choice(len(SHARES), p=SHARE_CHANCES))]
     share = float(rng.uniform(low, high))
     return Burden(
@@ -77,27 +77,27 @@ def draw_burden(rng: Generator) -> Burden:
     )
 
 
-def infect(
+def place_lesions(
     space: Space, habitus: Habitus, lungs: Lungs, burden: Burden, *, rng: Generator
 ) -> Infection:
-    """Place lesions until the wanted share of the lungs is infected."""
+    """Place lesions until the share of infected lung is reached."""
     glass = np.zeros(space.shape, dtype=np.float32)
     solid = np.zeros(space.shape, dtype=np.float32)
-    wanted = burden.share * float(np.count_nonzero(lungs.sides))
+    target = burden.share * float(np.count_nonzero(lungs.sides))
     fray = 0.85 * texture(space.axes, rng, scale_mm=18.0)
     fray += 0.45 * texture(space.axes, rng, scale_mm=8.0)
-    sites = _sites(space, habitus, lungs, rng)
-    for centre in sites if wanted else []:
+    sites = _draw_sites(space, habitus, lungs, rng)
+    for centre in sites if target else []:
         lesion = _draw_lesion(centre, burden, rng)
-        box = space.around(centre, margin_mm=1.7 * max(lesion.radii))
-        _add(lesion, space, box, (glass, solid, fray, lungs.depth))
-        if np.count_nonzero(glass > SEEN) >= wanted:
+        box = space.box_around(centre, margin_mm=1.7 * max(lesion.radii))
+        _add_lesion(lesion, space, box, (glass, solid, fray, lungs.depth))
+        if np.count_nonzero(glass > VISIBLE_COVERAGE) >= target:
             break
-    seen = ((glass > SEEN) | (solid > SEEN)) & (lungs.sides > 0)
-    return Infection(glass, solid, _outline(seen, space, lungs))
+    visible = ((glass > VISIBLE_COVERAGE) | (solid > VISIBLE_COVERAGE)) & (lungs.sides > 0)
+    return Infection(glass, solid, _reader_mask(visible, space, lungs))
 
 
-def _sites(space: Space, habitus: Habitus, lungs: Lungs, rng: Generator) -> list[Point]:
+def _draw_sites(space: Space, habitus: Habitus, lungs: Lungs, rng: Generator) -> list[Point]:
     inside = np.argwhere(lungs.sides > 0)
     i, j, k = inside[rng.integers(0, len(inside), 4000)].T
     x, y, z = space.x[i, j, k], space.y[i, j, k], space.z[0, 0, k]
@@ -119,7 +119,7 @@ def _draw_lesion(centre: Point, burden: Burden, rng: Generator) -> Lesion:
     )
 
 
-def _add(lesion: Lesion, space: Space, box: Box, fields: tuple[Floats, ...]) -> None:
+def _add_lesion(lesion: Lesion, space: Space, box: Box, fields: tuple[Floats, ...]) -> None:
     glass, solid, fray, depth = (field[box] for field in fields)
     square = sum(
         ((c - m) / r) ** 2
@@ -131,14 +131,14 @@ def _add(lesion: Lesion, space: Space, box: Box, fields: tuple[Floats, ...]) -> 
     np.maximum(glass, smoothstep(core / 0.3 + 0.4) * inside, out=glass)
     if lesion.solid > 0.15:
         solid_core = core - 0.75 * (1.0 - lesion.solid) + 0.15 * (fray - depth / 20.0)
-        # One voxel too far: else a rim of air would stay between consolidation and chest wall.
+        # One voxel beyond the pleura: otherwise a rim of air separates it from the chest wall.
         filled = smoothstep(solid_core / 0.16) * (depth > -space.pixel_mm)
         np.maximum(solid, filled, out=solid)
 
 
-def _outline(seen: NDArray[np.bool_], space: Space, lungs: Lungs) -> NDArray[np.bool_]:
-    # A reader outlines a patch as a whole and neither cuts out its small gaps nor marks specks.
-    whole = ndimage.binary_closing(seen, _IN_PLANE, iterations=2) & (lungs.sides > 0)
+def _reader_mask(visible: NDArray[np.bool_], space: Space, lungs: Lungs) -> NDArray[np.bool_]:
+    # A reader outlines whole patches, without small gaps and without small spots.
+    whole = ndimage.binary_closing(visible, _IN_PLANE, iterations=2) & (lungs.sides > 0)
     patches, _ = ndimage.label(ndimage.binary_opening(whole, _IN_PLANE))
     voxel_ml = space.pixel_mm**2 * space.slice_mm / 1000.0
     large = np.bincount(patches.ravel()) * voxel_ml >= SMALLEST_PATCH_ML
@@ -147,10 +147,10 @@ def _outline(seen: NDArray[np.bool_], space: Space, lungs: Lungs) -> NDArray[np.
     return outlined
 
 
-def draw_glass(
+def draw_ground_glass(
     hu: Floats, space: Space, infection: Infection, burden: Burden, *, rng: Generator
 ) -> None:
-    """Veil the lung with ground-glass, whose texture is patchy and reticular, in place."""
+    """Draw ground-glass with patchy and reticular texture, in place."""
     patches = texture(space.axes, rng, scale_mm=10.0)
     lines = np.clip(1.0 - np.abs(texture(space.axes, rng, scale_mm=6.0)) / 0.35, 0.0, 1.0)
     density = burden.glass_hu + 55.0 * patches + 90.0 * lines
@@ -160,6 +160,6 @@ def draw_glass(
 def draw_consolidation(
     hu: Floats, space: Space, infection: Infection, burden: Burden, *, rng: Generator
 ) -> None:
-    """Fill the lung with consolidation, in which no vessel shows any more, in place."""
+    """Draw consolidation, in which vessels are not visible, in place."""
     density = burden.solid_hu + 18.0 * texture(space.axes, rng, scale_mm=8.0)
     paint(hu, infection.solid, density)

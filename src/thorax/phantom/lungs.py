@@ -1,4 +1,4 @@
-"""The shape of the two lungs and what healthy lung looks like."""
+"""Shape of the lungs, and density of healthy lung."""
 
 from dataclasses import dataclass
 
@@ -26,17 +26,17 @@ class Lungs:
     sides: NDArray[np.uint8]
 
 
-def shape_lungs(space: Space, habitus: Habitus, around: Outline) -> Lungs:
-    """Carve the lungs out of the rib cage."""
-    wall = np.minimum(around.cage - PLEURA_MM, -spine_depth(space, habitus) - PLEURA_MM)
-    _press(wall, space, habitus)
-    left = _one_lung(space, habitus, wall, "left")
-    right = _one_lung(space, habitus, wall, "right")
+def shape_lungs(space: Space, habitus: Habitus, outline: Outline) -> Lungs:
+    """Shape the lungs inside the rib cage."""
+    wall = np.minimum(outline.cage - PLEURA_MM, -spine_depth(space, habitus) - PLEURA_MM)
+    _indent(wall, space, habitus)
+    left = _shape_lung(space, habitus, wall, "left")
+    right = _shape_lung(space, habitus, wall, "right")
     sides = np.where(left > 0, LEFT, np.where(right > 0, RIGHT, 0)).astype(np.uint8)
     return Lungs(np.maximum(left, right), sides)
 
 
-def _press(wall: Floats, space: Space, habitus: Habitus) -> None:
+def _indent(wall: Floats, space: Space, habitus: Habitus) -> None:
     box, inside = heart_depth(space, habitus)
     wall[box] = smooth_minimum(wall[box], -inside - 2.5, rounding_mm=10.0)
     solid = [(t, 2.5) for t in aorta(habitus) + great_vessels(habitus)]
@@ -45,7 +45,7 @@ def _press(wall: Floats, space: Space, habitus: Habitus) -> None:
         wall[box] = smooth_minimum(wall[box], -inside - gap, rounding_mm=6.0)
 
 
-def _one_lung(space: Space, habitus: Habitus, wall: Floats, side: str) -> Floats:
+def _shape_lung(space: Space, habitus: Habitus, wall: Floats, side: str) -> Floats:
     lateral = space.x * SIDES[side]
     floor = (space.z - diaphragm_z(space, habitus, side)) * DIAPHRAGM_SLOPE
     depth = smooth_minimum(wall, _medial_depth(space, habitus, lateral, side), rounding_mm=9.0)
@@ -63,7 +63,7 @@ def _medial_depth(space: Space, habitus: Habitus, lateral: Floats, side: str) ->
     bulge = np.exp(-(((space.y - hilum_y) / 26.0) ** 2)) * np.exp(
         -(((space.z - hilum_z) / 30.0) ** 2)
     )
-    # In front of the heart's upper half the lungs nearly meet behind the sternum.
+    # In front of the upper half of the heart, the lungs almost touch behind the sternum.
     meeting = habitus.profile(space, (0.0, 0.0, 0.4, 0.75, 0.55, 0.1, 0.0, 0.0))
     ahead = coverage(space.y - 0.55 * habitus.cage_half_depth, 40.0)
     notch = 14.0 if side == "left" else 2.0
@@ -74,10 +74,10 @@ def _medial_depth(space: Space, habitus: Habitus, lateral: Floats, side: str) ->
 
 
 def diaphragm_z(space: Space, habitus: Habitus, side: str) -> Floats:
-    """Height of one half of the diaphragm over each voxel, shape ``(X, Y, Z)``."""
+    """Compute the height of one half of the diaphragm at each voxel, shape ``(X, Y, Z)``."""
     lateral = space.x * SIDES[side]
     aside = (lateral - 0.5 * habitus.cage_half_width) / (0.48 * habitus.cage_half_width)
-    # The central tendon, on which the heart rests, stays nearly as high as the domes.
+    # The central tendon, below the heart, is almost as high as the domes.
     away = np.where(aside > 0, aside, 0.35 * aside) ** 2
     away += ((space.y - 12.0) / (0.95 * habitus.cage_half_depth)) ** 2
     drop = habitus.dome_z(side) / (1.45 + 0.5 * 1.45**2)
@@ -88,7 +88,7 @@ def diaphragm_z(space: Space, habitus: Habitus, side: str) -> Floats:
 def draw_parenchyma(
     hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, *, rng: Generator
 ) -> None:
-    """Fill the lungs with air and fine tissue, denser towards the back, in place."""
+    """Draw lung parenchyma, denser towards the back, in place."""
     lower = -space.y / habitus.cage_half_depth
     clouds = texture(space.axes, rng, scale_mm=24.0)
     grain = texture(space.axes, rng, scale_mm=4.5)
@@ -104,7 +104,7 @@ def _rim(depth: Floats, width_mm: float) -> Floats:
 
 
 def draw_fissures(hu: Floats, space: Space, habitus: Habitus, lungs: Lungs) -> None:
-    """Draw the fissures between the lobes as thin faint sheets, in place."""
+    """Draw the fissures between the lobes as thin, faint sheets, in place."""
     for side, label in (("left", LEFT), ("right", RIGHT)):
         slope = 1.05 * (space.y + 0.75 * habitus.cage_half_depth)
         oblique = (space.z - habitus.z(0.74) + slope + 0.08 * np.abs(space.x)) * 0.69

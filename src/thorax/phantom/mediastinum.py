@@ -1,4 +1,4 @@
-"""What lies between the lungs: the heart, the great vessels, the airways, the gullet."""
+"""Mediastinum: heart, great vessels, airways, oesophagus."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,7 +29,7 @@ CHAMBERS_MM = (
     ((26.0, -4.0, 6.0), 19.0),
     ((2.0, -24.0, 12.0), 20.0),
 )
-"""Ventricles and atria: where they lie from the middle of the heart, and their radii."""
+"""Ventricles and atria: position relative to the centre of the heart, and radius."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Tube:
     radii: tuple[float, float]
 
     def depth(self, space: Space, *, margin_mm: float) -> tuple[tuple[slice, slice, slice], Floats]:
-        """The box about the tube and the depth inside it there."""
-        box = space.around(self.start, self.end, margin_mm=max(self.radii) + margin_mm)
+        """Compute a box around the tube, and the depth inside the tube in this box."""
+        box = space.box_around(self.start, self.end, margin_mm=max(self.radii) + margin_mm)
         return box, capsule_depth(space.at(box), self.start, self.end, self.radii)
 
 
 def chain(points: list[Point], radius: float) -> list[Tube]:
-    """Join points to tubes of one radius."""
+    """Connect points by tubes of one radius."""
     return [Tube(a, b, (radius, radius)) for a, b in pairwise(points)]
 
 
 def airways(habitus: Habitus) -> list[Tube]:
-    """Trachea and main bronchi."""
+    """Build trachea and main bronchi."""
     radius = habitus.trachea
     neck: Point = (2.0, habitus.spine_y(1.2) + 34.0, habitus.z(1.35))
     inlet: Point = (2.0, habitus.spine_y(0.95) + 32.0, habitus.z(0.95))
@@ -66,7 +66,7 @@ def airways(habitus: Habitus) -> list[Tube]:
 
 
 def aorta(habitus: Habitus) -> list[Tube]:
-    """Ascending aorta, arch and descending aorta."""
+    """Build ascending aorta, arch and descending aorta."""
     radius = habitus.aorta
     _, y, z = habitus.heart_centre
     arch = habitus.z(0.73)
@@ -80,7 +80,7 @@ def aorta(habitus: Habitus) -> list[Tube]:
 
 
 def great_vessels(habitus: Habitus) -> list[Tube]:
-    """Pulmonary trunk and arteries, caval veins and the branches of the arch."""
+    """Build pulmonary trunk and arteries, caval veins and the branches of the aortic arch."""
     _, y, z = habitus.heart_centre
     fork: Point = (-12.0, y + 2.0, habitus.z(0.57))
     tubes = [Tube((-18.0, y + 22.0, z + 25.0), fork, (13.0, 12.0))]
@@ -97,7 +97,7 @@ def great_vessels(habitus: Habitus) -> list[Tube]:
     return tubes
 
 
-def _gullet(habitus: Habitus) -> list[Tube]:
+def _oesophagus(habitus: Habitus) -> list[Tube]:
     points: list[Point] = [
         (-5.0, habitus.spine_y(level) + gap, habitus.z(level))
         for level, gap in ((1.3, 19.0), (0.9, 20.0), (0.65, 22.0), (0.3, 25.0))
@@ -107,11 +107,11 @@ def _gullet(habitus: Habitus) -> list[Tube]:
 
 
 def heart_depth(space: Space, habitus: Habitus) -> tuple[tuple[slice, slice, slice], Floats]:
-    """The box about the heart and the depth inside the pericardium there."""
+    """Compute a box around the heart, and the depth inside the pericardium in this box."""
     centre, size = habitus.heart_centre, habitus.heart
-    box = space.around(centre, margin_mm=1.35 * size)
+    box = space.box_around(centre, margin_mm=1.35 * size)
     x, y, z = (c - m for c, m in zip(space.at(box), centre, strict=True))
-    # The long axis points to the left, to the front and down.
+    # The long axis points to the left, forward and down.
     cosine, sine = float(np.cos(HEART_TILT)), float(np.sin(HEART_TILT))
     long_axis = -cosine * x + sine * y - 0.25 * z
     # The heart narrows towards its apex.
@@ -121,21 +121,21 @@ def heart_depth(space: Space, habitus: Habitus) -> tuple[tuple[slice, slice, sli
 
 
 def draw_mediastinum(hu: Floats, space: Space, habitus: Habitus, rng: Generator) -> None:
-    """Draw heart, vessels, gullet and airways into the fat between the lungs, in place."""
+    """Draw heart, vessels, oesophagus and airways into the fat between the lungs, in place."""
     _draw_nodes(hu, space, habitus, rng)
     _draw_heart(hu, space, habitus, rng)
     for tube in great_vessels(habitus) + aorta(habitus):
         box, inside = tube.depth(space, margin_mm=4.0)
         paint(hu[box], coverage(inside, space.pixel_mm), habitus.blood_hu)
-    for tube in _gullet(habitus):
+    for tube in _oesophagus(habitus):
         box, inside = tube.depth(space, margin_mm=4.0)
         paint(hu[box], coverage(inside, space.pixel_mm), tissue.WALL_HU + 10.0)
     if rng.random() < 0.5:
-        _draw_gullet_air(hu, space, habitus, float(rng.uniform(0.5, 1.0)))
+        _draw_oesophageal_air(hu, space, habitus, float(rng.uniform(0.5, 1.0)))
     _draw_airways(hu, space, habitus)
 
 
-def _draw_gullet_air(hu: Floats, space: Space, habitus: Habitus, level: float) -> None:
+def _draw_oesophageal_air(hu: Floats, space: Space, habitus: Habitus, level: float) -> None:
     y, z = habitus.spine_y(level) + 21.5, habitus.z(level)
     tube = Tube((-5.0, y, z - 9.0), (-5.0, y, z + 9.0), (3.0, 2.5))
     box, inside = tube.depth(space, margin_mm=4.0)
@@ -163,14 +163,14 @@ def _draw_nodes(hu: Floats, space: Space, habitus: Habitus, rng: Generator) -> N
             float(rng.uniform(-25.0, 25.0)),
             habitus.z(float(rng.uniform(0.5, 0.85))),
         )
-        box = space.around(centre, margin_mm=8.0)
+        box = space.box_around(centre, margin_mm=8.0)
         node = ellipsoid_depth(space.at(box), centre, (3.5, 4.5, 6.0))
         paint(hu[box], coverage(node, space.pixel_mm), tissue.MUSCLE_HU)
 
 
 def _draw_airways(hu: Floats, space: Space, habitus: Habitus) -> None:
-    drawn = [tube.depth(space, margin_mm=AIRWAY_WALL_MM + 4.0) for tube in airways(habitus)]
-    for box, inside in drawn:
+    depths = [tube.depth(space, margin_mm=AIRWAY_WALL_MM + 4.0) for tube in airways(habitus)]
+    for box, inside in depths:
         paint(hu[box], coverage(inside + AIRWAY_WALL_MM, space.pixel_mm), tissue.WALL_HU)
-    for box, inside in drawn:
+    for box, inside in depths:
         paint(hu[box], coverage(inside, space.pixel_mm), tissue.AIRWAY_HU)

@@ -1,9 +1,9 @@
-"""The patient's own coordinates, and how shapes are drawn in them.
+"""Body coordinates of the phantom, and drawing of shapes.
 
-Everything in the phantom is placed in *body* millimetres: x to the patient's right, y to the
-front, z to the head; the origin is in the middle of the chest at the level of the lowest pleura.
-The patient lies a little crooked: a roll and a smooth warp take voxel positions to body
-positions, so that no shape comes out as the ideal ellipse that its formula says.
+All shapes are placed in *body* millimetres: x to the patient's right, y to the front, z to the
+head; the origin is in the middle of the chest at the level of the lowest pleura. A roll and a
+smooth random warp map voxel positions to body positions, so that shapes are less regular than
+their formulas.
 
 A *depth* is a distance to a surface in mm, positive inside. A *coverage* is the fraction of each
 voxel that a tissue fills.
@@ -37,7 +37,7 @@ class Space:
         x: Body x of each voxel, shape ``(X, Y, Z)``.
         y: Body y of each voxel, shape ``(X, Y, Z)``.
         z: Body z of each plane, shape ``(1, 1, Z)``.
-        roll_rad: How far the patient is turned about the long axis.
+        roll_rad: Rotation of the patient about the long axis.
     """
 
     axes: tuple[Floats, Floats, Floats]
@@ -62,35 +62,35 @@ class Space:
         return float(self.axes[2][1] - self.axes[2][0])
 
     def at(self, box: Box) -> tuple[Floats, Floats, Floats]:
-        """Body x, y and z of the voxels of a box."""
+        """Return body x, y and z of the voxels of a box."""
         return self.x[box], self.y[box], self.z[:, :, box[2]]
 
-    def around(self, *points: Point, margin_mm: float) -> Box:
-        """Smallest box of voxels that holds all points and a margin about them."""
+    def box_around(self, *points: Point, margin_mm: float) -> Box:
+        """Find the smallest box of voxels that contains all points with a margin."""
         cosine, sine = np.cos(self.roll_rad), np.sin(self.roll_rad)
         x, y, z = np.array(points, dtype=np.float64).T
         return (
-            _span(self.axes[0], cosine * x + sine * y, margin_mm + 3 * WARP_MM),
-            _span(self.axes[1], cosine * y - sine * x, margin_mm + 3 * WARP_MM),
-            _span(self.axes[2], z, margin_mm),
+            _voxel_range(self.axes[0], cosine * x + sine * y, margin_mm + 3 * WARP_MM),
+            _voxel_range(self.axes[1], cosine * y - sine * x, margin_mm + 3 * WARP_MM),
+            _voxel_range(self.axes[2], z, margin_mm),
         )
 
 
-def _span(axis: Floats, positions: NDArray[np.float64], margin_mm: float) -> slice:
+def _voxel_range(axis: Floats, positions: NDArray[np.float64], margin_mm: float) -> slice:
     ends = np.array([positions.min() - margin_mm, positions.max() + margin_mm], dtype=np.float32)
     low, high = np.searchsorted(axis, ends)
     return slice(int(low), int(high))
 
 
-def lay_down(
+def position_patient(
     axes: tuple[Floats, Floats, Floats], rng: Generator, *, roll_rad: float = 0.0
 ) -> Space:
-    """Lay a patient into a scan: roll and warp voxel positions to body positions.
+    """Position a patient in a scan: roll and warp voxel positions to body positions.
 
     Args:
-        axes: Position of the voxels along each axis, in mm, rising.
+        axes: Position of the voxels along each axis, in mm, ascending.
         rng: Source of the warp.
-        roll_rad: How far the patient is turned about the long axis.
+        roll_rad: Rotation of the patient about the long axis.
     """
     across, forward = axes[0][:, None, None], axes[1][None, :, None]
     cosine, sine = float(np.cos(roll_rad)), float(np.sin(roll_rad))
@@ -102,16 +102,16 @@ def lay_down(
 
 
 def texture(axes: tuple[Floats, Floats, Floats], rng: Generator, *, scale_mm: float) -> Floats:
-    """Smooth random field of mean 0 and standard deviation about 1.
+    """Draw a smooth random field of mean 0 and standard deviation about 1.
 
-    White noise on a coarse lattice, interpolated by cubic B-splines: one small sparse matrix for
-    each axis. This is many times faster than to filter noise on the fine grid, and, unlike a dense
-    product, gives the same bits with any number of threads.
+    White noise on a coarse lattice is interpolated by cubic B-splines with one small sparse matrix
+    per axis. This is many times faster than filtering noise on the fine grid. Unlike a dense
+    product, it gives the same bits with any number of threads.
 
     Args:
         axes: Position of the voxels along each axis, in mm.
         rng: Source of the noise.
-        scale_mm: Distance between the knots, about the size of a blob.
+        scale_mm: Distance between the knots, about the size of a structure.
     """
     weights = [_spline_weights(axis, scale_mm) for axis in axes]
     field: Floats = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
@@ -133,20 +133,20 @@ def _spline_weights(axis: Floats, scale_mm: float) -> sparse.csr_array:
 
 
 def coverage(depth: Floats, soft_mm: float) -> Floats:
-    """Fraction of each voxel inside a surface that is blurred over `soft_mm`."""
+    """Compute the fraction of each voxel inside a surface that is blurred over `soft_mm`."""
     inside = depth / soft_mm
     inside += 0.5
     return np.clip(inside, 0.0, 1.0, out=inside)
 
 
 def smoothstep(value: Floats) -> Floats:
-    """Rise smoothly from 0 at value 0 to 1 at value 1."""
+    """Interpolate smoothly from 0 at value 0 to 1 at value 1."""
     ramp = np.clip(value, 0.0, 1.0)
     return ramp * ramp * (3.0 - 2.0 * ramp)
 
 
 def smooth_minimum(first: Floats, second: Floats, *, rounding_mm: float) -> Floats:
-    """Minimum of two depths whose common edge is rounded off."""
+    """Compute the minimum of two depths with a rounded edge between them."""
     blend = np.clip(rounding_mm - np.abs(first - second), 0.0, None)
     rounded: Floats = np.minimum(first, second) - blend * blend / (4.0 * rounding_mm)
     return rounded
@@ -158,7 +158,7 @@ def paint(hu: Floats, cover: Floats, tissue_hu: float | Floats) -> None:
 
 
 def ellipsoid_depth(at: tuple[Floats, Floats, Floats], centre: Point, radii: Point) -> Floats:
-    """Approximate depth inside an ellipsoid whose axes lie along x, y and z."""
+    """Approximate the depth inside an ellipsoid with axes along x, y and z."""
     square = sum(((c - m) / r) ** 2 for c, m, r in zip(at, centre, radii, strict=True))
     depth: Floats = (1.0 - np.sqrt(square)) * min(radii)
     return depth
@@ -167,7 +167,7 @@ def ellipsoid_depth(at: tuple[Floats, Floats, Floats], centre: Point, radii: Poi
 def capsule_depth(
     at: tuple[Floats, Floats, Floats], start: Point, end: Point, radii: tuple[float, float]
 ) -> Floats:
-    """Depth inside a tube whose radius changes from its start to its end."""
+    """Compute the depth inside a tube with different radii at its start and end."""
     along = np.subtract(end, start)
     length_sq = float(along @ along) + 1e-6
     dx, dy, dz = (c - p for c, p in zip(at, start, strict=True))

@@ -1,4 +1,4 @@
-"""What each tissue measures on a CT, in Hounsfield units."""
+"""CT densities of tissues, in Hounsfield units."""
 
 AIR_HU = -1000.0
 

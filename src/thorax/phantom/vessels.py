@@ -1,8 +1,8 @@
-"""Vessels and bronchi that branch from the hilum into the lung and taper as they go.
+"""Trees of vessels and bronchi that branch and taper from the hilum into the lung.
 
-A tree is grown towards points scattered through the lung: each point, the nearest to the hilum
-first, is joined to the twig that makes the shortest way. Murray's law then sets the radii: the
-cube of a vessel's radius is about the sum of the cubes of its branches' radii.
+A tree grows towards random points in the lung. Each point, the nearest to the hilum first, is
+connected to the branch that gives the shortest path. Murray's law gives the radii: the cube of the
+radius of a vessel is about the sum of the cubes of the radii of its branches.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from thorax.phantom.lungs import LEFT, Lungs
 from thorax.phantom.mediastinum import Tube
 from thorax.phantom.space import Floats, Point, Space, coverage, paint
 
-TWIGS = 320
+BRANCHES = 320
 
-TWIG_RADIUS_MM = 0.7
+SMALLEST_RADIUS_MM = 0.7
 
 MURRAY = 2.7
-"""Murray found 3 for the smallest loss of power; lungs are measured a little below it."""
+"""Exponent of Murray's law: 3 minimises the loss of power; in lungs it is slightly lower."""
 
 BRONCHUS_MM = 1.0
 
@@ -32,10 +32,10 @@ class Tree:
     """A branching tree of vessels.
 
     Args:
-        nodes: Where twigs end, mm, shape ``(N, 3)``; the first is the root.
-        bends: A point half-way along each twig, off the straight line, shape ``(N, 3)``.
-        parents: The node at which each twig starts.
-        radii: Radius of each twig, mm.
+        nodes: Ends of the branches, mm, shape ``(N, 3)``; the first is the root.
+        bends: Point halfway along each branch, next to the straight line, shape ``(N, 3)``.
+        parents: Index of the node at which each branch starts.
+        radii: Radius of each branch, mm.
     """
 
     nodes: NDArray[np.float64]
@@ -44,7 +44,7 @@ class Tree:
     radii: NDArray[np.float64]
 
     def tubes(self) -> list[Tube]:
-        """The twigs, each from its parent over its bend to its node."""
+        """Convert each branch to two tubes, from its parent to its bend and to its node."""
         tubes = []
         for n, p in enumerate(self.parents[1:], start=1):
             start, bend, end = _point(self.nodes[p]), _point(self.bends[n]), _point(self.nodes[n])
@@ -62,8 +62,8 @@ def grow_tree(root: Point, ends: NDArray[np.float64], rng: Generator) -> Tree:
     """Grow a tree from a root to scattered end points.
 
     Args:
-        root: Where the tree starts, mm.
-        ends: Points that it must reach, shape ``(N, 3)``.
+        root: Start of the tree, mm.
+        ends: Points to reach, shape ``(N, 3)``.
         rng: Source of the bends.
     """
     order = np.argsort(np.linalg.norm(ends - root, axis=1))
@@ -72,7 +72,7 @@ def grow_tree(root: Point, ends: NDArray[np.float64], rng: Generator) -> Tree:
     path = np.zeros(len(nodes))
     for n in range(1, len(nodes)):
         step = np.linalg.norm(nodes[:n] - nodes[n], axis=1)
-        # Joining at a node that is already far along its own branch would fold the tree back.
+        # Connecting to a node that is far from the root would fold the tree back.
         parents[n] = np.argmin(step + 0.55 * path[:n])
         path[n] = path[parents[n]] + step[parents[n]]
     middles = 0.5 * (nodes + nodes[parents])
@@ -87,10 +87,10 @@ def _murray_radii(parents: NDArray[np.intp]) -> NDArray[np.float64]:
         load[n] = max(load[n], 1.0)
         load[parents[n]] += load[n]
     load[0] = max(load[0], 1.0)
-    return np.asarray(TWIG_RADIUS_MM * load ** (1.0 / MURRAY))
+    return np.asarray(SMALLEST_RADIUS_MM * load ** (1.0 / MURRAY))
 
 
-def plant(
+def grow_vessels(
     space: Space, habitus: Habitus, lungs: Lungs, label: int, *, rng: Generator
 ) -> tuple[Tree, Tree]:
     """Grow the arteries and the veins of one lung."""
@@ -98,19 +98,18 @@ def plant(
     inside = np.argwhere((lungs.sides == label) & (lungs.depth > 3.0))
     x, y, z = habitus.hilum(side)
     roots: tuple[Point, Point] = ((0.95 * x, y, z), (0.8 * x, y + 8.0, z - 22.0))
-    arteries, veins = (grow_tree(root, _scatter(space, inside, rng), rng) for root in roots)
+    arteries, veins = (grow_tree(root, _draw_ends(space, inside, rng), rng) for root in roots)
     return arteries, veins
 
 
-def _scatter(space: Space, inside: NDArray[np.intp], rng: Generator) -> NDArray[np.float64]:
-    picked = inside[rng.integers(0, len(inside), TWIGS)]
-    i, j, k = picked.T
+def _draw_ends(space: Space, inside: NDArray[np.intp], rng: Generator) -> NDArray[np.float64]:
+    i, j, k = inside[rng.integers(0, len(inside), BRANCHES)].T
     body = np.stack([space.x[i, j, k], space.y[i, j, k], space.z[0, 0, k]], axis=1)
     return body.astype(np.float64) + rng.uniform(-0.5, 0.5, body.shape) * space.pixel_mm
 
 
 def draw_vessels(hu: Floats, space: Space, tree: Tree, blood_hu: float) -> None:
-    """Draw a tree of vessels, in place; twigs thinner than a voxel fill a part of it."""
+    """Draw a tree of vessels, in place; branches thinner than a voxel fill a part of it."""
     for tube in tree.tubes():
         box, inside = tube.depth(space, margin_mm=space.pixel_mm)
         filled = min(1.0, 2.2 * tube.radii[0] / space.pixel_mm)
@@ -118,7 +117,7 @@ def draw_vessels(hu: Floats, space: Space, tree: Tree, blood_hu: float) -> None:
 
 
 def draw_bronchi(hu: Floats, space: Space, tree: Tree) -> None:
-    """Draw the bronchi that run beside the larger arteries, in place."""
+    """Draw the bronchi next to the larger arteries, in place."""
     for tube in tree.tubes():
         radius = 0.8 * tube.radii[0]
         if radius < BRONCHUS_MM:

@@ -1,4 +1,4 @@
-"""The chest wall: skin, fat, muscle, ribs, spine, sternum, shoulder blades."""
+"""Chest wall: skin, fat, muscle, ribs, spine, sternum, scapulae."""
 
 import numpy as np
 from numpy.random import Generator
@@ -29,15 +29,15 @@ RIB_HALF_HEIGHT_MM = 7.0
 
 
 def draw_wall(
-    hu: Floats, space: Space, habitus: Habitus, around: Outline, *, rng: Generator
+    hu: Floats, space: Space, habitus: Habitus, outline: Outline, *, rng: Generator
 ) -> None:
-    """Draw everything between the skin and the pleura, and the spine, in place."""
+    """Draw the tissues between skin and pleura, and the spine, in place."""
     planes = texture(space.axes, rng, scale_mm=22.0)
-    _draw_layers(hu, space, habitus, around, planes=planes, rng=rng)
+    _draw_layers(hu, space, habitus, outline, planes=planes, rng=rng)
     _draw_axillae(hu, space, habitus)
-    _draw_neck(hu, space, habitus, around, planes=planes)
-    _draw_ribs(hu, space, habitus, around)
-    _draw_scapulae(hu, space, habitus, around)
+    _draw_neck(hu, space, habitus, outline, planes=planes)
+    _draw_ribs(hu, space, habitus, outline)
+    _draw_scapulae(hu, space, habitus, outline)
     _draw_sternum(hu, space, habitus)
     _draw_clavicles(hu, space, habitus)
     _draw_spine(hu, space, habitus, rng)
@@ -47,46 +47,46 @@ def _draw_layers(
     hu: Floats,
     space: Space,
     habitus: Habitus,
-    around: Outline,
+    outline: Outline,
     *,
     planes: Floats,
     rng: Generator,
 ) -> None:
     soft = space.pixel_mm
     mottle = texture(space.axes, rng, scale_mm=60.0)
-    fat_mm = habitus.fat * (0.75 + 0.3 * around.front + 0.18 * mottle)
+    fat_mm = habitus.fat * (0.75 + 0.3 * outline.front + 0.18 * mottle)
     if habitus.breast:
-        fat_mm += 0.8 * habitus.breast * coverage(around.front - 0.66, 0.5)
-    paint(hu, coverage(around.skin, soft), tissue.SKIN_HU)
-    paint(hu, coverage(around.skin - SKIN_MM, soft), tissue.FAT_HU + 4.0 * planes)
-    muscle = coverage(np.maximum(around.skin - SKIN_MM - fat_mm, around.cage + 12.0), soft)
-    seams = _near_zero(planes, 0.16) * (around.cage < -13.0)
+        fat_mm += 0.8 * habitus.breast * coverage(outline.front - 0.66, 0.5)
+    paint(hu, coverage(outline.skin, soft), tissue.SKIN_HU)
+    paint(hu, coverage(outline.skin - SKIN_MM, soft), tissue.FAT_HU + 4.0 * planes)
+    muscle = coverage(np.maximum(outline.skin - SKIN_MM - fat_mm, outline.cage + 12.0), soft)
+    seams = _near_zero(planes, 0.16) * (outline.cage < -13.0)
     paint(hu, muscle, tissue.MUSCLE_HU - seams * (tissue.MUSCLE_HU - tissue.FAT_HU))
-    pleural_fat = np.clip(1.0 - np.abs(around.cage + 3.0) / 3.0, 0.0, 0.75)
+    pleural_fat = np.clip(1.0 - np.abs(outline.cage + 3.0) / 3.0, 0.0, 0.75)
     paint(hu, pleural_fat * coverage(habitus.z(0.95) - space.z, 30.0), tissue.FAT_HU)
-    paint(hu, coverage(around.cage, soft), tissue.FAT_HU + 14.0 * mottle)
+    paint(hu, coverage(outline.cage, soft), tissue.FAT_HU + 14.0 * mottle)
 
 
 def _near_zero(field: Floats, width: float) -> Floats:
-    # The zero set of a smooth random field is a surface: fat between two muscles.
+    # The zero set of a smooth random field is a surface: fat between muscles.
     surface: Floats = np.clip(1.0 - (field / width) ** 2, 0.0, 1.0)
     return surface
 
 
 def _draw_neck(
-    hu: Floats, space: Space, habitus: Habitus, around: Outline, *, planes: Floats
+    hu: Floats, space: Space, habitus: Habitus, outline: Outline, *, planes: Floats
 ) -> None:
-    # Above the apex the scalenes and the muscles beside the spine close the cage.
-    above = coverage(space.z - habitus.z(1.0), 18.0) * coverage(around.cage, space.pixel_mm)
-    gullet = np.exp(-((space.x / 26.0) ** 2) - ((space.y - 6.0) / 22.0) ** 2)
-    muscle = above * coverage(0.6 - gullet, 0.2) * (1.0 - _near_zero(planes, 0.3))
+    # Above the apex, the scalene and paraspinal muscles close the cage.
+    above = coverage(space.z - habitus.z(1.0), 18.0) * coverage(outline.cage, space.pixel_mm)
+    oesophagus = np.exp(-((space.x / 26.0) ** 2) - ((space.y - 6.0) / 22.0) ** 2)
+    muscle = above * coverage(0.6 - oesophagus, 0.2) * (1.0 - _near_zero(planes, 0.3))
     paint(hu, muscle, tissue.MUSCLE_HU)
 
 
 def _draw_axillae(hu: Floats, space: Space, habitus: Habitus) -> None:
     for side in SIDES.values():
         centre = (side * (0.86 * habitus.cage_half_width + 18.0), -4.0, habitus.z(0.8))
-        box = space.around(centre, margin_mm=55.0)
+        box = space.box_around(centre, margin_mm=55.0)
         inside = ellipsoid_depth(space.at(box), centre, (16.0, 34.0, 48.0))
         paint(hu[box], coverage(inside, 8.0), tissue.FAT_HU)
         start = (centre[0] * 0.95, 6.0, centre[2] - 40.0)
@@ -95,28 +95,28 @@ def _draw_axillae(hu: Floats, space: Space, habitus: Habitus) -> None:
         paint(hu[box], coverage(vein, space.pixel_mm), tissue.BLOOD_HU)
 
 
-def _draw_ribs(hu: Floats, space: Space, habitus: Habitus, around: Outline) -> None:
-    # Ribs slope down from the spine to the front, so that a plane cuts several of them.
-    turn = (space.z + RIB_DROP_MM * around.front) / VERTEBRA_PITCH_MM + habitus.vertebra_phase
+def _draw_ribs(hu: Floats, space: Space, habitus: Habitus, outline: Outline) -> None:
+    # Ribs slope down from the spine to the front, so an axial plane cuts several of them.
+    turn = (space.z + RIB_DROP_MM * outline.front) / VERTEBRA_PITCH_MM + habitus.vertebra_phase
     off_middle = (turn - np.round(turn)) * VERTEBRA_PITCH_MM
-    radial = (around.cage - RIB_MIDDLE_MM) / RIB_HALF_THICKNESS_MM
+    radial = (outline.cage - RIB_MIDDLE_MM) / RIB_HALF_THICKNESS_MM
     inside = np.float32(1.0) - np.sqrt(radial**2 + (off_middle / RIB_HALF_HEIGHT_MM) ** 2)
-    top = habitus.z(1.02) - RIB_DROP_MM * 0.75 * around.front
+    top = habitus.z(1.02) - RIB_DROP_MM * 0.75 * outline.front
     present = coverage(top - space.z, 12.0) * coverage(np.abs(space.x) - 16.0, 6.0)
     cover = coverage(inside * RIB_HALF_THICKNESS_MM, space.pixel_mm) * present
     bone = np.where(inside > 0.42, tissue.MARROW_HU, tissue.CORTEX_HU).astype(np.float32)
-    gristle = coverage(around.front - 0.86, 0.06)
-    bone += (tissue.CARTILAGE_HU - bone) * gristle
+    cartilage = coverage(outline.front - 0.86, 0.06)
+    bone += (tissue.CARTILAGE_HU - bone) * cartilage
     paint(hu, cover, bone)
 
 
-def _draw_scapulae(hu: Floats, space: Space, habitus: Habitus, around: Outline) -> None:
+def _draw_scapulae(hu: Floats, space: Space, habitus: Habitus, outline: Outline) -> None:
     level = space.z / habitus.lung_height
-    off_plate = np.abs(around.cage + 20.0 + 26.0 * np.clip(level - 0.7, 0.0, 1.0)) - 1.8
-    # With the arms up the blades turn outwards and forwards along the ribs.
-    edge = np.minimum(around.front - 0.10, 0.42 - around.front) * 120.0
+    off_plate = np.abs(outline.cage + 20.0 + 26.0 * np.clip(level - 0.7, 0.0, 1.0)) - 1.8
+    # With raised arms, the scapulae rotate outwards and forwards along the ribs.
+    edge = np.minimum(outline.front - 0.10, 0.42 - outline.front) * 120.0
     edge = np.minimum(edge, np.minimum(level - 0.5, 1.05 - level) * 150.0)
-    deep = np.minimum(around.skin - 9.0, edge)
+    deep = np.minimum(outline.skin - 9.0, edge)
     inside = np.minimum(-off_plate, deep)
     paint(hu, coverage(inside, space.pixel_mm), 0.8 * tissue.CORTEX_HU)
 
@@ -124,7 +124,7 @@ def _draw_scapulae(hu: Floats, space: Space, habitus: Habitus, around: Outline) 
 def _draw_sternum(hu: Floats, space: Space, habitus: Habitus) -> None:
     cage = 0.5 * habitus.cage_half_depth
     low, high = habitus.z(0.3), habitus.z(0.84)
-    box = space.around((-30.0, cage, low), (30.0, 2.6 * cage, high), margin_mm=6.0)
+    box = space.box_around((-30.0, cage, low), (30.0, 2.6 * cage, high), margin_mm=6.0)
     x, y, z = space.at(box)
     level = (z - low) / (high - low)
     middle = habitus.front_of_cage_y(space)[:, :, box[2]] + 6.5
@@ -139,7 +139,7 @@ def _draw_clavicles(hu: Floats, space: Space, habitus: Habitus) -> None:
     for side in SIDES.values():
         start = (side * 22.0, 0.66 * habitus.cage_half_depth, habitus.z(0.83))
         end = (side * 0.95 * habitus.cage_half_width, -8.0, habitus.z(1.06))
-        box = space.around(start, end, margin_mm=9.0)
+        box = space.box_around(start, end, margin_mm=9.0)
         inside = capsule_depth(space.at(box), start, end, (8.0, 5.5))
         bone = np.where(inside > 3.0, tissue.MARROW_HU, tissue.CORTEX_HU).astype(np.float32)
         paint(hu[box], coverage(inside, space.pixel_mm), bone)
@@ -148,7 +148,7 @@ def _draw_clavicles(hu: Floats, space: Space, habitus: Habitus) -> None:
 def _draw_spine(hu: Floats, space: Space, habitus: Habitus, rng: Generator) -> None:
     low, high = float(space.axes[2][0]), float(space.axes[2][-1])
     back = -habitus.cage_half_depth
-    box = space.around((-45.0, back - 60.0, low), (45.0, back + 70.0, high), margin_mm=1.0)
+    box = space.box_around((-45.0, back - 60.0, low), (45.0, back + 70.0, high), margin_mm=1.0)
     x, y, z = space.at(box)
     levels = space.axes[2] / habitus.lung_height
     y = y - np.array([habitus.spine_y(v) for v in levels], dtype=np.float32)
@@ -195,7 +195,7 @@ def _draw_arch(
 
 
 def spine_depth(space: Space, habitus: Habitus) -> Floats:
-    """Depth inside the spine and the muscle about it, which the lungs lie against."""
+    """Compute the depth inside the spine and the paraspinal muscles, which bound the lungs."""
     levels = space.axes[2] / habitus.lung_height
     y = space.y - np.array([habitus.spine_y(v) for v in levels], dtype=np.float32)
     size = habitus.vertebra
