@@ -1,4 +1,4 @@
-"""Segmenting from Python: a path, an image and an array give the same."""
+"""The Python interface: paths, images and arrays give the same masks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,7 @@ import pytest
 
 import thorax
 from thorax.common.errors import InputError
-from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.export import export
+from thorax.models.export import export_model
 from thorax.models.keras_file import save_trained
 from thorax.models.spec import ModelSpec
 
@@ -22,52 +21,52 @@ AFFINE = np.array([[-2.0, 0, 0, 8], [0, 2, 0, 0], [0, 0, 2.5, -5], [0, 0, 0, 1]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an exported model that takes 250 HU and more for body."""
+    """Return an exported model that segments voxels of at least 250 HU as body."""
     folder = tmp_path_factory.mktemp("model")
     spec = ModelSpec(8, "none", 0, (0, 1000), {"body": (1,)})
-    save_trained(folder / "trained", KerasEngine(pointwise([[80]], [-20], canvas=8)), spec)
-    export(folder / "trained", folder / "model.onnx")
+    save_trained(folder / "trained", pointwise([[80]], [-20], canvas=8), spec)
+    export_model(folder / "trained", folder / "model.onnx")
     return folder / "model.onnx"
 
 
 @pytest.fixture
 def voxels() -> np.ndarray:
-    drawn = np.full((8, 8, 3), -1000, np.int16)
-    drawn[1:3, 2:6, 1] = 500
-    return drawn
+    voxels = np.full((8, 8, 3), -1000, np.int16)
+    voxels[1:3, 2:6, 1] = 500
+    return voxels
 
 
-def test_a_path_an_image_and_an_array_give_the_same(
+def test_paths_images_and_arrays_give_the_same_mask(
     model: Path, voxels: np.ndarray, save_nifti: SaveNifti
 ) -> None:
     predictor = thorax.load(model)
     path = save_nifti("ct.nii.gz", voxels, AFFINE)
-    for given in ((path,), (str(path),), (nibabel.load(path),), (voxels, AFFINE)):
-        found = predictor.segment(*given, intensity="hu")
-        np.testing.assert_array_equal(found.mask, voxels == 500)
-        assert found.mask.dtype == np.uint8
-        np.testing.assert_allclose(found.affine, AFFINE)
-        assert found.volumes_ml == {"body": pytest.approx(8 * 0.01)}
+    for scan in ((path,), (str(path),), (nibabel.load(path),), (voxels, AFFINE)):
+        result = predictor.segment(*scan, intensity="hu")
+        np.testing.assert_array_equal(result.mask, voxels == 500)
+        assert result.mask.dtype == np.uint8
+        np.testing.assert_allclose(result.affine, AFFINE)
+        assert result.volumes_ml == {"body": pytest.approx(8 * 0.01)}
 
 
-def test_the_mask_has_the_axis_order_of_what_was_given(model: Path, voxels: np.ndarray) -> None:
-    turned = np.ascontiguousarray(voxels.transpose(2, 0, 1)[::-1])
+def test_the_mask_has_the_axis_order_of_the_array(model: Path, voxels: np.ndarray) -> None:
+    reordered = np.ascontiguousarray(voxels.transpose(2, 0, 1)[::-1])
     affine = AFFINE @ np.array([[0, 1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, 2], [0, 0, 0, 1]])
-    found = thorax.load(model).segment(turned, affine, intensity="hu")
-    np.testing.assert_array_equal(found.mask, turned == 500)
+    result = thorax.load(model).segment(reordered, affine, intensity="hu")
+    np.testing.assert_array_equal(result.mask, reordered == 500)
 
 
 @pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nrrd"])
-def test_what_was_found_can_be_saved(
+def test_a_segmentation_can_be_saved(
     model: Path, voxels: np.ndarray, tmp_path: Path, name: str
 ) -> None:
-    found = thorax.load(model).segment(voxels, AFFINE, intensity="hu")
-    (path,) = found.save(tmp_path / name)
+    result = thorax.load(model).segment(voxels, AFFINE, intensity="hu")
+    (path,) = result.save(tmp_path / name)
     again = thorax.load(model, engine="onnxruntime").segment(voxels, AFFINE, intensity="hu")
-    np.testing.assert_array_equal(again.mask, found.mask)
+    np.testing.assert_array_equal(again.mask, result.mask)
     if name.endswith(".nii.gz"):
-        np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), found.mask)
-        np.testing.assert_array_equal(np.asarray(found.image.dataobj), found.mask)
+        np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), result.mask)
+        np.testing.assert_array_equal(np.asarray(result.image.dataobj), result.mask)
     else:
         assert path.read_bytes().startswith(b"NRRD")
 
@@ -77,34 +76,36 @@ def test_a_threshold_acts_on_mask_and_file_alike(
 ) -> None:
     """At 260 HU the logit is 0.8 and the probability 0.69."""
     voxels[1:3, 2:6, 2] = 260
-    sure = thorax.load(model).segment(voxels, AFFINE, intensity="hu", threshold=0.8)
-    np.testing.assert_array_equal(sure.mask, voxels == 500)
-    (path,) = sure.save(tmp_path / "mask.nii")
-    np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), sure.mask)
-    likely = thorax.load(model).segment(voxels, AFFINE, intensity="hu")
-    np.testing.assert_array_equal(likely.mask, voxels >= 260)
+    strict = thorax.load(model).segment(voxels, AFFINE, intensity="hu", threshold=0.8)
+    np.testing.assert_array_equal(strict.mask, voxels == 500)
+    (path,) = strict.save(tmp_path / "mask.nii")
+    np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), strict.mask)
+    default = thorax.load(model).segment(voxels, AFFINE, intensity="hu")
+    np.testing.assert_array_equal(default.mask, voxels >= 260)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ((np.zeros((2, 2, 2)),), r"an array needs its affine: segment\(voxels, affine\)"),
         ((np.zeros((2, 2, 2)), np.eye(3)), r"an affine must have shape \(4, 4\), got \(3, 3\)"),
         ((np.zeros((2, 2)), np.eye(4)), r"a scan must be 3D, but the array has shape \(2, 2\)"),
-        ((np.zeros((2, 2, 2), complex), np.eye(4)), "must hold one number a voxel, but the array"),
+        ((np.zeros((2, 2, 2), complex), np.eye(4)), "must have one number per voxel, but the array"),
         (("nowhere.nii",), "there is no file nowhere.nii"),
     ],
 )
-def test_what_is_no_scan_is_refused(model: Path, given: tuple[object, ...], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        thorax.load(model).segment(*given)
+def test_invalid_scans_are_rejected(
+    model: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        thorax.load(model).segment(*arguments)
 
 
-def test_no_model_is_no_predictor() -> None:
-    with pytest.raises(InputError, match="there must be a model to load"):
+def test_a_predictor_needs_a_model() -> None:
+    with pytest.raises(InputError, match="a model must be named"):
         thorax.load()
 
 
-def test_what_there_is_not_is_told_as_python_does() -> None:
+def test_an_unknown_attribute_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module `thorax` has no attribute `lungs`"):
         _ = thorax.lungs

@@ -1,4 +1,4 @@
-"""`thorax compare`: what it prints, where, and what it refuses in one line."""
+"""`thorax compare`: output and errors."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "new.csv", {**{case: dice + 0.02 for case, dice in BEFORE.items()}, "x": 0.5})
 
 
-def test_results_are_printed_and_notes_stand_apart() -> None:
+def test_results_go_to_stdout_and_notes_to_stderr() -> None:
     result = thorax("old=old.csv", "new=new.csv")
     assert result.exit_code == 0
     assert result.stdout.startswith("dice against old\nregion  table  cases")
@@ -38,8 +38,8 @@ def test_results_are_printed_and_notes_stand_apart() -> None:
         "values are (p is at least 0.0625): dice is higher by 0.0200 on average (better).\n"
     ) in result.stdout
     assert result.stderr == (
-        "note: not in old, left out: x (lung)\n"
-        "note: with fewer than 10 cases a bootstrap interval is too narrow\n"
+        "Note: not in old, left out: x (lung)\n"
+        "Note: with fewer than 10 cases a bootstrap interval is too narrow\n"
     )
 
 
@@ -48,19 +48,25 @@ def test_options_reach_the_comparison() -> None:
     result = thorax("old=old.csv", "new=new.csv", *options, "--json")
     answer = json.loads(result.stdout)
     assert (answer["confidence"], answer["test"]) == (0.9, "wilcoxon")
-    (one,) = answer["comparisons"]
-    assert one["p"] == 0.0625
-    assert one["conclusion"] == (
+    (comparison,) = answer["comparisons"]
+    assert comparison["p"] == 0.0625
+    assert comparison["conclusion"] == (
         "new is better than old on lung: dice is higher by 0.0200 on average over 5 cases "
         "(90 % interval +0.0200 to +0.0200, p = 0.0625)."
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        ((), "a comparison needs two tables or more, got 0"),
-        (("old.csv",), "a comparison needs two tables or more, got 1"),
+        (
+            (),
+            "a comparison needs a baseline and at least one table, got 0 tables; name two or more",
+        ),
+        (
+            ("old.csv",),
+            "a comparison needs a baseline and at least one table, got 1 tables; name two or more",
+        ),
         (
             ("old.csv", "new.csv", "--metric", "nsd"),
             "the metric must be a column of every table, but old.csv has no nsd; all have dice",
@@ -72,19 +78,19 @@ def test_options_reach_the_comparison() -> None:
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line(
-    arguments: tuple[str, ...], said: str
+def test_tables_that_cannot_be_compared_are_rejected_in_one_line(
+    arguments: tuple[str, ...], message: str
 ) -> None:
     result = thorax(*arguments)
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"Error: {said}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"Error: {message}\n")
 
 
 @pytest.mark.parametrize("options", [("--confidence", "95"), ("--test", "t")])
-def test_options_out_of_range_are_refused(options: tuple[str, ...]) -> None:
+def test_options_out_of_range_are_rejected(options: tuple[str, ...]) -> None:
     assert thorax("old.csv", "new.csv", *options).exit_code == 2
 
 
-def test_comparing_waits_for_neither_a_framework_nor_dvc() -> None:
+def test_comparing_imports_neither_a_framework_nor_dvc() -> None:
     program = """
 import sys
 from click.testing import CliRunner

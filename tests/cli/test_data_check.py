@@ -28,11 +28,11 @@ def run(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *words: CliRunner().invoke(main, ["data", "check", *words])
 
 
-def test_the_dataset_of_params_is_looked_at(run: Run) -> None:
+def test_the_default_is_the_dataset_of_params(run: Run) -> None:
     result = run()
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1].startswith("chests: 3 cases, ")
-    assert "    3 cases: 3 planes, but the network sees 7 at once" in result.stdout
+    assert "    3 cases: 3 planes, but a slice stack of the network has 7" in result.stdout
     assert result.stdout == run("chests").stdout == run("data/chests").stdout
 
 
@@ -47,24 +47,25 @@ def test_an_error_gives_exit_status_1(run: Run, tmp_path: Path) -> None:
     ]
 
 
-def test_json_is_for_machines_and_holds_no_name_from_a_header(run: Run, tmp_path: Path) -> None:
+def test_json_contains_no_name_from_a_header(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "data/chests/scans/ben-1.nii.gz"
     image = nibabel.load(path)
     image.header["descrip"] = b"Jane Planted 1970-01-01"
     nibabel.save(nibabel.Nifti1Image(np.array(image.dataobj), None, image.header), path)
     result = run("--json")
-    told = json.loads(result.stdout)
-    assert [each["case"] for each in told["facts"]] == ["anna-1", "anna-2", "ben-1"]
-    assert {finding["weight"] for finding in told["findings"]} <= {"error", "warning", "note"}
+    content = json.loads(result.stdout)
+    assert [facts["case"] for facts in content["facts"]] == ["anna-1", "anna-2", "ben-1"]
+    assert {finding["severity"] for finding in content["findings"]} <= {"error", "warning", "note"}
     assert "Planted" not in result.stdout
     assert str(tmp_path) not in result.stdout
 
 
-def test_a_dataset_that_is_not_there_is_named(run: Run) -> None:
+def test_a_missing_dataset_is_named(run: Run) -> None:
     result = run("lost")
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: there is no folder data/lost, nor lost; see `thorax data list`\n"
+        "Error: a dataset must be a folder, but there is no data/lost and no lost; see "
+        "`thorax data list`\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Cross-validation and sweeps: refusals before anything starts."""
+"""Cross-validation and sweeps: errors before anything starts."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_outside_a_project_nothing_starts(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_seeds_that_are_no_numbers_are_refused_in_one_line() -> None:
+def test_invalid_seeds_are_rejected_in_one_line() -> None:
     result = thorax("cross-validate", "--seeds", "0,one")
     assert result.exit_code == 1
     assert result.stderr == (
@@ -36,5 +36,5 @@ def test_seeds_that_are_no_numbers_are_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("sweep",), ("cross-validate", "--jobs", "0")])
-def test_a_command_that_is_not_whole_is_refused(arguments: tuple[str, ...]) -> None:
+def test_incomplete_commands_are_rejected(arguments: tuple[str, ...]) -> None:
     assert thorax(*arguments).exit_code == 2

@@ -1,4 +1,4 @@
-"""`thorax predict` over folders, and the commands about models."""
+"""`thorax predict` on folders, `thorax export` and `thorax model`."""
 
 import json
 import subprocess
@@ -16,8 +16,7 @@ from click.testing import CliRunner, Result
 
 from thorax.cli import main
 from thorax.io import Scan
-from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.export import export
+from thorax.models.export import export_model
 from thorax.models.keras_file import save_trained
 from thorax.models.spec import ModelSpec
 
@@ -56,15 +55,15 @@ def thorax(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return what training left of a model that takes 250 HU and more for lung."""
+    """Return the folder of a trained model with 250 HU as the threshold of lung."""
     folder = tmp_path_factory.mktemp("models") / "segmenter"
-    save_trained(folder, KerasEngine(pointwise([[80]], [-20], canvas=8)), SPEC)
+    save_trained(folder, pointwise([[80]], [-20], canvas=8), SPEC)
     return folder
 
 
 @pytest.fixture(scope="module")
 def model(trained: Path) -> Path:
-    export(trained, trained.parent / "model.onnx")
+    export_model(trained, trained.parent / "model.onnx")
     return trained.parent / "model.onnx"
 
 
@@ -91,10 +90,10 @@ def test_a_folder_is_segmented_into_a_folder(scans: Path, model: Path, tmp_path:
         np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(scan.dataobj) == 500)
 
 
-def test_a_scan_that_fails_makes_the_command_fail_but_not_the_others(
+def test_a_scan_that_fails_sets_the_exit_status_and_does_not_stop_the_others(
     scans: Path, model: Path, tmp_path: Path
 ) -> None:
-    (scans / "broken.nii.gz").write_text("no image")
+    (scans / "broken.nii.gz").write_text("not an image")
     masks = tmp_path / "masks"
     result = thorax("predict", scans, masks, "--model", model, "--intensity", "hu")
     assert result.exit_code == 1
@@ -103,7 +102,7 @@ def test_a_scan_that_fails_makes_the_command_fail_but_not_the_others(
     assert len(result.stdout.splitlines()) == 2
 
 
-def test_a_table_of_pairs_is_followed(scans: Path, model: Path, tmp_path: Path) -> None:
+def test_a_table_of_scans_and_masks_is_read(scans: Path, model: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("scan,mask\nscans/a.nii.gz,out/first.nii.gz\n")
     result = thorax("predict", pairs, "--model", model, "--intensity", "hu")
@@ -114,7 +113,7 @@ def test_a_table_of_pairs_is_followed(scans: Path, model: Path, tmp_path: Path) 
 def test_prediction_needs_no_deep_learning_framework(
     scans: Path, model: Path, tmp_path: Path, engine: str
 ) -> None:
-    """Nor anything that calls home."""
+    """It also needs no package that uses the network."""
     code = (
         "import sys\nfrom thorax.cli import main\n"
         f"main(['predict', '{scans}/a.nii.gz', '{tmp_path}/m.nii.gz', '--model', '{model}', "
@@ -123,13 +122,11 @@ def test_prediction_needs_no_deep_learning_framework(
         "'openvino_telemetry', 'requests'}\n"
         "print(*sorted(name for name in unwanted if sys.modules.get(name)))"
     )
-    said = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert said.splitlines() == [f"{tmp_path}/m.nii.gz", ""]
+    output = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert output.splitlines() == [f"{tmp_path}/m.nii.gz", ""]
 
 
-def test_variants_and_several_models_are_taken_together(
-    scans: Path, model: Path, tmp_path: Path
-) -> None:
+def test_tta_and_an_ensemble_can_be_combined(scans: Path, model: Path, tmp_path: Path) -> None:
     mask = tmp_path / "mask.nii.gz"
     models = ("--model", model, "--model", model)
     result = thorax(
@@ -143,13 +140,13 @@ def test_variants_and_several_models_are_taken_together(
         "hu",
     )
     assert result.exit_code == 0
-    # On so small a canvas shifts move the lung out of it.
-    assert "Check: lung: variants agree by a Dice of 0.44 only\n" in result.stderr
+    # On a canvas as small as this, shifts move the lung out of it.
+    assert "Check: lung: variants or models disagree (Dice 0.44)\n" in result.stderr
     scan = np.asarray(nibabel.load(scans / "a.nii.gz").dataobj)
     np.testing.assert_array_equal(np.asarray(nibabel.load(mask).dataobj), scan == 500)
 
 
-def test_what_the_scan_is_taken_for_is_said(
+def test_notes_and_quality_warnings_are_printed(
     save_nifti: SaveNifti, model: Path, tmp_path: Path
 ) -> None:
     scan = np.full((8, 8, 4), -1000.0, np.float32)
@@ -158,8 +155,8 @@ def test_what_the_scan_is_taken_for_is_said(
     result = thorax("predict", path, tmp_path / "m.nii", "--model", model, "--intensity", "hu")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
-        "Check: lung: 0 mL is unlike an adult's (1000 to 10000 mL)",
-        "Check: lung: reaches the end of the scan (feet, head); some of it may not be there",
+        "Check: lung: 0 mL is outside the range of adults (1000 to 10000 mL)",
+        "Check: lung: reaches the border of the scan (feet, head); it may be truncated",
         "Note: NaN or infinite voxels in 1 of 4 planes were read as -1024",
     ]
 
@@ -169,7 +166,7 @@ def test_what_the_scan_is_taken_for_is_said(
 
 @pytest.fixture
 def scored(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder, gone to, of a project that trained a model and scored it."""
+    """Enter and return the folder of a project with a trained and scored model."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models/segmenter").symlink_to(trained)
@@ -182,13 +179,13 @@ def scored(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def test_a_model_is_exported_with_the_scores_of_the_project(scored: Path) -> None:
     result = thorax("export", "lungs.onnx", "--licence", "CC BY 4.0")
     assert (result.exit_code, result.stdout) == (0, "lungs.onnx\n")
-    assert result.stderr.startswith("the exported model finds the same: 0 of 1536 pixels differ")
+    assert "0 of 1536 pixels differ" in result.stderr
     shown = thorax("model", "show", "lungs.onnx")
     assert shown.stdout.splitlines() == [
         "model          lungs.onnx",
         "regions        lung (labels 1)",
         "threshold      0.5",
-        "sees           1 planes of 8×8, 0..1000 HU, not cropped",
+        "input          1 slices of 8×8, 0..1000 HU, not cropped",
         "network        lean",
         "loss           focal_dice",
         "trained on     2 cases of phantom",
@@ -205,10 +202,10 @@ def test_a_model_is_exported_with_the_scores_of_the_project(scored: Path) -> Non
     ("threshold", "mean", "expected"),
     [
         (0.5, "lung 0.9800", "lung: certainty +0.060 ± 0.000 (3 held-out cases)"),
-        (0.3, "not measured", "not known"),
+        (0.3, "not measured", "unknown"),
     ],
 )
-def test_scores_of_masks_at_one_threshold_tell_nothing_of_another(
+def test_scores_are_stored_only_for_their_threshold(
     scored: Path, threshold: float, mean: str, expected: str
 ) -> None:
     thorax("export", "lungs.onnx", "--threshold", threshold)
@@ -218,15 +215,15 @@ def test_scores_of_masks_at_one_threshold_tell_nothing_of_another(
     assert f"expected Dice  {expected}" in shown
 
 
-def test_a_folder_can_be_looked_at_too(trained: Path) -> None:
+def test_the_folder_of_a_model_can_be_shown(trained: Path) -> None:
     shown = thorax("model", "show", trained).stdout
     assert "mean Dice      not measured" in shown
-    assert "expected Dice  not known" in shown
-    assert "licence        not said" in shown
+    assert "expected Dice  unknown" in shown
+    assert "licence        unknown" in shown
 
 
-def test_a_scan_is_told_the_dice_to_expect(scans: Path, trained: Path, tmp_path: Path) -> None:
-    """The model is sure of every pixel here: a certainty of 1, and 0.06 more is 1 all the same."""
+def test_the_expected_dice_of_a_scan_is_printed(scans: Path, trained: Path, tmp_path: Path) -> None:
+    """The certainty is 1 here; with a bias of 0.06 the expected Dice is limited to 1."""
     (tmp_path / "folds.csv").write_text(SCORES)
     model = tmp_path / "m.onnx"
     thorax("export", model, "--trained", trained, "--scores", tmp_path / "folds.csv")
@@ -241,20 +238,20 @@ def test_a_scan_is_told_the_dice_to_expect(scans: Path, trained: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("case,region,certainty\na,lung,0.9\n", "has no dice"),
         (
             "case,region,dice,certainty\n" + "a,liver,0.9,0.9\n",
-            "must have scores of what the model",
+            "must have scores of a region of the model",
         ),
         ("case,region,dice,certainty\n" + "a,lung,95,0.9\n" * 3, "between 0 and 1, got 95"),
         ("case,region,dice,certainty\na,lung,good,0.9\n", "dice must be numbers"),
     ],
     ids=["no dice", "another region", "percent", "words"],
 )
-def test_a_table_that_tells_nothing_of_the_model_is_refused(
-    trained: Path, tmp_path: Path, content: str, said: str
+def test_an_invalid_score_table_is_rejected(
+    trained: Path, tmp_path: Path, content: str, message: str
 ) -> None:
     rows = content.splitlines()
     named = [rows[0], *(row.replace("a,", f"{n},", 1) for n, row in enumerate(rows[1:]))]
@@ -263,24 +260,26 @@ def test_a_table_that_tells_nothing_of_the_model_is_refused(
         "export", tmp_path / "m.onnx", "--trained", trained, "--scores", tmp_path / "scores.csv"
     )
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_a_table_without_certainty_tells_nothing_to_expect(trained: Path, tmp_path: Path) -> None:
+def test_a_score_table_without_certainty_gives_no_expected_dice(
+    trained: Path, tmp_path: Path
+) -> None:
     (tmp_path / "scores.csv").write_text("case,region,dice\na,lung,0.9\n")
     model = tmp_path / "m.onnx"
     thorax("export", model, "--trained", trained, "--scores", tmp_path / "scores.csv")
-    assert "expected Dice  not known" in thorax("model", "show", model).stdout
+    assert "expected Dice  unknown" in thorax("model", "show", model).stdout
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
-    [("{", "cannot be read"), ("[]", "must be a mapping"), (None, "cannot be read")],
+    ("content", "message"),
+    [("{", "cannot be read"), ("[]", "must contain a mapping"), (None, "cannot be read")],
 )
-def test_scores_that_are_none_are_refused(
-    trained: Path, tmp_path: Path, content: str | None, said: str
+def test_invalid_metrics_are_rejected(
+    trained: Path, tmp_path: Path, content: str | None, message: str
 ) -> None:
     scores = tmp_path / "metrics.json"
     if content is not None:
@@ -288,11 +287,11 @@ def test_scores_that_are_none_are_refused(
     target = tmp_path / "a.onnx"
     result = thorax("export", target, "--trained", trained, "--metrics", scores)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert not target.exists()
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_text("no model")
     result = thorax("model", "show", tmp_path / "a.onnx")
     assert result.exit_code == 1
@@ -307,23 +306,21 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 def save_dicom(
     folder: Path, hu: np.ndarray, spacing_mm: tuple[float, float, float], **tags: Any
 ) -> None:
-    """Write canonical voxels whose first lies at the origin as an axial series."""
+    """Write canonical voxels, the first one at the origin, as an axial series."""
     folder.mkdir(exist_ok=True)
     x_mm, y_mm, z_mm = spacing_mm
     corner_mm = [-(hu.shape[0] - 1) * x_mm, -(hu.shape[1] - 1) * y_mm]
     for z in range(hu.shape[2]):
-        # DICOM runs to the left and to the back; rows come first.
+        # DICOM axes point to the left and to the back; rows come first.
         stored = (hu[::-1, ::-1, z].T + 1024).clip(0).astype(np.uint16)
-        made = one_slice(stored, [*corner_mm, z * z_mm], PixelSpacing=[y_mm, x_mm], **tags)
-        name = f"{made.SeriesNumber}-{(z * 7) % hu.shape[2]:03d}.dcm"
-        made.save_as(folder / name, enforce_file_format=True)
+        dataset = one_slice(stored, [*corner_mm, z * z_mm], PixelSpacing=[y_mm, x_mm], **tags)
+        name = f"{dataset.SeriesNumber}-{(z * 7) % hu.shape[2]:03d}.dcm"
+        dataset.save_as(folder / name, enforce_file_format=True)
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha", "series"])
-def test_the_same_patient_has_the_same_mask_in_every_format(
-    model: Path, tmp_path: Path, name: str
-) -> None:
-    """As NIfTI and in another format; the model takes 250 HU and more."""
+def test_the_mask_does_not_depend_on_the_format(model: Path, tmp_path: Path, name: str) -> None:
+    """The scan as NIfTI and in another format."""
     spacing_mm = 2.0, 2.5, 4.0
     hu = np.full((24, 20, 11), -1000, np.int16)
     hu[3:21, 2:18] = 40
@@ -344,14 +341,14 @@ def test_the_same_patient_has_the_same_mask_in_every_format(
         result = thorax("predict", scan, mask, "--model", model, "--intensity", "hu")
         assert result.exit_code == 0, result.stderr
         masks.append(nibabel.as_closest_canonical(nibabel.load(mask)))
-    one, two = (np.asarray(mask.dataobj) for mask in masks)
-    assert 0 < one.sum() < one.size / 2
-    np.testing.assert_array_equal(one, two)
+    first, second = (np.asarray(mask.dataobj) for mask in masks)
+    assert 0 < first.sum() < first.size / 2
+    np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(masks[0].affine, masks[1].affine, atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".dcm"])
-def test_a_mask_of_dicom_is_written_as_its_name_says(
+def test_the_suffix_decides_the_format_of_the_mask(
     model: Path, tmp_path: Path, suffix: str
 ) -> None:
     hu = np.full((16, 16, 5), -1000, np.int16)
@@ -366,13 +363,13 @@ def test_a_mask_of_dicom_is_written_as_its_name_says(
         assert segments.SegmentSequence[0].SegmentLabel == "lung"
         assert np.count_nonzero(segments.pixel_array) == 8 * 8 * 3
     else:
-        found = Scan(mask)
-        assert np.count_nonzero(found.voxels()) == 8 * 8 * 3
-        assert found.grid.matches(Scan(tmp_path / "series").grid)
+        written = Scan(mask)
+        assert np.count_nonzero(written.voxels()) == 8 * 8 * 3
+        assert written.grid.matches(Scan(tmp_path / "series").grid)
 
 
-def test_of_several_series_one_can_be_named(model: Path, tmp_path: Path) -> None:
-    """The longest is read unless another is named; both lie in one folder."""
+def test_series_option(model: Path, tmp_path: Path) -> None:
+    """The longest series in a folder is the default."""
     hu = np.full((16, 16, 6), -1000, np.int16)
     hu[4:12, 4:12, 1:4] = 500
     save_dicom(tmp_path / "study", hu, (2.0, 2.0, 3.0))

@@ -1,4 +1,4 @@
-"""`thorax view`: one page of a scan and its masks, in a browser or in a file."""
+"""`thorax view`: a page of a scan and its masks, in a browser or in a file."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ def mask(save_nifti: SaveNifti) -> Path:
     return save_nifti("lungs.nii.gz", labels)
 
 
-def test_it_writes_one_file(scan: Path, mask: Path, tmp_path: Path) -> None:
+def test_the_page_is_one_file(scan: Path, mask: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "page.html"
     result = thorax("view", scan, mask, "--region", "lung=1", "--output", output)
     assert (result.exit_code, result.output) == (0, "")
@@ -47,13 +47,13 @@ def test_it_writes_one_file(scan: Path, mask: Path, tmp_path: Path) -> None:
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_regions_are_found_unless_named(scan: Path, mask: Path, tmp_path: Path) -> None:
+def test_every_label_value_is_a_region_by_default(scan: Path, mask: Path, tmp_path: Path) -> None:
     output = tmp_path / "page.html"
     assert thorax("view", scan, mask, "--output", output).exit_code == 0
     assert '"name":"label_1"' in output.read_text()
 
 
-def test_what_the_values_mean_may_be_said(scan: Path, tmp_path: Path) -> None:
+def test_intensity_option(scan: Path, tmp_path: Path) -> None:
     output = tmp_path / "page.html"
     assert thorax("view", scan, "--output", output).exit_code == 0
     assert '"windows":[{"name":"Whole range"' in output.read_text()
@@ -61,7 +61,9 @@ def test_what_the_values_mean_may_be_said(scan: Path, tmp_path: Path) -> None:
     assert '"windows":[{"name":"Lung","low":-1350,"high":150}' in output.read_text()
 
 
-def test_masks_of_one_name_are_told_apart(scan: Path, mask: Path, tmp_path: Path) -> None:
+def test_masks_with_one_file_name_are_named_by_their_paths(
+    scan: Path, mask: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other" / mask.name
     other.parent.mkdir()
     other.write_bytes(mask.read_bytes())
@@ -71,9 +73,7 @@ def test_masks_of_one_name_are_told_apart(scan: Path, mask: Path, tmp_path: Path
     assert names == [str(mask), str(other)]
 
 
-def test_it_serves_the_page_and_ends_with_an_interrupt(
-    scan: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_served_until_an_interrupt(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     pages: list[bytes] = []
@@ -94,12 +94,12 @@ def test_it_serves_the_page_and_ends_with_an_interrupt(
     for options, browsers in (((), 1), (("--no-browser",), 1)):
         result = thorax("view", scan, *options)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\n", result.stderr)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ \(Ctrl-C to stop\)\n", result.stderr)
         assert len(opened) == browsers
         assert pages.pop().startswith(b"<!DOCTYPE html>")
 
 
-def test_a_mask_on_another_grid_is_one_line(
+def test_a_mask_on_another_grid_gives_a_one_line_error(
     scan: Path, save_nifti: SaveNifti, tmp_path: Path
 ) -> None:
     small = save_nifti("small.nii.gz", np.ones((4, 4, 4), np.uint8))
@@ -113,23 +113,23 @@ def test_a_mask_on_another_grid_is_one_line(
     assert not output.exists()
 
 
-def test_a_page_is_written_over_no_scan(scan: Path) -> None:
+def test_a_scan_is_never_overwritten(scan: Path) -> None:
     before = scan.read_bytes()
     result = thorax("view", scan, "--output", scan)
     assert (result.exit_code, result.stderr) == (
         1,
-        f"Error: a page must have a name that ends in .html, got {scan}\n",
+        f"Error: --output must end in .html, got {scan}\n",
     )
     assert scan.read_bytes() == before
 
 
-def test_a_missing_scan_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_scan_gives_a_one_line_error(tmp_path: Path) -> None:
     result = thorax("view", tmp_path / "none.nii.gz", "--no-browser")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "none.nii.gz" in result.stderr
 
 
-def test_nothing_of_a_deep_learning_framework_is_waited_for(scan: Path, tmp_path: Path) -> None:
+def test_viewing_needs_no_deep_learning_framework(scan: Path, tmp_path: Path) -> None:
     import subprocess
 
     program = f"""

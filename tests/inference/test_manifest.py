@@ -1,4 +1,4 @@
-"""The manifest of a batch: there as it goes, whole at the end."""
+"""The manifest of a batch: log, tables and locks."""
 
 import csv
 import fcntl
@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, Row, table_of
+from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow, manifest_csv
 from thorax.models.spec import ExpectedDice
 
 LOG = ".manifest.jsonl"
 
 
-def row(case: str, status: str = DONE, **known: Any) -> Row:
-    return Row(case, status, f"in/{case}.nii", f"out/{case}.nii", "abc", "auto", **known)
+def row(case: str, status: str = DONE, **fields: Any) -> ManifestRow:
+    return ManifestRow(case, status, f"in/{case}.nii", f"out/{case}.nii", "abc", "auto", **fields)
 
 
 FULL = row(
@@ -28,8 +28,8 @@ FULL = row(
     intensity="hu",
     volumes_ml={"lung": 4210.5, "infection": 31.25},
     certainty={"lung": 0.98, "infection": None},
-    quality=("lung: one", "infection: two"),
-    warnings=("a piece was removed",),
+    quality_warnings=("lung: one", "infection: two"),
+    warnings=("a component was removed",),
 )
 
 
@@ -41,29 +41,29 @@ def read_table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
-def written(folder: Path, *rows: Row) -> list[dict[str, str]]:
+def written(folder: Path, *rows: ManifestRow) -> list[dict[str, str]]:
     manifest = Manifest(folder)
-    for each in rows:
-        manifest.add(each)
+    for one_row in rows:
+        manifest.add(one_row)
     manifest.write()
     return read_table((folder / "manifest.csv").read_text(encoding="utf-8-sig"))
 
 
-# As it goes
+# During the batch
 
 
-def test_a_line_is_there_as_soon_as_a_row_was_added(tmp_path: Path) -> None:
+def test_a_row_is_written_at_once(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path / "out" / "deep")
     assert not (tmp_path / "out").exists()
     for count, case in enumerate(("anna", "ben"), start=1):
         manifest.add(row(case, STARTED))
-        told = lines(tmp_path / "out" / "deep")
-        assert len(told) == count
-        assert told[-1]["case"] == case
-        assert told[-1]["status"] == "started"
+        logged = lines(tmp_path / "out" / "deep")
+        assert len(logged) == count
+        assert logged[-1]["case"] == case
+        assert logged[-1]["status"] == "started"
 
 
-def test_a_batch_that_was_killed_is_known_again(tmp_path: Path) -> None:
+def test_the_rows_of_a_killed_batch_are_read(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path)
     manifest.add(replace(FULL, status=STARTED))
     manifest.add(FULL)
@@ -72,47 +72,45 @@ def test_a_batch_that_was_killed_is_known_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])
-def test_a_last_line_that_was_cut_is_forgotten_and_spoils_no_other(
-    tmp_path: Path, kept: int
-) -> None:
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path, kept: int) -> None:
     Manifest(tmp_path).add(FULL)
     whole = (tmp_path / LOG).read_bytes()
     Manifest(tmp_path).add(row("ben"))
     cut = (tmp_path / LOG).read_bytes()[len(whole) :].strip()[:kept]
     (tmp_path / LOG).write_bytes(whole.rstrip() + b"\n" + cut)
-    again = Manifest(tmp_path)
-    assert again.rows == {"anna": FULL}
-    again.add(row("carl"))
+    resumed = Manifest(tmp_path)
+    assert resumed.rows == {"anna": FULL}
+    resumed.add(row("carl"))
     assert Manifest(tmp_path).rows == {"anna": FULL, "carl": row("carl")}
 
 
 @pytest.mark.parametrize(
     "junk", [b"\x00" * 40, b"\xff\xfe", b"5", b"{}", b'{"case": "ben"}', b"[]"]
 )
-def test_lines_that_a_crash_left_are_forgotten(tmp_path: Path, junk: bytes) -> None:
+def test_damaged_lines_are_ignored(tmp_path: Path, junk: bytes) -> None:
     Manifest(tmp_path).add(FULL)
     with (tmp_path / LOG).open("ab") as stream:
         stream.write(b"\n" + junk + b"\n")
     assert Manifest(tmp_path).rows == {"anna": FULL}
 
 
-def test_adding_a_row_writes_that_row_alone(tmp_path: Path) -> None:
-    """What it costs does not grow with the rows before it: the file is only ever appended to."""
+def test_adding_a_row_appends_to_the_log(tmp_path: Path) -> None:
+    """The cost does not grow with the number of rows."""
     manifest = Manifest(tmp_path)
     manifest.add(row("case-000"))
     before, number = (tmp_path / LOG).read_bytes(), (tmp_path / LOG).stat().st_ino
-    each = len(before)
+    line_size = len(before)
     for count in range(1, 300):
         manifest.add(row(f"case-{count:03}"))
-        assert (tmp_path / LOG).stat().st_size == each * (count + 1)
+        assert (tmp_path / LOG).stat().st_size == line_size * (count + 1)
     assert (tmp_path / LOG).stat().st_ino == number
     assert (tmp_path / LOG).read_bytes().startswith(before)
     assert [path.name for path in tmp_path.iterdir()] == [LOG]
 
 
-def test_the_last_row_of_a_case_counts(tmp_path: Path) -> None:
+def test_the_last_row_of_a_case_is_kept(tmp_path: Path) -> None:
     rows = written(tmp_path, row("anna", STARTED), row("anna", FAILED, error="no"), row("anna"))
-    assert [(each["case"], each["status"], each["error"]) for each in rows] == [
+    assert [(line["case"], line["status"], line["error"]) for line in rows] == [
         ("anna", "done", "")
     ]
 
@@ -120,7 +118,7 @@ def test_the_last_row_of_a_case_counts(tmp_path: Path) -> None:
 # At the end
 
 
-def test_the_log_becomes_the_tables(tmp_path: Path) -> None:
+def test_the_tables_replace_the_log(tmp_path: Path) -> None:
     written(tmp_path, FULL)
     assert sorted(os.listdir(tmp_path)) == ["manifest.csv", "manifest.json"]  # noqa: PTH208
     assert Manifest(tmp_path).rows == {"anna": FULL}
@@ -129,31 +127,31 @@ def test_the_log_becomes_the_tables(tmp_path: Path) -> None:
 def test_a_second_batch_adds_to_the_first(tmp_path: Path) -> None:
     written(tmp_path, row("ben"), row("anna", FAILED, error="cut short"))
     rows = written(tmp_path, row("anna"), row("carl"))
-    assert [(each["case"], each["status"]) for each in rows] == [
+    assert [(line["case"], line["status"]) for line in rows] == [
         ("anna", "done"),
         ("ben", "done"),
         ("carl", "done"),
     ]
 
 
-def test_failed_cases_come_first_then_doubts_then_names(tmp_path: Path) -> None:
+def test_failed_cases_come_first_then_quality_warnings_then_names(tmp_path: Path) -> None:
     rows = written(
         tmp_path,
         row("b"),
         row("a"),
-        row("z", quality=("one", "two")),
-        row("y", quality=("one",)),
+        row("z", quality_warnings=("one", "two")),
+        row("y", quality_warnings=("one",)),
         row("x", FAILED, error="no"),
         row("c", STARTED),
     )
-    assert [each["case"] for each in rows] == ["c", "x", "z", "y", "a", "b"]
+    assert [line["case"] for line in rows] == ["c", "x", "z", "y", "a", "b"]
     content = json.loads((tmp_path / "manifest.json").read_text())
-    assert [each["case"] for each in content] == ["c", "x", "z", "y", "a", "b"]
+    assert [line["case"] for line in content] == ["c", "x", "z", "y", "a", "b"]
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.json"])
-def test_tables_are_replaced_as_a_whole(tmp_path: Path, name: str) -> None:
-    """Who reads the old one meanwhile reads it to its end: it is another file."""
+def test_tables_are_replaced_atomically(tmp_path: Path, name: str) -> None:
+    """A program that has the old file open can read it to its end."""
     written(tmp_path, row("anna"))
     old = (tmp_path / name).read_text()
     os.link(tmp_path / name, tmp_path / "old")
@@ -162,17 +160,15 @@ def test_tables_are_replaced_as_a_whole(tmp_path: Path, name: str) -> None:
     assert "ben" in (tmp_path / name).read_text()
 
 
-def test_what_another_batch_wrote_meanwhile_is_known(tmp_path: Path) -> None:
+def test_rows_of_another_batch_are_read_when_the_lock_is_taken(tmp_path: Path) -> None:
     second = Manifest(tmp_path)
     written(tmp_path, row("anna"))
-    with second.alone():
+    with second.exclusive():
         assert list(second.rows) == ["anna"]
 
 
-def test_a_lock_is_on_the_log_that_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another batch removes the log, its last act, just after this one opened it."""
+def test_the_lock_is_on_the_current_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another batch ends and removes the log just after this one opened it."""
     manifest, lock, first = Manifest(tmp_path), fcntl.flock, [True]
 
     def late(stream: Any, how: int) -> None:
@@ -183,50 +179,65 @@ def test_a_lock_is_on_the_log_that_is_there(
 
     monkeypatch.setattr("thorax.inference.manifest.fcntl.flock", late)
     with (
-        manifest.alone(),
-        pytest.raises(InputError, match="another batch is at work"),
-        Manifest(tmp_path).alone(),
+        manifest.exclusive(),
+        pytest.raises(InputError, match="another `thorax predict` is writing to"),
+        Manifest(tmp_path).exclusive(),
     ):
         pass
+
+
+# Manifests of version 0.1
+
+
+def with_old_name(content: dict[str, Any]) -> dict[str, Any]:
+    return {"doubts" if key == "quality_warnings" else key: value for key, value in content.items()}
+
+
+def test_manifests_of_version_0_1_are_read(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps([with_old_name(asdict(FULL))]))
+    (tmp_path / LOG).write_text(json.dumps(with_old_name(asdict(replace(FULL, case="ben")))))
+    assert Manifest(tmp_path).rows == {"anna": FULL, "ben": replace(FULL, case="ben")}
 
 
 # The CSV
 
 
-def test_the_columns_of_a_row() -> None:
-    assert table_of([FULL]) == (
-        "case,status,seconds,lung_ml,lung_certainty,infection_ml,infection_certainty,doubts,"
-        "warnings,error,intensity,model,scan,mask\n"
+def test_columns_of_the_csv() -> None:
+    assert manifest_csv([FULL]) == (
+        "case,status,seconds,lung_ml,lung_certainty,infection_ml,infection_certainty,"
+        "quality_warnings,warnings,error,intensity,model,scan,mask\n"
         "anna,done,12.5,4210.5,0.98,31.25,,lung: one; infection: two,"
-        "a piece was removed,,hu,abc,in/anna.nii,out/anna.nii\n"
+        "a component was removed,,hu,abc,in/anna.nii,out/anna.nii\n"
     )
 
 
-def test_the_dice_to_expect_has_a_column_where_it_is_known() -> None:
-    known = row(
+def test_the_expected_dice_has_a_column_if_a_row_has_it() -> None:
+    expected = row(
         "anna", certainty={"lung": 0.9}, expected_dice={"lung": ExpectedDice(0.95, 0.9, 1.0)}
     )
-    assert table_of([known, row("ben", FAILED)]).splitlines() == [
-        "case,status,seconds,lung_ml,lung_certainty,lung_expected_dice,doubts,warnings,error,"
-        "intensity,model,scan,mask",
+    assert manifest_csv([expected, row("ben", FAILED)]).splitlines() == [
+        "case,status,seconds,lung_ml,lung_certainty,lung_expected_dice,quality_warnings,warnings,"
+        "error,intensity,model,scan,mask",
         "anna,done,0,,0.9,0.95,,,,,abc,in/anna.nii,out/anna.nii",
         "ben,failed,0,,,,,,,,abc,in/ben.nii,out/ben.nii",
     ]
 
 
-def test_the_dice_to_expect_comes_back_with_its_range(tmp_path: Path) -> None:
-    told = row("anna", expected_dice={"lung": ExpectedDice(0.95, 0.9, 1.0)})
-    written(tmp_path, told)
-    assert Manifest(tmp_path).rows["anna"] == told
+def test_the_expected_dice_is_read_with_its_interval(tmp_path: Path) -> None:
+    expected = row("anna", expected_dice={"lung": ExpectedDice(0.95, 0.9, 1.0)})
+    written(tmp_path, expected)
+    assert Manifest(tmp_path).rows["anna"] == expected
 
 
-def test_figures_have_six_digits() -> None:
-    (cells,) = read_table(table_of([row("anna", volumes_ml={"lung": 14006.849999999997})]))
+def test_numbers_have_six_digits() -> None:
+    (cells,) = read_table(manifest_csv([row("anna", volumes_ml={"lung": 14006.849999999997})]))
     assert cells["lung_ml"] == "14006.8"
 
 
 def test_a_table_without_rows_has_columns() -> None:
-    assert table_of([]) == ("case,status,seconds,doubts,warnings,error,intensity,model,scan,mask\n")
+    assert manifest_csv([]) == (
+        "case,status,seconds,quality_warnings,warnings,error,intensity,model,scan,mask\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,9 +251,9 @@ def test_a_table_without_rows_has_columns() -> None:
         ("first\u2028second", "first second"),
     ],
 )
-def test_a_cell_is_one_line_whatever_it_says(error: str, cell: str) -> None:
-    told = row("anna", FAILED, error=error, warnings=(error, "more"), quality=(error,))
-    text = table_of([told, row("ben")])
+def test_a_cell_is_one_line(error: str, cell: str) -> None:
+    failed = row("anna", FAILED, error=error, warnings=(error, "more"), quality_warnings=(error,))
+    text = manifest_csv([failed, row("ben")])
     assert len(text.splitlines()) == 3
     anna, ben = read_table(text)
     assert (anna["error"], anna["quality_warnings"], anna["mask"]) == (cell, cell, "out/anna.nii")
@@ -250,19 +261,19 @@ def test_a_cell_is_one_line_whatever_it_says(error: str, cell: str) -> None:
     assert ben["error"] == ""
 
 
-def test_the_json_keeps_errors_as_they_are(tmp_path: Path) -> None:
+def test_the_json_keeps_line_breaks(tmp_path: Path) -> None:
     written(tmp_path, row("anna", FAILED, error="first\nsecond"))
     assert json.loads((tmp_path / "manifest.json").read_text())[0]["error"] == "first\nsecond"
 
 
 def test_rows_may_differ_in_their_regions() -> None:
-    """As they do when a folder is segmented by one model, and later by another."""
-    one = row("anna", volumes_ml={"lung": 1.0}, certainty={"lung": 0.5})
-    other = row("ben", volumes_ml={"left": 2.0, "lung": 3.0}, certainty={"left": 0.25})
+    """For instance if a folder is segmented by two models, one after the other."""
+    first = row("anna", volumes_ml={"lung": 1.0}, certainty={"lung": 0.5})
+    second = row("ben", volumes_ml={"left": 2.0, "lung": 3.0}, certainty={"left": 0.25})
     failed = row("carl", FAILED, error="no")
     names = ["lung_ml", "lung_certainty", "left_ml", "left_certainty"]
     assert [
-        [each[name] for name in names] for each in read_table(table_of([failed, one, other]))
+        [line[name] for name in names] for line in read_table(manifest_csv([failed, first, second]))
     ] == [
         ["", "", "", ""],
         ["1", "0.5", "", ""],
@@ -270,32 +281,32 @@ def test_rows_may_differ_in_their_regions() -> None:
     ]
 
 
-def test_names_in_other_scripts_are_marked_for_spreadsheets(tmp_path: Path) -> None:
+def test_names_in_other_scripts_have_a_byte_order_mark(tmp_path: Path) -> None:
     written(tmp_path, row("anna"))
     assert (tmp_path / "manifest.csv").read_bytes().startswith(b"case,status")
     rows = written(tmp_path, row("胸 Ł"))
     assert (tmp_path / "manifest.csv").read_bytes().startswith(b"\xef\xbb\xbfcase,status")
-    assert [each["case"] for each in rows] == ["anna", "胸 Ł"]
+    assert [line["case"] for line in rows] == ["anna", "胸 Ł"]
     assert list(Manifest(tmp_path).rows) == ["anna", "胸 Ł"]
 
 
-def test_names_that_are_no_text_stop_no_table(tmp_path: Path) -> None:
-    """Files unpacked from old archives have names that are not in UTF-8."""
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    """Files from old archives may have such names."""
     name = os.fsdecode(b"M\xfcller")
     rows = written(tmp_path, row(name))
     assert rows[0]["case"] == "M\\udcfcller"
     assert list(Manifest(tmp_path).rows) == [name]
 
 
-# Figures that are none
+# NaN
 
 
-def test_nan_is_written_nowhere(tmp_path: Path) -> None:
+def test_nan_is_never_written(tmp_path: Path) -> None:
     nan, infinite = float("nan"), float("inf")
-    told = row("anna", volumes_ml={"a": nan, "b": 1.0}, certainty={"a": infinite, "b": nan})
+    with_nan = row("anna", volumes_ml={"a": nan, "b": 1.0}, certainty={"a": infinite, "b": nan})
     manifest = Manifest(tmp_path)
-    manifest.add(told)
-    expected = replace(told, volumes_ml={"b": 1.0}, certainty={"a": None, "b": None})
+    manifest.add(with_nan)
+    expected = replace(with_nan, volumes_ml={"b": 1.0}, certainty={"a": None, "b": None})
     assert Manifest(tmp_path).rows == manifest.rows == {"anna": expected}
     manifest.write()
     for name in ("manifest.json", "manifest.csv"):
@@ -305,7 +316,7 @@ def test_nan_is_written_nowhere(tmp_path: Path) -> None:
     assert Manifest(tmp_path).rows == {"anna": expected}
 
 
-# What is there already
+# Existing files
 
 
 FOREIGN = {
@@ -314,14 +325,14 @@ FOREIGN = {
     "not UTF-8": b"\xff\xfe\x00",
     "of a web page": '{"name": "Viewer", "icons": []}',
     "a list of others": '[{"id": 1}]',
-    "of a later form": json.dumps([asdict(FULL) | {"mood": "good"}]),
+    "of a later version": json.dumps([asdict(FULL) | {"mood": "good"}]),
     "of another type": json.dumps([asdict(FULL) | {"volumes_ml": 3}]),
     "without a case": json.dumps([asdict(FULL) | {"case": None}]),
 }
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN.keys())
-def test_a_damaged_or_foreign_manifest_is_refused_and_left(
+def test_a_damaged_or_foreign_manifest_is_rejected_and_kept(
     tmp_path: Path, content: str | bytes
 ) -> None:
     path = tmp_path / "manifest.json"
@@ -330,23 +341,23 @@ def test_a_damaged_or_foreign_manifest_is_refused_and_left(
     with pytest.raises(InputError) as error:
         Manifest(tmp_path)
     message = str(error.value)
-    assert message.startswith(f"{path} cannot be read as the manifest of a batch (")
+    assert message.startswith(f"{path} cannot be read as a manifest (")
     assert message.endswith("); rename it, or choose another folder")
     assert "\n" not in message
     assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["manifest.json"]
+    assert [line.name for line in tmp_path.iterdir()] == ["manifest.json"]
 
 
-def test_what_is_wrong_with_a_manifest_is_said(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(FOREIGN["of a later form"])  # type: ignore[arg-type]
+def test_the_problem_of_a_manifest_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(FOREIGN["of a later version"])  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"\(unknown key `0\.mood`\)"):
         Manifest(tmp_path)
     (tmp_path / "manifest.json").write_text("[")
-    with pytest.raises(InputError, match=r"\(it is damaged, or no JSON\)"):
+    with pytest.raises(InputError, match=r"\(it is damaged, or not JSON\)"):
         Manifest(tmp_path)
 
 
-def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_manifest_is_named(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.mkdir()
     with pytest.raises(InputError) as error:
@@ -355,27 +366,26 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["scan,mask\na.nii,b.nii\n", "case;status", ""])
-def test_a_table_of_somebody_else_is_not_written_over(tmp_path: Path, content: str) -> None:
-    """Such as the pairs of scan and mask that the batch itself was started with."""
+def test_a_table_that_is_not_a_manifest_is_not_overwritten(tmp_path: Path, content: str) -> None:
+    """For instance the table of scans and masks that is the input of the batch."""
     path = tmp_path / "manifest.csv"
     path.write_text(content)
     with pytest.raises(InputError) as error:
         Manifest(tmp_path)
     assert str(error.value) == (
-        f"{path} is no manifest of this program and would be written over; rename it, or choose "
-        "another folder"
+        f"{path} is not a manifest and would be overwritten; rename it, or choose another folder"
     )
     assert path.read_text() == content
 
 
-def test_a_table_that_a_spreadsheet_saved_is_written_anew(tmp_path: Path) -> None:
-    """It is told by the JSON beside it."""
+def test_a_manifest_that_a_spreadsheet_saved_is_overwritten(tmp_path: Path) -> None:
+    """The JSON file next to it shows that it is a manifest."""
     written(tmp_path, FULL)
     (tmp_path / "manifest.csv").write_text("case;status;my notes\n")
-    assert [each["case"] for each in written(tmp_path, row("ben"))] == ["anna", "ben"]
+    assert [line["case"] for line in written(tmp_path, row("ben"))] == ["anna", "ben"]
 
 
-# What cannot be written
+# Folders that cannot be written
 
 
 @pytest.mark.parametrize("below", ["file", "file/deeper"])
@@ -390,7 +400,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, below: str) ->
     assert (tmp_path / "file").read_text() == "I am no folder"
 
 
-def test_tables_that_cannot_be_written_leave_the_log(tmp_path: Path) -> None:
+def test_the_log_is_kept_if_a_table_cannot_be_written(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path)
     manifest.add(FULL)
     (tmp_path / "manifest.csv").mkdir()

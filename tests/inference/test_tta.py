@@ -1,4 +1,4 @@
-"""Variants of a scan, and the way back."""
+"""Test-time augmentation: transforms and their inverses."""
 
 import numpy as np
 import pytest
@@ -9,30 +9,30 @@ from hypothesis.extra.numpy import arrays
 from thorax.imaging.intensity import LOWEST_HU
 from thorax.inference.tta import IDENTITY, SHIFT, shift, transforms_for
 
-VARIANTS = {variant.name: variant for variant in transforms_for(["lung", "infection"])}
+TRANSFORMS = {each.name: each for each in transforms_for(["lung", "infection"])}
 ROW = np.array([[1, 2, 3, 4]]).repeat(4, axis=0)
-"""A plane whose pixels tell how far along W they lie."""
+"""A slice whose pixels are their index along W, from 1."""
 
 
-def test_variants_of_a_model() -> None:
-    assert list(VARIANTS) == ["as it is", "mirrored", "shifted", "shifted back"]
+def test_transforms_of_a_model() -> None:
+    assert list(TRANSFORMS) == ["identity", "mirrored", "shifted", "shifted back"]
     assert transforms_for(["lung"])[0] is IDENTITY
 
 
-# There
+# Forward
 
 
-def test_mirrored_is_left_for_right_and_no_other_axis() -> None:
-    """H lies along x: from the patient's left to the right."""
-    planes = np.arange(2 * 3 * 3).reshape(2, 3, 3)
-    mirrored = VARIANTS["mirrored"].apply(planes)
+def test_mirroring_swaps_left_and_right_only() -> None:
+    """H is along x, from the patient's left to the right."""
+    slices = np.arange(2 * 3 * 3).reshape(2, 3, 3)
+    mirrored = TRANSFORMS["mirrored"].apply(slices)
     assert mirrored[0].tolist() == [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
     assert mirrored[1].tolist() == [[15, 16, 17], [12, 13, 14], [9, 10, 11]]
 
 
-def test_what_comes_in_beyond_the_border_is_air() -> None:
-    planes = np.full((1, 5, 5), 40, np.int16)
-    shifted = VARIANTS["shifted"].apply(planes)
+def test_shifted_slices_are_padded_with_air() -> None:
+    slices = np.full((1, 5, 5), 40, np.int16)
+    shifted = TRANSFORMS["shifted"].apply(slices)
     assert shifted.dtype == np.int16
     assert (shifted[0, SHIFT:, SHIFT:] == 40).all()
     assert np.count_nonzero(shifted == LOWEST_HU) == 25 - (5 - SHIFT) ** 2
@@ -55,13 +55,13 @@ def test_a_shift_at_the_borders(pixels: int, rows: list[list[int]]) -> None:
     assert shift(ROW[None], pixels, fill=9)[0].tolist() == rows
 
 
-def test_a_shift_leaves_what_it_was_given() -> None:
-    planes = ROW[None].copy()
-    shift(planes, 2, fill=0)[:] = 7
-    assert (planes == ROW).all()
+def test_a_shift_does_not_modify_its_input() -> None:
+    slices = ROW[None].copy()
+    shift(slices, 2, fill=0)[:] = 7
+    assert (slices == ROW).all()
 
 
-# There and back
+# Inverse
 
 MAPS = arrays(
     np.float32,
@@ -72,37 +72,37 @@ MAPS = arrays(
 )
 
 
-@pytest.mark.parametrize("name", list(VARIANTS))
+@pytest.mark.parametrize("name", list(TRANSFORMS))
 @given(maps=MAPS)
-def test_back_undoes_there_inside_the_frame(name: str, maps: np.ndarray) -> None:
-    variant = VARIANTS[name]
-    again = variant.invert(variant.apply(maps))
-    assert again.shape == maps.shape
+def test_invert_undoes_apply_away_from_the_border(name: str, maps: np.ndarray) -> None:
+    transform = TRANSFORMS[name]
+    restored = transform.invert(transform.apply(maps))
+    assert restored.shape == maps.shape
     inside = np.s_[:, SHIFT:-SHIFT, SHIFT:-SHIFT]
-    assert (again[inside] == maps[inside]).all()
+    assert (restored[inside] == maps[inside]).all()
 
 
 @given(MAPS)
-def test_mirrored_twice_is_as_it_was(maps: np.ndarray) -> None:
-    mirrored = VARIANTS["mirrored"]
+def test_mirroring_twice_changes_nothing(maps: np.ndarray) -> None:
+    mirrored = TRANSFORMS["mirrored"]
     assert (mirrored.apply(mirrored.apply(maps)) == maps).all()
     assert (mirrored.invert(mirrored.apply(maps)) == maps).all()
 
 
-def test_maps_come_back_with_nothing_found_beyond_the_border() -> None:
+def test_restored_maps_are_0_where_pixels_were_lost() -> None:
     for name, lost in (("shifted", np.s_[:, -SHIFT:]), ("shifted back", np.s_[:, :SHIFT])):
-        maps = VARIANTS[name].invert(np.ones((1, 8, 8, 1), np.float32))
+        maps = TRANSFORMS[name].invert(np.ones((1, 8, 8, 1), np.float32))
         assert (maps[lost] == 0).all()
         assert maps.sum() == (8 - SHIFT) ** 2
 
 
-def test_a_network_that_marks_bright_pixels_marks_the_same_in_every_variant() -> None:
-    """As the segmenter uses them: planes there, maps with a channel for each region back."""
-    planes = np.full((2, 12, 12), -900, np.int16)
-    planes[:, 4:6, 5:9] = 40
-    for variant in VARIANTS.values():
-        maps = (variant.apply(planes) > 0).astype(np.float32)[..., None]
-        assert (variant.invert(maps)[..., 0] == (planes > 0)).all()
+def test_a_pointwise_network_gives_the_same_maps_for_every_transform() -> None:
+    """As the segmenter uses them: slices forward, maps with one channel per region back."""
+    slices = np.full((2, 12, 12), -900, np.int16)
+    slices[:, 4:6, 5:9] = 40
+    for transform in TRANSFORMS.values():
+        maps = (transform.apply(slices) > 0).astype(np.float32)[..., None]
+        assert (transform.invert(maps)[..., 0] == (slices > 0)).all()
 
 
 # Sides
@@ -112,13 +112,13 @@ def test_a_network_that_marks_bright_pixels_marks_the_same_in_every_variant() ->
     "region",
     ["left_lung", "RIGHT lung", "lung-left", "lung_L", "R lung", "rightupperlobe", "lobe.RUL"],
 )
-def test_what_has_a_side_is_never_mirrored(region: str) -> None:
-    names = [variant.name for variant in transforms_for(["lung", region])]
-    assert names == ["as it is", "shifted", "shifted back"]
+def test_sided_regions_are_never_mirrored(region: str) -> None:
+    names = [transform.name for transform in transforms_for(["lung", region])]
+    assert names == ["identity", "shifted", "shifted back"]
 
 
 @pytest.mark.parametrize(
     "region", ["lung", "lungs", "infection", "ground_glass", "lobe 1", "Lunge"]
 )
-def test_what_has_no_side_is_mirrored(region: str) -> None:
-    assert "mirrored" in [variant.name for variant in transforms_for([region])]
+def test_regions_without_a_side_are_mirrored(region: str) -> None:
+    assert "mirrored" in [transform.name for transform in transforms_for([region])]

@@ -8,7 +8,7 @@ from thorax.cli.options import FILE, FOLDER, JSON, echo
 
 
 @click.command("check")
-@click.argument("dataset", required=False, metavar="[NAME or FOLDER]")
+@click.argument("dataset", required=False, metavar="[DATASET]")
 @JSON
 @click.option(
     "--output",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from thorax.cli.options import echo
+from thorax.cli.options import JSON, echo
 
 if TYPE_CHECKING:
     from thorax.datasets.versions import CaseChange, CaseList, DatasetDiff, Version
@@ -17,9 +17,8 @@ _DATASETS = click.option(
     "datasets",
     multiple=True,
     metavar="NAME",
-    help="A folder under data/; may be given again. Default: all.",
+    help="Name of a dataset under data/. Repeatable.  [default: all]",
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _MADE = {
     True: "reports/metrics.json was made from these files",
     False: "reports/metrics.json was made from other files of it; `dvc repro` updates it",
@@ -31,7 +30,7 @@ _MADE = {
 @click.argument("old", default="HEAD", metavar="[REV]")
 @click.argument("new", required=False, metavar="[REV2]")
 @_DATASETS
-@_JSON
+@JSON
 def diff(old: str, new: str | None, datasets: tuple[str, ...], as_json: bool) -> None:
     """List the cases that changed since REV.
 
@@ -68,9 +67,9 @@ def diff(old: str, new: str | None, datasets: tuple[str, ...], as_json: bool) ->
 @click.command()
 @click.argument("revision", default="HEAD", metavar="[REV]")
 @_DATASETS
-@_JSON
+@JSON
 def cases(revision: str, datasets: tuple[str, ...], as_json: bool) -> None:
-    """List the cases at REV with the MD5 digests of their scans and masks.
+    """List the cases at REV with the digests of their files.
 
     REV is a commit, branch, tag or experiment, HEAD by default. The first line of a dataset reports
     whether reports/metrics.json at REV was made from these files, according to its dvc.lock.
@@ -98,7 +97,7 @@ def cases(revision: str, datasets: tuple[str, ...], as_json: bool) -> None:
 
 def _print_notes(notes: tuple[str, ...]) -> None:
     for note in notes:
-        echo(f"note: {note}", err=True)
+        echo(f"Note: {note}", err=True)
 
 
 def _counts(diff: "DatasetDiff") -> str:

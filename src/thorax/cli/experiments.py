@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import FILE, echo
+from thorax.cli.options import echo, output_options
 
 if TYPE_CHECKING:
     from thorax.experiments.project import Project, Snapshot
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all commands that start runs."""
-    options = (
-        click.option(
-            "--jobs",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Number of runs at a time, which share the cores.",
-        ),
-        click.option("--csv", "table", type=FILE, help="Also write the metrics to this CSV file."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
+    jobs = click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Number of runs at a time, which share the cores.",
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return jobs(output_options()(command))
 
 
 @click.command("cross-validate")
@@ -41,16 +35,16 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A parameter for all runs, as in dvc exp run; may be given again.",
+    help="Parameter for all runs, as in dvc exp run. Repeatable.",
 )
 @click.option(
-    "--seeds", default="", metavar="0,1,…", help="Seeds to run every fold with; else `seed` alone."
+    "--seeds", default="", metavar="0,1,…", help="Seeds for each fold.  [default: `seed`]"
 )
 @_run_options
 def cross_validate(
-    overrides: tuple[str, ...], seeds: str, jobs: int, table: Path | None, as_json: bool
+    overrides: tuple[str, ...], seeds: str, jobs: int, csv_file: Path | None, as_json: bool
 ) -> None:
-    """Train and score every fold, then print one table.
+    """Train and score every fold and print a table.
 
     Each fold is a DVC experiment, run in a copy of the project as it is now. Finished runs are
     skipped: after Ctrl-C or a failure the same command resumes.
@@ -76,7 +70,7 @@ def cross_validate(
         for plan in plans
         for row in summaries.read_scores(project.scores(plan.name), plan.varied)
     ]
-    _keep_table(table, rows, summaries.CASE_COLUMNS)
+    _keep_table(csv_file, rows, summaries.CASE_COLUMNS)
     echo(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
 
 
@@ -88,11 +82,11 @@ def cross_validate(
     multiple=True,
     required=True,
     metavar="KEY=VALUE,…",
-    help="A parameter, with all values to try; may be given again. A list stands in brackets.",
+    help="Parameter and the values to try; a value that is a list needs brackets. Repeatable.",
 )
 @_run_options
-def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bool) -> None:
-    """Try every combination of some values, then print one table.
+def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json: bool) -> None:
+    """Try every combination of values and print a table.
 
     Each combination is a DVC experiment, tested on the fold of params.yaml and run in a copy of
     the project as it is now. Finished runs are skipped: after Ctrl-C or a failure the same command
@@ -121,7 +115,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, table: Path | None, as_json: bo
     ]
     combinations, rows = [plan.varied for plan in plans], summaries.summarise_sweep(scored)
     if rows:
-        _keep_table(table, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
+        _keep_table(csv_file, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
         echo(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)

@@ -51,9 +51,9 @@ SCORES_FILE = Path("reports/scores.csv")
 def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     """Export a trained model as one file.
 
-    TARGET is an ONNX file that needs neither Keras nor a network connection. Its metadata contain
-    everything that `thorax predict` needs, the training data, the scores and the licence. Before it
-    is written, both models are compared on the same slices.
+    TARGET is an ONNX file that needs neither Keras nor a network connection. Its metadata hold the
+    settings for `thorax predict`, the names of the training cases, the scores and the licence.
+    Before it is written, both models are compared on the same slices.
 
     \b
     Example:
