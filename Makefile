@@ -5,24 +5,38 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test newest lock lint format bench picture viewer clean
+.PHONY: help install dev repro test test-slow newest lock lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
+# uv installs in parallel and compiles nothing in advance; where it cannot, pip installs the same.
+INSTALL = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --constraint constraints.txt --editable
+PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"thorax needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: give another with make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"thorax needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: name another with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	-$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(INSTALL) . || $(PIP_INSTALL) .
 	@touch $@
 
-install: $(VENV)/installed ## make .venv with the package and its tools
+$(VENV)/dev: $(VENV)/installed
+	$(INSTALL) '.[dev]' || $(PIP_INSTALL) '.[dev]'
+	@touch $@
+
+install: $(VENV)/installed ## make .venv with the package
+
+dev: $(VENV)/dev ## add the tools for tests and lint to .venv
 
 repro: install ## run the whole pipeline: volumes, training, masks, scores
 	dvc repro
 
-test: lint ## format, lint, types, layers, unit tests, doctests and pipeline tests
-	pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+test: lint ## format, lint, types, layers, unit tests, doctests and one small pipeline run
+	pytest -n auto --dist loadfile -m 'not slow' --cov --cov-report=term:skip-covered
+
+test-slow: dev ## the tests that take long: many runs of DVC, killed processes, fault tables
+	pytest -n auto --dist loadfile -m slow
 
 newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv-newest
 	tools/newest.sh $(PYTHON) pytest -q tests/end_to_end/test_repro.py -k 'turn or learnt or bytes_of_the_stage'
@@ -30,17 +44,17 @@ newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv
 lock: ## write constraints.txt anew with the newest versions that setup.cfg allows
 	tools/newest.sh $(PYTHON) tools/freeze.sh constraints.txt
 
-lint: install ## format, lint, types and import layers only
+lint: dev ## format, lint, types and import layers only
 	ruff format --check
 	ruff check
 	mypy
 	lint-imports --no-logo
 
-format: install ## put the source into shape
+format: dev ## put the source into shape
 	ruff check --fix-only
 	ruff format
 
-bench: install ## measure speed and memory on this machine
+bench: dev ## measure speed and memory on this machine
 	python tests/benchmarks/run.py
 
 picture: install ## the README's picture, from the last run of the pipeline
