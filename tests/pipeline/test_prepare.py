@@ -32,8 +32,8 @@ def test_each_case_gets_a_record_and_a_line(
 def test_a_case_without_a_mask_is_named(project: Path, fails: Fails) -> None:
     (project / "data/chests/masks/ben-1.nii.gz").unlink()
     assert fails(main) == (
-        "data/chests: ben-1: there is a scan, but no mask of this name; put its mask into masks/, "
-        "or take the scan out of scans/ [case-files]"
+        "data/chests: ben-1: there is a scan, but no mask of this name; add its mask, or remove "
+        "the scan [case-files]"
     )
 
 
@@ -80,8 +80,8 @@ def test_a_mask_of_another_shape_is_named(
 ) -> None:
     save_nifti("data/chests/masks/ben-1.nii.gz", np.zeros((8, 6, 4), np.uint8))
     assert fails(main) == (
-        "data/chests: ben-1: the mask has 8×6×4 voxels, its scan 8×6×3; make the mask again from "
-        "this scan, or resample it onto its grid [mask-geometry]"
+        "data/chests: ben-1: the mask has 8×6×4 voxels, its scan 8×6×3; create the mask from "
+        "this scan again, or resample it to the grid of the scan [mask-geometry]"
     )
     assert not (project / "data/records/index.json").exists()
 
