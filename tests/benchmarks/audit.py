@@ -54,17 +54,17 @@ def main() -> None:
 
 def tell(fault: "Fault", findings: tuple[Finding, ...]) -> bool:
     """Print what was found in one case; return whether its fault was missed."""
-    checks = {one.check: one.weight for one in findings if one.case == fault.case}
-    weight = checks.pop(fault.check, "MISSED")
-    say(f"{fault.case:<20} {fault.check:<20} {weight:<8} {', '.join(checks)}")
-    return weight == "MISSED"
+    checks = {one.check: one.severity for one in findings if one.case == fault.case}
+    severity = checks.pop(fault.check, "MISSED")
+    say(f"{fault.case:<20} {fault.check:<20} {severity:<8} {', '.join(checks)}")
+    return severity == "MISSED"
 
 
 def tell_whole(check: str, findings: tuple[Finding, ...]) -> bool:
     """Print whether something was found of the dataset as a whole; return whether it was missed."""
-    weights = [one.weight for one in findings if one.check == check]
-    say(f"{'(the dataset)':<20} {check:<20} {weights[0] if weights else 'MISSED'}")
-    return not weights
+    severities = [one.severity for one in findings if one.check == check]
+    say(f"{'(the dataset)':<20} {check:<20} {severities[0] if severities else 'MISSED'}")
+    return not severities
 
 
 @dataclass(frozen=True)

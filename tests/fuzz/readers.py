@@ -328,7 +328,7 @@ def _spec_seeds() -> tuple[bytes, ...]:
 
 def _index_seeds() -> tuple[bytes, ...]:
     return (
-        b'{"form": 3, "dataset": "a", "canvas": 8, "crop": "none", "regions": {"lung": [1]},'
+        b'{"format_version": 3, "dataset": "a", "canvas": 8, "crop": "none", "regions": {"lung": [1]},'
         b' "ignored": [], "records": [{"case": "a", "patient": "a", "site": "", "planes": 2,'
         b' "scan_sha256": "0", "mask_sha256": "1", "intensity": "-1250,250", "record_sha256": "2",'
         b' "ceiling": {"lung": {"both": 1, "truth": 1, "predicted": 1}}}]}',
@@ -422,7 +422,7 @@ def read_dataset(path: Path) -> None:
 
     spec = load_spec(path)
     spec.as_regions()
-    spec.domain_of("abc-1")
+    spec.intensity_of("abc-1")
 
 
 def read_params(path: Path) -> None:
@@ -436,7 +436,7 @@ def read_scores(path: Path) -> None:
 
     for table in read_tables([path.name], path.parent):
         for metric in table.metrics:
-            table.figures(metric)
+            table.values(metric)
 
 
 def read_pairs(path: Path) -> None:

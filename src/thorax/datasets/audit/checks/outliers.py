@@ -45,13 +45,13 @@ def volumes(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
 def spacings(facts: Sequence[CaseFacts], spec: DatasetSpec) -> Iterator[Finding]:
     """Voxels much larger or smaller than those of the other cases, in plane or between planes."""
     grids = {case.case: case.scan.grid for case in facts if case.scan and case.scan.grid}
-    for where, axis in (("in the plane", 0), ("between planes", 2)):
+    for direction, axis in (("in the plane", 0), ("between planes", 2)):
         spacings_mm = {case: grid.spacing_mm[axis] for case, grid in grids.items() if grid}
         for case, spacing, median in _outliers(spacings_mm, _scaled_spacings):
             yield Finding(
                 "outlier-spacing",
                 "warning",
-                f"the spacing {where} is {spacing:.3g} mm; the median of the dataset is "
+                f"the spacing {direction} is {spacing:.3g} mm; the median of the dataset is "
                 f"{median:.3g} mm",
                 "check the header; if it is right, this case differs from the others",
                 case,
