@@ -90,7 +90,7 @@ def test_a_threshold_acts_on_mask_and_file_alike(
         ((np.zeros((2, 2, 2)),), r"an array needs its affine: segment\(voxels, affine\)"),
         ((np.zeros((2, 2, 2)), np.eye(3)), r"an affine must have shape \(4, 4\), got \(3, 3\)"),
         ((np.zeros((2, 2)), np.eye(4)), r"a scan must be 3D, but the array has shape \(2, 2\)"),
-        ((np.zeros((2, 2, 2), complex), np.eye(4)), "must have one number per voxel, but the array"),
+        ((np.zeros((2, 2, 2), complex), np.eye(4)), "must have one number per voxel, but the"),
         (("nowhere.nii",), "there is no file nowhere.nii"),
     ],
 )

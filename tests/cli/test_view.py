@@ -108,7 +108,7 @@ def test_a_mask_on_another_grid_gives_a_one_line_error(
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         f"Error: a mask must have the shape of its scan, but {small} has (4, 4, 4) and {scan} has "
-        "(24, 20, 6)\n"
+        "(24, 20, 6); resample it onto the scan\n"
     )
     assert not output.exists()
 
