@@ -245,13 +245,13 @@ def test_pairs_need_both_columns() -> None:
         ("case,region,dice\n", "a score table must have at least one row, but new has none"),
         (
             "case,region,dice\nann,lung,1\nben,lung\n",
-            "new is not a table: rows must have as many cells as the header, 3, but row 2 has not; "
-            "give a CSV file of scores",
+            "new is not a table: each row must have 3 cells like the header, but row 2 has more or "
+            "fewer; give a CSV file of scores",
         ),
         (
             "case,region,dice\nann,lung,0,5\n",
-            "new is not a table: rows must have as many cells as the header, 3, but row 1 has not; "
-            "give a CSV file of scores",
+            "new is not a table: each row must have 3 cells like the header, but row 1 has more or "
+            "fewer; give a CSV file of scores",
         ),
     ],
     ids=["empty", "another table", "header alone", "cut short", "decimal comma"],

@@ -19,13 +19,12 @@ import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 import numpy as np
 from pathlib import Path
-from thorax.canvases import Canvases
-from thorax.records import write_record
 from thorax.pipeline import run
+from thorax.preprocessing.records import CaseRecord, write_record
 
 planes = np.zeros((9, 32, 32), np.int16)
-canvases = Canvases(planes, np.zeros((9, 32, 32, 2), np.uint8))
-run(lambda: write_record(Path("a.tfrecord"), canvases))
+record = CaseRecord(planes, np.zeros((9, 32, 32, 2), np.uint8))
+run(lambda: write_record(Path("a.tfrecord"), record))
 """
 Usage = namedtuple("Usage", "total used free")
 
@@ -39,8 +38,8 @@ def test_a_record_that_finds_no_room_is_one_line(tmp_path: Path) -> None:
         check=False,
     )
     assert answer.stderr == (
-        "thorax: cannot write a.tfrecord: File too large; files may not grow so large here; see "
-        "`ulimit -f` and the file system\n"
+        "thorax: cannot write a.tfrecord: File too large; this exceeds the largest file size; "
+        "check `ulimit -f` and the file system\n"
     )
     assert answer.returncode == 1
     assert list(tmp_path.iterdir()) == []

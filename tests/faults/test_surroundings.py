@@ -70,7 +70,7 @@ def test_a_locale_without_utf8_is_one_line_where_names_need_it(odd: Path) -> Non
     assert (answer.returncode, answer.stderr.splitlines()) == (
         1,
         [
-            "thorax: this locale has no letters beyond ascii, but a file name or a text has "
+            "thorax: this locale can write ascii only, but a file name or a text has "
             "'\\xe4'; set PYTHONUTF8=1 and run this again"
         ],
     )
