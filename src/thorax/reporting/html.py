@@ -1,29 +1,47 @@
-"""Parts shared by all HTML pages: templates, data URIs, content security policy."""
+"""Shared parts of all HTML pages: templates, data URIs, content security policy."""
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 
-def environment(package: str) -> Environment:
-    """Templates of a package, then the shared ones; values are escaped, unknown names an error.
+def render_page(package: str, template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
+    """Render a template that extends the shared ``base.html``.
 
     Args:
-        package: Name of the package with a folder ``templates``.
+        package: Package with the folder ``templates``.
+        template: File name of the template.
+        scripts: Inline scripts, the only ones that the page may run.
+        **values: Values of the template. Text is escaped; an unknown name is an error.
     """
-    return Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader("thorax.reporting")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return render_fragment(
+        package,
+        template,
+        scripts=list(map(Markup, scripts)),
+        policy=content_policy(scripts),
+        **values,
     )
 
 
+def render_fragment(package: str, template: str, **values: Any) -> str:
+    """Render a template of a package, or a shared one, as part of a page."""
+    return _environment(package).get_template(template).render(**values)
+
+
+@cache
+def asset(package: str, name: str) -> str:
+    """Read a text file of a package, such as a style sheet or a script."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
+
+
 def data_uri(picture: bytes, *, kind: str = "png") -> str:
-    """A picture as part of the page; empty for none.
+    """Encode a picture as part of the page; empty for no picture.
 
     Args:
         picture: Bytes of the image file.
@@ -37,10 +55,10 @@ def data_uri(picture: bytes, *, kind: str = "png") -> str:
 
 
 def content_policy(scripts: Iterable[str]) -> str:
-    """Write the Content-Security-Policy of a page that runs these inline scripts and no others.
+    """Write the Content-Security-Policy of a page that may run these inline scripts only.
 
     Args:
-        scripts: The text between ``<script>`` and ``</script>``, to the letter.
+        scripts: The exact text between ``<script>`` and ``</script>``.
 
     Example:
         >>> content_policy(["1"]).split("; ")[1]
@@ -51,4 +69,15 @@ def content_policy(scripts: Iterable[str]) -> str:
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _environment(package: str) -> Environment:
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("thorax.reporting")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )

@@ -1,4 +1,4 @@
-"""What runs are made up of, for tests of the report."""
+"""Parts of runs for tests of the report."""
 
 import io
 import math
@@ -11,9 +11,9 @@ import yaml
 from matplotlib.image import imsave
 
 from thorax.common.params import Params, check_params
+from thorax.evaluation.scores import ScoreRow
 from thorax.models.spec import ModelSpec
 from thorax.reporting.report.metrics import METRICS
-from thorax.reporting.report.results import Row
 
 SHIPPED = Path(__file__).parents[3] / "params.yaml"
 COLUMNS = tuple(METRICS)
@@ -26,13 +26,15 @@ def params_of(**changes: Any) -> Params:
     return check_params(content, source="test")
 
 
-def row(case: str, region: str = "lung", site: str = "", side: str = "", **figures: float) -> Row:
-    """Return a row with the figures given; all others are undefined."""
-    return Row(case, region, dict.fromkeys(COLUMNS, math.nan) | figures, site, side)
+def row(
+    case: str, region: str = "lung", site: str = "", side: str = "", **metrics: float
+) -> ScoreRow:
+    """Return a row with these metrics; all others are undefined."""
+    return ScoreRow(case, region, dict.fromkeys(COLUMNS, math.nan) | metrics, site, side)
 
 
-def segmenter_spec(**changes: Any) -> ModelSpec:
-    """Return what a model of two regions says of itself."""
+def model_spec(**changes: Any) -> ModelSpec:
+    """Return the spec of a model with two regions."""
     params = yaml.safe_load(SHIPPED.read_text())
     provenance = {
         "dataset": "phantom",
@@ -89,33 +91,35 @@ CURVE = (
 )
 
 
-def made_up(draw: np.random.Generator, one: Row, *, true: float, dice: float, top: float) -> Row:
-    """Return a row with every figure that it can have."""
-    found = true * (1 + 0.08 * draw.normal())
-    lesions = float(draw.integers(1, 9)) if one.region == "infection" else math.nan
-    hit = lesions - float(draw.integers(0, 2))
-    figures = {
+def full_row(
+    rng: np.random.Generator, row: ScoreRow, *, true_ml: float, dice: float, ceiling: float
+) -> ScoreRow:
+    """Return the row with all metrics that its region can have."""
+    predicted_ml = true_ml * (1 + 0.08 * rng.normal())
+    lesions = float(rng.integers(1, 9)) if row.region == "infection" else math.nan
+    detected = lesions - float(rng.integers(0, 2))
+    metrics = {
         "dice": dice,
         "iou": dice / (2 - dice),
         "sensitivity": dice,
         "precision": dice,
         "nsd": min(1.0, dice + 0.02),
-        "hd95_mm": 2 + 30 * (1 - dice) * draw.random(),
+        "hd95_mm": 2 + 30 * (1 - dice) * rng.random(),
         "mean_distance_mm": 0.5 + 3 * (1 - dice),
-        "truth_ml": true,
-        "predicted_ml": found,
-        "difference_ml": found - true,
-        "difference_percent": 100 * (found - true) / true,
-        "truth_share": true / 25000 if one.region == "infection" else math.nan,
-        "predicted_share": found / 25000 if one.region == "infection" else math.nan,
+        "truth_ml": true_ml,
+        "predicted_ml": predicted_ml,
+        "difference_ml": predicted_ml - true_ml,
+        "difference_percent": 100 * (predicted_ml - true_ml) / true_ml,
+        "truth_share": true_ml / 25000 if row.region == "infection" else math.nan,
+        "predicted_share": predicted_ml / 25000 if row.region == "infection" else math.nan,
         "lesions": lesions,
-        "lesions_found": hit,
+        "lesions_found": detected,
         "lesions_predicted": lesions + 1,
-        "lesions_true": hit,
-        "lesion_sensitivity": hit / lesions,
-        "lesion_precision": hit / (lesions + 1),
-        "lesion_f1": 2 * hit / (2 * lesions + 1),
-        "brier": 0.01 * draw.random(),
-        "ceiling_dice": top,
+        "lesions_true": detected,
+        "lesion_sensitivity": detected / lesions,
+        "lesion_precision": detected / (lesions + 1),
+        "lesion_f1": 2 * detected / (2 * lesions + 1),
+        "brier": 0.01 * rng.random(),
+        "ceiling_dice": ceiling,
     }
-    return replace(one, figures=figures)
+    return replace(row, metrics=metrics)

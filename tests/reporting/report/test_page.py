@@ -1,4 +1,4 @@
-"""The page: one file, nothing loaded, every link leads somewhere, every name is text."""
+"""The HTML report: one file, no requests, valid links, escaped names."""
 
 import base64
 import hashlib
@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from thorax.datasets.dataset import DatasetSpec
-from thorax.reporting.report.page import render
+from thorax.reporting.report.page import render_report
 from thorax.reporting.report.results import Results
 from thorax.reporting.viewer.page import Fragment
 
 from ...pages import Parsed
-from .runs import params_of, row, segmenter_spec
+from .runs import model_spec, params_of, row
 
 HOSTILE = """x"><script>alert('1')</script><img src=//evil.example/a onerror=alert(1)>&lt;$x^2$"""
 VIEWER = Fragment('<section class="viewer" id="viewer"></section>', ".viewer { top: 0 }", "let a;")
@@ -22,9 +22,9 @@ VIEWER = Fragment('<section class="viewer" id="viewer"></section>', ".viewer { t
 
 @pytest.fixture(scope="module")
 def hostile() -> Results:
-    """Return results in which every name and text is an attack."""
+    """Return results with an attack in every name and text."""
     name = HOSTILE
-    spec = segmenter_spec(
+    spec = model_spec(
         split={"train": [name], "validation": [name], "test": [name], "note": name},
         loss=name,
         versions={name: name},
@@ -32,15 +32,15 @@ def hostile() -> Results:
         network={name: name},
         precision=name,
     )
-    figures = {"dice": 0.5, "ceiling_dice": 1.0, "truth_ml": 3.0, "predicted_ml": 2.0}
-    rows = (row(name, name, name, **figures), row("b", name, "s", **figures))
+    metrics = {"dice": 0.5, "ceiling_dice": 1.0, "truth_ml": 3.0, "predicted_ml": 2.0}
+    rows = (row(name, name, name, **metrics), row("b", name, "s", **metrics))
     return Results(
         params=replace(params_of(), dataset=name),
         dataset=DatasetSpec(regions={name: [1]}, title=name, licence=name, source=name, note=name),
         regions=(name,),
-        columns=frozenset(figures),
+        columns=frozenset(metrics),
         rows=rows,
-        sides=(row(name, name, name, "right", **figures),),
+        sides=(row(name, name, name, "right", **metrics),),
         calibration={
             name: ({"low": 0, "high": 1, "mean_probability": 0.5, "observed": 0.5, "voxels": 9.0},)
         },
@@ -54,22 +54,22 @@ def hostile() -> Results:
 
 @pytest.fixture(scope="module")
 def hostile_page(hostile: Results) -> str:
-    return render(hostile, VIEWER, viewed=[HOSTILE])
+    return render_report(hostile, VIEWER, viewed=[HOSTILE])
 
 
 @pytest.fixture(scope="module")
 def page(many: Results) -> str:
-    return render(many, VIEWER, viewed=["case_00"])
+    return render_report(many, VIEWER, viewed=["case_00"])
 
 
-def test_everything_is_closed_and_every_link_leads_somewhere(page: str) -> None:
+def test_elements_are_closed_and_links_are_valid(page: str) -> None:
     parsed = Parsed(page)
     assert parsed.open == []
     names = parsed.all("id")
     assert [name for name, count in Counter(names).items() if count > 1] == []
-    told = [link for link in parsed.all("href") if link]
-    assert len(told) > 50
-    assert {link for link in told if link[0] != "#" or link[1:] not in names} == set()
+    links = [link for link in parsed.all("href") if link != "data:,"]
+    assert len(links) > 50
+    assert {link for link in links if link[0] != "#" or link[1:] not in names} == set()
     for attribute in ("aria-labelledby", "aria-describedby"):
         assert set(parsed.all(attribute)) <= set(names)
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(names)
@@ -77,7 +77,7 @@ def test_everything_is_closed_and_every_link_leads_somewhere(page: str) -> None:
 
 def test_nothing_is_loaded(page: str) -> None:
     parsed = Parsed(page)
-    assert parsed.count("link") == 0
+    assert [attrs["href"] for tag, attrs in parsed.tags if tag == "link"] == ["data:,"]
     assert {source.partition(",")[0] for source in parsed.all("src")} == {"data:image/png;base64"}
     assert re.findall(r"url\((?!#)", page) == []
     assert "@import" not in page
@@ -87,14 +87,14 @@ def test_nothing_is_loaded(page: str) -> None:
     }
 
 
-def test_tables_have_headings_that_say_what_they_head(page: str) -> None:
+def test_tables_have_captions_and_scoped_headings(page: str) -> None:
     parsed = Parsed(page)
     assert parsed.count("table") == parsed.count("thead") == parsed.count("caption") > 10
     scopes = [attrs.get("scope") for tag, attrs in parsed.tags if tag == "th"]
     assert set(scopes) == {"col", "row", "rowgroup"}
 
 
-def test_charts_and_pictures_are_told_to_those_who_do_not_see_them(page: str) -> None:
+def test_charts_and_pictures_have_text_for_screen_readers(page: str) -> None:
     parsed = Parsed(page)
     charts = [attrs for tag, attrs in parsed.tags if tag == "svg"]
     assert len(charts) > 8
@@ -103,7 +103,7 @@ def test_charts_and_pictures_are_told_to_those_who_do_not_see_them(page: str) ->
     assert "DejaVu" not in page, "charts use the font of the page"
 
 
-def test_scripts_run_only_if_they_are_the_pages_own(page: str, few: Results) -> None:
+def test_only_the_scripts_of_the_page_may_run(page: str, few: Results) -> None:
     (policy,) = [value for value in Parsed(page).all("content") if "default-src" in value]
     assert policy.startswith("default-src 'none'; ")
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
@@ -111,10 +111,10 @@ def test_scripts_run_only_if_they_are_the_pages_own(page: str, few: Results) -> 
     for script in scripts:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
-    assert "<script" not in render(few)
+    assert "<script" not in render_report(few)
 
 
-def test_hostile_names_are_text(hostile_page: str) -> None:
+def test_hostile_names_are_escaped(hostile_page: str) -> None:
     parsed = Parsed(hostile_page)
     assert parsed.open == []
     assert parsed.count("script") == 2
@@ -125,68 +125,67 @@ def test_hostile_names_are_text(hostile_page: str) -> None:
     assert "mathdefault" not in hostile_page
 
 
-def test_equal_results_are_equal_bytes(few: Results) -> None:
-    assert render(few) == render(few)
+def test_equal_results_give_equal_pages(few: Results) -> None:
+    assert render_report(few) == render_report(few)
 
 
-def test_the_headline_is_a_plain_sentence(few: Results) -> None:
-    words = Parsed(render(few)).words
+def test_the_headline_is_one_sentence(few: Results) -> None:
+    words = Parsed(render_report(few)).words
     assert (
-        "On 3 test cases of phantom, the lung is found with a mean Dice of 0.800 (95 % interval "
-        "0.710 to 0.880)." in words
+        "Mean Dice on 3 test cases of phantom: lung 0.800 (95 % interval 0.710 to 0.880)." in words
     )
-    assert "An interval over so few patients (3) says little" in words
+    assert "With 3 patients an interval is not meaningful: look at the single cases." in words
 
 
-def test_cases_stand_in_the_order_of_the_table(few: Results) -> None:
-    page = render(few)
+def test_cases_are_in_the_order_of_the_table(few: Results) -> None:
+    page = render_report(few)
     order = re.findall(r'<section class="case" id="(case-\d)"', page)
     assert order == ["case-3", "case-1", "case-2"], "c, a, b"
-    assert "There is no picture of this case" in page
+    assert "reports/overlays has no picture of this case" in page
     assert page.count("data:image/png;base64,") == 1
 
 
-def test_a_final_model_says_that_it_was_tested_on_nothing(few: Results) -> None:
-    words = Parsed(render(replace(few, rows=(), metrics={}, overlays={}))).words
-    assert "tested on no case" in words
-    assert "Give `split.fold` a number" in words
+def test_a_final_model_states_that_it_was_not_tested(few: Results) -> None:
+    words = Parsed(render_report(replace(few, rows=(), summary={}, overlays={}))).words
+    assert "was not tested" in words
+    assert "give `split.fold` a number" in words
     assert "Training loss by epoch" in words
 
 
 def test_a_single_case_has_no_interval(few: Results) -> None:
-    words = Parsed(render(replace(few, rows=few.rows[:1], metrics={}))).words
-    assert "On 1 test case of phantom, the lung is found with a Dice of 0.900." in words
+    words = Parsed(render_report(replace(few, rows=few.rows[:1], summary={}))).words
+    assert "Dice on 1 test case of phantom: lung 0.900." in words
     assert "No 95 % interval is given" in words
     assert "1 case: too few for limits of agreement" in words
 
 
-def test_what_is_missing_is_named(few: Results) -> None:
-    bare = replace(few, rows=(row("a", dice=0.5),), metrics={}, history=(), training={}, model=None)
-    words = Parsed(render(bare)).words
-    for told in (
-        "not told apart by site",
-        "The scores have no volumes.",
-        "Calibration was not measured: there is no reports/calibration.csv",
-        "There is no reports/history.csv",
+def test_missing_files_are_named(few: Results) -> None:
+    bare = replace(few, rows=(row("a", dice=0.5),), summary={}, history=(), training={}, model=None)
+    words = Parsed(render_report(bare)).words
+    for text in (
+        "The dataset states no sites",
+        "The scores contain no volumes.",
+        "Calibration was not measured: reports/calibration.csv is missing",
+        "reports/history.csv is missing",
         "There is no model file",
         "there is no dvc.lock",
         "Not measured, or undefined in every case: NSD, HD95 (mm) and Difference (mL).",
     ):
-        assert told in words
+        assert text in words
 
 
-def test_probabilities_that_were_not_kept_are_why(few: Results) -> None:
+def test_missing_probability_maps_are_the_reason(few: Results) -> None:
     predict = replace(few.params.predict, bits=0)
-    words = Parsed(render(replace(few, params=replace(few.params, predict=predict)))).words
-    assert "no maps of probabilities were kept (`predict.bits: 0`)" in words
+    words = Parsed(render_report(replace(few, params=replace(few.params, predict=predict)))).words
+    assert "probability maps were not kept (`predict.bits: 0`)" in words
 
 
-def test_settings_that_differ_come_first(few: Results) -> None:
-    page = render(replace(few, params=replace(few.params, seed=7)))
+def test_settings_that_differ_are_first(few: Results) -> None:
+    page = render_report(replace(few, params=replace(few.params, seed=7)))
     assert "1 of 60 differ from params.yaml" in page
     rows = page.partition("differ from params.yaml")[2].split("</tr>")[1:4]
     assert [re.findall(r"<span>(.*?)</span>", row) for row in rows] == [
         ["seed", "0", "7"],
         ["loss", "focal_dice", "focal_dice"],
         ["network.name", "unet", "unet"],
-    ], "all others in the order of params.yaml, whatever the hashes of their names"
+    ], "the others are in the order of params.yaml"

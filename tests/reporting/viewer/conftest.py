@@ -10,7 +10,7 @@ from .chests import SHAPE, ball, in_memory
 
 @pytest.fixture(scope="session")
 def chest() -> Scan:
-    """Return air around tissue around two lungs, with noise, in HU."""
+    """Return a body with two lungs in air, with noise, in HU."""
     noise = np.random.default_rng(0).normal(0, 15, SHAPE)
     x, y, _ = np.indices(SHAPE)
     body = ((x - 36) / 30) ** 2 + ((y - 28) / 22) ** 2 < 1
@@ -22,9 +22,9 @@ def chest() -> Scan:
 
 @pytest.fixture(scope="session")
 def truth() -> Scan:
-    """Return the lungs as 1 and a lesion in the patient's left one as 2.
+    """Return the lungs as 1 and a lesion in the left lung as 2.
 
-    Stored x grows to the patient's left, so that the left lung lies at x = 48.
+    Stored x increases to the patient's left, so the left lung is at x = 48.
     """
     labels = np.zeros(SHAPE, np.uint8)
     for side in (24, 48):

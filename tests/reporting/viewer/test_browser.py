@@ -1,4 +1,4 @@
-"""A real browser opens a page and works its controls, where there is one."""
+"""The viewer in a real browser, if one is installed."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from thorax.imaging.regions import Regions
 from thorax.io import Scan
-from thorax.reporting.viewer import make_viewer_case, page
+from thorax.reporting.viewer import make_viewer_case, viewer_page
 
 CHECK = Path(__file__).parents[2] / "browser" / "check_viewer.mjs"
 
@@ -18,10 +18,10 @@ def browser() -> str:
     """Return the path of Chromium, or skip."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not chromium or not shutil.which("node"):
-        pytest.skip("chromium or node is not here")
-    asked = ["node", "-e", "require.resolve('playwright-core')"]
-    if subprocess.run(asked, check=False, cwd=CHECK.parent, capture_output=True).returncode:
-        pytest.skip("playwright-core is not here: npm install playwright-core, and set NODE_PATH")
+        pytest.skip("chromium or node is not installed")
+    command = ["node", "-e", "require.resolve('playwright-core')"]
+    if subprocess.run(command, check=False, cwd=CHECK.parent, capture_output=True).returncode:
+        pytest.skip("playwright-core is missing: run npm install playwright-core and set NODE_PATH")
     return chromium
 
 
@@ -32,14 +32,14 @@ def test_the_viewer_works_in_a_browser(tmp_path: Path, chest: Scan, truth: Scan)
         make_viewer_case("both", chest, {"truth": truth, "predicted": truth}, regions),
         make_viewer_case("<b>scan</b> alone", chest, {}),
     ]
-    written = tmp_path / "page.html"
-    written.write_text(page(cases, "A & B"))
-    done = subprocess.run(
-        ["node", CHECK, written],
+    path = tmp_path / "page.html"
+    path.write_text(viewer_page(cases, "A & B"))
+    result = subprocess.run(
+        ["node", CHECK, path],
         env={**os.environ, "CHROMIUM": chromium},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    assert done.stdout == "ok\n", done.stderr
+    assert result.stdout == "ok\n", result.stderr

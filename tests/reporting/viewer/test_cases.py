@@ -1,4 +1,4 @@
-"""What a page shows of a case."""
+"""Cases of the viewer."""
 
 import gzip
 from typing import Any
@@ -22,93 +22,96 @@ def read(content: bytes) -> Any:
     return nibabel.Nifti1Image.from_bytes(gzip.decompress(content))
 
 
-def test_scan_and_masks_fill_the_same_box_around_the_body(chest: Scan, truth: Scan) -> None:
-    shown = make_viewer_case("a", chest, {"truth": truth}, REGIONS)
-    scan, mask = read(shown.scan), read(shown.masks["truth"].labels)
+def test_scan_and_masks_cover_the_same_box_around_the_body(chest: Scan, truth: Scan) -> None:
+    case = make_viewer_case("a", chest, {"truth": truth}, REGIONS)
+    scan, mask = read(case.scan), read(case.masks["truth"].labels)
     assert scan.shape[0] < SHAPE[0]
     assert scan.shape[2] == SHAPE[2]
     for corner in (-0.5, 1):
-        ends = [[*(np.array(one.shape) * corner - 0.5 * (corner > 0)), 1] for one in (scan, mask)]
-        there = [one.affine @ end for one, end in zip((scan, mask), ends, strict=True)]
-        np.testing.assert_allclose(*there, atol=1e-3)
+        ends = [
+            [*(np.array(image.shape) * corner - 0.5 * (corner > 0)), 1] for image in (scan, mask)
+        ]
+        positions = [image.affine @ end for image, end in zip((scan, mask), ends, strict=True)]
+        np.testing.assert_allclose(*positions, atol=1e-3)
     np.testing.assert_array_equal(np.unique(mask.dataobj), [0, 1, 2])
     assert np.count_nonzero(mask.dataobj) == np.count_nonzero(truth.voxels())
 
 
-def test_it_starts_in_the_last_region_that_the_first_mask_shows(chest: Scan, truth: Scan) -> None:
-    shown = make_viewer_case("a", chest, {"truth": truth}, REGIONS)
-    place = read(shown.scan).affine @ [*(shown.start * np.array(read(shown.scan).shape) - 0.5), 1]
-    np.testing.assert_allclose(place[:3], (AFFINE @ [50, 30, 14, 1])[:3], atol=4)
+def test_the_start_is_in_the_last_region_of_the_first_mask(chest: Scan, truth: Scan) -> None:
+    case = make_viewer_case("a", chest, {"truth": truth}, REGIONS)
+    start = read(case.scan).affine @ [*(case.start * np.array(read(case.scan).shape) - 0.5), 1]
+    np.testing.assert_allclose(start[:3], (AFFINE @ [50, 30, 14, 1])[:3], atol=4)
     assert make_viewer_case("a", chest, {}).start == (0.5, 0.5, 0.5)
 
 
-def test_a_region_that_is_not_there_has_no_surface(chest: Scan, truth: Scan) -> None:
+def test_an_empty_region_has_no_surface(chest: Scan, truth: Scan) -> None:
     empty = in_memory(np.zeros(SHAPE, np.uint8), "empty.nii")
-    shown = make_viewer_case("a", chest, {"truth": truth, "predicted": empty}, REGIONS)
-    assert list(shown.masks) == ["truth", "predicted"]
-    assert list(shown.masks["truth"].surfaces) == ["lung", "lesion"]
-    assert shown.masks["predicted"].surfaces == {}
-    held = [shown.scan, *(mask.labels for mask in shown.masks.values())]
-    held += shown.masks["truth"].surfaces.values()
-    assert shown.size_bytes == sum(map(len, held))
+    case = make_viewer_case("a", chest, {"truth": truth, "predicted": empty}, REGIONS)
+    assert list(case.masks) == ["truth", "predicted"]
+    assert list(case.masks["truth"].surfaces) == ["lung", "lesion"]
+    assert case.masks["predicted"].surfaces == {}
+    parts = [case.scan, *(mask.labels for mask in case.masks.values())]
+    parts += case.masks["truth"].surfaces.values()
+    assert case.size_bytes == sum(map(len, parts))
 
 
-def test_what_a_mask_shows_outside_the_body_is_kept(chest: Scan) -> None:
+def test_mask_voxels_outside_the_body_are_kept(chest: Scan) -> None:
     far = np.zeros(SHAPE, np.uint8)
     far[1, 54, 3] = 1
-    shown = make_viewer_case("a", chest, {"far": in_memory(far, "far.nii")})
-    assert np.count_nonzero(read(shown.masks["far"].labels).dataobj) == 1
-    assert shown.regions.labels == {"label_1": (1,)}
+    case = make_viewer_case("a", chest, {"far": in_memory(far, "far.nii")})
+    assert np.count_nonzero(read(case.masks["far"].labels).dataobj) == 1
+    assert case.regions.labels == {"label_1": (1,)}
 
 
-def test_windows_are_those_of_radiology(chest: Scan) -> None:
+def test_windows_are_the_usual_ones_in_radiology(chest: Scan) -> None:
     assert make_viewer_case("a", chest, {}).windows == (LUNG, MEDIASTINUM)
     assert (LUNG.low + LUNG.high) / 2, LUNG.high - LUNG.low == (-600, 1500)
     assert (MEDIASTINUM.low + MEDIASTINUM.high) / 2 == 40
     assert MEDIASTINUM.high - MEDIASTINUM.low == 400
 
 
-def test_another_domain_is_found_out_or_given(chest: Scan) -> None:
+def test_another_intensity_scale_is_detected_or_given(chest: Scan) -> None:
     shifted = in_memory(chest.voxels()[::-1, ::-1] + np.int16(1024), "shifted.nii")
     plain = make_viewer_case("a", in_memory(chest.voxels()[::-1, ::-1], "plain.nii"), {})
-    found = make_viewer_case("a", shifted, {})
-    assert found.scan == plain.scan
-    assert any("1024" in note for note in found.notes)
+    detected = make_viewer_case("a", shifted, {})
+    assert detected.scan == plain.scan
+    assert any("1024" in note for note in detected.notes)
     assert (
-        make_viewer_case("a", shifted, {}, domain=IntensityScale(offset_hu=1024)).scan == plain.scan
+        make_viewer_case("a", shifted, {}, intensity=IntensityScale(offset_hu=1024)).scan
+        == plain.scan
     )
 
 
-def test_what_is_no_ct_is_shown_in_its_own_range() -> None:
+def test_an_unknown_scale_is_displayed_in_its_range() -> None:
     strength = np.random.default_rng(0).integers(200, 4000, SHAPE).astype(np.uint16)
-    shown = make_viewer_case("mr", in_memory(strength, "mr.nii"), {})
-    (window,) = shown.windows
+    case = make_viewer_case("mr", in_memory(strength, "mr.nii"), {})
+    (window,) = case.windows
     assert window.name == "Whole range"
     assert (window.low, window.high) == pytest.approx((200, 4000), abs=20)
-    assert shown.notes == (
-        "The values of this scan were not recognised as HU: it is shown in their own range.",
+    assert case.notes == (
+        "Unknown intensity scale: the scan is displayed in the range of its values.",
     )
-    assert read(shown.scan).shape == SHAPE
+    assert read(case.scan).shape == SHAPE
 
 
-def test_one_value_alone_can_be_shown() -> None:
-    shown = make_viewer_case("flat", in_memory(np.full(SHAPE, 7, np.uint8), "flat.nii"), {})
-    assert np.asarray(read(shown.scan).dataobj).ravel()[0] == 7
+def test_a_constant_scan_can_be_displayed() -> None:
+    case = make_viewer_case("flat", in_memory(np.full(SHAPE, 7, np.uint8), "flat.nii"), {})
+    assert np.asarray(read(case.scan).dataobj).ravel()[0] == 7
 
 
-def test_a_mask_on_another_grid_is_refused(chest: Scan, truth: Scan) -> None:
+def test_a_mask_on_another_grid_is_rejected(chest: Scan, truth: Scan) -> None:
     moved = in_memory(ball((48, 28, 12), 20).astype(np.uint8), "moved.nii", AFFINE + np.eye(4) * 3)
-    with pytest.raises(InputError, match=r"affine of its scan, but moved\.nii lies elsewhere"):
+    with pytest.raises(InputError, match=r"affine of its scan, but moved\.nii is elsewhere"):
         make_viewer_case("a", chest, {"truth": truth, "moved": moved}, REGIONS)
 
 
-def test_empty_masks_without_named_regions_are_refused(chest: Scan) -> None:
+def test_empty_masks_without_named_regions_are_rejected(chest: Scan) -> None:
     empty = in_memory(np.zeros(SHAPE, np.uint8), "empty.nii")
-    with pytest.raises(InputError, match=r"empty\.nii show 0; give --region$"):
+    with pytest.raises(InputError, match=r"empty\.nii have 0; give --region$"):
         make_viewer_case("a", chest, {"empty": empty})
 
 
-def test_equal_cases_are_equal_exhibits(chest: Scan, truth: Scan) -> None:
+def test_equal_inputs_give_equal_cases(chest: Scan, truth: Scan) -> None:
     first, second = (make_viewer_case("a", chest, {"truth": truth}, REGIONS) for _ in range(2))
     assert first.scan == second.scan
     assert first.masks["truth"].labels == second.masks["truth"].labels

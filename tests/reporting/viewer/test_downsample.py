@@ -1,4 +1,4 @@
-"""Reduced volumes: the same place, the same values, the same volumes, fewer bytes."""
+"""Downsampled volumes: same position, same values, same volume, fewer bytes."""
 
 import gzip
 from typing import Any
@@ -40,64 +40,64 @@ def fine(voxels: NDArray[Any], spacing: tuple[float, float, float]) -> Scan:
 
 
 def corners(shape: tuple[int, ...]) -> NDArray[Any]:
-    """Outer corners of the first and of the last voxel, homogeneous."""
+    """Return the outer corners of the first and the last voxel, homogeneous."""
     return np.array([[-0.5] * 3 + [1], [size - 0.5 for size in shape] + [1]])
 
 
-def test_larger_voxels_fill_the_same_box_of_space() -> None:
+def test_larger_voxels_cover_the_same_box() -> None:
     grid = Grid((500, 301, 260), SHEARED)
     coarse = reduced_grid(grid, side=192, step_mm=2.0)
     assert coarse.shape == (175, 120, 163)
-    here = corners(grid.shape) @ grid.affine.T
-    there = corners(coarse.shape) @ coarse.affine.T
-    np.testing.assert_allclose(there, here, atol=1e-9)
+    fine_mm = corners(grid.shape) @ grid.affine.T
+    coarse_mm = corners(coarse.shape) @ coarse.affine.T
+    np.testing.assert_allclose(coarse_mm, fine_mm, atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (30, 2, 1), (192, 100, 60)])
-def test_voxels_that_are_large_already_stay(shape: tuple[int, int, int]) -> None:
+def test_large_voxels_keep_their_size(shape: tuple[int, int, int]) -> None:
     grid = Grid(shape, np.diag([2.0, 2.0, 3.0, 1.0]))
     assert reduced_grid(grid, side=192, step_mm=2.0).matches(grid)
 
 
-def test_a_crop_moves_the_first_voxel() -> None:
+def test_a_crop_moves_the_origin() -> None:
     grid = cropped(Grid((8, 8, 8), SHEARED), ((2, 7), (3, 5)))
     assert grid.shape == (5, 2, 8)
     np.testing.assert_allclose(grid.affine @ [0, 0, 0, 1], SHEARED @ [2, 3, 0, 1])
 
 
-def test_a_larger_voxel_holds_the_mean_of_what_it_covers() -> None:
+def test_a_larger_voxel_is_the_mean_of_its_voxels() -> None:
     plane = np.array([[-1000, -1000, 0, 80], [-1000, -1000, 0, 80], [16, 16, 0, 0], [16, 16, 0, 0]])
     scan = fine(plane[..., None].astype(np.int16), (1, 1, 2))
-    shown = read(reduce_scan(scan, whole(scan)))
-    assert shown.shape == (2, 2, 1)
-    assert shown.header.get_zooms() == (2, 2, 2)
+    reduced = read(reduce_scan(scan, whole(scan)))
+    assert reduced.shape == (2, 2, 1)
+    assert reduced.header.get_zooms() == (2, 2, 2)
     np.testing.assert_allclose(
-        np.asarray(shown.dataobj)[..., 0], [[-1000, 40], [16, 0]], atol=HU_LEVELS.step / 2
+        np.asarray(reduced.dataobj)[..., 0], [[-1000, 40], [16, 0]], atol=HU_LEVELS.step / 2
     )
 
 
-def test_values_come_back_within_half_a_level(chest: Scan) -> None:
-    shown = read(reduce_scan(chest, whole(chest)))
-    assert shown.shape == chest.grid.shape
-    assert shown.get_data_dtype() == np.uint8
+def test_values_are_kept_within_half_a_level(chest: Scan) -> None:
+    reduced = read(reduce_scan(chest, whole(chest)))
+    assert reduced.shape == chest.grid.shape
+    assert reduced.get_data_dtype() == np.uint8
     np.testing.assert_allclose(
-        shown.get_fdata(), np.clip(chest.voxels(), -1024, 1016), atol=HU_LEVELS.step / 2
+        reduced.get_fdata(), np.clip(chest.voxels(), -1024, 1016), atol=HU_LEVELS.step / 2
     )
-    np.testing.assert_allclose(shown.affine, chest.grid.affine)
+    np.testing.assert_allclose(reduced.affine, chest.grid.affine)
 
 
-def test_padding_and_metal_end_at_the_ends_of_the_scale() -> None:
+def test_padding_and_metal_are_clipped() -> None:
     scan = fine(np.array([-3024, 3071], np.int16).reshape(1, 1, 2), (2, 2, 2))
     assert read(reduce_scan(scan, whole(scan))).get_fdata().ravel().tolist() == [-1024, 1016]
 
 
-def test_the_domain_gives_hu() -> None:
+def test_the_intensity_scale_gives_hu() -> None:
     scan = fine(np.full((2, 2, 2), 1064, np.uint16), (2, 2, 2))
-    shown = read(reduce_scan(scan, whole(scan), domain=IntensityScale(offset_hu=1024)))
-    assert shown.get_fdata().ravel() == pytest.approx([40] * 8, abs=4)
+    reduced = read(reduce_scan(scan, whole(scan), intensity=IntensityScale(offset_hu=1024)))
+    assert reduced.get_fdata().ravel() == pytest.approx([40] * 8, abs=4)
 
 
-def test_a_ball_stays_where_it_is_and_as_large_as_it_is() -> None:
+def test_a_ball_keeps_its_position_and_volume() -> None:
     shape, spacing = (120, 110, 60), np.array([0.7, 0.7, 1.0])
     places = np.moveaxis(np.indices(shape), 0, -1) * spacing
     ball = np.linalg.norm(places - [40, 35, 30], axis=-1) < 18
@@ -105,29 +105,29 @@ def test_a_ball_stays_where_it_is_and_as_large_as_it_is() -> None:
     box = ((10, 110), (5, 100))
     small = reduce_mask(mask, box, Regions({"ball": (1,)}))
     assert small.voxels.shape == (56, 53, 48)
-    found = np.argwhere(small.voxels == 1)
-    centre = small.grid.affine @ [*found.mean(axis=0), 1]
+    inside = np.argwhere(small.voxels == 1)
+    centre = small.grid.affine @ [*inside.mean(axis=0), 1]
     np.testing.assert_allclose(centre[:3], [40, 35, 30], atol=0.1)
-    assert len(found) * small.grid.voxel_ml == pytest.approx(4 / 3 * np.pi * 1.8**3, rel=0.02)
+    assert len(inside) * small.grid.voxel_ml == pytest.approx(4 / 3 * np.pi * 1.8**3, rel=0.02)
 
 
-def test_labels_are_those_of_the_mask_and_lie_where_the_scan_lies(truth: Scan) -> None:
+def test_labels_and_positions_are_those_of_the_mask(truth: Scan) -> None:
     small = reduce_mask(truth, whole(truth), LUNG)
     np.testing.assert_array_equal(small.voxels, truth.voxels())
-    shown = read(mask_bytes(small))
-    np.testing.assert_array_equal(np.asarray(shown.dataobj), truth.voxels())
-    np.testing.assert_allclose(shown.affine, truth.grid.affine)
+    reduced = read(mask_bytes(small))
+    np.testing.assert_array_equal(np.asarray(reduced.dataobj), truth.voxels())
+    np.testing.assert_allclose(reduced.affine, truth.grid.affine)
 
 
-def test_an_unknown_label_is_refused_by_name(truth: Scan) -> None:
+def test_a_label_of_no_region_is_rejected(truth: Scan) -> None:
     with pytest.raises(InputError, match=r"label values \[2\] belong to no region"):
         reduce_mask(truth, whole(truth), Regions({"lung": (1,)}))
 
 
-def test_equal_scans_are_equal_bytes_without_a_date(chest: Scan, truth: Scan) -> None:
+def test_equal_scans_give_equal_bytes_without_a_date(chest: Scan, truth: Scan) -> None:
     first, second = (reduce_scan(chest, whole(chest)) for _ in range(2))
     assert first == second
     assert first[4:8] == bytes(4)
     grid = truth.grid
-    one = mask_bytes(Volume(truth.voxels().copy(order="C"), grid))
-    assert one == mask_bytes(Volume(truth.voxels().copy(order="F"), grid))
+    c_order = mask_bytes(Volume(truth.voxels().copy(order="C"), grid))
+    assert c_order == mask_bytes(Volume(truth.voxels().copy(order="F"), grid))

@@ -1,4 +1,4 @@
-"""Surfaces in memory: where the mask is, as large as it is, not too many triangles."""
+"""MZ3 surfaces: position, volume, number of triangles."""
 
 import gzip
 import struct
@@ -15,7 +15,7 @@ OBLIQUE = np.array([[1.2, 0.1, 0, -60], [-0.1, 1.2, 0, 20], [0, 0, 2.0, 5], [0, 
 
 
 def read(content: bytes) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Faces and vertices of an MZ3 file, by its specification."""
+    """Return faces and vertices of an MZ3 file, read by its specification."""
     raw = gzip.decompress(content)
     magic, attributes, faces, vertices, skipped = struct.unpack("<HHIII", raw[:16])
     assert (raw[:2], magic, attributes, skipped) == (b"MZ", 23117, 3, 0)
@@ -33,7 +33,7 @@ def ball(shape: tuple[int, int, int], centre: NDArray[Any], radius_mm: float) ->
 
 
 @pytest.mark.parametrize("radius_mm", [8, 30, 45])
-def test_a_ball_is_where_it_is_as_large_as_it_is_and_shows_its_outside(radius_mm: float) -> None:
+def test_a_ball_has_the_right_position_volume_and_orientation(radius_mm: float) -> None:
     shape = (96, 96, 60)
     centre = (OBLIQUE @ [48, 47, 30, 1])[:3]
     faces, places = read(surface_bytes(ball(shape, centre, radius_mm), Grid(shape, OBLIQUE)))
@@ -43,12 +43,12 @@ def test_a_ball_is_where_it_is_as_large_as_it_is_and_shows_its_outside(radius_mm
     np.testing.assert_allclose(places.mean(axis=0), centre, atol=0.7)
 
 
-def test_a_large_mask_has_few_triangles() -> None:
+def test_a_large_mask_has_a_limited_number_of_triangles() -> None:
     shape = (192, 192, 100)
     mask = np.zeros(shape, bool)
     mask[4:-4, 4:-4, 4:-4] = True
     faces, _ = read(surface_bytes(mask, Grid(shape, np.diag([2.0, 2.0, 3.0, 1.0]))))
-    # 200,000 if it were not made coarser; a box has more than what is round.
+    # 200,000 at full resolution; a box has more than a round shape.
     assert 0.5 * TRIANGLES < len(faces) < 1.7 * TRIANGLES
 
 

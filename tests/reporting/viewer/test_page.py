@@ -1,4 +1,4 @@
-"""Pages: whole in themselves, closed to all else, and proof against names."""
+"""Viewer pages: self-contained, no requests, escaped names."""
 
 import base64
 import hashlib
@@ -12,13 +12,13 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.imaging.regions import Regions
+from thorax.reporting.html import content_policy
 from thorax.reporting.viewer import (
     NamedWindow,
-    ShownMask,
     ViewerCase,
-    content_policy,
-    fragment,
-    page,
+    ViewerMask,
+    viewer_fragment,
+    viewer_page,
 )
 
 HOSTILE = """</script><img src=x onerror=alert(1)><!--"'&<script>"""
@@ -26,7 +26,7 @@ NESTED = Regions({"lung": (1, 2), "lesion": (2,)})
 
 
 class Reader(HTMLParser):
-    """What a browser would find: elements with their attributes, and texts by element."""
+    """Elements with their attributes and texts, as a browser parses them."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
@@ -43,27 +43,27 @@ class Reader(HTMLParser):
             self.texts[-1] += data
 
     def named(self, tag: str) -> list[tuple[dict[str, str | None], str]]:
-        found = zip(self.elements, self.texts, strict=True)
-        return [(attributes, text) for (name, attributes), text in found if name == tag]
+        parsed = zip(self.elements, self.texts, strict=True)
+        return [(attributes, text) for (name, attributes), text in parsed if name == tag]
 
 
 def case(name: str = "anna", **changed: Any) -> ViewerCase:
-    masks = {"truth": ShownMask(b"labels", {"lesion": b"mesh"}), "predicted": ShownMask(b"p", {})}
+    masks = {"truth": ViewerMask(b"labels", {"lesion": b"mesh"}), "predicted": ViewerMask(b"p", {})}
     return replace(ViewerCase(name, b"scan", masks, NESTED), **changed)
 
 
 @pytest.fixture(scope="module")
 def hostile() -> Reader:
-    """Return a page on which everything that has a name has a hostile one."""
+    """Return a page with an attack in every name."""
     region = HOSTILE.replace("/", "")
     labels = {region: (1, 2), "lesion": (2,)}
-    masks = {HOSTILE: ShownMask(b"labels", {region: b"mesh"})}
+    masks = {HOSTILE: ViewerMask(b"labels", {region: b"mesh"})}
     windows = (NamedWindow(HOSTILE, 0, 1),)
-    planted = ViewerCase(HOSTILE, b"", masks, Regions(labels), windows, notes=(HOSTILE,))
-    return Reader(page([planted, case()], HOSTILE))
+    attack = ViewerCase(HOSTILE, b"", masks, Regions(labels), windows, notes=(HOSTILE,))
+    return Reader(viewer_page([attack, case()], HOSTILE))
 
 
-def test_no_name_becomes_markup(hostile: Reader) -> None:
+def test_names_are_escaped(hostile: Reader) -> None:
     assert {tag for tag, _ in hostile.elements} == {
         *("html", "head", "meta", "title", "link", "style", "body", "h1", "section", "noscript"),
         *("div", "label", "select", "option", "button", "canvas", "p", "span", "input", "output"),
@@ -72,10 +72,12 @@ def test_no_name_becomes_markup(hostile: Reader) -> None:
     assert [text for _, text in hostile.named("h1")] == [f"{HOSTILE}\n"]
     assert [text.strip() for _, text in hostile.named("option")] == [HOSTILE, "anna"]
     assert len(hostile.named("script")) == 3
-    assert not any(name.startswith("on") for _, found in hostile.elements for name in found)
+    assert not any(
+        name.startswith("on") for _, attributes in hostile.elements for name in attributes
+    )
 
 
-def test_names_come_back_from_the_data(hostile: Reader) -> None:
+def test_names_are_restored_from_the_data(hostile: Reader) -> None:
     attributes, text = hostile.named("script")[0]
     assert attributes["type"] == "application/json"
     assert attributes["data-name"] == HOSTILE
@@ -87,7 +89,7 @@ def test_names_come_back_from_the_data(hostile: Reader) -> None:
 
 
 def test_the_data_of_a_case() -> None:
-    shown = json.loads(Reader(fragment([case()]).html).named("script")[0][1])
+    shown = json.loads(Reader(viewer_fragment([case()]).html).named("script")[0][1])
     assert base64.b64decode(shown["scan"]) == b"scan"
     truth, predicted = shown["masks"]
     assert (truth["name"], base64.b64decode(truth["labels"])) == ("truth", b"labels")
@@ -106,17 +108,17 @@ def test_the_data_of_a_case() -> None:
 
 
 def test_without_masks_there_is_no_legend() -> None:
-    shown = json.loads(Reader(fragment([case(masks={})]).html).named("script")[0][1])
+    shown = json.loads(Reader(viewer_fragment([case(masks={})]).html).named("script")[0][1])
     assert (shown["masks"], shown["regions"]) == ([], [])
 
 
-def test_only_the_script_of_the_page_may_run_and_nothing_may_be_fetched() -> None:
-    document = page([case()], "anna")
+def test_the_policy_allows_only_the_script_of_the_page() -> None:
+    document = viewer_page([case()], "anna")
     read = Reader(document)
     (policy,) = (
-        found["content"]
-        for found, _ in read.named("meta")
-        if found.get("http-equiv") == "Content-Security-Policy"
+        attributes["content"]
+        for attributes, _ in read.named("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy is not None
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
@@ -133,25 +135,25 @@ def test_only_the_script_of_the_page_may_run_and_nothing_may_be_fetched() -> Non
     assert content_policy([script]) == policy
 
 
-def test_nothing_but_the_bundle_and_its_licences_names_an_address() -> None:
-    document = page([case()], "anna")
-    viewer = fragment([case()])
+def test_only_the_bundle_and_its_licences_contain_addresses() -> None:
+    document = viewer_page([case()], "anna")
+    viewer = viewer_fragment([case()])
     start = document.index(viewer.script)
-    bundle_end = viewer.script.index("// One viewer a page")
+    bundle_end = viewer.script.index("// One viewer per page")
     own = document[:start] + document[start + bundle_end :]
     assert re.findall(r"\w+://|url\(|@import|src=", own) == []
     assert 'href="data:,"' in own
 
 
-def test_the_script_carries_the_licences_and_ends_no_element() -> None:
-    script = fragment([case()]).script
+def test_the_script_contains_the_licences_and_closes_no_element() -> None:
+    script = viewer_fragment([case()]).script
     assert script.startswith("/*\nniivue.js is built from")
     assert "Copyright (c) 2021, Niivue" in script
     assert not re.search(r"</script|<!--", script, re.IGNORECASE)
-    assert "</style" not in fragment([case()]).style
+    assert "</style" not in viewer_fragment([case()]).style
 
 
-def test_the_bundle_is_the_one_that_its_readme_tells_of() -> None:
+def test_the_bundle_has_the_digest_in_its_readme() -> None:
     from importlib.resources import files
 
     folder = files("thorax.reporting.viewer").joinpath("niivue")
@@ -159,20 +161,20 @@ def test_the_bundle_is_the_one_that_its_readme_tells_of() -> None:
     assert digest in folder.joinpath("README.md").read_text()
 
 
-def test_readers_choose_where_there_is_a_choice() -> None:
-    assert "<select" not in fragment([case()]).html
-    both = Reader(fragment([case("anna"), case("ben")]).html)
+def test_several_cases_have_a_list() -> None:
+    assert "<select" not in viewer_fragment([case()]).html
+    both = Reader(viewer_fragment([case("anna"), case("ben")]).html)
     assert [text.strip() for _, text in both.named("option")] == ["anna", "ben"]
 
 
 @pytest.mark.parametrize("names", [[], ["anna", "anna"]])
-def test_no_case_and_two_of_one_name_are_refused(names: list[str]) -> None:
-    with pytest.raises(InputError) as refused:
-        fragment([case(name) for name in names])
-    assert str(refused.value) == (
-        f"a viewer must show one case or more, each of its own name, got {names}"
+def test_no_case_and_equal_names_are_rejected(names: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        viewer_fragment([case(name) for name in names])
+    assert str(error.value) == (
+        f"a viewer must have one case or more, with different names, got {names}; rename cases"
     )
 
 
-def test_equal_cases_make_equal_pages() -> None:
-    assert page([case()], "anna") == page([case()], "anna")
+def test_equal_cases_give_equal_pages() -> None:
+    assert viewer_page([case()], "anna") == viewer_page([case()], "anna")

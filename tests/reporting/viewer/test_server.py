@@ -1,4 +1,4 @@
-"""The server of `thorax view`: one page, this machine, nothing else."""
+"""The server of `thorax view`: one page, on this machine only."""
 
 import http.client
 import threading
@@ -21,7 +21,7 @@ def server() -> Iterator[PageServer]:
         thread.join()
 
 
-def ask(
+def request(
     server: PageServer, method: str, path: str, headers: dict[str, str] | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
@@ -33,45 +33,45 @@ def ask(
 
 
 def test_it_serves_the_page(server: PageServer) -> None:
-    answer, body = ask(server, "GET", "/")
+    answer, body = request(server, "GET", "/")
     assert (answer.status, body.decode()) == (200, DOCUMENT)
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-    answer, body = ask(server, "HEAD", "/")
+    answer, body = request(server, "HEAD", "/")
     assert (answer.status, body) == (200, b"")
 
 
 @pytest.mark.parametrize("path", ["/index.html", "/?", "/../etc/passwd", "/favicon.ico"])
-def test_it_serves_nothing_else(server: PageServer, path: str) -> None:
-    answer, body = ask(server, "GET", path)
+def test_it_serves_no_other_path(server: PageServer, path: str) -> None:
+    answer, body = request(server, "GET", path)
     assert answer.status == 404
     assert DOCUMENT.encode() not in body
 
 
-def test_it_takes_nothing(server: PageServer) -> None:
-    assert ask(server, "POST", "/")[0].status == 501
+def test_post_requests_are_rejected(server: PageServer) -> None:
+    assert request(server, "POST", "/")[0].status == 501
 
 
 @pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1", "localhost:1", ""])
-def test_another_name_for_this_machine_is_refused(server: PageServer, host: str) -> None:
-    answer, body = ask(server, "GET", "/", {"Host": host})
+def test_another_host_name_is_rejected(server: PageServer, host: str) -> None:
+    answer, body = request(server, "GET", "/", {"Host": host})
     assert answer.status == 403
     assert DOCUMENT.encode() not in body
 
 
-def test_only_this_machine_can_reach_it(server: PageServer) -> None:
+def test_it_listens_on_the_loopback_address_only(server: PageServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_port}/"
     assert server.server_port > 0
 
 
-def test_it_ends_with_an_interrupt() -> None:
-    told: list[str] = []
+def test_an_interrupt_ends_it() -> None:
+    urls: list[str] = []
 
     def ready(url: str) -> None:
-        told.append(url)
+        urls.append(url)
         raise KeyboardInterrupt
 
     serve(DOCUMENT, ready=ready)
-    assert told[0].startswith("http://127.0.0.1:")
+    assert urls[0].startswith("http://127.0.0.1:")

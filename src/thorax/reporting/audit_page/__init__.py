@@ -1,1 +1,1 @@
-"""The page that shows the audit of a dataset."""
+"""HTML page of a dataset audit."""

@@ -1,4 +1,4 @@
-"""What the page of an audit tells, worked out before it is laid out."""
+"""Content of the audit page: overview, findings and case cards."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,18 +15,18 @@ from thorax.visualization.drawing import COLOURS
 
 UNKNOWN = "unknown"
 
-MOST_TOLD = 5
-"""Kinds that are told one by one."""
+MOST_VALUES = 5
+"""Values that a tally lists."""
 
 
 @dataclass(frozen=True)
 class RegionVolume:
-    """How large a region is in a case.
+    """Volume of a region in a case.
 
     Args:
-        name: Of the region.
-        colour: Of its outline.
-        volume: For people, such as ``4,210 mL``.
+        name: Name of the region.
+        colour: Colour of its outline.
+        volume: Volume as text, such as ``4,210 mL``.
     """
 
     name: str
@@ -36,15 +36,15 @@ class RegionVolume:
 
 @dataclass(frozen=True)
 class CaseCard:
-    """What the page shows of a case.
+    """Card of a case.
 
     Args:
-        key: Names it in links.
-        name: Of the case.
-        origin: Its site and its patient, where they say more than its name.
-        rows: What and value, line by line.
+        key: Name of the card in links.
+        name: Name of the case.
+        origin: Patient and site, if they differ from the name.
+        rows: Pairs of name and value.
         regions: Volumes of the regions.
-        findings: The gravest first.
+        findings: Findings, most severe first.
     """
 
     key: str
@@ -56,17 +56,17 @@ class CaseCard:
 
     @property
     def severity(self) -> Severity | None:
-        """That of the gravest finding."""
+        """Severity of the most severe finding."""
         return self.findings[0].severity if self.findings else None
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a finding is.
+class FindingLocation:
+    """A finding and the card of its case.
 
     Args:
         finding: The finding.
-        key: Of the card of its case; empty if it concerns the whole dataset.
+        key: Key of the card; empty if the finding concerns the whole dataset.
     """
 
     finding: Finding
@@ -74,44 +74,44 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Findings of one kind and weight.
+class FindingGroup:
+    """Findings of one kind and severity.
 
     Args:
-        severity: How grave they are.
-        title: The kind, for people.
-        advice: What to do, where that is the same for all; else empty.
-        places: One by one.
+        severity: Severity of the findings.
+        title: Kind of the findings.
+        advice: Advice, if it is the same for all; else empty.
+        locations: The findings.
     """
 
     severity: Severity
     title: str
     advice: str
-    places: tuple[Place, ...]
+    locations: tuple[FindingLocation, ...]
 
 
-def headline(audit: Audit) -> list[str]:
-    """What was found, in one plain sentence, and what that means."""
+def audit_headline(audit: Audit) -> list[str]:
+    """Count the findings in one sentence, and explain their severities."""
     cases = counted(len(audit.facts), "case")
     totals = Counter(finding.severity for finding in audit.findings)
-    told = [counted(totals[weight], weight) for weight in SEVERITIES if totals[weight]]
-    if not told:
-        return [f"Nothing was found in {cases}.", "Whether the masks are right is for a reader."]
-    meanings = []
+    counts = [counted(totals[severity], severity) for severity in SEVERITIES if totals[severity]]
+    if not counts:
+        return [f"No findings in {cases}.", "The checks cannot decide if the masks are correct."]
+    explanations = []
     if totals["error"]:
-        meanings.append("An error is surely wrong and stops the pipeline.")
+        explanations.append("An error is certainly wrong and stops the pipeline.")
     if totals["warning"]:
-        meanings.append("A warning is suspicious: look at the case before it is trained on.")
+        explanations.append("A warning is suspicious: look at the case before training on it.")
     if totals["note"]:
-        meanings.append("A note is good to know.")
-    return [f"{_sentence(listed(told))} in {cases}.", " ".join(meanings)]
+        explanations.append("A note is information.")
+    return [f"{_sentence(listed(counts))} in {cases}.", " ".join(explanations)]
 
 
-def overview(audit: Audit, spec: DatasetSpec) -> list[tuple[str, str]]:
-    """What is in the dataset: what and value, line by line."""
+def dataset_overview(audit: Audit, spec: DatasetSpec) -> list[tuple[str, str]]:
+    """Describe the dataset as pairs of name and value."""
     names = [case.case for case in audit.facts]
-    sites = Counter(_told(spec.site_of, name) for name in names)
-    patients = Counter(_told(spec.patient_of, name) for name in names)
+    sites = Counter(_matched(spec.site_of, name) for name in names)
+    patients = Counter(_matched(spec.patient_of, name) for name in names)
     several = sum(1 for count in patients.values() if count > 1)
     scans = [case.scan for case in audit.facts if case.scan]
     kinds = Counter(_kind(case) for case in audit.facts)
@@ -123,48 +123,48 @@ def overview(audit: Audit, spec: DatasetSpec) -> list[tuple[str, str]]:
         ),
         ("sites", _tally(sites) if spec.site else ""),
         (
-            "voxels in a plane",
-            _tally(Counter(f"{f.shape[0]}×{f.shape[1]}" for f in scans if f.shape)),
+            "voxels per slice",
+            _tally(Counter(f"{scan.shape[0]}×{scan.shape[1]}" for scan in scans if scan.shape)),
         ),
-        ("planes a scan", _range([f.shape[2] for f in scans if f.shape], "")),
-        ("spacing in the plane", _range(_spacings(scans, (0, 1)), " mm")),
-        ("spacing from plane to plane", _range(_spacings(scans, (2,)), " mm")),
+        ("slices per scan", _range([scan.shape[2] for scan in scans if scan.shape], "")),
+        ("spacing in the slice", _range(_spacings(scans, (0, 1)), " mm")),
+        ("spacing between slices", _range(_spacings(scans, (2,)), " mm")),
         ("values", _tally(kinds)),
         *((f"volume of {name}", _volumes(audit, labels)) for name, labels in spec.regions.items()),
     ]
-    return [(what, value) for what, value in rows if value]
+    return [(name, value) for name, value in rows if value]
 
 
 def case_cards(audit: Audit, spec: DatasetSpec) -> list[CaseCard]:
-    """One card a case, in the order in which to look at them: the gravest first, then by name."""
-    found: dict[str, list[Finding]] = {}
+    """Return one card per case, most severe findings first, then by name."""
+    findings: dict[str, list[Finding]] = {}
     for finding in sorted(audit.findings, key=by_severity):
-        found.setdefault(finding.case, []).append(finding)
+        findings.setdefault(finding.case, []).append(finding)
 
-    def gravity(case: CaseFacts) -> tuple[int, str]:
-        first = found.get(case.case)
-        return (SEVERITIES.index(first[0].severity) if first else len(SEVERITIES)), case.case
+    def rank(case: CaseFacts) -> tuple[int, str]:
+        own = findings.get(case.case)
+        return (SEVERITIES.index(own[0].severity) if own else len(SEVERITIES)), case.case
 
     return [
-        _card(f"case-{number}", case, spec, tuple(found.get(case.case, ())))
-        for number, case in enumerate(sorted(audit.facts, key=gravity), start=1)
+        _card(f"case-{number}", case, spec, tuple(findings.get(case.case, ())))
+        for number, case in enumerate(sorted(audit.facts, key=rank), start=1)
     ]
 
 
-def finding_groups(audit: Audit, cards: Iterable[CaseCard]) -> list[Group]:
-    """Findings by kind, the gravest first."""
+def finding_groups(audit: Audit, cards: Iterable[CaseCard]) -> list[FindingGroup]:
+    """Group findings by kind, most severe first."""
     keys = {card.name: card.key for card in cards}
-    gathered: dict[tuple[Severity, str], list[Finding]] = {}
+    groups: dict[tuple[Severity, str], list[Finding]] = {}
     for finding in sorted(audit.findings, key=by_severity):
-        gathered.setdefault((finding.severity, finding.check), []).append(finding)
+        groups.setdefault((finding.severity, finding.check), []).append(finding)
     return [
-        Group(
-            weight,
+        FindingGroup(
+            severity,
             _sentence(check.replace("-", " ")),
-            alike[0].advice if len({finding.advice for finding in alike}) == 1 else "",
-            tuple(Place(finding, keys.get(finding.case, "")) for finding in alike),
+            findings[0].advice if len({finding.advice for finding in findings}) == 1 else "",
+            tuple(FindingLocation(finding, keys.get(finding.case, "")) for finding in findings),
         )
-        for (weight, check), alike in gathered.items()
+        for (severity, check), findings in groups.items()
     ]
 
 
@@ -179,15 +179,15 @@ def _card(key: str, case: CaseFacts, spec: DatasetSpec, findings: tuple[Finding,
 
 
 def _origin(name: str, spec: DatasetSpec) -> str:
-    patient, site = _told(spec.patient_of, name), _told(spec.site_of, name)
-    told = [
+    patient, site = _matched(spec.patient_of, name), _matched(spec.site_of, name)
+    origin = [
         f"patient {patient}" if patient not in (name, UNKNOWN) else "",
         f"site {site}" if spec.site else "",
     ]
-    return ", ".join(filter(None, told))
+    return ", ".join(filter(None, origin))
 
 
-def _told(pattern: Callable[[str], str], name: str) -> str:
+def _matched(pattern: Callable[[str], str], name: str) -> str:
     try:
         return pattern(name)
     except InputError:
@@ -219,33 +219,32 @@ def _volumes(audit: Audit, labels: Sequence[int]) -> str:
     volumes = [volume for volume in measured if volume]
     if not volumes:
         return "in no case"
-    middle = f"{_range(volumes, ' mL')}, median {_millilitres(median(volumes))}"
-    return middle if len(volumes) > 2 else _range(volumes, " mL")
+    text = f"{_range(volumes, ' mL')}, median {_millilitres(median(volumes))}"
+    return text if len(volumes) > 2 else _range(volumes, " mL")
 
 
 def _millilitres(volume: float) -> str:
-    return f"{_figure(volume)} mL"
+    return f"{_three_digits(volume)} mL"
 
 
-def _figure(value: float) -> str:
-    """Three digits, or all digits of a whole number."""
+def _three_digits(value: float) -> str:
+    """Write three significant digits; whole numbers from 100 on."""
     return f"{value:.3g}" if value < 100 else shown(value, 0)
 
 
 def _range(values: Sequence[float], unit: str) -> str:
     if not values:
         return ""
-    low, high = _figure(min(values)), _figure(max(values))
+    low, high = _three_digits(min(values)), _three_digits(max(values))
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
 def _tally(counts: Counter[str]) -> str:
-    """How often there is what, the commonest first."""
+    """List values with their counts, most frequent first."""
     if len(counts) < 2:
         return "".join(counts)
-    told = [f"{name} ({count:,})" for name, count in counts.most_common()]
-    others = len(told) - MOST_TOLD
-    return listed([*told[:MOST_TOLD], f"{others} others"] if others > 1 else told)
+    values = [f"{name} ({count:,})" for name, count in counts.most_common()]
+    return listed(values, at_most=MOST_VALUES)
 
 
 def _sentence(text: str) -> str:

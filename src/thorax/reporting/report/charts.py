@@ -1,4 +1,4 @@
-"""The charts of the report: every test case is a point, and leads to its section."""
+"""Charts of the report: every test case is a point that links to its section."""
 
 import math
 import warnings
@@ -16,66 +16,67 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from thorax.common.text import counted, shown
-from thorax.evaluation.bland_altman import bland_altman
-from thorax.reporting.report.estimates import FEW, pairs
+from thorax.evaluation.bland_altman import LimitsOfAgreement, bland_altman
+from thorax.evaluation.scores import ScoreRow
+from thorax.reporting.report.estimates import FEW, finite_pairs
 from thorax.reporting.report.metrics import METRICS
-from thorax.reporting.report.results import Figures, Results, Row
+from thorax.reporting.report.results import Results, Values
 from thorax.reporting.report.svg import INK, LOOK, RULE, inline_svg
 from thorax.reporting.report.tables import anchors
 from thorax.visualization.drawing import COLOURS
 
 MARKERS = "os^DvPX*"
-"""One a site."""
+"""One marker per site."""
 
 LONGEST = 22
-"""Letters of a name in a chart; pages and tables show all of it."""
+"""Maximum length of a name in a chart; tables show the whole name."""
 
 WIDE, SMALL = (4.1, 2.8), (4.1, 2.2)
 
 POINT: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.6, "zorder": 3, "clip_on": False}
 
-SPREAD = 0.28
-"""How far points of nearly one value are moved apart, up and down."""
+JITTER = 0.28
+"""Maximum vertical shift that separates points of nearly equal values."""
 
-Point = tuple[Row, float, float]
+Point = tuple[ScoreRow, float, float]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart and what it shows.
+    """A chart with its caption.
 
     Args:
-        svg: The picture.
-        title: What it shows.
-        words: The same, at more length.
+        svg: The chart.
+        title: Title.
+        text: Description in sentences.
     """
 
     svg: Markup
     title: str
-    words: str
+    text: str
 
 
-def chart(
+def draw_chart(
     paint: Callable[[Drawing], None],
     *,
     key: str,
     title: str,
-    words: str,
+    text: str,
     size: tuple[float, float] = WIDE,
     hints: Mapping[str, str] | None = None,
 ) -> Chart:
-    """Draw under the settings of the report alone, whatever the machine's are."""
+    """Draw a chart with the settings of the report, independent of the user's settings."""
     with style.context(cast(Any, LOOK), after_reset=True), warnings.catch_warnings():
-        # Text stays text: what this font lacks, that of the page may have.
+        # Text stays text: the fonts of the page may have glyphs that this font lacks.
         warnings.filterwarnings("ignore", r"Glyph \d+ ")
         drawing = Drawing(figsize=size, layout="constrained")
         paint(drawing)
-        svg = inline_svg(drawing, key=key, title=title, words=words, hints=hints or {})
-    return Chart(svg, title, words)
+        svg = inline_svg(drawing, key=key, title=title, text=text, hints=hints or {})
+    return Chart(svg, title, text)
 
 
 def short(name: str) -> str:
-    """A name that leaves room for the chart.
+    """Shorten a name to leave room for the chart.
 
     Example:
         >>> short("consolidation_of_the_upper_lobe")
@@ -85,13 +86,13 @@ def short(name: str) -> str:
 
 
 def hints(results: Results) -> dict[str, str]:
-    """Link → name of the case that it leads to."""
-    return {f"#{place}": case for case, place in anchors(results).items()}
+    """Return the name of the case that each link leads to."""
+    return {f"#{key}": case for case, key in anchors(results).items()}
 
 
-def distribution(results: Results, name: str) -> Chart | None:
-    """One figure of every case, a row a region; None where it is never defined."""
-    figure = METRICS[name]
+def distribution_chart(results: Results, name: str) -> Chart | None:
+    """Draw one metric of every case, one strip per region; None if it is never defined."""
+    metric = METRICS[name]
     regions = [
         region
         for region in results.regions
@@ -99,34 +100,34 @@ def distribution(results: Results, name: str) -> Chart | None:
     ]
     if not regions:
         return None
-    return chart(
+    return draw_chart(
         lambda drawing: _strips(drawing, results, regions, name),
         key=f"strip-{name}",
-        title=f"{figure.heading} of each test case",
-        words=_strip_words(results, regions, name),
+        title=f"{metric.heading} of each test case",
+        text=_strip_text(results, regions, name),
         size=(WIDE[0], 0.5 + 0.8 * len(regions)),
         hints=hints(results),
     )
 
 
-def _strip_words(results: Results, regions: Sequence[str], name: str) -> str:
-    figure = METRICS[name]
-    told = []
+def _strip_text(results: Results, regions: Sequence[str], name: str) -> str:
+    metric = METRICS[name]
+    parts = []
     for region in regions:
         values = [row[name] for row in results.rows_for(region) if not math.isnan(row[name])]
         low, middle, high = min(values), float(np.median(values)), max(values)
-        numbers = (shown(value, figure.digits) for value in (middle, low, high))
-        told.append("{}: median {}, from {} to {}".format(region, *numbers))
-    return f"{'; '.join(told)}."
+        numbers = (shown(value, metric.digits) for value in (middle, low, high))
+        parts.append("{}: median {}, range {} to {}".format(region, *numbers))
+    return f"{'; '.join(parts)}."
 
 
 def _strips(drawing: Drawing, results: Results, regions: Sequence[str], name: str) -> None:
-    """One strip a region, each with its own scale: lungs are found far better than lesions."""
+    """Draw one strip per region, each with its own scale: lungs score higher than lesions."""
     rows_of_axes = drawing.subplots(len(regions), 1, squeeze=False)
     for (axes,), region in zip(rows_of_axes, regions, strict=True):
         _strip(axes, results, region, name)
     rows_of_axes[-1][0].set_xlabel(METRICS[name].heading)
-    _explain_sites(drawing, results)
+    _site_legend(drawing, results)
 
 
 def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
@@ -134,7 +135,7 @@ def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
     finite = [row[name] for row in rows if math.isfinite(row[name])]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     edge = high + 0.12 * ((high - low) or 1.0)
-    heights = _spread([row[name] for row in rows], (edge - low) or 1.0)
+    heights = _jitter([row[name] for row in rows], (edge - low) or 1.0)
     _box(axes, finite)
     colour = COLOURS[results.regions.index(region) % len(COLOURS)]
     points = [(row, min(row[name], edge), y) for row, y in zip(rows, heights, strict=True)]
@@ -149,51 +150,51 @@ def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
 
 
 def _add_infinity(axes: Axes, high: float, edge: float) -> None:
-    """Put infinity on the axis, beyond a line at which the scale ends."""
+    """Mark infinity on the axis, beyond a dotted line at the end of the scale."""
     axes.axvline((high + edge) / 2, color=INK, linewidth=0.6, linestyle="dotted")
     ticks = [tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= high]
     axes.set_xticks([*ticks, edge], [*(f"{tick:g}" for tick in ticks), "∞"])
 
 
 def _box(axes: Axes, values: Sequence[float]) -> None:
-    """The middle half of the cases and their median; of few cases the median alone."""
+    """Draw the median, and with enough cases the box of the middle half."""
     if not values:
         return
     low, middle, high = np.percentile(values, (25, 50, 75))
     if len(values) >= FEW:
-        corner = (low, -SPREAD)
-        look: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.8}
-        axes.add_patch(Rectangle(corner, high - low, 2 * SPREAD, **look))
-    axes.plot([middle] * 2, [-SPREAD - 0.08, SPREAD + 0.08], color=INK, linewidth=1.6)
+        corner = (low, -JITTER)
+        outline: dict[str, Any] = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.8}
+        axes.add_patch(Rectangle(corner, high - low, 2 * JITTER, **outline))
+    axes.plot([middle] * 2, [-JITTER - 0.08, JITTER + 0.08], color=INK, linewidth=1.6)
 
 
-def _spread(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Heights that keep points of nearly one value apart, by rank and not by chance.
+def _jitter(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Compute heights that separate points of nearly equal values; deterministic.
 
     Example:
-        >>> _spread([0.1, 0.9, 0.9], 1.0).tolist()
+        >>> _jitter([0.1, 0.9, 0.9], 1.0).tolist()
         [0.0, 0.0, 0.14]
     """
-    held: dict[int, int] = {}
+    points_in: dict[int, int] = {}
     heights = np.zeros(len(values))
     for index in np.argsort(values, kind="stable"):
         slot = round(24 * min(values[index], 1e300) / width) if math.isfinite(values[index]) else -1
-        held[slot] = held.get(slot, -1) + 1
-        step = (held[slot] + 1) // 2 * (-1) ** (held[slot] + 1)
-        heights[index] = np.clip(step * SPREAD / 2, -SPREAD, SPREAD)
+        points_in[slot] = points_in.get(slot, -1) + 1
+        step = (points_in[slot] + 1) // 2 * (-1) ** (points_in[slot] + 1)
+        heights[index] = np.clip(step * JITTER / 2, -JITTER, JITTER)
     return heights
 
 
 def _points(axes: Axes, results: Results, points: Iterable[Point], colour: str) -> None:
-    """Each case as a point that leads to its section; its shape tells the site."""
-    place = anchors(results)
+    """Draw each case as a point that links to its section; the marker is the site."""
+    keys = anchors(results)
     for row, x, y in points:
         marker = MARKERS[results.sites.index(row.site) % len(MARKERS)] if results.sites else "o"
-        drawn = axes.scatter([x], [y], s=26, marker=marker, facecolor=colour, **POINT)
-        drawn.set_urls([f"#{place[row.case]}"])
+        collection = axes.scatter([x], [y], s=26, marker=marker, facecolor=colour, **POINT)
+        collection.set_urls([f"#{keys[row.case]}"])
 
 
-def _explain_sites(drawing: Drawing, results: Results) -> None:
+def _site_legend(drawing: Drawing, results: Results) -> None:
     handles = [
         Line2D([], [], marker=marker, linestyle="", color=INK, markersize=4, label=short(site))
         for site, marker in zip(results.sites, MARKERS, strict=False)
@@ -205,110 +206,114 @@ def _explain_sites(drawing: Drawing, results: Results) -> None:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Two figures of which the one should be the other.
+class AgreementKind:
+    """Two metrics that should be equal, for a Bland-Altman plot.
 
     Args:
-        truth: Column of the one.
-        predicted: Column of the other.
-        title: What is taken from what, and of what.
-        across: What both have in common.
-        up: The difference, as a formula.
-        digits: After the point.
+        truth: Column of the reference value.
+        predicted: Column of the other value.
+        title: Title of the chart.
+        x_label: Label of the mean of both.
+        y_label: Label of the difference.
+        digits: Number of decimals.
     """
 
     truth: str
     predicted: str
     title: str
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     digits: int
 
 
-def _found(truth: str, predicted: str, what: str, digits: int) -> Kind:
-    title, across = f"difference of found and true {what}", f"mean of true and found {what}"
-    return Kind(truth, predicted, title, across, "found − true", digits)
+def _predicted_minus_true(truth: str, predicted: str, name: str, digits: int) -> AgreementKind:
+    title, x_label = f"predicted minus true {name}", f"mean of true and predicted {name}"
+    return AgreementKind(truth, predicted, title, x_label, "predicted − true", digits)
 
 
-VOLUMES = _found("truth_ml", "predicted_ml", "volume (mL)", 0)
+VOLUMES = _predicted_minus_true("truth_ml", "predicted_ml", "volume (mL)", 0)
 
-SHARES = _found("truth_share", "predicted_share", "share of the first region", 3)
+SHARES = _predicted_minus_true("truth_share", "predicted_share", "share of the first region", 3)
 
-SURE = Kind("dice", "certainty", "certainty against Dice", "mean of both", "certainty − Dice", 3)
+CERTAINTY = AgreementKind(
+    "dice",
+    "certainty",
+    "certainty minus Dice",
+    "mean of certainty and Dice",
+    "certainty − Dice",
+    3,
+)
 
 
-def agreement(results: Results, region: str, kind: Kind) -> Chart | None:
-    """Bland and Altman's plot of a region; None where no case has both figures."""
-    found = pairs(results.rows_for(region), kind.truth, kind.predicted)
-    if not found:
+def agreement_chart(results: Results, region: str, kind: AgreementKind) -> Chart | None:
+    """Draw the Bland-Altman plot of a region; None if no case has both values."""
+    pairs = finite_pairs(results.rows_for(region), kind.truth, kind.predicted)
+    if not pairs:
         return None
     number = results.regions.index(region)
-    limits = bland_altman([a for _, a, _ in found], [b for _, _, b in found])
+    limits = bland_altman([a for _, a, _ in pairs], [b for _, _, b in pairs])
 
     def paint(drawing: Drawing) -> None:
         axes = drawing.subplots()
-        points = [(row, (a + b) / 2, b - a) for row, a, b in found]
+        points = [(row, (a + b) / 2, b - a) for row, a, b in pairs]
         _points(axes, results, points, COLOURS[number % len(COLOURS)])
         lines = (limits.low, limits.mean, limits.high) if limits else ()
         _levels(axes, lines, kind.digits)
-        axes.set_xlabel(kind.across)
-        axes.set_ylabel(kind.up)
-        _explain_sites(drawing, results)
+        axes.set_xlabel(kind.x_label)
+        axes.set_ylabel(kind.y_label)
+        _site_legend(drawing, results)
 
-    return chart(
+    return draw_chart(
         paint,
         key=f"agreement-{kind.truth}-{number}",
         title=f"{region}: {kind.title}",
-        words=_agreement_words(limits, len(found), kind.digits),
+        text=_agreement_text(limits, len(pairs), kind.digits),
         hints=hints(results),
     )
 
 
-def _agreement_words(limits: Any, cases: int, digits: int) -> str:
+def _agreement_text(limits: LimitsOfAgreement | None, cases: int, digits: int) -> str:
     if limits is None:
         return f"{counted(cases, 'case')}: too few for limits of agreement."
     mean, low, high = (shown(value, digits) for value in (limits.mean, limits.low, limits.high))
-    return (
-        f"Over {counted(cases, 'case')} the mean difference is {mean}, and 95 % of differences are "
-        f"expected from {low} to {high}."
-    )
+    return f"{counted(cases, 'case')}: mean difference {mean}, limits of agreement {low} to {high}."
 
 
 def _levels(axes: Axes, levels: Sequence[float], digits: int) -> None:
-    """Lines across, labelled at the right edge."""
+    """Draw horizontal lines, labelled at the right edge."""
     axes.axhline(0, color=RULE, linewidth=1)
     for level, kind in zip(levels, ("dashed", "solid", "dashed"), strict=False):
         axes.axhline(level, color=INK, linewidth=0.9, linestyle=kind)
-        place = axes.get_yaxis_transform()
-        axes.text(1.01, level, shown(level, digits), transform=place, va="center", fontsize=8)
+        transform = axes.get_yaxis_transform()
+        axes.text(1.01, level, shown(level, digits), transform=transform, va="center", fontsize=8)
     axes.margins(x=0.08, y=0.18)
 
 
-def reliability(results: Results, region: str) -> Chart | None:
-    """How often what was given a probability was true; None where nothing was counted."""
+def reliability_chart(results: Results, region: str) -> Chart | None:
+    """Draw the reliability curve of a region; None if no voxels were counted."""
     bins = [row for row in results.calibration[region] if row.get("voxels", 0) > 0]
     if not bins:
         return None
     number = results.regions.index(region)
     colour = COLOURS[number % len(COLOURS)]
     voxels = sum(row["voxels"] for row in bins)
-    return chart(
+    return draw_chart(
         lambda drawing: _curve(drawing, bins, colour),
         key=f"reliability-{number}",
         title=f"{region}: reliability of the probabilities",
-        words=f"Over {voxels:,.0f} voxels. On the diagonal, of the voxels that were given a "
-        "probability just that share is true. Below: voxels in each bin.",
+        text=f"{voxels:,.0f} voxels. On the diagonal, the share of true voxels equals the "
+        "probability. Below: number of voxels in each bin.",
         size=(WIDE[0], 3.6),
     )
 
 
-def _curve(drawing: Drawing, bins: Sequence[Figures], colour: str) -> None:
+def _curve(drawing: Drawing, bins: Sequence[Values], colour: str) -> None:
     above, below = drawing.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="dashed")
     x = [row["mean_probability"] for row in bins]
     above.plot(x, [row["observed"] for row in bins], color=INK, linewidth=0.8)
     above.scatter(x, [row["observed"] for row in bins], s=28, facecolor=colour, **POINT)
-    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is true")
+    above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of true voxels")
     above.grid()
     widths = [row["high"] - row["low"] for row in bins]
     counts = [row["voxels"] for row in bins]
@@ -319,19 +324,19 @@ def _curve(drawing: Drawing, bins: Sequence[Figures], colour: str) -> None:
     below.minorticks_off()
 
 
-def learning(results: Results) -> list[Chart]:
-    """Loss, validation Dice and learning rate, epoch by epoch; what was not written is left out."""
-    found = [
+def training_charts(results: Results) -> list[Chart]:
+    """Draw loss, validation Dice, learning rate and gradient norm by epoch, if recorded."""
+    charts = [
         _epochs(results, ["loss"], title="Training loss", log=True),
-        _epochs(results, _watched(results), title="Dice of the watched cases, on the canvas"),
+        _epochs(results, _dice_columns(results), title="Validation Dice on the canvas"),
         _epochs(results, ["learning_rate"], title="Learning rate"),
-        _epochs(results, ["gradient_norm"], title="Length of the gradient", log=True),
+        _epochs(results, ["gradient_norm"], title="Gradient norm", log=True),
     ]
-    return [one for one in found if one]
+    return [chart for chart in charts if chart]
 
 
-def _watched(results: Results) -> list[str]:
-    """Columns of the history that tell a region's Dice; the mean where there are none."""
+def _dice_columns(results: Results) -> list[str]:
+    """Columns of the history with the Dice of a region; the mean if there are none."""
     columns = results.history[0] if results.history else ()
     return [name for name in columns if name.startswith("dice_")] or ["dice"]
 
@@ -339,25 +344,26 @@ def _watched(results: Results) -> list[str]:
 def _epochs(
     results: Results, names: Sequence[str], *, title: str, log: bool = False
 ) -> Chart | None:
-    curves = {name: _course(results.history, name) for name in names}
+    curves = {name: _finite_points(results.history, name) for name in names}
     curves = {name: curve for name, curve in curves.items() if curve}
     if not curves:
         return None
-    ends = (f"{_curve_name(name, title)} ends at {y[-1][1]:.4g}" for name, y in curves.items())
-    return chart(
+    ends = [
+        f"{name.removeprefix('dice_')} {curve[-1][1]:.4g}"
+        if name.startswith("dice_")
+        else f"{curve[-1][1]:.4g}"
+        for name, curve in curves.items()
+    ]
+    return draw_chart(
         lambda drawing: _lines(drawing.subplots(), curves, log),
         key=f"epochs-{names[0].partition('_')[0]}",
         title=f"{title} by epoch",
-        words=f"{'; '.join(ends)}.",
+        text=f"Last epoch: {', '.join(ends)}.",
         size=SMALL,
     )
 
 
-def _curve_name(name: str, title: str) -> str:
-    return name.removeprefix("dice_") if name.startswith("dice_") else title
-
-
-def _course(history: Sequence[Figures], name: str) -> list[tuple[float, float]]:
+def _finite_points(history: Sequence[Values], name: str) -> list[tuple[float, float]]:
     points = [
         (row.get("epoch", float(number)), row.get(name, math.nan))
         for number, row in enumerate(history, start=1)

@@ -1,14 +1,14 @@
-r"""The same figures as Markdown, for the supplement of a paper."""
+"""The report as Markdown, for the supplement of a paper."""
 
 import re
 from collections.abc import Iterator
 
 from thorax.common.text import counted, duration, shown
 from thorax.reporting.report.estimates import FEW
-from thorax.reporting.report.metrics import METRICS, limits
-from thorax.reporting.report.provenance import rules
+from thorax.reporting.report.metrics import METRICS, limitations
+from thorax.reporting.report.provenance import protocol_settings
 from thorax.reporting.report.results import Results
-from thorax.reporting.report.sentences import headline
+from thorax.reporting.report.sentences import headline_sentences
 from thorax.reporting.report.tables import (
     Cell,
     Table,
@@ -21,23 +21,24 @@ from thorax.reporting.report.tables import (
 )
 
 
-def summarise(results: Results) -> str:
-    """The report as Markdown: tables and a paragraph on methods, no pictures."""
+def render_markdown(results: Results) -> str:
+    """Render the report as Markdown: tables and a paragraph on methods, no pictures."""
+    definitions = metric_definitions(results).items()
     blocks = [
         f"# {escape(results.params.dataset)}",
-        *map(escape, headline(results)),
-        *map(markdown, tables(results)),
+        *map(escape, headline_sentences(results)),
+        *map(markdown_table, report_tables(results)),
         "## Methods",
-        escape(methods(results)),
-        "\n".join(f"- {escape(name)}: {escape(text)}." for name, text in meanings(results).items()),
-        "## Limits",
-        "\n".join(f"- {escape(limit)}" for limit in limits(results)),
+        escape(methods_paragraph(results)),
+        "\n".join(f"- {escape(name)}: {escape(text)}." for name, text in definitions),
+        "## Limitations",
+        "\n".join(f"- {escape(limitation)}" for limitation in limitations(results)),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def tables(results: Results) -> Iterator[Table]:
-    """The tables that there are figures for."""
+def report_tables(results: Results) -> Iterator[Table]:
+    """Return the tables that have data."""
     if not results.cases:
         return
     yield headline_table(results)
@@ -52,37 +53,37 @@ def tables(results: Results) -> Iterator[Table]:
         yield calibration_table(results)
 
 
-def meanings(results: Results) -> dict[str, str]:
-    """What each figure means, and how it was worked out."""
-    figures = {
-        figure.heading: figure.meaning
-        for figure in METRICS.values()
-        if figure.name in results.columns
+def metric_definitions(results: Results) -> dict[str, str]:
+    """Return the definition of each metric, and the settings of the evaluation."""
+    definitions = {
+        metric.heading: metric.definition
+        for metric in METRICS.values()
+        if metric.name in results.columns
     }
-    return figures | rules(results)
+    return definitions | protocol_settings(results)
 
 
-def methods(results: Results) -> str:
-    """How the figures came about, in one paragraph."""
+def methods_paragraph(results: Results) -> str:
+    """Describe model, training and test in one paragraph."""
     return " ".join([*_model(results), *_training(results), *_test(results)])
 
 
 def _model(results: Results) -> Iterator[str]:
-    model, made = results.model, results.provenance
+    model, provenance = results.model, results.provenance
     if model is None:
-        yield "Nothing is known of the model."
+        yield "There is no model file, so the model is not described."
         return
     low, high = (shown(hu, 0) for hu in model.window_hu)
-    loss, seed = made.get("loss", "unknown"), made.get("seed", "unknown")
-    name = made.get("network", {}).get("name", "network")
+    loss, seed = provenance.get("loss", "unknown"), provenance.get("seed", "unknown")
+    name = provenance.get("network", {}).get("name", "network")
+    split = provenance.get("split", {})
+    train, validation = (len(split.get(side, ())) for side in ("train", "validation"))
     yield (
-        f"A {name} saw stacks of {2 * model.context + 1} axial planes of {model.canvas}×"
-        f"{model.canvas} pixels, with {low} to {high} HU as 0 and 1, and was trained with the "
-        f"loss {loss} from the seed {seed}."
+        f"The input of the {name} is a stack of {2 * model.context + 1} axial slices of "
+        f"{model.canvas}×{model.canvas} pixels, scaled so that {low} to {high} HU are 0 to 1. "
+        f"It was trained with the loss {loss} and the seed {seed} on {counted(train, 'case')}, "
+        f"with {counted(validation, 'validation case') if validation else 'no validation cases'}."
     )
-    split = made.get("split", {})
-    learnt, watched = (len(split.get(side, ())) for side in ("train", "validation"))
-    yield f"It learnt from {counted(learnt, 'case')}; {watched or 'none'} watched the training."
 
 
 def _training(results: Results) -> Iterator[str]:
@@ -99,17 +100,19 @@ def _training(results: Results) -> Iterator[str]:
 def _test(results: Results) -> Iterator[str]:
     threshold = results.params.predict.threshold
     yield (
-        f"Probabilities were restored to the grid of the scan and cut at {threshold:g}. "
-        f"{counted(len(results.cases), 'case')} that the training never saw "
-        f"{'was' if len(results.cases) == 1 else 'were'} tested on."
+        "Probabilities were restored to the grid of the scan and thresholded at "
+        f"{threshold:g}. {counted(len(results.cases), 'case')} not used in training "
+        f"{'was' if len(results.cases) == 1 else 'were'} tested."
     )
     if 0 < len(results.cases) < FEW:
-        yield "So few cases tell little of others."
+        yield "Results of so few cases do not generalise."
 
 
-def markdown(table: Table) -> str:
-    """A table in the form of GitHub's Markdown, its notes below it."""
-    marks = ["---" if number < table.words else "---:" for number in range(len(table.columns))]
+def markdown_table(table: Table) -> str:
+    """Write a table in GitHub's Markdown, with its notes below."""
+    marks = [
+        "---" if number < table.text_columns else "---:" for number in range(len(table.columns))
+    ]
     rows = [map(escape, table.columns), marks]
     rows += [[_cell(cell) for cell in row] for group in table.groups for row in group]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -118,11 +121,11 @@ def markdown(table: Table) -> str:
 
 def _cell(cell: Cell) -> str:
     text = escape(cell.text)
-    return f"{text} ({escape(cell.aside)})" if cell.aside else text
+    return f"{text} ({escape(cell.detail)})" if cell.detail else text
 
 
 def escape(text: str) -> str:
-    r"""Text that Markdown shows as it is.
+    r"""Escape text so that Markdown shows it unchanged.
 
     Example:
         >>> print(escape("a|b <script> lung_left *x*"))

@@ -1,18 +1,18 @@
-"""The parts of the report in their order; where a part has nothing to show, it says why."""
+"""Sections of the report in order; an empty section states the reason."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from thorax.reporting.report.charts import (
+    CERTAINTY,
     SHARES,
-    SURE,
     VOLUMES,
     Chart,
-    agreement,
-    distribution,
-    learning,
-    reliability,
+    agreement_chart,
+    distribution_chart,
+    reliability_chart,
+    training_charts,
 )
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.tables import (
@@ -25,148 +25,144 @@ from thorax.reporting.report.tables import (
     site_table,
 )
 
-STRIPS = ("dice", "nsd", "hd95_mm", "difference_percent", "lesion_sensitivity")
+DISTRIBUTIONS = ("dice", "nsd", "hd95_mm", "difference_percent", "lesion_sensitivity")
 
 NO_CASE = (
-    "There are no figures: no case was set aside for testing. Give `split.fold` a number, or name "
-    "cases under `split.test`, to train a model that can be tested."
+    "There are no results: the run has no test cases. To test a model, give `split.fold` a number "
+    "or list cases in `split.test`."
 )
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the report.
+class Section:
+    """A section of the report: paragraphs, then tables, then charts.
 
     Args:
-        key: Names it in links.
-        title: Its heading.
-        words: Paragraphs that stand first.
-        tables: Then these.
-        charts: Then these.
+        key: Name of the section in links.
+        title: Heading.
+        paragraphs: Paragraphs of text.
+        tables: Tables.
+        charts: Charts.
     """
 
     key: str
     title: str
-    words: tuple[str, ...] = ()
+    paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
 
 
-def figure_parts(results: Results) -> list[Part]:
-    """All parts that stand before the single cases; what only test cases give needs some."""
+def report_sections(results: Results) -> list[Section]:
+    """Return all sections before the single cases."""
     if not results.cases:
-        return [Part("regions", "Region by region", (NO_CASE,)), learning_part(results)]
-    makers: tuple[Callable[[Results], Part], ...] = (
-        regions_part,
-        sites_part,
-        order_part,
-        distributions_part,
-        agreement_part,
-        calibration_part,
-        certainty_part,
-        learning_part,
+        return [Section("regions", "Results by region", (NO_CASE,)), training_section(results)]
+    sections: tuple[Callable[[Results], Section], ...] = (
+        region_section,
+        site_section,
+        case_section,
+        distribution_section,
+        agreement_section,
+        calibration_section,
+        certainty_section,
+        training_section,
     )
-    return [make(results) for make in makers]
+    return [section(results) for section in sections]
 
 
-def regions_part(results: Results) -> Part:
-    """Means by region."""
+def region_section(results: Results) -> Section:
+    """Means by region, lesions and sides."""
     lesions = lesion_table(results)
     sides = side_table(results) if results.sides else None
     tables = tuple(filter(None, (headline_table(results), lesions, sides)))
-    return Part("regions", "Region by region", (), tables)
+    return Section("regions", "Results by region", (), tables)
 
 
-def sites_part(results: Results) -> Part:
-    """Means by site, where there are several."""
-    key, title = "sites", "Site by site"
+def site_section(results: Results) -> Section:
+    """Means by site, if there are several."""
+    key, title = "sites", "Results by site"
     if results.sites:
-        return Part(key, title, (), (site_table(results),))
-    return Part(
-        key,
-        title,
-        (
-            "The test cases are not told apart by site: the dataset names none, or all come from "
-            "one.",
-        ),
+        return Section(key, title, (), (site_table(results),))
+    reason = "The dataset states no sites, or all test cases are from one site."
+    return Section(key, title, (reason,))
+
+
+def case_section(results: Results) -> Section:
+    """Metrics by case, lowest Dice first."""
+    return Section("order", "Results by case", (), (case_table(results),))
+
+
+def distribution_section(results: Results) -> Section:
+    """Distributions of metrics over cases."""
+    charts = tuple(filter(None, (distribution_chart(results, name) for name in DISTRIBUTIONS)))
+    text = (
+        "Every point is a test case and links to its section. The thick line is the median. With "
+        "five or more cases the box contains the middle half. Each region has a separate scale."
     )
+    return Section("distributions", "Distribution over cases", (text,), (), charts)
 
 
-def order_part(results: Results) -> Part:
-    """The cases, those to look at first at the top."""
-    return Part("order", "Case by case", (), (case_table(results),))
-
-
-def distributions_part(results: Results) -> Part:
-    """Each figure of each case as a point."""
-    charts = tuple(filter(None, (distribution(results, name) for name in STRIPS)))
-    words = (
-        "Every point is a test case and leads to its section. The box holds the middle half of the "
-        "cases where there are at least five, the thick line is the median. Each region has a "
-        "scale of its own."
+def agreement_section(results: Results) -> Section:
+    """Bland-Altman plots of volumes and shares."""
+    key, title = "agreement", "Agreement of volumes"
+    plots = (
+        agreement_chart(results, region, kind)
+        for kind in (VOLUMES, SHARES)
+        for region in results.regions
     )
-    return Part("spread", "How the cases spread", (words,), (), charts)
-
-
-def agreement_part(results: Results) -> Part:
-    """Volumes and shares, found against true."""
-    key, title = "agreement", "Volumes, found against true"
-    charts = [
-        agreement(results, region, kind) for kind in (VOLUMES, SHARES) for region in results.regions
-    ]
-    words = (
-        "Bland and Altman's plots: the difference of each case over the mean of both. The solid "
-        "line is the mean difference, the dashed ones are the limits between which 95 % of "
-        "differences are expected."
-    )
-    found = tuple(filter(None, charts))
-    if not found:
-        return Part(key, title, ("The scores have no volumes.",))
-    shares = any(math.isfinite(row["truth_share"]) for row in results.rows)
-    why = "only one region was measured" if len(results.regions) < 2 else "the scores have none"
-    none = () if shares else (f"There is no share to compare: {why}.",)
-    return Part(key, title, (words, *none), (), found)
-
-
-def calibration_part(results: Results) -> Part:
-    """Whether a probability of 0.7 means that 70 of 100 voxels are true."""
-    key, title = "calibration", "What the probabilities are worth"
-    charts = tuple(filter(None, (reliability(results, name) for name in results.calibration)))
-    if charts:
-        words = (
-            "Voxels outside the truth that were given no probability at all are left out: they "
-            "are most of a scan, and would make every Brier score and expected calibration error "
-            "(ECE) small. The lowest bin lacks them, and looks worse than it is."
-        )
-        return Part(key, title, (words,), (calibration_table(results),), charts)
-    why = (
-        "no maps of probabilities were kept (`predict.bits: 0`)"
-        if results.params.predict.bits == 0
-        else "there is no reports/calibration.csv, or it counts no voxel"
-    )
-    return Part(key, title, (f"Calibration was not measured: {why}.",))
-
-
-def certainty_part(results: Results) -> Part:
-    """Whether what the model thinks of its masks can be believed."""
-    key, title = "certainty", "What the model thinks of itself"
-    charts = tuple(filter(None, (agreement(results, one, SURE) for one in results.regions)))
+    charts = tuple(filter(None, plots))
     if not charts:
-        return Part(key, title, ("The predictions do not tell how sure the model was.",))
-    words = (
-        "Certainty is worked out without the truth: how much the probabilities look like those of "
-        "a mask, as a Dice of both. Here it is set against the Dice that came out. Where points "
-        "lie near 0, it can be read as a Dice on scans without a truth; above 0 "
-        "it flatters, below 0 it is too modest."
+        return Section(key, title, ("The scores contain no volumes.",))
+    text = (
+        "Bland-Altman plots: the difference of each case over the mean of predicted and true "
+        "value. The solid line is the mean difference. The dashed lines are the limits of "
+        "agreement, between which 95 % of differences are expected."
     )
-    return Part(key, title, (words,), (), charts)
+    has_shares = any(math.isfinite(row["truth_share"]) for row in results.rows)
+    reason = "the model has one region" if len(results.regions) < 2 else "the scores contain none"
+    no_shares = () if has_shares else (f"There are no shares to compare: {reason}.",)
+    return Section(key, title, (text, *no_shares), (), charts)
 
 
-def learning_part(results: Results) -> Part:
-    """How the training went."""
-    key, title = "learning", "How the training went"
-    charts = tuple(learning(results))
-    words = [] if charts else ["There is no reports/history.csv, or it holds no epoch."]
+def calibration_section(results: Results) -> Section:
+    """Reliability of the probabilities."""
+    key, title = "calibration", "Calibration of probabilities"
+    charts = tuple(filter(None, (reliability_chart(results, name) for name in results.calibration)))
+    if charts:
+        text = (
+            "Voxels outside the truth with probability 0 are left out. They are most of a scan and "
+            "would make every Brier score and expected calibration error (ECE) small. The lowest "
+            "bin lacks them and therefore looks worse than it is."
+        )
+        return Section(key, title, (text,), (calibration_table(results),), charts)
+    reason = (
+        "probability maps were not kept (`predict.bits: 0`)"
+        if results.params.predict.bits == 0
+        else "reports/calibration.csv is missing or counts no voxels"
+    )
+    return Section(key, title, (f"Calibration was not measured: {reason}.",))
+
+
+def certainty_section(results: Results) -> Section:
+    """Certainty of the model compared with the Dice."""
+    key, title = "certainty", "Confidence against Dice"
+    plots = (agreement_chart(results, region, CERTAINTY) for region in results.regions)
+    charts = tuple(filter(None, plots))
+    if not charts:
+        return Section(key, title, ("The predictions contain no certainty.",))
+    text = (
+        "Certainty is the model's confidence in its mask: the agreement of the probabilities with "
+        "the mask, computed like a Dice, without the truth. The charts show certainty minus Dice. "
+        "Above 0 the "
+        "model is overconfident, below 0 underconfident. If the points are near 0, certainty "
+        "predicts the Dice of scans without a truth."
+    )
+    return Section(key, title, (text,), (), charts)
+
+
+def training_section(results: Results) -> Section:
+    """Loss, validation Dice and learning rate by epoch."""
+    charts = tuple(training_charts(results))
+    text = [] if charts else ["reports/history.csv is missing or has no epochs."]
     if charts and all(math.isnan(row.get("dice", math.nan)) for row in results.history):
-        words.append("No case watched the training, so that there is no validation Dice.")
-    return Part(key, title, tuple(words), (), charts)
+        text.append("There is no validation Dice: the training had no validation cases.")
+    return Section("training", "Training", tuple(text), (), charts)

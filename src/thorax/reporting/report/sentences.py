@@ -1,60 +1,59 @@
-"""Figures and sentences as people read them."""
+"""Headline of the report, and its cautions."""
 
 import math
 
-from thorax.common.text import INFINITE, counted, listed, percent, shown
+from thorax.common.text import INFINITE, counted, percent, shown
 from thorax.reporting.report.estimates import FEW, Estimate, estimate
 from thorax.reporting.report.metrics import METRICS
 from thorax.reporting.report.results import Results
 
 
-def interval(found: Estimate, digits: int) -> str:
-    """The interval of a mean; empty where there is none.
+def interval_text(value: Estimate, digits: int) -> str:
+    """Write the interval of a mean; empty if there is none.
 
     Example:
-        >>> interval(Estimate(mean=0.5, low=0.25, high=0.75, cases=9), 2)
+        >>> interval_text(Estimate(mean=0.5, low=0.25, high=0.75, cases=9), 2)
         '0.25 to 0.75'
     """
-    if math.isnan(found.low) or math.isnan(found.high):
+    if math.isnan(value.low) or math.isnan(value.high):
         return ""
-    return f"{shown(found.low, digits)} to {shown(found.high, digits)}"
+    return f"{shown(value.low, digits)} to {shown(value.high, digits)}"
 
 
-def aside(found: Estimate, digits: int) -> str:
-    """The interval of a mean, and how many cases are infinite.
+def estimate_detail(value: Estimate, digits: int) -> str:
+    """Write the interval of a mean and the number of infinite cases.
 
     Example:
-        >>> aside(Estimate(mean=0.5, low=0.25, high=0.75, cases=9, infinite=1), 2)
+        >>> estimate_detail(Estimate(mean=0.5, low=0.25, high=0.75, cases=9, infinite=1), 2)
         '0.25 to 0.75; ∞ in 1 of 9'
     """
-    infinite = f"{INFINITE} in {found.infinite} of {found.cases}" if found.infinite else ""
-    return "; ".join(filter(None, [interval(found, digits), infinite]))
+    infinite = f"{INFINITE} in {value.infinite} of {value.cases}" if value.infinite else ""
+    return "; ".join(filter(None, [interval_text(value, digits), infinite]))
 
 
-def headline(results: Results) -> list[str]:
-    """What was found, in one plain sentence, and what to make of it."""
+def headline_sentences(results: Results) -> list[str]:
+    """Write the main result as one sentence, followed by cautions."""
+    dataset = results.params.dataset
     if not results.cases:
         return [
-            f"This model of {results.params.dataset} was tested on no case, so that nothing here "
-            "says how well it segments: no case was set aside for testing, as for a final model "
-            "that learns from everything."
+            f"The model of {dataset} was not tested: there are no test cases, as for a final model "
+            "trained on all cases."
         ]
-    found = [_found(results, region) for region in results.regions]
     cases = counted(len(results.cases), "test case")
-    return [f"On {cases} of {results.params.dataset}, {listed(found)}.", *_cautions(results)]
+    mean = "Mean Dice" if len(results.cases) > 1 else "Dice"
+    regions = ", ".join(_dice(results, region) for region in results.regions)
+    return [f"{mean} on {cases} of {dataset}: {regions}.", *_cautions(results)]
 
 
-def _found(results: Results, region: str) -> str:
+def _dice(results: Results, region: str) -> str:
     dice = estimate(results, region, "dice")
     if math.isnan(dice.mean):
-        return f"the {region} has no defined Dice"
-    if dice.cases == 1:
-        return f"the {region} is found with a Dice of {shown(dice.mean)}"
-    reach = interval(dice, METRICS["dice"].digits)
+        return f"{region} undefined"
+    interval = interval_text(dice, METRICS["dice"].digits)
     share = percent(results.params.evaluate.confidence)
-    return f"the {region} is found with a mean Dice of {shown(dice.mean)}" + (
-        f" ({share} interval {reach})" if reach else ""
-    )
+    cases = counted(dice.cases, "case") if dice.cases < len(results.cases) else ""
+    details = ", ".join(filter(None, [cases, f"{share} interval {interval}" if interval else ""]))
+    return f"{region} {shown(dice.mean)}" + (f" ({details})" if details else "")
 
 
 def _cautions(results: Results) -> list[str]:
@@ -62,12 +61,14 @@ def _cautions(results: Results) -> list[str]:
     cautions = []
     if patients < len(results.cases):
         cautions.append(
-            f"They are of {counted(patients, 'patient')}; cases of one patient resemble each other."
+            f"The cases are from {counted(patients, 'patient')}; cases of one patient are similar."
         )
     if patients < FEW:
-        given = any(interval(estimate(results, region, "dice"), 3) for region in results.regions)
+        has_interval = any(
+            interval_text(estimate(results, region, "dice"), 3) for region in results.regions
+        )
         cautions.append(
-            f"An interval over so few patients ({patients}) says little"
-            f"{'' if given else ', and is not given'}: look at the single cases."
+            f"With {counted(patients, 'patient')} an interval is not meaningful"
+            f"{'' if has_interval else ' and is not given'}: look at the single cases."
         )
     return cautions

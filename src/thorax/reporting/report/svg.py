@@ -1,4 +1,4 @@
-"""Charts as SVG that stands inside a page: its font, its ink, its links."""
+"""Matplotlib charts as SVG inside a page: its font, its colours, its links."""
 
 import io
 import re
@@ -10,10 +10,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 INK = "#010203"
-"""Drawn in the colour of the page's text."""
+"""Replaced by the text colour of the page."""
 
 RULE = "#040506"
-"""Drawn in the colour of the page's rules."""
+"""Replaced by the rule colour of the page."""
 
 LOOK = {
     "svg.fonttype": "none",
@@ -41,7 +41,7 @@ LOOK = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
 }
-"""Settings of matplotlib under which a chart is drawn."""
+"""Matplotlib settings of all charts."""
 
 SVG = "http://www.w3.org/2000/svg"
 
@@ -53,31 +53,31 @@ _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
 def inline_svg(
-    figure: Figure, *, key: str, title: str, words: str, hints: Mapping[str, str]
+    figure: Figure, *, key: str, title: str, text: str, hints: Mapping[str, str]
 ) -> Markup:
-    """A figure as an SVG element for a page.
+    """Convert a figure to an SVG element of a page.
 
-    What matplotlib sets for the whole document, a font and a style for every element, is left
-    out; names inside are made the chart's own, because a page holds many charts.
+    Matplotlib's settings for the whole document, a font and a style, are removed. Names inside the
+    SVG get a prefix, because a page has many charts.
 
     Args:
-        figure: Drawn under `LOOK`.
-        key: Name of the chart, unlike that of any other in the page.
-        title: For people who hear the page.
-        words: The same, at more length.
-        hints: Link → what is shown where the pointer rests on it.
+        figure: Figure drawn with `LOOK`.
+        key: Unique name of the chart in the page.
+        title: Title for screen readers.
+        text: Description for screen readers.
+        hints: Link → tooltip.
     """
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    root = ElementTree.fromstring(text.getvalue().encode())
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(stream.getvalue().encode())
     for element in list(root.iter()):
         for child in [child for child in element if _tag(child) in DROPPED]:
             element.remove(child)
-    _own_names(root, key)
+    _prefix_names(root, key)
     for element in root.iter():
-        _own_look(element)
+        _use_page_style(element)
         _link(element, hints)
-    _describe(root, key, title, words)
+    _describe(root, key, title, text)
     return Markup(_serialised(root))
 
 
@@ -85,15 +85,15 @@ def _tag(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _own_names(root: Element, key: str) -> None:
-    """Keep only names that something refers to, and put the key before them."""
-    known = set(_references(root))
+def _prefix_names(root: Element, key: str) -> None:
+    """Remove names without a reference, and prefix the others with the key."""
+    referenced = set(_references(root))
     for element in root.iter():
         name = element.attrib.pop("id", None)
-        if name in known:
+        if name in referenced:
             element.set("id", f"{key}-{name}")
         for attribute, value in list(element.attrib.items()):
-            if attribute == LINK and value[1:] in known:
+            if attribute == LINK and value[1:] in referenced:
                 element.set(attribute, f"#{key}-{value[1:]}")
             else:
                 element.set(attribute, _REFERENCE.sub(rf"url(#{key}-\1)", value))
@@ -109,7 +109,7 @@ def _references(root: Element) -> Iterator[str]:
             yield target
 
 
-def _own_look(element: Element) -> None:
+def _use_page_style(element: Element) -> None:
     style = element.get("style")
     if style is None:
         return
@@ -120,7 +120,7 @@ def _own_look(element: Element) -> None:
 
 
 def _link(element: Element, hints: Mapping[str, str]) -> None:
-    """Links in the way of HTML, with what they lead to."""
+    """Turn XLink links into HTML links with a tooltip."""
     target = element.attrib.pop(LINK, None)
     if target is None:
         return
@@ -130,15 +130,15 @@ def _link(element: Element, hints: Mapping[str, str]) -> None:
         element.insert(0, _with_text("title", hints.get(target, "")))
 
 
-def _describe(root: Element, key: str, title: str, words: str) -> None:
+def _describe(root: Element, key: str, title: str, text: str) -> None:
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
     root.set("role", "img")
     root.set("aria-label", title)
-    described = _with_text("desc", words)
-    described.set("id", f"{key}-words")
-    root.set("aria-describedby", f"{key}-words")
-    root.insert(0, described)
+    description = _with_text("desc", text)
+    description.set("id", f"{key}-text")
+    root.set("aria-describedby", f"{key}-text")
+    root.insert(0, description)
 
 
 def _with_text(tag: str, text: str) -> Element:
@@ -148,7 +148,7 @@ def _with_text(tag: str, text: str) -> Element:
 
 
 def _serialised(root: Element) -> str:
-    """Without prefixes of namespaces, which HTML does not know."""
+    """Serialise without namespace prefixes, which HTML does not have."""
     for element in root.iter():
         element.tag = _tag(element)
     return ElementTree.tostring(root, encoding="unicode")

@@ -1,16 +1,19 @@
-"""The tables of the report, ready to be laid out as HTML or as Markdown."""
+"""Tables of the report, independent of HTML and Markdown."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from thorax.common.text import listed, percent, shown
-from thorax.reporting.report.estimates import Estimate, estimate, expected_error, over, worst_first
+from thorax.evaluation.calibration import expected_calibration_error
+from thorax.evaluation.lesions import Lesions
+from thorax.evaluation.scores import ScoreRow
+from thorax.reporting.report.estimates import Estimate, estimate, estimate_rows, worst_first
 from thorax.reporting.report.metrics import METRICS, Metric, tolerance_mm
-from thorax.reporting.report.results import Results, Row
-from thorax.reporting.report.sentences import aside
+from thorax.reporting.report.results import Results
+from thorax.reporting.report.sentences import estimate_detail
 
 HEADLINE = ("dice", "nsd", "hd95_mm", "difference_ml")
 
@@ -24,7 +27,7 @@ LESIONS = (
     "lesion_precision", "lesion_f1",
 )  # fmt: skip
 
-COUNTS = ("lesions", "lesions_found", "lesions_predicted", "lesions_true")
+COUNTS = ("lesions", "lesions_predicted", "lesions_found", "lesions_true")
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,13 @@ class Cell:
     """One cell.
 
     Args:
-        text: What it says.
-        aside: Small print after it, such as an interval.
-        href: Where it leads; empty for nowhere.
+        text: Main text.
+        detail: Small print after it, such as an interval.
+        href: Target of a link; empty for no link.
     """
 
     text: str
-    aside: str = ""
+    detail: str = ""
     href: str = ""
 
 
@@ -47,26 +50,26 @@ class Table:
     """A table whose first column names its rows.
 
     Args:
-        caption: What it shows.
+        caption: Caption.
         columns: Headings.
-        groups: Rows that belong together; each row as long as ``columns``.
-        words: How many of the first columns hold words, the others numbers.
-        notes: Stand below it.
-        folded: Whether it is shown only on demand.
+        groups: Groups of rows, separated by a rule; each row is as long as ``columns``.
+        text_columns: Number of first columns that contain text; the others contain numbers.
+        notes: Notes below the table.
+        folded: Whether the table is collapsed at first.
     """
 
     caption: str
     columns: tuple[str, ...]
     groups: tuple[tuple[tuple[Cell, ...], ...], ...]
-    words: int = 1
+    text_columns: int = 1
     notes: tuple[str, ...] = ()
     folded: bool = False
 
 
-def table(
+def simple_table(
     caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell | str]], **options: object
 ) -> Table:
-    """A table of rows of which each stands for itself."""
+    """Build a table in which every row is a separate group."""
     groups = tuple(
         (tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row),) for row in rows
     )
@@ -74,19 +77,18 @@ def table(
 
 
 def anchors(results: Results) -> dict[str, str]:
-    """Case → the name of its section in the page; case names may hold anything."""
+    """Return the link name of each case's section; case names may contain anything."""
     return {case: f"case-{number}" for number, case in enumerate(results.cases, start=1)}
 
 
-def measured(results: Results, names: Iterable[str]) -> list[Metric]:
-    """Those of the figures that are defined for any case."""
+def measured_metrics(results: Results, names: Iterable[str]) -> list[Metric]:
+    """Return the metrics that are defined for at least one case."""
     return [METRICS[name] for name in names if _is_measured(results, name)]
 
 
 def missing_note(results: Results, names: Iterable[str]) -> tuple[str, ...]:
-    """Which of the figures no case has."""
-    absent = [name for name in names if not _is_measured(results, name)]
-    titles = [METRICS[name].heading for name in absent]
+    """List the metrics that are defined for no case."""
+    titles = [METRICS[name].heading for name in names if not _is_measured(results, name)]
     return (f"Not measured, or undefined in every case: {listed(titles)}.",) if titles else ()
 
 
@@ -95,67 +97,68 @@ def _is_measured(results: Results, name: str) -> bool:
 
 
 def headline_table(results: Results) -> Table:
-    """The figures of each region over all test cases."""
-    figures = measured(results, HEADLINE)
+    """Means of each region over all test cases."""
+    metrics = measured_metrics(results, HEADLINE)
     rows: list[list[Cell | str]] = [
         [
             region,
             str(estimate(results, region, "dice").cases),
-            *_with_ceiling(results, region, figures),
+            *_with_ceiling(results, region, metrics),
         ]
         for region in results.regions
     ]
-    headings = ["Region", "Cases", *_headings(figures)]
-    return table(
+    return simple_table(
         "Means over test cases",
-        headings,
+        ["Region", "Cases", *_headings(metrics)],
         rows,
         notes=(
             *_nsd_note(results),
-            *_interval_note(results, figures),
-            "Cases: those where Dice is defined. Ceiling: the best Dice that the canvas allows.",
-            *_infinite_note(results, figures),
+            *_interval_note(results, metrics),
+            "Cases: number with a defined Dice. Ceiling: the best Dice that the canvas allows.",
+            *_infinite_note(results, metrics),
             *missing_note(results, HEADLINE),
         ),
     )
 
 
-def _headings(figures: Iterable[Metric]) -> list[str]:
-    found: list[str] = []
-    for figure in figures:
-        found.append(figure.heading)
-        if figure.name == "dice":
-            found.append("Ceiling")
-    return found
+def _headings(metrics: Iterable[Metric]) -> list[str]:
+    headings: list[str] = []
+    for metric in metrics:
+        headings.append(metric.heading)
+        if metric.name == "dice":
+            headings.append("Ceiling")
+    return headings
 
 
-def _with_ceiling(results: Results, region: str, figures: Iterable[Metric]) -> list[Cell]:
+def _with_ceiling(results: Results, region: str, metrics: Iterable[Metric]) -> list[Cell]:
     cells: list[Cell] = []
-    for figure in figures:
-        cells.append(estimated(estimate(results, region, figure.name), figure))
-        if figure.name == "dice":
+    for metric in metrics:
+        cells.append(estimate_cell(estimate(results, region, metric.name), metric))
+        if metric.name == "dice":
             cells.append(Cell(shown(_ceiling(results, region))))
     return cells
 
 
 def _ceiling(results: Results, region: str) -> float:
-    known = results.metrics.get(region, {}).get("ceiling_dice")
-    if isinstance(known, int | float):
-        return float(known)
-    return over(results, results.rows_for(region), "ceiling_dice").mean
+    ceiling = results.summary.get(region, {}).get("ceiling_dice")
+    if isinstance(ceiling, int | float):
+        return float(ceiling)
+    return estimate_rows(results, results.rows_for(region), "ceiling_dice").mean
 
 
-def estimated(found: Estimate, figure: Metric) -> Cell:
-    """A mean with its interval."""
-    return Cell(shown(found.mean, figure.digits), aside(found, figure.digits))
+def estimate_cell(value: Estimate, metric: Metric) -> Cell:
+    """Build the cell of a mean with its interval."""
+    return Cell(shown(value.mean, metric.digits), estimate_detail(value, metric.digits))
 
 
-def _interval_note(results: Results, figures: Sequence[Metric]) -> tuple[str, ...]:
+def _interval_note(results: Results, metrics: Sequence[Metric]) -> tuple[str, ...]:
     share = percent(results.params.evaluate.confidence)
-    found = (estimate(results, region, one.name) for region in results.regions for one in figures)
-    if not all(math.isnan(one.low) for one in found):
-        return (f"Beside each mean: its {share} interval.",)
-    return (f"No {share} interval is given: it takes more patients, or figures that differ.",)
+    estimates = (
+        estimate(results, region, metric.name) for region in results.regions for metric in metrics
+    )
+    if not all(math.isnan(value.low) for value in estimates):
+        return (f"Each mean is given with its {share} interval.",)
+    return (f"No {share} interval is given: it needs more patients, or values that differ.",)
 
 
 def _nsd_note(results: Results) -> tuple[str, ...]:
@@ -165,86 +168,82 @@ def _nsd_note(results: Results) -> tuple[str, ...]:
     return (f"Tolerance of the NSD: {', '.join(parts)}.",)
 
 
-def _infinite_note(results: Results, figures: Iterable[Metric]) -> tuple[str, ...]:
+def _infinite_note(results: Results, metrics: Iterable[Metric]) -> tuple[str, ...]:
     titles = [
-        figure.title
-        for figure in figures
-        if any(math.isinf(row[figure.name]) for row in results.rows)
+        metric.title
+        for metric in metrics
+        if any(math.isinf(row[metric.name]) for row in results.rows)
     ]
     if not titles:
         return ()
-    counts = results.params.evaluate.convention == "surface-distance"
-    means = "makes the mean infinite too" if counts else "is left out of the mean"
+    averaged = results.params.evaluate.convention == "surface-distance"
+    effect = "makes the mean infinite" if averaged else "is left out of the mean"
     return (
-        f"∞: {listed(titles)} is infinite where only one of truth and prediction is empty; such a "
-        f"case {means}.",
+        f"∞: {listed(titles)} is infinite if only one of truth and prediction is empty; such a "
+        f"case {effect}.",
     )
 
 
 def site_table(results: Results) -> Table:
-    """The figures of each region, site by site."""
-    figures = measured(results, HEADLINE)
+    """Means of each region by site."""
+    metrics = measured_metrics(results, HEADLINE)
     groups = []
     for region in results.regions:
-        rows = [(site, results.rows_for(region, site=site)) for site in results.sites]
+        by_site = [(site, results.rows_for(region, site=site)) for site in results.sites]
         groups.append(
             tuple(
-                (Cell(region), Cell(site or "not named"), *_over(results, found, figures))
-                for site, found in rows
+                (Cell(region), Cell(site or "not named"), *_means(results, rows, metrics))
+                for site, rows in by_site
             )
         )
-    headings = ("Region", "Site", "Cases", *(figure.heading for figure in figures))
-    return Table("Means by site", headings, tuple(groups), words=2)
+    headings = ("Region", "Site", "Cases", *(metric.heading for metric in metrics))
+    return Table("Means by site", headings, tuple(groups), text_columns=2)
 
 
 def side_table(results: Results) -> Table:
-    """The figures of each region, side by side."""
-    figures = [
-        METRICS[name] for name in HEADLINE if any(name in row.figures for row in results.sides)
+    """Means of each region by side of the patient."""
+    metrics = [
+        METRICS[name] for name in HEADLINE if any(name in row.metrics for row in results.sides)
     ]
     groups = []
     for region in results.regions:
-        rows = [row for row in results.sides if row.region == region]
-        sides = [(side, [row for row in rows if row.side == side]) for side in ("right", "left")]
+        in_region = [row for row in results.sides if row.region == region]
+        by_side = [(s, [row for row in in_region if row.side == s]) for s in ("right", "left")]
         groups.append(
             tuple(
-                (Cell(region), Cell(side), *_over(results, found, figures))
-                for side, found in sides
-                if found
+                (Cell(region), Cell(side), *_means(results, rows, metrics))
+                for side, rows in by_side
+                if rows
             )
         )
-    headings = ("Region", "Side", "Cases", *(figure.heading for figure in figures))
-    return Table(
-        "Means by side of the patient",
-        headings,
-        tuple(filter(None, groups)),
-        words=2,
-    )
+    headings = ("Region", "Side", "Cases", *(metric.heading for metric in metrics))
+    rows_by_region = tuple(filter(None, groups))
+    return Table("Means by side of the patient", headings, rows_by_region, text_columns=2)
 
 
-def _over(results: Results, rows: Sequence[Row], figures: Iterable[Metric]) -> list[Cell]:
-    cells = [estimated(over(results, rows, figure.name), figure) for figure in figures]
+def _means(results: Results, rows: Sequence[ScoreRow], metrics: Iterable[Metric]) -> list[Cell]:
+    cells = [estimate_cell(estimate_rows(results, rows, metric.name), metric) for metric in metrics]
     defined = sum(not math.isnan(row["dice"]) for row in rows)
     return [Cell(str(defined)), *cells]
 
 
 def case_table(results: Results) -> Table:
-    """The figures of each case, those to look at first at the top."""
-    figures = measured(results, BY_CASE)
-    place = anchors(results)
+    """Metrics of each case, lowest Dice first."""
+    metrics = measured_metrics(results, BY_CASE)
+    keys = anchors(results)
     groups = []
     for case in worst_first(results):
         rows = [row for row in results.rows if row.case == case]
-        head = Cell(case, href=f"#{place[case]}")
-        groups.append(tuple(_case_cells(results, row, head, figures) for row in rows))
+        head = Cell(case, href=f"#{keys[case]}")
+        groups.append(tuple(_case_cells(results, row, head, metrics) for row in rows))
     site = ["Site"] if results.sites else []
     return Table(
-        "The test cases, those to look at first at the top",
-        ("Case", *site, "Region", *(figure.heading for figure in figures)),
+        "Test cases, lowest Dice first",
+        ("Case", *site, "Region", *(metric.heading for metric in metrics)),
         tuple(groups),
-        words=2 + len(site),
+        text_columns=2 + len(site),
         notes=(
-            "Order: the lowest Dice of any region of the case, each relative to its ceiling. "
+            "Order: the lowest Dice of any region of the case, relative to its ceiling. "
             "–: undefined.",
             *missing_note(results, BY_CASE),
         ),
@@ -252,72 +251,73 @@ def case_table(results: Results) -> Table:
 
 
 def _case_cells(
-    results: Results, row: Row, head: Cell, figures: Iterable[Metric]
+    results: Results, row: ScoreRow, head: Cell, metrics: Iterable[Metric]
 ) -> tuple[Cell, ...]:
     site = [Cell(row.site)] if results.sites else []
-    numbers = (Cell(shown(row[figure.name], figure.digits)) for figure in figures)
+    numbers = (Cell(shown(row[metric.name], metric.digits)) for metric in metrics)
     return head, *site, Cell(row.region), *numbers
 
 
-def figures_table(results: Results, case: str) -> Table:
-    """The main figures of one case, by region and side."""
-    return _of_case(results, case, BY_CASE, caption=f"Figures of {case}")
+def main_metrics_table(results: Results, case: str) -> Table:
+    """Main metrics of one case, by region and side."""
+    return _of_case(results, case, BY_CASE, caption=f"Metrics of {case}")
 
 
-def more_figures_table(results: Results, case: str) -> Table:
-    """All other figures of one case."""
+def more_metrics_table(results: Results, case: str) -> Table:
+    """All other metrics of one case."""
     names = [name for name in METRICS if name not in BY_CASE]
-    found = _of_case(results, case, names, caption=f"More figures of {case}")
-    return replace(found, folded=True)
+    table = _of_case(results, case, names, caption=f"More metrics of {case}")
+    return replace(table, folded=True)
 
 
 def _of_case(results: Results, case: str, names: Sequence[str], *, caption: str) -> Table:
     rows = [row for row in (*results.rows, *results.sides) if row.case == case]
     rows.sort(key=lambda row: results.regions.index(row.region))
-    figures = [METRICS[name] for name in names if any(not math.isnan(row[name]) for row in rows)]
+    metrics = [METRICS[name] for name in names if any(not math.isnan(row[name]) for row in rows)]
     lines = [
-        [_place(row), *(shown(row[figure.name], figure.digits) for figure in figures)]
+        [_region_and_side(row), *(shown(row[metric.name], metric.digits) for metric in metrics)]
         for row in rows
     ]
-    lines = lines if figures else []
-    return table(caption, ["Region", *(figure.heading for figure in figures)], lines)
+    lines = lines if metrics else []
+    return simple_table(caption, ["Region", *(metric.heading for metric in metrics)], lines)
 
 
-def _place(row: Row) -> str:
+def _region_and_side(row: ScoreRow) -> str:
     return f"{row.region}, {row.side}" if row.side else row.region
 
 
 def lesion_table(results: Results) -> Table | None:
-    """Lesions over all test cases; None where none were counted."""
+    """Lesion counts over all test cases; None if no lesions were counted."""
     rows = []
     for region in results.regions:
-        held = [row for row in results.rows_for(region) if not math.isnan(row["lesions"])]
-        total = {name: float(np.nansum([row[name] for row in held])) for name in COUNTS}
-        if held:
-            rows.append([region, str(len(held)), *_lesion_cells(total)])
+        counted = [row for row in results.rows_for(region) if not math.isnan(row["lesions"])]
+        if counted:
+            totals = (int(np.nansum([row[name] for row in counted])) for name in COUNTS)
+            rows.append([region, str(len(counted)), *_lesion_cells(Lesions(*totals))])
     columns = ["Region", "Cases", *(METRICS[name].title for name in LESIONS)]
-    note = "Shares are of the lesions of all cases together."
-    return table("Lesion by lesion", columns, rows, notes=(note,)) if rows else None
+    note = "Sensitivity, precision and F1 are of the lesions of all cases together."
+    return simple_table("Lesion-wise detection", columns, rows, notes=(note,)) if rows else None
 
 
-def _lesion_cells(total: Mapping[str, float]) -> list[str]:
-    truth, found = total["lesions"], total["lesions_found"]
-    predicted, true = total["lesions_predicted"], total["lesions_true"]
-    sensitivity = found / truth if truth else math.nan
-    precision = true / predicted if predicted else math.nan
-    both = sensitivity + precision
-    f1 = 2 * sensitivity * precision / both if both > 0 else (0.0 if both == 0 else math.nan)
-    counts = [f"{value:,.0f}" for value in (truth, found, predicted, true)]
-    return [*counts[:2], shown(sensitivity), *counts[2:], shown(precision), shown(f1)]
+def _lesion_cells(lesions: Lesions) -> list[str]:
+    return [
+        f"{lesions.truth:,}",
+        f"{lesions.detected:,}",
+        shown(lesions.sensitivity),
+        f"{lesions.predicted:,}",
+        f"{lesions.true_positives:,}",
+        shown(lesions.precision),
+        shown(lesions.f1),
+    ]
 
 
 def calibration_table(results: Results) -> Table:
     """Brier score and expected calibration error of each region."""
     rows: list[list[Cell | str]] = []
-    for region, bins in results.calibration.items():
-        brier = estimate(results, region, "brier")
-        voxels = sum(row.get("voxels", 0) for row in bins)
-        brier_cell = estimated(brier, METRICS["brier"])
-        rows.append([region, f"{voxels:,.0f}", brier_cell, shown(expected_error(bins), 4)])
+    for region, curve in results.calibration.items():
+        voxels = sum(row.get("voxels", 0) for row in curve)
+        brier = estimate_cell(estimate(results, region, "brier"), METRICS["brier"])
+        error = shown(expected_calibration_error(curve), 4)
+        rows.append([region, f"{voxels:,.0f}", brier, error])
     columns = ["Region", "Voxels", "Brier, mean over cases", "ECE"]
-    return table("How far the probabilities are to be trusted", columns, rows)
+    return simple_table("Calibration by region", columns, rows)

@@ -1,33 +1,31 @@
-"""A viewer of scans and masks that is one HTML page: planes, windows, outlines and surfaces.
+"""Viewer of scans and masks as one HTML page: slices, windows, outlines and surfaces.
 
-What draws is NiiVue (Hanayik & Rorden, BSD 2-Clause), whose bundle lies in ``niivue/``. A case is
-reduced by `make_viewer_case` to some 1.5 MB; `page` makes a document of cases, and `fragment` a piece
-of somebody's document. Both work from a disk, and no request leaves them.
+NiiVue (Hanayik & Rorden, BSD 2-Clause) renders the page; its bundle is in ``niivue/``.
+`make_viewer_case` reduces a case to about 1.5 MB, `viewer_page` builds a document of cases, and
+`viewer_fragment` a part of another document. Both open from disk and send no requests.
 
-Outlines are traced by ``viewer.js`` from the masks, because NiiVue's are as coarse as the scan and
-cannot be dashed.
+``viewer.js`` traces the outlines from the masks, because NiiVue's outlines have the resolution of
+the scan and cannot be dashed.
 """
 
-from thorax.reporting.html import content_policy
 from thorax.reporting.viewer.cases import (
     LUNG,
     MEDIASTINUM,
     NamedWindow,
-    ShownMask,
     ViewerCase,
+    ViewerMask,
     make_viewer_case,
 )
-from thorax.reporting.viewer.page import Fragment, fragment, page
+from thorax.reporting.viewer.page import Fragment, viewer_fragment, viewer_page
 
 __all__ = [
     "LUNG",
     "MEDIASTINUM",
     "Fragment",
     "NamedWindow",
-    "ShownMask",
     "ViewerCase",
-    "content_policy",
-    "fragment",
+    "ViewerMask",
     "make_viewer_case",
-    "page",
+    "viewer_fragment",
+    "viewer_page",
 ]

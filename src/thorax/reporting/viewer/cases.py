@@ -1,4 +1,4 @@
-"""What a page shows of one case: a reduced scan, its masks and their surfaces."""
+"""Cases of the viewer: a reduced scan, its masks and their surfaces."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from thorax.reporting.viewer.downsample import (
     reduce_scan,
 )
 from thorax.reporting.viewer.mz3 import surface_bytes
-from thorax.visualization.drawing import peaks
+from thorax.visualization.drawing import busiest_indices
 
 NO_REGIONS = Regions({"none": (1,)})
-"""Stands for the regions of no masks."""
+"""Placeholder for scans without masks."""
 
 
 @dataclass(frozen=True)
 class NamedWindow:
-    """Values between which grey runs from black to white, and what radiologists call it."""
+    """A display window: the values of black and white, and its name in radiology."""
 
     name: str
     low: float
@@ -47,12 +47,12 @@ MEDIASTINUM = NamedWindow("Mediastinum", -160, 240)
 
 
 @dataclass(frozen=True, eq=False)
-class ShownMask:
-    """A mask as a page holds it.
+class ViewerMask:
+    """A mask in the viewer.
 
     Args:
-        labels: Gzip NIfTI of label values, over the same box of space as the scan.
-        surfaces: Region → gzip MZ3; a region that the mask does not show is left out.
+        labels: Gzip NIfTI of label values that covers the same box as the scan.
+        surfaces: Region → gzip MZ3; empty regions are left out.
     """
 
     labels: bytes
@@ -61,22 +61,22 @@ class ShownMask:
 
 @dataclass(frozen=True, eq=False)
 class ViewerCase:
-    """What a page shows of one case.
+    """A case in the viewer.
 
     Args:
-        name: Of the case, as people know it.
-        scan: Gzip NIfTI of 8 bits, whose slope and intercept give HU.
-        masks: By name, in the order in which they are listed; the first is drawn with solid lines,
-            the others with dashed ones.
-        regions: Which label values make which region.
-        windows: Which the reader may choose from; the first is there at the start.
-        start: Where the three planes cross at first, as shares 0..1 of the box along R, A and S.
-        notes: What a reader should know, one sentence each.
+        name: Name of the case.
+        scan: Gzip NIfTI of 8 bits; slope and intercept give HU.
+        masks: Masks by name, in the order of the legend; the first has solid outlines, the others
+            dashed ones.
+        regions: Label values of each region.
+        windows: Display windows; the first is active at the start.
+        start: First position of the three slices, as shares 0..1 of the box along R, A and S.
+        notes: Notes for the reader, one sentence each.
     """
 
     name: str
     scan: bytes
-    masks: Mapping[str, ShownMask]
+    masks: Mapping[str, ViewerMask]
     regions: Regions
     windows: tuple[NamedWindow, ...] = (LUNG, MEDIASTINUM)
     start: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -84,7 +84,7 @@ class ViewerCase:
 
     @property
     def size_bytes(self) -> int:
-        """Of scan, masks and surfaces, before they are written as text."""
+        """Size of scan, masks and surfaces before Base64 encoding."""
         parts = [self.scan]
         for mask in self.masks.values():
             parts += [mask.labels, *mask.surfaces.values()]
@@ -97,76 +97,77 @@ def make_viewer_case(
     masks: Mapping[str, Scan],
     regions: Regions | None = None,
     *,
-    domain: IntensityScale | None = None,
+    intensity: IntensityScale | None = None,
 ) -> ViewerCase:
-    """Reduce a scan and its masks to what a page can hold.
+    """Reduce a scan and its masks to the size of a page.
 
-    Planes are cropped to the body and to all that the masks show. A scan whose values cannot be
-    recognised as HU is shown in the range that its values have.
+    Slices are cropped to the body and the masks. A scan whose intensity scale is not detected is
+    displayed in the range of its values.
 
     Args:
-        name: Of the case, as people know it.
+        name: Name of the case.
         scan: The scan.
-        masks: By name, on the grid of the scan; mostly ``truth`` and ``predicted``.
-        regions: Which label values make which region, in all masks; every value is one unless
-            given.
-        domain: What the voxel values of the scan mean; found out unless given.
+        masks: Masks by name, on the grid of the scan; usually ``truth`` and ``predicted``.
+        regions: Label values of each region, in all masks; None for one region per label value.
+        intensity: Intensity scale of the scan; None to detect it.
 
     Raises:
-        InputError: A mask lies on another grid or holds labels that no region names, or a file
-            cannot be read.
+        InputError: A mask has another grid or labels of no region, or a file cannot be read.
     """
-    held = CachedScan(scan)
-    coarse = coarse_planes(held)
+    cached = CachedScan(scan)
+    coarse = coarse_planes(cached)
     for mask in masks.values():
         check_same_grid(mask, scan)
     if regions is None:
         regions = regions_in_masks(*masks.values()) if masks else NO_REGIONS
-    look = _look(coarse, domain)
-    box = _box(coarse, look, [coarse_planes(mask) for mask in masks.values()], scan.grid.shape)
+    display = _display(coarse, intensity)
+    box = _box(coarse, display, [coarse_planes(mask) for mask in masks.values()], scan.grid.shape)
     reduced = {key: reduce_mask(mask, box, regions) for key, mask in masks.items()}
     return ViewerCase(
         name,
-        reduce_scan(held, box, levels=look.levels, domain=look.domain),
-        {key: _shown(mask, regions) for key, mask in reduced.items()},
+        reduce_scan(cached, box, levels=display.levels, intensity=display.intensity),
+        {key: _viewer_mask(mask, regions) for key, mask in reduced.items()},
         regions,
-        look.windows,
+        display.windows,
         _start(next(iter(reduced.values()), None), regions),
-        (*scan.notes, *look.notes),
+        (*scan.notes, *display.notes),
     )
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the values of a scan mean, and how they are shown."""
+class _Display:
+    """Intensity scale of a scan, and its grey levels and windows."""
 
-    domain: IntensityScale
+    intensity: IntensityScale
     levels: Levels
     windows: tuple[NamedWindow, ...]
     notes: tuple[str, ...] = ()
 
 
-def _look(coarse: NDArray[Any], domain: IntensityScale | None) -> _Look:
-    if domain is not None:
-        return _Look(domain, HU_LEVELS, (LUNG, MEDIASTINUM))
+def _display(coarse: NDArray[Any], intensity: IntensityScale | None) -> _Display:
+    if intensity is not None:
+        return _Display(intensity, HU_LEVELS, (LUNG, MEDIASTINUM))
     try:
-        known = detect_intensity_of_scan(coarse)
+        detected = detect_intensity_of_scan(coarse)
     except InputError:
         low, high = (float(value) for value in np.quantile(coarse, [0.001, 0.999]))
         high = high if high > low else low + 1.0
-        note = "The values of this scan were not recognised as HU: it is shown in their own range."
-        return _Look(HU, Levels(low, high), (NamedWindow("Whole range", low, high),), (note,))
-    return _Look(known.domain, HU_LEVELS, (LUNG, MEDIASTINUM), known.notes)
+        note = "Unknown intensity scale: the scan is displayed in the range of its values."
+        return _Display(HU, Levels(low, high), (NamedWindow("Whole range", low, high),), (note,))
+    return _Display(detected.scale, HU_LEVELS, (LUNG, MEDIASTINUM), detected.notes)
 
 
 def _box(
-    coarse: NDArray[Any], look: _Look, masks: Sequence[NDArray[Any]], shape: tuple[int, int, int]
+    coarse: NDArray[Any],
+    display: _Display,
+    masks: Sequence[NDArray[Any]],
+    shape: tuple[int, int, int],
 ) -> Box:
-    """The body and all that the masks show; the whole plane where values are no HU."""
+    """Box around body and masks; the whole slice if the values are not HU."""
     x, y, _ = shape
-    if look.levels is not HU_LEVELS:
+    if display.levels is not HU_LEVELS:
         return (0, x), (0, y)
-    (left, right), (back, front) = body_box(whole_hu(look.domain.to_hu(coarse)), (x, y))
+    (left, right), (back, front) = body_box(whole_hu(display.intensity.to_hu(coarse)), (x, y))
     step = coarse_step((x, y))
     for mask in masks:
         for _, across, along in ndimage.find_objects((mask != 0).astype(np.uint8)):
@@ -175,19 +176,20 @@ def _box(
     return (max(left, 0), min(right, x)), (max(back, 0), min(front, y))
 
 
-def _shown(mask: Volume, regions: Regions) -> ShownMask:
-    found = zip(regions.names, regions.split(mask.voxels), strict=True)
-    surfaces = {name: surface_bytes(region, mask.grid) for name, region in found}
-    return ShownMask(mask_bytes(mask), {name: mesh for name, mesh in surfaces.items() if mesh})
+def _viewer_mask(mask: Volume, regions: Regions) -> ViewerMask:
+    split = zip(regions.names, regions.split(mask.voxels), strict=True)
+    surfaces = {name: surface_bytes(region, mask.grid) for name, region in split}
+    return ViewerMask(mask_bytes(mask), {name: mesh for name, mesh in surfaces.items() if mesh})
 
 
 def _start(mask: Volume | None, regions: Regions) -> tuple[float, float, float]:
-    """Where there is most of the last region that the first mask shows; else the middle."""
+    """Slices with the largest area of the last region of the first mask; else the middle."""
     if mask is None:
         return 0.5, 0.5, 0.5
     split = regions.split(mask.voxels)
     counts = [np.count_nonzero(split, axis=axes) for axes in ((2, 3), (1, 3), (1, 2))]
     x, y, z = (
-        (place + 0.5) / size for place, size in zip(peaks(counts), mask.grid.shape, strict=True)
+        (index + 0.5) / size
+        for index, size in zip(busiest_indices(counts), mask.grid.shape, strict=True)
     )
     return x, y, z

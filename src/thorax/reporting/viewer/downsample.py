@@ -1,4 +1,4 @@
-"""Scans and masks made small enough for a page: fewer voxels, 8 bits, gzip NIfTI in memory."""
+"""Downsampled scans and masks: fewer voxels, 8 bits, gzip NIfTI in memory."""
 
 import gzip
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from thorax.imaging.placement import AxisPlacement
 from thorax.imaging.regions import Regions
 
 SCAN_SIDE, MASK_SIDE = 192, 320
-"""Voxels a side at most. Outlines are seen at the edge, and compress well, so masks keep more."""
+"""Maximum voxels per axis; more for masks, whose outlines show the resolution and compress well."""
 
 SCAN_STEP_MM, MASK_STEP_MM = 2.0, 1.25
-"""Voxels are made no smaller than this."""
+"""Minimum spacing of the reduced voxels."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The values that the 256 grey levels of a reduced scan stand for.
+    """Values of the 256 grey levels of a reduced scan.
 
     Args:
-        low: Of level 0, and of all that is lower.
-        high: Of level 255, and of all that is higher.
+        low: Value of level 0; lower values are clipped.
+        high: Value of level 255; higher values are clipped.
     """
 
     low: float
@@ -38,7 +38,7 @@ class Levels:
 
     @property
     def step(self) -> float:
-        """From one level to the next."""
+        """Difference between neighbouring levels."""
         return (self.high - self.low) / 255.0
 
     def encode(self, values: Floats) -> NDArray[np.uint8]:
@@ -52,52 +52,50 @@ class Levels:
 
 
 HU_LEVELS = Levels(-1024, 1016)
-"""8 HU a level: 50 levels in the mediastinal window of 400 HU, 147 in the lung window."""
+"""8 HU per level: 50 levels in the mediastinal window of 400 HU, 147 in the lung window."""
 
 
 def reduce_scan(
-    scan: Slabs, box: Box, *, levels: Levels = HU_LEVELS, domain: IntensityScale = HU
+    scan: Slabs, box: Box, *, levels: Levels = HU_LEVELS, intensity: IntensityScale = HU
 ) -> bytes:
-    """Make a scan small: block means of at least 2 mm, at most 192 voxels a side, 8 bits.
+    """Downsample a scan: block means of at least 2 mm, at most 192 voxels per axis, 8 bits.
 
     Args:
         scan: The scan; it is read slab by slab.
-        box: The part of the planes that is kept.
-        levels: What the grey levels stand for.
-        domain: What the voxel values mean.
+        box: Part of the slices to keep.
+        levels: Values of the grey levels.
+        intensity: Intensity scale of the scan.
 
     Returns:
-        A gzip NIfTI file whose slope and intercept give HU again; the same for the same scan.
+        A gzip NIfTI file; slope and intercept give HU. Equal scans give equal bytes.
     """
     grid = reduced_grid(cropped(scan.grid, box), side=SCAN_SIDE, step_mm=SCAN_STEP_MM)
-    levels_of = levels.encode(
-        _shrink(scan, box, grid, lambda planes: domain.to_hu(planes)[None])[0]
-    )
-    return _nifti(Volume(levels_of, grid), levels)
+    (means_hu,) = _block_means(scan, box, grid, lambda planes: intensity.to_hu(planes)[None])
+    return _nifti(Volume(levels.encode(means_hu), grid), levels)
 
 
 def reduce_mask(mask: Slabs, box: Box, regions: Regions) -> Volume:
-    """Make a mask small: label values, where a region fills more than half of the larger voxel.
+    """Downsample a mask: a region is set where it fills more than half of a reduced voxel.
 
     Args:
         mask: The mask; it is read slab by slab.
-        box: The part of the planes that is kept.
-        regions: Which label values make which region. What is written is `Regions.merge`'s.
+        box: Part of the slices to keep.
+        regions: Label values of each region; labels are written by `Regions.merge`.
 
     Returns:
-        uint8 labels in voxels of at least 1.25 mm, at most 320 a side; they fill the same box of
-        space as the scan that was cropped alike.
+        uint8 labels in voxels of at least 1.25 mm, at most 320 per axis; they cover the same box as
+        a scan with the same crop.
 
     Raises:
-        InputError: The mask holds labels that no region names.
+        InputError: The mask contains labels of no region.
     """
     grid = reduced_grid(cropped(mask.grid, box), side=MASK_SIDE, step_mm=MASK_STEP_MM)
-    fractions = _shrink(mask, box, grid, regions.split)
+    fractions = _block_means(mask, box, grid, regions.split)
     return Volume(regions.merge(fractions > 0.5), grid)
 
 
 def cropped(grid: Grid, box: Box) -> Grid:
-    """The grid of the part of the planes in a box."""
+    """Return the grid of a part of the slices."""
     (left, right), (back, front) = box
     affine = grid.affine.copy()
     affine[:3, 3] += grid.affine[:3, :2] @ (left, back)
@@ -105,17 +103,17 @@ def cropped(grid: Grid, box: Box) -> Grid:
 
 
 def mask_bytes(mask: Volume) -> bytes:
-    """Write reduced labels as a gzip NIfTI file; the same for the same labels."""
+    """Write labels as a gzip NIfTI file; equal labels give equal bytes."""
     return _nifti(mask, Levels(0, 255))
 
 
 def reduced_grid(grid: Grid, *, side: int, step_mm: float) -> Grid:
-    """The grid of larger voxels that fills the same box of space.
+    """Return the grid of larger voxels that covers the same box.
 
     Args:
-        grid: Of the scan.
-        side: Voxels that an axis may have. In the plane they stay nearly square.
-        step_mm: Voxels are made no smaller than this, unless they are larger already.
+        grid: Grid of the scan.
+        side: Maximum voxels per axis; in the slice voxels stay nearly square.
+        step_mm: Minimum spacing; voxels that are larger keep their size.
 
     Example:
         >>> fine = Grid((512, 512, 60), np.diag([0.75, 0.75, 5.0, 1.0]))
@@ -135,19 +133,19 @@ def reduced_grid(grid: Grid, *, side: int, step_mm: float) -> Grid:
     ratios = np.array(grid.shape) / (x, y, z)
     affine = grid.affine.copy()
     affine[:3, :3] *= ratios
-    # The centre of the first voxel moves inwards, the outer corner of it stays.
+    # The outer corner of the first voxel stays, its centre moves inwards.
     affine[:3, 3] += grid.affine[:3, :3] @ ((ratios - 1) / 2)
     return Grid((x, y, z), affine)
 
 
-def _shrink(scan: Slabs, box: Box, grid: Grid, turn: Callable[[Any], Any]) -> Floats:
-    """Mean of what each larger voxel covers.
+def _block_means(scan: Slabs, box: Box, grid: Grid, channels_of: Callable[[Any], Any]) -> Floats:
+    """Compute the mean of the voxels inside each larger voxel.
 
     Args:
         scan: A scan or a mask.
-        box: The part of the planes that is kept.
-        grid: The larger voxels, which fill the box.
-        turn: Makes channels of planes: ``(N, X, Y)`` to ``(C, N, X, Y)``.
+        box: Part of the slices to keep.
+        grid: Larger voxels, which cover the box.
+        channels_of: Converts slices to channels: ``(N, X, Y)`` to ``(C, N, X, Y)``.
 
     Returns:
         Shape ``(C, X', Y', Z')``.
@@ -161,7 +159,7 @@ def _shrink(scan: Slabs, box: Box, grid: Grid, turn: Callable[[Any], Any]) -> Fl
     upwards = up.T.tocsr()
     slabs: list[NDArray[Any]] = []
     for start, planes in scan.slabs():
-        channels = turn(planes[:, left:right, back:front])
+        channels = channels_of(planes[:, left:right, back:front])
         if not slabs:
             slabs = [np.zeros((*grid.shape[2:], *grid.shape[:2]), np.float32) for _ in channels]
         for shrunk, values in zip(slabs, channels, strict=True):
@@ -174,7 +172,7 @@ def _shrink(scan: Slabs, box: Box, grid: Grid, turn: Callable[[Any], Any]) -> Fl
 
 
 def _nifti(volume: Volume, levels: Levels) -> bytes:
-    """A gzip NIfTI file without a date or a name, so that equal volumes are equal bytes."""
+    """Write a gzip NIfTI file without date and name, so that equal volumes give equal bytes."""
     picture = nibabel.Nifti1Image(volume.voxels, volume.grid.affine)
     picture.header.set_slope_inter(levels.step, levels.low)
     picture.header.set_xyzt_units("mm")

@@ -1,4 +1,4 @@
-"""One page from memory, for the browser on this machine and for nobody else."""
+"""Serve one page from memory, to the browser on this machine only."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,11 +10,11 @@ LOOPBACK = "127.0.0.1"
 class PageServer(ThreadingHTTPServer):
     """Serves one document at ``/``, on the loopback address and a free port.
 
-    Requests that name another host are refused, so that no page elsewhere can read this one through
-    a name of its own for this machine.
+    Requests with another ``Host`` are rejected, so that no other web page can read this one through
+    a domain name that resolves to this machine (DNS rebinding).
 
     Args:
-        document: What is served.
+        document: HTML document.
     """
 
     daemon_threads = True
@@ -26,7 +26,7 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the document is."""
+        """Address of the document."""
         return f"http://{self.host}/"
 
 
@@ -59,15 +59,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of requests."""
+        """Do not log requests."""
 
 
 def serve(document: str, *, ready: Callable[[str], None]) -> None:
     """Serve a document until Ctrl-C.
 
     Args:
-        document: What is served.
-        ready: Is told the address once requests are answered.
+        document: HTML document.
+        ready: Called with the address once the server answers.
     """
     with PageServer(document) as server:
         try:

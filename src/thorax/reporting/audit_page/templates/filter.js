@@ -7,8 +7,8 @@
     const button = event.target.closest("button");
     if (!button) return;
     grid.dataset.show = button.value;
-    for (const each of bar.querySelectorAll("button")) {
-      each.setAttribute("aria-pressed", String(each === button));
+    for (const other of bar.querySelectorAll("button")) {
+      other.setAttribute("aria-pressed", String(other === button));
     }
   });
 })();

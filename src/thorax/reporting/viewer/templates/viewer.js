@@ -1,17 +1,17 @@
-// One viewer a page: shows one case at a time, and decodes a case only when it is opened.
+// One viewer per page: it shows one case at a time, and decodes a case when it is opened.
 (() => {
   "use strict";
   const { Niivue, NVImage, NVMesh } = globalThis.thoraxNiivue;
   const VIEWS = { axial: 0, coronal: 1, sagittal: 2, all: 3, "3d": 4 };
-  // By NiiVue's number of a plane: the axis it cuts, those across and up, the ends of the first, and
-  // what lies at the left, right, upper and lower edge of the picture.
+  // By NiiVue's number of a slice type: the fixed axis, the axes across and up, the ends of the fixed
+  // axis, and the directions at the left, right, upper and lower edge of the picture.
   const PLANES = [
     { fixed: 2, across: 0, up: 1, ends: ["I", "S"], sides: ["R", "L", "A", "P"] },
     { fixed: 1, across: 0, up: 2, ends: ["P", "A"], sides: ["R", "L", "S", "I"] },
     { fixed: 0, across: 1, up: 2, ends: ["L", "R"], sides: ["A", "P", "S", "I"] },
   ];
-  const TINT = 0.35; // How far towards white the colours of a second mask are moved.
-  const DASHES = [[], [6, 4], [1.5, 3.5]]; // One a mask, the last for all further ones.
+  const TINT = 0.35; // Share of white that is mixed into the colours of a second mask.
+  const DASHES = [[], [6, 4], [1.5, 3.5]]; // One per mask; the last is for all further masks.
   const dash = (number) => DASHES[Math.min(number, DASHES.length - 1)];
 
   const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
@@ -26,8 +26,8 @@
     return array.buffer;
   }
 
-  // Where the voxels of a plane that `inside` tells of end: closed loops along their edges, smoothed
-  // by at most half a voxel. In shares of the plane's width and height.
+  // Outline of the pixels for which `inside` is true: closed loops along their edges, smoothed by at
+  // most half a voxel, in shares of the slice's width and height.
   function outline(inside, width, height) {
     const stride = width + 1;
     const first = new Int32Array(stride * (height + 1)).fill(-1);
@@ -79,7 +79,7 @@
     constructor(root) {
       this.root = root;
       this.part = (name) => root.querySelector(`.viewer-${name}`);
-      this.sources = [...root.querySelectorAll("script.viewer-exhibit")];
+      this.sources = [...root.querySelectorAll("script.viewer-data")];
       this.view = "axial";
       this.window = 0;
       this.opening = 0;
@@ -108,14 +108,14 @@
       this.open(number);
     }
 
-    say(text) {
+    setStatus(text) {
       this.part("status").textContent = text;
       this.part("status").hidden = !text;
     }
 
-    async begin() {
+    async start() {
       if (!document.createElement("canvas").getContext("webgl2")) {
-        throw new Error("This viewer needs WebGL 2, which this browser does not offer.");
+        throw new Error("The viewer needs WebGL 2, which this browser does not support.");
       }
       const nv = new Niivue({
         backColor: [0, 0, 0, 1], crosshairWidth: 0, crosshairColor: [0.75, 0.8, 0.9, 0.6],
@@ -126,18 +126,18 @@
         dragMode: 9, logLevel: "error", loadingText: "", showLegend: false,
         viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
       });
-      // Surfaces alone are seen in 3D; keys are handled here, and a double click changes nothing.
+      // In 3D only surfaces are drawn. Keys are handled here, and a double click has no effect.
       nv.drawImage3D = nv.keyDownListener = nv.keyUpListener = nv.resetBriCon = () => {};
-      const middle = nv.setPivot3D.bind(nv);
+      const setPivot = nv.setPivot3D.bind(nv);
       nv.setPivot3D = () => {
-        middle();
-        this.aim();
+        setPivot();
+        this.centreSurfaces();
       };
-      const paint = nv.drawScene.bind(nv);
-      nv.drawScene = this.paint = () => {
-        const said = paint();
-        this.painted();
-        return said;
+      const drawScene = nv.drawScene.bind(nv);
+      nv.drawScene = this.drawScene = () => {
+        const result = drawScene();
+        this.afterDraw();
+        return result;
       };
       await nv.attachToCanvas(this.part("gl"), true);
       nv.scene.renderAzimuth = 165;
@@ -145,8 +145,8 @@
       this.nv = nv;
     }
 
-    // In 3D, what is looked at is the surfaces, not the box of the scan.
-    aim() {
+    // In 3D, rotate around the surfaces, not around the box of the scan.
+    centreSurfaces() {
       const meshes = this.nv?.meshes ?? [];
       if (!meshes.length) return;
       const corner = (key, pick) => [0, 1, 2].map((axis) => pick(...meshes.map((mesh) => mesh[key][axis])));
@@ -158,88 +158,88 @@
 
     async open(number) {
       const turn = ++this.opening;
-      this.say("Opening …");
+      this.setStatus("Opening …");
       this.root.setAttribute("aria-busy", "true");
       try {
-        this.started ??= this.begin();
+        this.started ??= this.start();
         await this.started;
-        const shown = JSON.parse(this.sources[number].textContent);
-        const loaded = await this.load(shown);
-        if (turn === this.opening) this.replace(shown, loaded, number);
+        const content = JSON.parse(this.sources[number].textContent);
+        const loaded = await this.load(content);
+        if (turn === this.opening) this.replace(content, loaded, number);
       } catch (error) {
-        if (turn === this.opening) this.say(error.message || String(error));
+        if (turn === this.opening) this.setStatus(error.message || String(error));
         console.error(error);
       }
       if (turn === this.opening) this.root.removeAttribute("aria-busy");
     }
 
-    async load(shown) {
-      const image = await NVImage.loadFromBase64({ base64: shown.scan, name: "scan.nii.gz" });
+    async load(content) {
+      const image = await NVImage.loadFromBase64({ base64: content.scan, name: "scan.nii.gz" });
       const masks = [];
-      for (const [number, mask] of shown.masks.entries()) {
+      for (const [number, mask] of content.masks.entries()) {
         const labels = await NVImage.loadFromBase64({ base64: mask.labels, name: "mask.nii.gz" });
         const surfaces = [];
         for (const [region, mesh] of Object.entries(mask.surfaces)) {
-          surfaces.push({ region: +region, mesh: await this.surface(shown, number, +region, mesh) });
+          surfaces.push({ region: +region, mesh: await this.surface(content, number, +region, mesh) });
         }
         masks.push({ size: labels.hdr.dims.slice(1, 4), labels: labels.img, surfaces });
       }
       return { image, masks };
     }
 
-    surface(shown, mask, region, base64) {
-      const colour = new Uint8Array([...shade(shown.regions[region].colour, mask > 0), 255]);
-      const opacity = shown.regions[region].holds ? 0.3 - 0.08 * (mask > 0) : 1 - 0.5 * (mask > 0);
+    surface(content, mask, region, base64) {
+      const colour = new Uint8Array([...shade(content.regions[region].colour, mask > 0), 255]);
+      const opacity = content.regions[region].holds ? 0.3 - 0.08 * (mask > 0) : 1 - 0.5 * (mask > 0);
       return NVMesh.readMesh(bytes(base64), "surface.mz3", this.nv.gl, opacity, colour);
     }
 
-    replace(shown, loaded, number) {
+    replace(content, loaded, number) {
       const nv = this.nv;
-      // Each of these would make textures anew and draw; `see` does so once, at the end.
+      // Each of these would create textures and draw; `setWindow` does so once, at the end.
       nv.updateGLVolume = nv.drawScene = () => {};
       while (nv.volumes.length) nv.removeVolume(nv.volumes[0]);
       while (nv.meshes.length) nv.removeMesh(nv.meshes[0]);
       this.paths.clear();
-      this.shown = shown;
+      this.current = content;
       this.masks = loaded.masks;
-      this.on = { masks: shown.masks.map(() => true), regions: shown.regions.map(() => true) };
-      this.members = shown.regions.map((region) => {
+      this.visible = { masks: content.masks.map(() => true), regions: content.regions.map(() => true) };
+      this.members = content.regions.map((region) => {
         const table = new Uint8Array(256);
         for (const label of region.labels) table[label] = 1;
         return table;
       });
-      this.offer(number);
+      this.updateControls(number);
       nv.addVolume(loaded.image);
-      // What is seen through comes last.
+      // Transparent surfaces are drawn last.
       loaded.masks.flatMap((mask) => mask.surfaces).map(({ mesh }) => mesh)
-        .sort((one, other) => other.opacity - one.opacity).forEach((mesh) => nv.addMesh(mesh));
-      nv.scene.crosshairPos = shown.start;
+        .sort((a, b) => b.opacity - a.opacity).forEach((mesh) => nv.addMesh(mesh));
+      nv.scene.crosshairPos = content.start;
       this.show(this.view);
-      nv.drawScene = this.paint;
+      nv.drawScene = this.drawScene;
       delete nv.updateGLVolume;
-      this.see(0);
-      this.say("");
-      this.root.dataset.opened = shown.name;
+      this.setWindow(0);
+      this.setStatus("");
+      this.root.dataset.opened = content.name;
     }
 
     // The controls that depend on the case: windows, legend, notes.
-    offer(number) {
-      const { windows, masks, regions, notes } = this.shown;
+    updateControls(number) {
+      const { windows, masks, regions, notes } = this.current;
       if (this.part("choice")) this.part("choice").value = number;
       this.part("windows").replaceChildren(...windows.map((window, at) => {
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = window.name;
-        button.addEventListener("click", () => this.see(at));
+        button.addEventListener("click", () => this.setWindow(at));
         return button;
       }));
       this.part("windows").hidden = windows.length < 2;
       this.part("legend").replaceChildren(
-        ...masks.map((mask, at) => this.box(this.on.masks, at, line(at), mask.name)),
-        ...regions.map((region, at) => this.box(this.on.regions, at, patch(region.colour), region.name)),
+        ...masks.map((mask, at) => this.box(this.visible.masks, at, line(at), mask.name)),
+        ...regions.map((region, at) => this.box(this.visible.regions, at, patch(region.colour), region.name)),
       );
       this.part("legend").hidden = !masks.length;
-      this.part("told").replaceChildren(...notes.map((note) => {
+      this.part("case-notes").replaceChildren(...notes.map((note) => {
         const item = document.createElement("li");
         item.textContent = note;
         return item;
@@ -264,14 +264,14 @@
     refresh() {
       this.masks.forEach((mask, number) => {
         for (const { region, mesh } of mask.surfaces) {
-          mesh.visible = this.on.masks[number] && this.on.regions[region];
+          mesh.visible = this.visible.masks[number] && this.visible.regions[region];
         }
       });
       this.nv.drawScene();
     }
 
-    see(number) {
-      const window = this.shown.windows[number];
+    setWindow(number) {
+      const window = this.current.windows[number];
       Object.assign(this.nv.volumes[0], { cal_min: window.low, cal_max: window.high });
       this.nv.updateGLVolume();
       [...this.part("windows").children].forEach((button, at) =>
@@ -283,7 +283,7 @@
       for (const button of this.root.querySelectorAll("[data-view]")) {
         button.setAttribute("aria-pressed", String(button.dataset.view === view));
       }
-      if (!this.shown) return;
+      if (!this.current) return;
       const range = this.part("range");
       range.min = view === "3d" ? 0 : 1;
       range.max = view === "3d" ? 359 : this.planes;
@@ -295,7 +295,7 @@
     get planes() { return this.nv.volumes[0].dimsRAS[this.plane.fixed + 1]; }
 
     slide(value) {
-      if (!this.shown) return;
+      if (!this.current) return;
       if (this.view === "3d") {
         this.nv.setRenderAzimuthElevation(value, this.nv.scene.renderElevation);
         return;
@@ -309,15 +309,15 @@
     key(event) {
       const steps = { ArrowUp: 1, ArrowRight: 1, PageUp: 10, ArrowDown: -1, ArrowLeft: -1, PageDown: -10 };
       const step = steps[event.key];
-      if (!step || !this.shown || event.ctrlKey || event.altKey || event.metaKey) return;
+      if (!step || !this.current || event.ctrlKey || event.altKey || event.metaKey) return;
       event.preventDefault();
       const value = +this.part("range").value + step * (this.view === "3d" ? 5 : 1);
       this.slide(this.view === "3d" ? (value + 360) % 360 : value);
     }
 
-    // After each drawing of NiiVue, whatever caused it: outlines over the planes, and the slider.
-    painted() {
-      if (!this.shown || !this.nv?.volumes.length) return;
+    // After each drawing by NiiVue: outlines over the slices, and the slider.
+    afterDraw() {
+      if (!this.current || !this.nv?.volumes.length) return;
       const { width, height } = this.nv.gl.canvas;
       const canvas = this.part("lines");
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -326,21 +326,21 @@
       for (const tile of this.nv.screenSlices) {
         if (tile.axCorSag < 3) this.trace(context, tile);
       }
-      this.tell();
+      this.updateSlider();
     }
 
     trace(context, tile) {
       const plane = PLANES[tile.axCorSag];
       const scale = this.nv.uiData.dpr || 1;
-      const matrix = placed(tile, plane, this.nv.volumes[0].frac2mmOrtho);
+      const matrix = sliceTransform(tile, plane, this.nv.volumes[0].frac2mmOrtho);
       const [left, top, wide, high] = tile.leftTopWidthHeight;
       context.save();
       context.beginPath();
       context.rect(left, top, wide, high);
       context.clip();
       context.lineJoin = "round";
-      this.masks.forEach((mask, number) => this.on.masks[number] && this.members.forEach((_, region) => {
-        if (!this.on.regions[region]) return;
+      this.masks.forEach((mask, number) => this.visible.masks[number] && this.members.forEach((_, region) => {
+        if (!this.visible.regions[region]) return;
         const path = new Path2D();
         path.addPath(this.path(number, region, tile), matrix);
         context.setLineDash(dash(number).map((length) => length * scale));
@@ -348,10 +348,10 @@
         context.strokeStyle = "rgba(0, 0, 0, 0.6)";
         context.stroke(path);
         context.lineWidth = 1.7 * scale;
-        context.strokeStyle = `rgb(${shade(this.shown.regions[region].colour, number > 0)})`;
+        context.strokeStyle = `rgb(${shade(this.current.regions[region].colour, number > 0)})`;
         context.stroke(path);
       }));
-      name(context, plane.sides, tile.leftTopWidthHeight, scale);
+      labelEdges(context, plane.sides, tile.leftTopWidthHeight, scale);
       context.restore();
     }
 
@@ -369,29 +369,29 @@
       return this.paths.get(key);
     }
 
-    tell() {
+    updateSlider() {
       const range = this.part("range");
       const output = this.part("where");
       if (this.view === "3d") {
-        const turned = Math.round(this.nv.scene.renderAzimuth + 360) % 360;
-        range.value = turned;
-        this.part("axis").textContent = "Turn";
-        output.textContent = `${turned}°`;
+        const degrees = Math.round(this.nv.scene.renderAzimuth + 360) % 360;
+        range.value = degrees;
+        this.part("axis").textContent = "Rotation";
+        output.textContent = `${degrees}°`;
       } else {
         const { fixed, ends } = this.plane;
         const share = this.nv.scene.crosshairPos[fixed];
         const number = clamp(Math.floor(share * this.planes) + 1, 1, this.planes);
         const mm = Math.round(this.nv.frac2mm(this.nv.scene.crosshairPos)[fixed]);
         range.value = number;
-        this.part("axis").textContent = this.view === "all" ? "Axial plane" : "Plane";
+        this.part("axis").textContent = this.view === "all" ? "Axial slice" : "Slice";
         output.textContent = `${number} of ${this.planes} · ${ends[+(mm >= 0)]} ${Math.abs(mm)} mm`;
       }
       range.setAttribute("aria-valuetext", output.textContent);
     }
   }
 
-  // From shares of a plane to pixels of the canvas; NiiVue may mirror, move and zoom the plane.
-  function placed(tile, { across, up }, ortho) {
+  // Transform from shares of a slice to pixels of the canvas; NiiVue may mirror, move and zoom it.
+  function sliceTransform(tile, { across, up }, ortho) {
     const [left, top, wide, high] = tile.leftTopWidthHeight;
     const along = (axis, start, extent) => [
       ortho[axis * 5] / extent, (ortho[12 + axis] - start) / extent,
@@ -401,11 +401,11 @@
     return new DOMMatrix([sx * wide, 0, 0, -sy * high, left + tx * wide, top + (1 - ty) * high]);
   }
 
-  // Which side of the patient lies at each edge.
-  function name(context, sides, [left, top, wide, high], scale) {
+  // Write the direction (R, L, A, P, S, I) at each edge.
+  function labelEdges(context, sides, [left, top, wide, high], scale) {
     const edge = 14 * scale;
     const middle = [left + wide / 2, top + high / 2];
-    const places = [
+    const positions = [
       [left + edge, middle[1]], [left + wide - edge, middle[1]],
       [middle[0], top + edge], [middle[0], top + high - edge],
     ];
@@ -415,40 +415,40 @@
     });
     context.setLineDash([]);
     sides.forEach((side, at) => {
-      context.strokeText(side, ...places[at]);
-      context.fillText(side, ...places[at]);
+      context.strokeText(side, ...positions[at]);
+      context.fillText(side, ...positions[at]);
     });
   }
 
-  // Samples for the legend; the markup is constant, and colours are set as attributes.
-  function picture(markup, attributes) {
+  // Icons of the legend; the markup is constant, colours are set as attributes.
+  function icon(markup, attributes) {
     const template = document.createElement("template");
     template.innerHTML = markup;
     const svg = template.content.firstChild;
     for (const [name, value] of Object.entries(attributes)) svg.firstChild.setAttribute(name, value);
     return svg;
   }
-  const line = (number) => picture(
+  const line = (number) => icon(
     '<svg width="38" height="16" aria-hidden="true"><path d="M4 8H34" fill="none" stroke-width="2"/></svg>',
     { stroke: number ? "#fff" : "#b8c1cc", "stroke-dasharray": dash(number).join(" ") || "none" },
   );
-  const patch = (colour) => picture(
+  const patch = (colour) => icon(
     '<svg width="16" height="16" aria-hidden="true"><rect width="16" height="16"/></svg>', { fill: colour },
   );
 
-  const start = () => {
+  const begin = () => {
     const root = document.querySelector(".viewer");
     if (!root) return;
     const viewer = new Viewer(root);
-    // Nothing is decoded before it is seen.
-    const watch = new IntersectionObserver((entries) => {
+    // Nothing is decoded before it is visible.
+    const observer = new IntersectionObserver((entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
-      watch.disconnect();
+      observer.disconnect();
       if (!viewer.opening) viewer.open(0);
     });
-    watch.observe(viewer.part("stage"));
+    observer.observe(viewer.part("stage"));
     globalThis.thoraxViewer = viewer;
   };
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
 })();
