@@ -95,10 +95,10 @@ def _checked(answer: Answer, rule: str) -> str:
 
 
 def error_line(output: str) -> str:
-    """The line of a program's output that is marked as an error, or the last line.
+    r"""Take the line of an output that is marked as an error, or the last line.
 
     Example:
-        >>> error_line("Reading\\nERROR: no such file\\nSee the docs\\n")
+        >>> error_line("Reading\nERROR: no such file\nSee the docs\n")
         'no such file'
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["nothing"]
