@@ -23,7 +23,7 @@ def test_outside_a_project_nothing_starts(
     monkeypatch.chdir(tmp_path)
     result = thorax(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: runs start in the top folder of a project")
+    assert result.stderr.startswith("Error: runs must start in the top folder of a project")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -31,7 +31,7 @@ def test_invalid_seeds_are_rejected_in_one_line() -> None:
     result = thorax("cross-validate", "--seeds", "0,one")
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: --seeds must be whole numbers from 0 with commas between, got 0,one\n"
+        "Error: --seeds must be whole numbers from 0, separated by commas, got 0,one\n"
     )
 
 

@@ -180,8 +180,8 @@ def test_a_model_is_exported_with_the_scores_of_the_project(scored: Path) -> Non
     result = thorax("export", "lungs.onnx", "--licence", "CC BY 4.0")
     assert (result.exit_code, result.stdout) == (0, "lungs.onnx\n")
     assert "0 of 1536 pixels differ" in result.stderr
-    shown = thorax("model", "show", "lungs.onnx")
-    assert shown.stdout.splitlines() == [
+    output = thorax("model", "show", "lungs.onnx")
+    assert output.stdout.splitlines() == [
         "model          lungs.onnx",
         "regions        lung (labels 1)",
         "threshold      0.5",
@@ -209,17 +209,17 @@ def test_scores_are_stored_only_for_their_threshold(
     scored: Path, threshold: float, mean: str, expected: str
 ) -> None:
     thorax("export", "lungs.onnx", "--threshold", threshold)
-    shown = thorax("model", "show", "lungs.onnx").stdout.splitlines()
-    assert f"threshold      {threshold}" in shown
-    assert f"mean Dice      {mean}" in shown
-    assert f"expected Dice  {expected}" in shown
+    output = thorax("model", "show", "lungs.onnx").stdout.splitlines()
+    assert f"threshold      {threshold}" in output
+    assert f"mean Dice      {mean}" in output
+    assert f"expected Dice  {expected}" in output
 
 
 def test_the_folder_of_a_model_can_be_shown(trained: Path) -> None:
-    shown = thorax("model", "show", trained).stdout
-    assert "mean Dice      not measured" in shown
-    assert "expected Dice  unknown" in shown
-    assert "licence        unknown" in shown
+    output = thorax("model", "show", trained).stdout
+    assert "mean Dice      not measured" in output
+    assert "expected Dice  unknown" in output
+    assert "licence        unknown" in output
 
 
 def test_the_expected_dice_of_a_scan_is_printed(scans: Path, trained: Path, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_the_expected_dice_of_a_scan_is_printed(scans: Path, trained: Path, tmp_
             "must have scores of a region of the model",
         ),
         ("case,region,dice,certainty\n" + "a,lung,95,0.9\n" * 3, "between 0 and 1, got 95"),
-        ("case,region,dice,certainty\na,lung,good,0.9\n", "dice must be numbers"),
+        ("case,region,dice,certainty\na,lung,good,0.9\n", "`dice` must be a number"),
     ],
     ids=["no dice", "another region", "percent", "words"],
 )
@@ -296,7 +296,8 @@ def test_a_file_that_is_not_a_model_is_rejected(tmp_path: Path) -> None:
     result = thorax("model", "show", tmp_path / "a.onnx")
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: model {tmp_path}/a.onnx cannot be loaded: it is damaged, or no ONNX file\n"
+        f"Error: model {tmp_path}/a.onnx cannot be loaded: it is damaged or not an ONNX file; "
+        "copy or export it again\n"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from thorax.imaging.intensity import LOWEST_HU
 from thorax.inference.tta import IDENTITY, SHIFT, shift, transforms_for
 
-TRANSFORMS = {each.name: each for each in transforms_for(["lung", "infection"])}
+TRANSFORMS = {transform.name: transform for transform in transforms_for(["lung", "infection"])}
 ROW = np.array([[1, 2, 3, 4]]).repeat(4, axis=0)
 """A slice whose pixels are their index along W, from 1."""
 

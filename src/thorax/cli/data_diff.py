@@ -1,4 +1,4 @@
-"""Cases of datasets at a git revision, and the cases that changed between two versions."""
+"""`thorax data diff` and `thorax data cases`: the cases of datasets at git revisions."""
 
 import json
 from dataclasses import asdict
@@ -19,10 +19,10 @@ _DATASETS = click.option(
     metavar="NAME",
     help="Name of a dataset under data/. Repeatable.  [default: all]",
 )
-_MADE = {
-    True: "reports/metrics.json was made from these files",
-    False: "reports/metrics.json was made from other files of it; `dvc repro` updates it",
-    None: "reports/metrics.json was not made from it",
+_METRICS = {
+    True: "reports/metrics.json was computed from these files",
+    False: "reports/metrics.json was computed from other files; `dvc repro` updates it",
+    None: "reports/metrics.json was computed from another dataset",
 }
 
 
@@ -72,7 +72,7 @@ def cases(revision: str, datasets: tuple[str, ...], as_json: bool) -> None:
     """List the cases at REV with the digests of their files.
 
     REV is a commit, branch, tag or experiment, HEAD by default. The first line of a dataset reports
-    whether reports/metrics.json at REV was made from these files, according to its dvc.lock.
+    whether reports/metrics.json at REV was computed from these files, according to its dvc.lock.
 
     \b
     Example:
@@ -91,8 +91,8 @@ def cases(revision: str, datasets: tuple[str, ...], as_json: bool) -> None:
         echo(f"{name} {version.place}: {_summary(dataset)}")
         width = max(map(len, dataset.cases), default=0)
         for case, digests in dataset.cases.items():
-            shown = (digest or "-" * 32 for digest in digests.values())
-            echo("  ".join((case.ljust(width), *shown)))
+            columns = (digest or "-" * 32 for digest in digests.values())
+            echo("  ".join((case.ljust(width), *columns)))
 
 
 def _print_notes(notes: tuple[str, ...]) -> None:
@@ -112,10 +112,12 @@ def _counts(diff: "DatasetDiff") -> str:
 
 
 def _summary(dataset: "CaseList") -> str:
+    from thorax.common.text import counted
+
     count = len(dataset.cases)
     if dataset.notes and not count:
-        return "cases not known"
-    return f"{count} case{'' if count == 1 else 's'}; {_MADE[dataset.made_metrics]}"
+        return "cases unknown"
+    return f"{counted(count, 'case')}; {_METRICS[dataset.made_metrics]}"
 
 
 def _line(change: "CaseChange") -> str:

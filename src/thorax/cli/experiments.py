@@ -1,4 +1,4 @@
-"""Cross-validation and sweeps: many runs in one command."""
+"""`thorax cross-validate` and `thorax sweep`: many runs in one command."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of all commands that start runs."""
+    """Add the options that both commands share."""
     jobs = click.option(
         "--jobs",
         type=click.IntRange(min=1),
@@ -63,14 +63,14 @@ def cross_validate(
     plans = plan_folds(_params(), overrides, seeds=chosen_seeds, state=snapshot.state)
     failures = _run_all(plans, project, snapshot, jobs)
     if failures:
-        # A cross-validation without all folds has no result.
+        # Without all folds there is no result.
         raise click.ClickException(failures)
     rows = [
         row
         for plan in plans
         for row in summaries.read_scores(project.scores(plan.name), plan.varied)
     ]
-    _keep_table(csv_file, rows, summaries.CASE_COLUMNS)
+    _write_table(csv_file, rows, summaries.CASE_COLUMNS)
     echo(summaries.fold_json(rows) if as_json else summaries.fold_tables(rows))
 
 
@@ -82,7 +82,7 @@ def cross_validate(
     multiple=True,
     required=True,
     metavar="KEY=VALUE,…",
-    help="Parameter and the values to try; a value that is a list needs brackets. Repeatable.",
+    help="Parameter and its values; lists need brackets. Repeatable.",
 )
 @_run_options
 def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json: bool) -> None:
@@ -115,7 +115,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json:
     ]
     combinations, rows = [plan.varied for plan in plans], summaries.summarise_sweep(scored)
     if rows:
-        _keep_table(csv_file, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
+        _write_table(csv_file, rows, (*combinations[0], *summaries.SUMMARY_COLUMNS))
         echo(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)
@@ -145,7 +145,7 @@ def _run_all(plans: "list[RunPlan]", project: "Project", snapshot: "Snapshot", j
     return describe_failures(failures, len(plans)) if failures else ""
 
 
-def _keep_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable[str]) -> None:
+def _write_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable[str]) -> None:
     from thorax.common.files import write_text
     from thorax.common.tables import as_csv
 

@@ -1,9 +1,11 @@
 """`thorax predict`."""
 
+import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -113,6 +115,7 @@ def predict(
       thorax predict ct.nii.gz lungs.nii.gz --preview
       thorax predict scans/ masks/ --statistics
     """
+    _import_nibabel()
     from thorax.imaging.intensity import parse_intensity
     from thorax.inference.batch import PredictOptions
     from thorax.inference.inputs import find_tasks
@@ -131,6 +134,20 @@ def predict(
         _predict_file(segmenter, tasks[0], settings)
     else:
         _predict_folder(segmenter, tasks, settings, folder=target or paths[0].parent)
+
+
+def _import_nibabel() -> None:
+    """Import nibabel without pydicom, which would import `requests` and take 0.2 s.
+
+    The DICOM reader imports pydicom itself.
+    """
+    if "pydicom" in sys.modules:
+        return
+    sys.modules["pydicom"] = cast(ModuleType, None)
+    try:
+        import nibabel  # noqa: F401
+    finally:
+        del sys.modules["pydicom"]
 
 
 def _predict_file(segmenter: "Segmenter", task: "ScanTask", settings: "PredictOptions") -> None:

@@ -69,16 +69,16 @@ def _document(
     from thorax.imaging.intensity import LOWEST_HU, parse_intensity
     from thorax.imaging.regions import parse_regions
     from thorax.io import Scan
-    from thorax.reporting.viewer import make_viewer_case, page
+    from thorax.reporting.viewer import make_viewer_case, viewer_page
 
     case = make_viewer_case(
         scan.name,
         Scan(scan, series=series, nan=LOWEST_HU),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
-        domain=parse_intensity(intensity),
+        intensity=parse_intensity(intensity),
     )
-    return page([case], scan.name)
+    return viewer_page([case], scan.name)
 
 
 def _names(masks: Sequence[Path]) -> list[str]:

@@ -185,7 +185,7 @@ def _restored_slabs(prediction: Prediction, progress: Progress) -> Iterator[Rest
     for start, planes in progress(prediction.preprocessed.cached.slabs()):
         stop = start + len(planes)
         maps = np.moveaxis(prediction.probabilities[start:stop], -1, 0)
-        crops = np.stack([placement.restore_crop(np.ascontiguousarray(each)) for each in maps])
+        crops = np.stack([placement.restore_crop(np.ascontiguousarray(region)) for region in maps])
         sides = None
         if prediction.sides is not None:
             sides = placement.restore_labels(prediction.sides[start:stop])

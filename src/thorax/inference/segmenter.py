@@ -191,7 +191,9 @@ class Segmenter:
         final = processed.probabilities
         with ThreadPoolExecutor(1) as pool:
             sides = pool.submit(self._sides, final >= limit)
-            quality = quality_scores(final, [each >= limit for each in maps], threshold=limit)
+            quality = quality_scores(
+                final, [probabilities >= limit for probabilities in maps], threshold=limit
+            )
             return Prediction(
                 preprocessed,
                 self.regions,
