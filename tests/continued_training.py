@@ -1,6 +1,6 @@
-"""Trainings in a process of their own, which may be killed: see `test_training`.
+"""Trainings in a separate process that may be killed; see `test_trainer`.
 
-Usage: ``python -m tests.continued_training KILLED_AFTER FOLDER...``, from the root of the repo.
+Usage: ``python -m tests.continued_training KILL_AFTER FOLDER...``, from the root of the repository.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 from thorax.models.networks import build
 from thorax.training.losses import SegmentationLoss
 from thorax.training.trainer import (
-    Row,
+    HistoryRow,
     TrainingModel,
     TrainingPlan,
     compile_training_model,
@@ -23,28 +23,29 @@ from thorax.training.trainer import (
     set_determinism,
 )
 
-from .learning import augmentation, save_record, stack_source
+from .learning import augmentation, save_record, stack_dataset
 from .settings import loss_params, network_params, train_params
 
 EPOCHS, SIDE = 3, 16
 KILLED = 9
-"""Exit status of a process that was killed."""
+"""Exit status of a killed process."""
 
 
-def plan(folder: Path) -> TrainingPlan:
-    """Two cases to learn and one to watch: noisy planes, with a bright square to find."""
-    draw = np.random.default_rng(0)
+def make_plan(folder: Path) -> TrainingPlan:
+    """Return a plan with two training cases and a validation case: bright squares in noise."""
+    generator = np.random.default_rng(0)
     paths = []
     for case in range(3):
-        planes, fractions = draw.integers(0, 400, (6, SIDE, SIDE)), np.zeros((6, SIDE, SIDE, 1))
+        planes = generator.integers(0, 400, (6, SIDE, SIDE))
+        fractions = np.zeros((6, SIDE, SIDE, 1))
         for plane in range(6):
-            x, y = draw.integers(0, SIDE - 6, 2)
+            x, y = generator.integers(0, SIDE - 6, 2)
             planes[plane, x : x + 6, y : y + 6] += 500
             fractions[plane, x : x + 6, y : y + 6] = 255
         paths.append(save_record(folder / f"{case}.tfrecord", planes, fractions))
     changes = augmentation(rotate_degrees=10.0, zoom=0.1, shift=0.1, contrast=0.1, noise=0.05)
     return TrainingPlan(
-        source=stack_source(paths[:2], 12, canvas=SIDE, context=1, augmentation=changes),
+        dataset=stack_dataset(paths[:2], 12, canvas=SIDE, context=1, augmentation=changes),
         validation_paths=paths[2:],
         regions=["square"],
         params=train_params(
@@ -56,32 +57,32 @@ def plan(folder: Path) -> TrainingPlan:
     )
 
 
-class Killer:
-    """Ends the process at once, without a word, after an epoch; 0: never.
+class KillingCallback:
+    """Ends the process without any clean-up after an epoch.
 
     Args:
-        after: The epoch.
+        after: Number of the epoch; 0: never.
     """
 
     def __init__(self, after: int) -> None:
         self._after = after
 
-    def resumed(self, history: Sequence[Row]) -> None:
+    def on_resume(self, history: Sequence[HistoryRow]) -> None:
         """See `thorax.training.trainer.TrainingCallback`."""
 
-    def validated(self, epoch: int, network: Any, cases: Any, *, last: bool) -> None:
+    def on_validation_end(self, epoch: int, network: Any, cases: Any, *, last: bool) -> None:
         """See `thorax.training.trainer.TrainingCallback`."""
 
-    def trained(self, row: Row, *, stacks_per_s: float) -> None:
+    def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
         """See `thorax.training.trainer.TrainingCallback`."""
         if row["epoch"] == self._after:
             os._exit(KILLED)
 
 
-def main(folder: Path, killed_after: int) -> None:
-    """Train, write ``weights.npz`` and ``history.json``; or die after an epoch."""
-    job = plan(folder)
-    set_determinism(job.seed)
+def main(folder: Path, kill_after: int) -> None:
+    """Train and write ``weights.npz`` and ``history.json``, or exit after an epoch."""
+    plan = make_plan(folder)
+    set_determinism(plan.seed)
     network = build(
         network_params(width=2, depth=1, dropout=0.2),
         canvas=SIDE,
@@ -90,10 +91,10 @@ def main(folder: Path, killed_after: int) -> None:
         seed=3,
         dtype="float32",
     )
-    trainee = TrainingModel(network, network)
-    loss = SegmentationLoss("focal_dice", loss_params(), regions=job.regions)
-    compile_training_model(trainee, loss, job, scale_loss=False)
-    history = fit(trainee, job, watcher=Killer(killed_after))
+    training_model = TrainingModel(network, network)
+    loss = SegmentationLoss("focal_dice", loss_params(), regions=plan.regions)
+    compile_training_model(training_model, loss, plan, scale_loss=False)
+    history = fit(training_model, plan, callback=KillingCallback(kill_after))
     np.savez(folder / "weights.npz", *network.get_weights())
     (folder / "history.json").write_text(json.dumps(history))
 

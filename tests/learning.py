@@ -1,4 +1,4 @@
-"""What the tests of the learning layer share: small records, sources and networks set by hand."""
+"""Shared by the tests of models and training: small records, datasets and networks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +10,14 @@ from numpy.typing import ArrayLike
 
 from thorax.common.params import AugmentationParams
 from thorax.imaging.intensity import Window
-from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.export import export
+from thorax.models.export import export_model
 from thorax.models.keras_file import save_trained
 from thorax.models.spec import ModelSpec
 from thorax.preprocessing.records import CaseRecord, write_record
 from thorax.training.augmentation import Augmentation
 from thorax.training.data import StackDataset
 
-STILL: dict[str, Any] = {
+NO_AUGMENTATION: dict[str, Any] = {
     "level": "medium",
     "flip": 0.0,
     "rotate_degrees": 0.0,
@@ -37,22 +36,22 @@ STILL: dict[str, Any] = {
     "mixup": 0.0,
     "cutmix": 0.0,
 }
-"""Augmentation that changes nothing."""
+"""Settings of an augmentation that changes nothing."""
 
 
 def augmentation(**changes: Any) -> Augmentation:
-    """Return an augmentation that changes nothing but what is named."""
-    return Augmentation(AugmentationParams(**STILL | changes))
+    """Return an augmentation with some settings, which otherwise changes nothing."""
+    return Augmentation(AugmentationParams(**NO_AUGMENTATION | changes))
 
 
 def save_record(path: Path, planes: ArrayLike, fractions: ArrayLike) -> Path:
-    """Write planes in HU and fractions 0..255 as the record of a case."""
-    canvases = CaseRecord(np.asarray(planes, np.int16), np.asarray(fractions, np.uint8))
-    write_record(path, canvases)
+    """Write slices in HU and fractions 0..255 as the record of a case."""
+    record = CaseRecord(np.asarray(planes, np.int16), np.asarray(fractions, np.uint8))
+    write_record(path, record)
     return path
 
 
-def stack_source(
+def stack_dataset(
     paths: Sequence[Path],
     planes: int | Sequence[int],
     *,
@@ -60,27 +59,27 @@ def stack_source(
     regions: int = 1,
     **others: Any,
 ) -> StackDataset:
-    """Return a source without context and augmentation whose window is 0..1000 HU, unless given.
+    """Return a dataset; by default without context and augmentation, and the window 0..1000 HU.
 
     Args:
-        paths: One record a case.
-        planes: Of each case; or of all together where each has as many.
-        canvas: Pixels a side.
-        regions: How many.
-        others: Fields of the source.
+        paths: One record per case.
+        planes: Number of slices of each case, or the sum of equal numbers.
+        canvas: Side of the canvas, in pixels.
+        regions: Number of regions.
+        others: Other fields of the dataset.
     """
-    each = [planes // len(paths)] * len(paths) if isinstance(planes, int) else planes
-    plain = {"context": 0, "window": Window(0, 1000), "augmentation": augmentation()}
-    return StackDataset(paths, each, canvas, regions, **plain | others)
+    counts = [planes // len(paths)] * len(paths) if isinstance(planes, int) else planes
+    defaults = {"context": 0, "window": Window(0, 1000), "augmentation": augmentation()}
+    return StackDataset(paths, counts, canvas, regions, **defaults | others)
 
 
 def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:
     """Return a network whose logits are ``stack @ weights + biases`` in each pixel.
 
     Args:
-        weights: One row a plane of the stack, one column a region.
-        biases: One a region.
-        canvas: Pixels a side.
+        weights: One row per slice of the stack, one column per region.
+        biases: One per region.
+        canvas: Side of the canvas, in pixels.
     """
     kernel = np.array(weights, np.float32)[None, None]
     stack = keras.Input((canvas, canvas, kernel.shape[2]))
@@ -91,8 +90,8 @@ def pointwise(weights: ArrayLike, biases: ArrayLike, *, canvas: int) -> Any:
 
 
 def save_dark_model(folder: Path) -> Path:
-    """Save a model file, on a canvas of 32, that takes what lies below -500 HU for lung."""
+    """Save a model file for a canvas of 32 pixels whose lung is everything below -500 HU."""
     spec = ModelSpec(32, "lungs", 0, (-1000, 0), {"lung": (1,)})
-    save_trained(folder / "trained", KerasEngine(pointwise([[-20]], [10], canvas=32)), spec)
-    export(folder / "trained", folder / "model.onnx")
+    save_trained(folder / "trained", pointwise([[-20]], [10], canvas=32), spec)
+    export_model(folder / "trained", folder / "model.onnx")
     return folder / "model.onnx"

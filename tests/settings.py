@@ -1,4 +1,4 @@
-"""Parameters for tests: those of `params.yaml`, with what a test changes."""
+"""Parameters for tests: those of `params.yaml` with changes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ PLAIN_NETWORK = NetworkParams(
     drop_path=0.0,
     initial_weights="random",
 )
-"""A network whose numbers are worked out by hand, whatever `params.yaml` says."""
+"""Network for results computed by hand, independent of `params.yaml`."""
 
 
 def plain_network(**changes: Any) -> NetworkParams:

@@ -1,4 +1,4 @@
-"""Inputs that are cut short: each stage names the file, and the command that makes it again."""
+"""Truncated inputs: each stage names the file and the command that recreates it."""
 
 import re
 import shutil
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import save_trained
 from thorax.models.spec import ModelSpec
 from thorax.pipeline import evaluate, export, predict, prepare, report, with_rerun_hint
@@ -24,7 +23,7 @@ MAP = "data/predictions/probabilities/anna-1_lung.nii.gz"
 
 @pytest.fixture
 def predicted(project: Path) -> Path:
-    """Return a project whose one prediction is the truth itself."""
+    """Return a project with one prediction, a copy of the reference mask."""
     prepare.main()
     truth = "data/chests/masks/anna-1.nii.gz"
     map_path("anna-1", "lung").parent.mkdir(parents=True)
@@ -34,13 +33,13 @@ def predicted(project: Path) -> Path:
     return project
 
 
-def cut(name: str) -> None:
+def truncate(name: str) -> None:
     path = Path(name)
     path.write_bytes(path.read_bytes()[:-3])
 
 
 @pytest.mark.parametrize(
-    ("name", "line"),
+    ("name", "message"),
     [
         (MASK, f"{MASK} .*damaged; make it again with `dvc repro -sf predict`"),
         (MAP, f"{MAP} .*damaged; make it again with `dvc repro -sf predict`"),
@@ -55,14 +54,14 @@ def cut(name: str) -> None:
         ),
         (
             "data/records/index.json",
-            "data/records/index.json is damaged; run `dvc repro -sf prepare`",
+            "data/records/index.json is damaged or of an older format; run `dvc repro -sf prepare`",
         ),
     ],
 )
 @pytest.mark.usefixtures("predicted")
-def test_evaluate_names_what_is_cut_short(fails: Fails, name: str, line: str) -> None:
-    cut(name)
-    assert re.fullmatch(line, fails(evaluate.main))
+def test_evaluate_names_truncated_files(fails: Fails, name: str, message: str) -> None:
+    truncate(name)
+    assert re.fullmatch(message, fails(evaluate.main))
 
 
 @pytest.mark.parametrize(
@@ -78,63 +77,63 @@ def test_evaluate_names_what_is_cut_short(fails: Fails, name: str, line: str) ->
     ],
 )
 @pytest.mark.usefixtures("predicted")
-def test_report_names_what_is_cut_short(fails: Fails, name: str, stage: str) -> None:
+def test_report_names_truncated_files(fails: Fails, name: str, stage: str) -> None:
     evaluate.main()
     Path("reports/history.csv").write_text("epoch,loss\n1,0.25\n")
     Path("reports/training.json").write_text('{"epochs": 1}\n')
-    cut(name)
-    said = fails(report.main)
-    assert said.startswith(f"{name} ")
-    assert said.endswith(f"; make it again with `dvc repro -sf {stage}`")
+    truncate(name)
+    message = fails(report.main)
+    assert message.startswith(f"{name} ")
+    assert message.endswith(f"; make it again with `dvc repro -sf {stage}`")
 
 
 @pytest.mark.usefixtures("project")
-def test_a_network_and_a_model_that_are_cut_short_are_named(fails: Fails) -> None:
+def test_truncated_networks_and_models_are_named(fails: Fails) -> None:
     spec = ModelSpec(8, "none", 0, (-1000, 400), {"lung": (1,)})
     network = pointwise([[20]], [-10], canvas=8)
-    save_trained(Path("models/segmenter"), KerasEngine(network), spec)
+    save_trained(Path("models/segmenter"), network, spec)
     export.main()
-    cut("models/segmenter.onnx")
+    truncate("models/segmenter.onnx")
     assert fails(predict.main).endswith("make it again with `dvc repro -sf export`")
     kept = Path("models/segmenter.onnx").read_bytes()
     for name in ("model.keras", "spec.json"):
-        save_trained(Path("models/segmenter"), KerasEngine(network), spec)
-        cut(f"models/segmenter/{name}")
-        said = fails(export.main)
-        assert f"models/segmenter/{name}" in said
-        assert said.endswith("; make it again with `dvc repro -sf train`")
+        save_trained(Path("models/segmenter"), network, spec)
+        truncate(f"models/segmenter/{name}")
+        message = fails(export.main)
+        assert f"models/segmenter/{name}" in message
+        assert message.endswith("; make it again with `dvc repro -sf train`")
     assert Path("models/segmenter.onnx").read_bytes() == kept
 
 
 @pytest.mark.parametrize("kind", ["scan", "mask"])
-def test_prepare_names_what_vanishes_after_it_was_listed(
+def test_prepare_names_a_file_that_was_deleted_after_listing(
     project: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     load = prepare.load_dataset
 
-    def load_and_lose(folder: Path) -> object:
+    def load_and_delete(folder: Path) -> object:
         dataset = load(folder)
         getattr(dataset.case("anna-2"), kind).unlink()
         return dataset
 
-    monkeypatch.setattr(prepare, "load_dataset", load_and_lose)
-    said = fails(prepare.main)
-    assert said == f"data/chests/{kind}s/anna-2.nii.gz cannot be read: No such file or directory"
+    monkeypatch.setattr(prepare, "load_dataset", load_and_delete)
+    message = fails(prepare.main)
+    assert message == f"data/chests/{kind}s/anna-2.nii.gz cannot be read: No such file or directory"
     assert not (project / "data/records/index.json").exists()
 
 
-def test_prepare_goes_on_where_it_was_killed(project: Path) -> None:
-    """What a killed run left beside the records is no part of them."""
+def test_prepare_completes_the_records_of_a_killed_run(project: Path) -> None:
+    """Partial files of the killed run are deleted."""
     prepare.main()
     kept = {path.name: path.read_bytes() for path in Path("data/records").iterdir()}
     for name in ("anna-1.tfrecord", "index.json"):
         (project / "data/records" / f".part-{name}").write_bytes(b"half")
-    cut("data/records/ben-1.tfrecord")
+    truncate("data/records/ben-1.tfrecord")
     prepare.main()
     assert {path.name: path.read_bytes() for path in Path("data/records").iterdir()} == kept
 
 
-def test_advice_of_another_kind_is_left_as_it_is() -> None:
+def test_a_message_with_its_own_command_is_unchanged() -> None:
     with (
         pytest.raises(InputError, match=r"^there is no data/records/index.json; run `dvc repro"),
         with_rerun_hint("train", Path("data/records")),

@@ -1,11 +1,10 @@
-"""Exporting: the file that prediction runs."""
+"""The stage `export` writes the model file."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import save_trained
 from thorax.models.onnx_file import read_model
 from thorax.models.spec import ModelSpec
@@ -19,16 +18,16 @@ def test_the_trained_network_becomes_one_file(
 ) -> None:
     spec = ModelSpec(4, "none", 0, (0, 1000), {"lung": (1,)}, provenance={"loss": "dice"})
     network = pointwise([[8]], [-4], canvas=4)
-    save_trained(project / "models/segmenter", KerasEngine(network), spec)
+    save_trained(project / "models/segmenter", network, spec)
     main()
     assert read_model(project / "models/segmenter.onnx")[0] == spec
     assert "0 of 384 pixels differ" in capsys.readouterr().err
 
 
-def test_the_file_has_the_threshold_that_is_scored(project: Path) -> None:
+def test_the_file_has_the_threshold_of_the_parameters(project: Path) -> None:
     spec = ModelSpec(4, "none", 0, (0, 1000), {"lung": (1,)})
     network = pointwise([[8]], [-4], canvas=4)
-    save_trained(project / "models/segmenter", KerasEngine(network), spec)
+    save_trained(project / "models/segmenter", network, spec)
     content = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(content.replace("threshold: 0.5", "threshold: 0.25"))
     main()
@@ -36,5 +35,5 @@ def test_the_file_has_the_threshold_that_is_scored(project: Path) -> None:
 
 
 @pytest.mark.usefixtures("project")
-def test_a_missing_network_is_told_of(fails: Callable[[Callable[[], None]], str]) -> None:
+def test_a_missing_network_is_reported(fails: Callable[[Callable[[], None]], str]) -> None:
     assert fails(main).startswith("there is no model in models/segmenter; train one")

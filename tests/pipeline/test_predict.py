@@ -1,4 +1,4 @@
-"""Predicting: a mask for each case that the segmenter was not trained on."""
+"""The stage `predict` writes one mask per test case."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.export import export
+from thorax.models.export import export_model
 from thorax.models.keras_file import save_trained
 from thorax.models.onnx_file import read_model, write_model
 from thorax.models.spec import ModelSpec
@@ -22,7 +21,7 @@ Fails = Callable[[Callable[[], None]], str]
 
 @pytest.fixture
 def segmenter(project: Path) -> Path:
-    """Return the file of a model that calls lung what is brighter than -300 HU."""
+    """Return a model file; its lung is everything above -300 HU."""
     network = pointwise([[0, 0], [20, 20], [0, 0]], [-10, -30], canvas=8)
     spec = ModelSpec(
         canvas=8,
@@ -32,8 +31,8 @@ def segmenter(project: Path) -> Path:
         regions={"lung": (1, 2), "infection": (2,)},
         provenance={"split": {"test": ["anna-1", "ben-1"]}},
     )
-    save_trained(project / "models/segmenter", KerasEngine(network), spec)
-    export(project / "models/segmenter", project / "models/segmenter.onnx")
+    save_trained(project / "models/segmenter", network, spec)
+    export_model(project / "models/segmenter", project / "models/segmenter.onnx")
     return project / "models/segmenter.onnx"
 
 
@@ -55,7 +54,7 @@ def test_each_test_case_gets_a_mask(project: Path) -> None:
 
 @pytest.mark.usefixtures("segmenter")
 @pytest.mark.parametrize("bits", [8, 16])
-def test_probabilities_are_kept_for_each_region(
+def test_probabilities_are_written_for_each_region(
     project: Path, set_params: Callable[..., None], bits: int
 ) -> None:
     """Soft tissue of 40 HU has the probability 0.992."""
@@ -68,27 +67,25 @@ def test_probabilities_are_kept_for_each_region(
 
 
 @pytest.mark.usefixtures("segmenter")
-def test_how_sure_the_model_was_is_kept(project: Path) -> None:
-    """The lung is found at 0.992; of the infection nothing is."""
+def test_certainty_is_written(project: Path) -> None:
+    """Lung voxels have probability 0.992; the infection is empty."""
     main()
     text = (project / "data/predictions/certainty.csv").read_text().splitlines()
     assert text[0] == "case,region,certainty"
-    found = {tuple(line.split(",")[:2]): line.split(",")[2] for line in text[1:]}
-    assert float(found["ben-1", "lung"]) > 0.99
-    assert found["ben-1", "infection"] == ""
+    certainty = {tuple(line.split(",")[:2]): line.split(",")[2] for line in text[1:]}
+    assert float(certainty["ben-1", "lung"]) > 0.99
+    assert certainty["ben-1", "infection"] == ""
 
 
 @pytest.mark.usefixtures("segmenter")
-def test_without_bits_no_probabilities_are_kept(
-    project: Path, set_params: Callable[..., None]
-) -> None:
+def test_zero_bits_write_no_probabilities(project: Path, set_params: Callable[..., None]) -> None:
     set_params(predict={"bits": 0})
     main()
     assert not (project / "data/predictions/probabilities").exists()
 
 
 @pytest.mark.usefixtures("segmenter")
-def test_the_threshold_is_that_of_the_params(
+def test_the_threshold_of_the_parameters_is_used(
     project: Path, set_params: Callable[..., None]
 ) -> None:
     """Soft tissue of 40 HU has the probability 0.992."""
@@ -98,7 +95,7 @@ def test_the_threshold_is_that_of_the_params(
 
 
 @pytest.mark.usefixtures("segmenter")
-def test_masks_of_another_run_are_gone(project: Path) -> None:
+def test_masks_of_another_run_are_deleted(project: Path) -> None:
     (project / "data/predictions").mkdir()
     (project / "data/predictions/anna-2.nii.gz").touch()
     main()
@@ -106,25 +103,25 @@ def test_masks_of_another_run_are_gone(project: Path) -> None:
 
 
 @pytest.mark.usefixtures("project")
-def test_a_missing_segmenter_is_told_of(fails: Fails) -> None:
+def test_a_missing_model_is_reported(fails: Fails) -> None:
     assert fails(main).startswith("there is no model models/segmenter.onnx; train one")
 
 
 @pytest.mark.usefixtures("segmenter")
-def test_a_test_case_that_is_gone_is_named(project: Path, fails: Fails) -> None:
+def test_a_deleted_test_case_is_named(project: Path, fails: Fails) -> None:
     for part in ("scans", "masks"):
         (project / "data/chests" / part / "ben-1.nii.gz").unlink()
     assert fails(main) == "dataset `chests` has no case `ben-1`"
 
 
 @pytest.mark.usefixtures("segmenter")
-def test_masks_that_cannot_be_written_are_told_of(project: Path, fails: Fails) -> None:
+def test_masks_that_cannot_be_written_are_reported(project: Path, fails: Fails) -> None:
     (project / "data/predictions").write_text("I am no folder")
     assert fails(main).startswith("cannot write data/predictions: ")
 
 
 def test_a_final_model_has_nothing_to_predict(project: Path, segmenter: Path) -> None:
-    """It was trained on everything; the folder is there for DVC all the same."""
+    """It has no test cases; DVC still needs the folder."""
     spec, graph = read_model(segmenter)
     provenance = spec.provenance | {"split": {"test": []}}
     write_model(segmenter, graph, replace(spec, provenance=provenance))

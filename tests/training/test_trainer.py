@@ -1,4 +1,4 @@
-"""Training: it learns, keeps the best weights, and goes on after any end as if there was none."""
+"""Training loop: it learns, keeps the best weights, and resumes after any interruption."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from thorax.training.data import epoch_batches
 from thorax.training.devices import DeviceStrategy
 from thorax.training.losses import bce
 from thorax.training.trainer import (
-    Row,
+    HistoryRow,
     TrainingModel,
     TrainingPlan,
     check_validation,
@@ -31,24 +31,26 @@ from thorax.training.trainer import (
 from thorax.training.validation import CaseDice
 
 from ..continued_training import KILLED
-from ..learning import pointwise, save_record, stack_source
+from ..learning import pointwise, save_record, stack_dataset
 from ..settings import train_params
 
 ROOT = Path(__file__).parents[2]
 SIDE = 4
-PlanJob = Callable[..., TrainingPlan]
+MakePlan = Callable[..., TrainingPlan]
+CASE = [Path("a")]
+"""A validation case whose Dice is scripted."""
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> PlanJob:
-    """Return a function that plans to tell 750 HU from 250 HU, on 8 planes of two cases."""
+def make_plan(tmp_path: Path) -> MakePlan:
+    """Return a function that plans to separate 750 HU from 250 HU in 8 slices of two cases."""
     planes = np.full((4, SIDE, SIDE), 250)
     planes[:, 1:3, 1:3] = 750
     fractions = np.where(planes > 500, 255, 0)[..., None]
     paths = [save_record(tmp_path / f"{case}.tfrecord", planes, fractions) for case in "ab"]
 
-    def plan_job(*, validation_paths: Sequence[Path] = (), **params: Any) -> TrainingPlan:
-        settings = {
+    def make(*, validation_paths: Sequence[Path] = (), **params: Any) -> TrainingPlan:
+        defaults = {
             "context": 0,
             "window": (0, 1000),
             "epochs": 3,
@@ -57,283 +59,290 @@ def plan(tmp_path: Path) -> PlanJob:
             "weight_decay": 0.0,
             "ema_momentum": 0.0,
         }
-        chosen = train_params(**settings | params)
+        settings = train_params(**defaults | params)
         return TrainingPlan(
-            source=stack_source(paths, 8, canvas=SIDE),
+            dataset=stack_dataset(paths, 8, canvas=SIDE),
             validation_paths=validation_paths,
             regions=["bright"],
-            params=chosen,
-            batch=chosen.batch,
+            params=settings,
+            batch=settings.batch,
             seed=7,
             checkpoint=tmp_path / "checkpoints" / "run.npz",
         )
 
-    return plan_job
+    return make
 
 
 def compiled(
-    job: TrainingPlan, *, weight: float = 0.0, bias: float = 0.0, scale_loss: bool = False
+    plan: TrainingPlan, *, weight: float = 0.0, bias: float = 0.0, scale_loss: bool = False
 ) -> TrainingModel:
-    """Return a network of two weights, compiled."""
+    """Return a compiled network of two weights."""
     network = pointwise([[weight]], [bias], canvas=SIDE)
-    trainee = TrainingModel(network, network)
-    compile_training_model(trainee, bce, job, scale_loss=scale_loss)
-    return trainee
+    training_model = TrainingModel(network, network)
+    compile_training_model(training_model, bce, plan, scale_loss=scale_loss)
+    return training_model
 
 
-class Listener:
-    """Notes what a training tells.
+class RecordingCallback:
+    """Records the calls of a training.
 
     Args:
-        stop_after: Epoch after which it is stopped, as with Ctrl-C.
+        after_epoch: Called after each epoch.
+        stop_after: Epoch after which the training is interrupted, as with Ctrl-C.
     """
 
-    def __init__(self, *, stop_after: int = 0) -> None:
-        self.past: list[Row] = []
-        self.rows: list[Row] = []
+    def __init__(
+        self, *, after_epoch: Callable[[], object] = lambda: None, stop_after: int = 0
+    ) -> None:
+        self.rows: list[HistoryRow] = []
         self.speeds: list[float] = []
-        self.lasts: list[bool] = []
-        self.seen: list[tuple[int, list[float], list[CaseDice]]] = []
-        self._stop_after = stop_after
+        self.last_flags: list[bool] = []
+        self.validated: list[list[float]] = []
+        self._after_epoch, self._stop_after = after_epoch, stop_after
 
-    def on_resume(self, history: Sequence[Row]) -> None:
-        self.past = list(history)
+    def on_resume(self, history: Sequence[HistoryRow]) -> None:
+        pass
 
-    def on_epoch_end(self, row: Row, *, stacks_per_s: float) -> None:
+    def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
         self.rows.append(row)
         self.speeds.append(stacks_per_s)
-        self.heard()
+        self._after_epoch()
         if row["epoch"] == self._stop_after:
             raise KeyboardInterrupt
-
-    def heard(self) -> None:
-        """For those who want to look at something else then."""
 
     def on_validation_end(
         self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
     ) -> None:
-        self.lasts.append(last)
-        self.seen.append((epoch, numbers(network), list(cases)))
+        self.last_flags.append(last)
+        self.validated.append(weights_of(network))
 
 
 def train(
-    job: TrainingPlan, trainee: TrainingModel | None = None
-) -> tuple[list[Row], Any, list[Row]]:
-    """Train; return the history, the network, and what was told."""
-    trainee, listener = trainee or compiled(job), Listener()
-    return fit(trainee, job, watcher=listener), trainee.network, listener.rows
+    plan: TrainingPlan, training_model: TrainingModel | None = None
+) -> tuple[list[HistoryRow], Any, list[HistoryRow]]:
+    """Train; return the history, the network, and the rows of the callback."""
+    training_model, callback = training_model or compiled(plan), RecordingCallback()
+    history = fit(training_model, plan, callback=callback)
+    return history, training_model.network, callback.rows
 
 
-def stop_training(trainee: TrainingModel, job: TrainingPlan, *, after: int) -> None:
-    """Train and stop after an epoch."""
+def interrupt_training(training_model: TrainingModel, plan: TrainingPlan, *, after: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        fit(trainee, job, watcher=Listener(stop_after=after))
+        fit(training_model, plan, callback=RecordingCallback(stop_after=after))
 
 
-def numbers(network: Any) -> list[float]:
+def weights_of(network: Any) -> list[float]:
     """Return the weight and the bias of a network of two weights."""
     return [float(array.ravel()[0]) for array in network.get_weights()]
+
+
+@pytest.fixture
+def fake_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the training of an epoch: weight and bias become the number of the epoch."""
+
+    def train_epoch(
+        training_model: TrainingModel, plan: TrainingPlan, history: Sequence[HistoryRow]
+    ) -> tuple[HistoryRow, float]:
+        epoch = len(history) + 1
+        weights = training_model.network.get_weights()
+        training_model.network.set_weights([np.full_like(array, epoch) for array in weights])
+        return {"epoch": epoch, "loss": 0.5}, 1.0
+
+    monkeypatch.setattr(thorax.training.trainer, "_train_epoch", train_epoch)
+
+
+@pytest.fixture
+def script_dice(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that sets the validation Dice of the epochs."""
+
+    def script(*dice: float | tuple[float, float]) -> None:
+        values = iter(dice)
+
+        def validate(*_: Any, **__: Any) -> list[CaseDice]:
+            value = next(values)
+            return [CaseDice(CASE[0], value if isinstance(value, tuple) else (value,))]
+
+        monkeypatch.setattr(thorax.training.trainer, "validate", validate)
+
+    return script
 
 
 # Learning
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("damage", "message"),
     [
-        pytest.param(lambda path: path.unlink(), "cannot be read", id="gone"),
+        pytest.param(lambda path: path.unlink(), "cannot be read", id="removed"),
         pytest.param(
-            lambda path: path.write_bytes(path.read_bytes()[:-9]), "is cut short", id="cut short"
+            lambda path: path.write_bytes(path.read_bytes()[:-9]), "is ", id="truncated"
         ),
     ],
 )
-def test_a_record_that_is_harmed_after_the_training_began_is_named(
-    plan: PlanJob, harm: Callable[[Path], object], told: str
+def test_a_record_that_is_damaged_during_the_training_is_named(
+    make_plan: MakePlan, damage: Callable[[Path], object], message: str
 ) -> None:
-    job = plan()
-    harm(job.source.paths[1])
-    with pytest.raises(InputError, match=rf"record .*b\.tfrecord {told}"):
-        train(job)
+    plan = make_plan()
+    damage(plan.dataset.paths[1])
+    with pytest.raises(InputError, match=rf"record .*b\.tfrecord {message}"):
+        train(plan)
 
 
-def test_it_learns(plan: PlanJob) -> None:
-    """From 0.69 = log 2, which is guessing; bright pixels in, dark ones out."""
-    history, network, told = train(plan(epochs=12))
+def test_it_learns(make_plan: MakePlan) -> None:
+    """The loss starts at log 2 = 0.69, that of p = 1/2; bright pixels become positive."""
+    plan, callback = make_plan(epochs=8), RecordingCallback()
+    training_model = compiled(plan)
+    history = fit(training_model, plan, callback=callback)
     assert 0.5 < history[0]["loss"] < 0.75
     assert history[-1]["loss"] < history[0]["loss"] / 2
-    weight, bias = numbers(network)
+    weight, bias = weights_of(training_model.network)
     assert weight * 0.25 + bias < 0 < weight * 0.75 + bias
-    assert told == history
-    assert [row["epoch"] for row in history] == list(range(1, 13))
+    assert callback.rows == history
+    assert [row["epoch"] for row in history] == list(range(1, 9))
+    assert len(callback.speeds) == 8
+    assert min(callback.speeds) > 0
 
 
-def test_a_batch_of_all_of_the_data_is_one_step(plan: PlanJob) -> None:
-    job = plan(batch=8, epochs=1)
-    assert job.steps == 1
-    history, network, _ = train(job)
+def test_a_batch_of_all_of_the_data_is_one_step(make_plan: MakePlan) -> None:
+    plan = make_plan(batch=8, epochs=1)
+    assert plan.steps == 1
+    history, network, _ = train(plan)
     assert history[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
-    assert numbers(network) != [0, 0]
+    assert weights_of(network) != [0, 0]
 
 
-def test_stacks_that_fill_no_batch_make_no_step(plan: PlanJob) -> None:
-    assert plan(batch=3).steps == 2
+def test_stacks_that_fill_no_batch_make_no_step(make_plan: MakePlan) -> None:
+    assert make_plan(batch=3).steps == 2
 
 
-def test_a_loss_that_is_no_number_is_told(plan: PlanJob) -> None:
-    job = plan()
-    network = compiled(job, weight=math.nan)
+def test_a_loss_that_is_not_finite_is_refused(make_plan: MakePlan) -> None:
+    plan = make_plan()
     with pytest.raises(
         InputError,
-        match=r"the loss is nan in epoch 1; lower `train.learning_rate`, set "
+        match=r"the loss must be finite, got nan in epoch 1; lower `train.learning_rate`, set "
         r"`train.clip_norm: 1` or `train.precision: float32`",
     ):
-        train(job, network)
-    assert not job.checkpoint.exists(), "training would go on with what cannot be mended"
+        train(plan, compiled(plan, weight=math.nan))
+    assert not plan.checkpoint.exists(), "training would resume with NaN"
 
 
 # The optimizer
 
 
-def rate(trainee: TrainingModel, step: int) -> float:
-    optimizer = trainee.model.optimizer
+def rate(training_model: TrainingModel, step: int) -> float:
+    optimizer = training_model.model.optimizer
     optimizer.iterations.assign(step)
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
-def test_the_learning_rate_warms_up_and_falls_to_nothing(plan: PlanJob) -> None:
+def test_the_learning_rate_warms_up_and_falls_to_0(make_plan: MakePlan) -> None:
     """20 epochs of 2 steps: 2 steps of warm-up, then half a cosine over 38."""
-    network = compiled(plan(epochs=20, learning_rate=0.01))
-    assert [rate(network, step) for step in (0, 1)] == pytest.approx([0.005, 0.01])
-    assert rate(network, 2) == pytest.approx(0.01)
-    assert rate(network, 21) == pytest.approx(0.005)
-    assert rate(network, 40) == pytest.approx(0, abs=1e-9)
+    training_model = compiled(make_plan(epochs=20, learning_rate=0.01))
+    assert [rate(training_model, step) for step in (0, 1)] == pytest.approx([0.005, 0.01])
+    assert rate(training_model, 2) == pytest.approx(0.01)
+    assert rate(training_model, 21) == pytest.approx(0.005)
+    assert rate(training_model, 40) == pytest.approx(0, abs=1e-9)
 
 
-def test_even_the_only_step_of_a_training_learns(plan: PlanJob) -> None:
-    network = compiled(plan(epochs=1, batch=8))
-    assert rate(network, 0) > 0
+def test_the_only_step_of_a_training_has_a_rate_above_0(make_plan: MakePlan) -> None:
+    assert rate(compiled(make_plan(epochs=1, batch=8)), 0) > 0
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
-def test_weights_decay_and_biases_do_not(plan: PlanJob, scale_loss: bool) -> None:
-    """Without a slope, the first step of rate 0.5/2 takes 1/4 · 0.2 of the weight."""
-    job = plan(epochs=20, weight_decay=0.2)
-    trainee = compiled(job, weight=1.0, bias=1.0, scale_loss=scale_loss)
-    first, model = rate(trainee, 0), trainee.model
+def test_weights_decay_and_biases_do_not(make_plan: MakePlan, scale_loss: bool) -> None:
+    """Without a gradient, the first step of rate 0.5/2 takes 1/4 · 0.2 of the weight."""
+    plan = make_plan(epochs=20, weight_decay=0.2)
+    training_model = compiled(plan, weight=1.0, bias=1.0, scale_loss=scale_loss)
+    first, model = rate(training_model, 0), training_model.model
     model.optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables])
-    assert numbers(trainee.network) == pytest.approx([1 - first * 0.2, 1.0])
+    assert weights_of(training_model.network) == pytest.approx([1 - first * 0.2, 1.0])
 
 
-def test_a_row_tells_the_rate_that_is_left_and_the_mean_length_of_the_gradient(
-    plan: PlanJob,
-) -> None:
-    """Without a step of any size, each of two steps an epoch has the gradient of the first.
+def test_a_row_has_the_rate_and_the_mean_norm_of_the_gradient(make_plan: MakePlan) -> None:
+    """With tiny steps, both steps of an epoch have the gradient of the first.
 
-    Weight and bias at 0 give p = 1/2. The slope of the bias is the mean of p - t, 1/2 - 1/4; that
-    of the weight the mean of (p - t)·x: (0.5·0.25·3 - 0.5·0.75)/4 = 0.
+    Weight and bias at 0 give p = 1/2. The gradient of the bias is the mean of p - t, 1/2 - 1/4;
+    that of the weight the mean of (p - t)·x: (0.5·0.25·3 - 0.5·0.75)/4 = 0.
     """
-    history, _, _ = train(plan(learning_rate=1e-9, epochs=1, schedule="constant"))
+    history, _, _ = train(make_plan(learning_rate=1e-9, epochs=1, schedule="constant"))
     assert history[0]["learning_rate"] == pytest.approx(1e-9)
     assert history[0]["gradient_norm"] == pytest.approx(0.25, abs=1e-3)
 
 
-def test_the_speed_is_told(plan: PlanJob) -> None:
-    job, listener = plan(epochs=2), Listener()
-    fit(compiled(job), job, watcher=listener)
-    assert len(listener.speeds) == 2
-    assert min(listener.speeds) > 0
-
-
-def test_batches_whose_gradients_are_averaged_are_one_step(plan: PlanJob) -> None:
-    """Two batches of four are alike here; each would have made a step of its own."""
-    once, _, _ = train(plan(epochs=1, batch=4, accumulate=2, schedule="constant"))
-    assert once[0]["gradient_norm"] == pytest.approx(0.25, abs=1e-2)
-
-
-def test_a_step_whose_batches_lie_in_two_epochs_counts_where_it_is_made(plan: PlanJob) -> None:
+def test_the_gradient_norm_of_accumulated_batches_counts_in_the_epoch_of_the_step(
+    make_plan: MakePlan,
+) -> None:
     """Two epochs of two batches, three to a step: one step, in the second epoch."""
-    first, second = train(plan(epochs=2, batch=4, accumulate=3, schedule="constant"))[0]
+    first, second = train(make_plan(epochs=2, batch=4, accumulate=3, schedule="constant"))[0]
     assert first["gradient_norm"] == 0.0
     assert second["gradient_norm"] == pytest.approx(0.25, abs=1e-2)
 
 
-def test_a_training_too_short_for_a_step_is_refused(plan: PlanJob) -> None:
-    with pytest.raises(InputError, match=r"`train.accumulate: 7` needs as many batches, but"):
-        compiled(plan(epochs=3, batch=4, accumulate=7))
+def test_a_training_too_short_for_a_step_is_refused(make_plan: MakePlan) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"`train.accumulate` must be at most the 6 batches of the whole training, got 7",
+    ):
+        compiled(make_plan(epochs=3, batch=4, accumulate=7))
 
 
-def test_the_devices_share_every_epoch_and_nothing_else(
-    plan: PlanJob, monkeypatch: pytest.MonkeyPatch
+def test_devices_share_the_epochs_and_not_the_validation(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is built outside of the scope, or validated within, would be shared otherwise."""
-    heard: list[str] = []
+    calls: list[str] = []
 
     @contextmanager
     def scope() -> Iterator[None]:
-        heard.append("in")
+        calls.append("enter")
         yield
-        heard.append("out")
+        calls.append("exit")
 
     monkeypatch.setattr(
-        thorax.training.trainer, "validate", lambda *_, **__: heard.append("watched") or []
+        thorax.training.trainer, "validate", lambda *_, **__: calls.append("validate") or []
     )
-    job = plan(epochs=2, validation_paths=[Path("a")])
+    plan = make_plan(epochs=2, validation_paths=CASE)
     network = pointwise([[0.0]], [0.0], canvas=SIDE)
-    trainee = TrainingModel(network, network, DeviceStrategy(1, scope))
-    compile_training_model(trainee, bce, job, scale_loss=False)
-    listener = Listener()
-    listener.heard = lambda: heard.append("told")  # type: ignore[method-assign]
-    fit(trainee, job, watcher=listener)
-    assert heard == ["in", "out", "watched", "told"] * 2
+    training_model = TrainingModel(network, network, DeviceStrategy(1, scope))
+    compile_training_model(training_model, bce, plan, scale_loss=False)
+    callback = RecordingCallback(after_epoch=lambda: calls.append("report"))
+    fit(training_model, plan, callback=callback)
+    assert calls == ["enter", "exit", "validate", "report"] * 2
 
 
-def test_spent_memory_is_told_by_the_batch(plan: PlanJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spend(*_: Any, **__: Any) -> None:
+def test_a_batch_that_does_not_fit_into_memory_is_reported(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    job = plan()
-    trainee = compiled(job)
-    monkeypatch.setattr(trainee.model, "fit", spend)
+    plan = make_plan()
+    training_model = compiled(plan)
+    monkeypatch.setattr(training_model.model, "fit", exhaust)
     with pytest.raises(InputError, match="a batch of 4 stacks does not fit into memory"):
-        train(job, trainee)
+        train(plan, training_model)
 
 
-# What asks the validation
+# Validation cases
 
 
 @pytest.mark.parametrize(
     ("changes", "name"),
-    [({"early_stopping_patience": 3}, "patience"), ({"schedule": "plateau"}, "schedule")],
+    [
+        ({"early_stopping_patience": 3}, "early_stopping_patience"),
+        ({"schedule": "plateau"}, "schedule: plateau"),
+    ],
 )
-def test_who_asks_the_validation_needs_cases_that_watch(changes: dict[str, Any], name: str) -> None:
+def test_early_stopping_and_the_plateau_need_validation_cases(
+    changes: dict[str, Any], name: str
+) -> None:
     params = train_params(**changes)
-    with pytest.raises(InputError, match=f"`train.{name}.*` needs cases that watch the training"):
-        check_validation(params, validation_paths=0)
-    check_validation(params, validation_paths=1)
-    check_validation(train_params(), validation_paths=0)
+    with pytest.raises(InputError, match=f"^`train.{name}` needs validation cases; set `split.val"):
+        check_validation(params, validation_cases=0)
+    check_validation(params, validation_cases=1)
+    check_validation(train_params(), validation_cases=0)
 
 
-# Which weights are kept
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that lets validation give these Dice, and the weights of each epoch."""
-
-    def script(*dice: float | tuple[float, float]) -> list[list[float]]:
-        coming, weights = iter(dice), []
-
-        def validate(network: Any, *_: Any, **__: Any) -> list[CaseDice]:
-            weights.append(numbers(network))
-            value = next(coming)
-            return [CaseDice(Path("a"), value if isinstance(value, tuple) else (value,))]
-
-        monkeypatch.setattr(thorax.training.trainer, "validate", validate)
-        return weights
-
-    return script
-
-
+@pytest.mark.usefixtures("fake_epochs")
 @pytest.mark.parametrize(
     ("dice", "best"),
     [
@@ -341,261 +350,268 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
         pytest.param([0.9, 0.5, 0.2], 1, id="the first"),
         pytest.param([0.2, 0.5, 0.9], 3, id="the last"),
         pytest.param([0.9, 0.9, 0.2], 2, id="of equals, the later"),
-        pytest.param([math.nan, 0.1, 0.0], 2, id="undefined counts as nothing"),
+        pytest.param([math.nan, 0.1, 0.0], 2, id="undefined counts as 0"),
         pytest.param([math.nan] * 3, 3, id="always undefined: the last"),
         pytest.param([(0.9, 0.1), (0.6, 0.6), (0.1, 0.9)], 2, id="mean over regions"),
         pytest.param([(0.9, math.nan), (0.8, 0.8), (0.1, 0.9)], 1, id="of those defined"),
     ],
 )
 def test_the_weights_of_the_best_epoch_are_kept(
-    plan: PlanJob, scripted: Any, dice: list[Any], best: int
+    make_plan: MakePlan, script_dice: Any, dice: list[Any], best: int
 ) -> None:
-    weights = scripted(*dice)
+    script_dice(*dice)
     regions = ["bright", "other"] if isinstance(dice[0], tuple) else ["bright"]
-    history, network, _ = train(replace(plan(validation_paths=[Path("a")]), regions=regions))
-    assert len({tuple(epoch) for epoch in weights}) == 3, "each epoch moves the weights"
-    assert numbers(network) == weights[best - 1]
+    plan = replace(make_plan(validation_paths=CASE), regions=regions)
+    history, network, _ = train(plan)
+    assert weights_of(network) == [best, best]
     assert [row["dice_bright"] for row in history] == pytest.approx(
-        [one[0] if isinstance(one, tuple) else one for one in dice], nan_ok=True
+        [value[0] if isinstance(value, tuple) else value for value in dice], nan_ok=True
     )
 
 
-def test_a_row_tells_the_dice_of_each_region_and_their_mean(plan: PlanJob, scripted: Any) -> None:
-    scripted((0.5, 0.75), (math.nan, 0.25), (math.nan, math.nan))
-    history, _, _ = train(replace(plan(validation_paths=[Path("a")]), regions=["bright", "other"]))
-    told = [(row["dice_bright"], row["dice_other"], row["dice"]) for row in history]
+@pytest.mark.usefixtures("fake_epochs")
+def test_a_row_has_the_dice_of_each_region_and_their_mean(
+    make_plan: MakePlan, script_dice: Any
+) -> None:
+    script_dice((0.5, 0.75), (math.nan, 0.25), (math.nan, math.nan))
+    history, _, _ = train(
+        replace(make_plan(validation_paths=CASE), regions=["bright", "other"])
+    )
+    dice = [(row["dice_bright"], row["dice_other"], row["dice"]) for row in history]
     expected = [(0.5, 0.75, 0.625), (math.nan, 0.25, 0.25), (math.nan, math.nan, math.nan)]
-    np.testing.assert_equal(told, expected)
+    np.testing.assert_equal(dice, expected)
 
 
-def test_without_validation_the_last_weights_are_kept(plan: PlanJob) -> None:
-    job = plan()
-    trainee, listener = compiled(job), Listener()
+def test_without_validation_the_last_weights_are_kept(make_plan: MakePlan) -> None:
+    plan = make_plan(epochs=2)
+    training_model = compiled(plan)
     weights: list[list[float]] = []
-    listener.heard = lambda: weights.append(numbers(trainee.network))  # type: ignore[method-assign]
-    history = fit(trainee, job, watcher=listener)
-    assert numbers(trainee.network) == weights[-1] != weights[-2]
+    callback = RecordingCallback(
+        after_epoch=lambda: weights.append(weights_of(training_model.network))
+    )
+    history = fit(training_model, plan, callback=callback)
+    assert weights_of(training_model.network) == weights[1] != weights[0]
     assert [list(row) for row in history] == [
         ["epoch", "loss", "learning_rate", "gradient_norm"]
-    ] * 3
-    assert listener.seen == []
+    ] * 2
+    assert callback.validated == []
 
 
-def test_the_watched_cases_are_scored(plan: PlanJob) -> None:
-    """At once right, with these weights: 8·0.25 - 4 < 0 < 8·0.75 - 4."""
-    source = plan().source
-    job = plan(epochs=1, learning_rate=1e-6, validation_paths=source.paths)
-    history, _, _ = train(job, compiled(job, weight=8, bias=-4))
+def test_validation_cases_are_scored(make_plan: MakePlan) -> None:
+    """These weights are right from the start: 8·0.25 - 4 < 0 < 8·0.75 - 4."""
+    paths = make_plan().dataset.paths
+    plan = make_plan(epochs=1, learning_rate=1e-6, validation_paths=paths)
+    history, _, _ = train(plan, compiled(plan, weight=8, bias=-4))
     assert history[0]["dice_bright"] == 1.0
 
 
-# What the validation steers
-
-
-def test_training_ends_where_patience_does(plan: PlanJob, scripted: Any) -> None:
-    """Epochs 3 and 4 are no better than 2; the weights of 2 are kept."""
-    weights = scripted(0.2, 0.9, 0.5, 0.9 - 1e-9, 0.95)
-    job, listener = (
-        plan(validation_paths=[Path("a")], epochs=5, early_stopping_patience=2),
-        Listener(),
-    )
-    trainee = compiled(job)
-    history = fit(trainee, job, watcher=listener)
+@pytest.mark.usefixtures("fake_epochs")
+def test_early_stopping_ends_the_training(make_plan: MakePlan, script_dice: Any) -> None:
+    """Epochs 3 and 4 are not better than 2, whose weights are kept; a new start ends at once."""
+    script_dice(0.2, 0.9, 0.5, 0.9 - 1e-9, 0.95)
+    plan = make_plan(validation_paths=CASE, epochs=5, early_stopping_patience=2)
+    training_model, callback = compiled(plan), RecordingCallback()
+    history = fit(training_model, plan, callback=callback)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
-    assert listener.lasts == [False, False, False, True]
-    assert numbers(trainee.network) == weights[1]
+    assert callback.last_flags == [False, False, False, True]
+    assert weights_of(training_model.network) == [2, 2]
+    again, network, rows = train(plan)
+    assert (again, rows) == (history, [])
+    assert weights_of(network) == [2, 2]
 
 
-def test_the_last_of_all_epochs_is_told(plan: PlanJob, scripted: Any) -> None:
-    scripted(0.2, 0.9)
-    job, listener = plan(validation_paths=[Path("a")], epochs=2), Listener()
-    fit(compiled(job), job, watcher=listener)
-    assert listener.lasts == [False, True]
+@pytest.mark.usefixtures("fake_epochs")
+def test_the_last_epoch_is_flagged(make_plan: MakePlan, script_dice: Any) -> None:
+    script_dice(0.2, 0.9)
+    plan, callback = make_plan(validation_paths=CASE, epochs=2), RecordingCallback()
+    fit(compiled(plan), plan, callback=callback)
+    assert callback.last_flags == [False, True]
 
 
-def test_a_training_that_lost_patience_does_not_go_on(plan: PlanJob, scripted: Any) -> None:
-    scripted(0.9, 0.5, 0.2)
-    job = plan(validation_paths=[Path("a")], epochs=9, early_stopping_patience=2)
-    done, _, _ = train(job)
-    again, _, told = train(job)
-    assert (again, told) == (done, [])
-
-
-def test_a_plateau_halves_the_rate(plan: PlanJob, scripted: Any) -> None:
-    scripted(0.5, 0.4, 0.3, 0.6, 0.5)
-    job = plan(
-        validation_paths=[Path("a")],
-        epochs=5,
+def test_a_plateau_halves_the_rate(make_plan: MakePlan, script_dice: Any) -> None:
+    script_dice(0.5, 0.4, 0.3, 0.6)
+    plan = make_plan(
+        validation_paths=CASE,
+        epochs=4,
         schedule="plateau",
         plateau_patience=2,
         warm_up=0.0,
         learning_rate=0.25,
     )
-    history, _, _ = train(job)
-    assert [row["learning_rate"] for row in history] == [0.25, 0.25, 0.25, 0.125, 0.125]
+    history, _, _ = train(plan)
+    assert [row["learning_rate"] for row in history] == [0.25, 0.25, 0.25, 0.125]
 
 
 # The moving average
 
 
-def test_the_average_is_watched_and_kept_and_training_goes_on_without_it(plan: PlanJob) -> None:
+def test_the_average_is_validated_and_kept_and_training_continues_without_it(
+    make_plan: MakePlan,
+) -> None:
     """Momentum 0.1: after steps to w1, w2 it is w1, then 0.1·w1 + 0.9·w2, and so on."""
-    steps = plan(epochs=3, batch=8, schedule="constant", warm_up=0.0)
-    walked: list[list[float]] = []
-    trainee, listener = compiled(steps), Listener()
-    listener.heard = lambda: walked.append(numbers(trainee.network))  # type: ignore[method-assign]
-    fit(trainee, steps, watcher=listener)
-    steps.checkpoint.unlink()
+    plain = make_plan(epochs=3, batch=8, schedule="constant", warm_up=0.0)
+    steps: list[list[float]] = []
+    training_model = compiled(plain)
+    record_step = RecordingCallback(
+        after_epoch=lambda: steps.append(weights_of(training_model.network))
+    )
+    fit(training_model, plain, callback=record_step)
+    plain.checkpoint.unlink()
 
-    job = plan(
+    plan = make_plan(
         epochs=3,
         batch=8,
         schedule="constant",
         warm_up=0.0,
         ema_momentum=0.1,
-        validation_paths=steps.source.paths,
+        validation_paths=plain.dataset.paths,
     )
-    averaged, watcher = compiled(job), Listener()
-    averaged_history = fit(averaged, job, watcher=watcher)
-    (_, first, _), (_, second, _), (_, third, _) = watcher.seen
-    assert first == pytest.approx(walked[0])
-    blended = [0.1 * a + 0.9 * b for a, b, _ in zip(*walked, strict=True)]
+    averaged, callback = compiled(plan), RecordingCallback()
+    history = fit(averaged, plan, callback=callback)
+    first, second, third = callback.validated
+    assert first == pytest.approx(steps[0])
+    blended = [0.1 * a + 0.9 * b for a, b, _ in zip(*steps, strict=True)]
     assert second == pytest.approx(blended)
     assert third == pytest.approx(
-        [0.1 * a + 0.9 * b for a, b in zip(blended, walked[2], strict=True)]
+        [0.1 * a + 0.9 * b for a, b in zip(blended, steps[2], strict=True)]
     )
-    dice = [row["dice"] for row in averaged_history]
+    dice = [row["dice"] for row in history]
     best = max(range(3), key=lambda epoch: (dice[epoch], epoch))
-    assert numbers(averaged.network) == pytest.approx([first, second, third][best])
+    assert weights_of(averaged.network) == pytest.approx([first, second, third][best])
 
 
 # Deep supervision
 
 
-def test_coarser_levels_are_trained_and_the_network_is_what_is_kept(plan: PlanJob) -> None:
+def test_coarser_levels_are_trained_and_the_network_is_kept(make_plan: MakePlan) -> None:
     """Two heads on the same weight; the loss is that of one plus 0.5 of the other's."""
-    job = replace(plan(epochs=1, batch=8), supervision=0.5)
+    plan = replace(make_plan(epochs=1, batch=8), supervision=0.5)
     network = pointwise([[0.0]], [0.0], canvas=SIDE)
     pooled = keras.layers.AveragePooling2D(2)(network.output)
-    trainee = TrainingModel(network, keras.Model(network.input, [network.output, pooled]))
-    compile_training_model(trainee, bce, job, scale_loss=False)
-    assert trainee.levels == 1
-    history = fit(trainee, job, watcher=Listener())
+    training_model = TrainingModel(network, keras.Model(network.input, [network.output, pooled]))
+    compile_training_model(training_model, bce, plan, scale_loss=False)
+    assert training_model.levels == 1
+    history = fit(training_model, plan, callback=RecordingCallback())
     assert history[0]["loss"] == pytest.approx(1.5 * math.log(2), abs=1e-6)
-    assert numbers(network) != [0, 0]
+    assert weights_of(network) != [0, 0]
 
 
-# Going on
+# Resuming
 
 
-def test_each_epoch_is_kept_before_it_is_told(plan: PlanJob) -> None:
-    """Else whoever stops at what is told would lose the epoch."""
-    job = plan()
-    kept: list[Any] = []
-    listener = Listener()
-    listener.heard = lambda: kept.append(load_checkpoint(job.checkpoint))  # type: ignore[method-assign]
-    history = fit(compiled(job), job, watcher=listener)
-    assert [checkpoint.history for checkpoint in kept] == [history[:1], history[:2], history]
+@pytest.mark.usefixtures("fake_epochs")
+def test_each_epoch_is_saved_before_it_is_reported(make_plan: MakePlan) -> None:
+    """Otherwise an interruption after the report would lose the epoch."""
+    plan = make_plan()
+    saved: list[Any] = []
+    callback = RecordingCallback(
+        after_epoch=lambda: saved.append(load_checkpoint(plan.checkpoint))
+    )
+    history = fit(compiled(plan), plan, callback=callback)
+    assert [checkpoint.history for checkpoint in saved] == [history[:1], history[:2], history]
 
 
+@pytest.mark.usefixtures("fake_epochs")
 @pytest.mark.parametrize(
     ("dice", "best"), [([0.9, 0.5, 0.2], 1), ([0.2, 0.9, 0.5], 2), ([0.2, 0.5, 0.9], 3)]
 )
-def test_the_best_so_far_is_kept_over_an_end(
-    plan: PlanJob, scripted: Any, dice: list[float], best: int
+def test_the_best_weights_survive_an_interruption(
+    make_plan: MakePlan, script_dice: Any, dice: list[float], best: int
 ) -> None:
-    weights, job = scripted(*dice), plan(validation_paths=[Path("a")])
-    stop_training(compiled(job), job, after=2)
-    history, network, told = train(job, compiled(job, weight=99.0))
-    assert [row["epoch"] for row in told] == [3]
+    script_dice(*dice)
+    plan = make_plan(validation_paths=CASE)
+    interrupt_training(compiled(plan), plan, after=2)
+    history, network, rows = train(plan, compiled(plan, weight=99.0))
+    assert [row["epoch"] for row in rows] == [3]
     assert [row["dice_bright"] for row in history] == dice
-    assert numbers(network) == weights[best - 1]
+    assert weights_of(network) == [best, best]
 
 
-def test_each_epoch_has_its_own_batches_and_those_that_are_done_do_not_come_again(
-    plan: PlanJob, monkeypatch: pytest.MonkeyPatch
+def test_a_resumed_training_draws_the_batches_of_the_next_epoch(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    calls = []
 
-    def note(source: Any, **how: Any) -> Any:
-        drawn.append(how)
-        return epoch_batches(source, **how)
+    def record(dataset: Any, **arguments: Any) -> Any:
+        calls.append(arguments)
+        return epoch_batches(dataset, **arguments)
 
-    monkeypatch.setattr(thorax.training.trainer, "epoch_batches", note)
-    job = plan()
-    stop_training(compiled(job), job, after=2)
-    train(job)
-    assert drawn == [{"batch": 4, "seed": 7, "epoch": epoch, "levels": 0} for epoch in (0, 1, 2)]
-
-
-def test_a_training_that_is_done_is_not_done_again(plan: PlanJob) -> None:
-    job = plan()
-    done, network, _ = train(job)
-    again, other, told = train(job)
-    assert again == done
-    assert told == []
-    assert numbers(other) == numbers(network)
+    monkeypatch.setattr(thorax.training.trainer, "epoch_batches", record)
+    plan = make_plan(epochs=2)
+    interrupt_training(compiled(plan), plan, after=1)
+    train(plan)
+    assert calls == [{"batch": 4, "seed": 7, "epoch": epoch, "levels": 0} for epoch in (0, 1)]
 
 
+@pytest.mark.usefixtures("fake_epochs")
+def test_a_finished_training_is_not_repeated(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    history, network, _ = train(plan)
+    again, other, rows = train(plan)
+    assert again == history
+    assert rows == []
+    assert weights_of(other) == weights_of(network) == [3, 3]
+
+
+@pytest.mark.usefixtures("fake_epochs")
 @pytest.mark.parametrize(
     ("variables", "best"),
     [
         pytest.param([(1, 1, 1, 1)], [(1, 1, 1, 1), (1,)], id="too few variables"),
-        pytest.param(None, [(1,)], id="too few of the best"),
+        pytest.param(None, [(1,)], id="too few best weights"),
         pytest.param(None, [(1, 1, 1, 2), (2,)], id="best weights of other shapes"),
         pytest.param("wider", [(1, 1, 1, 1), (1,)], id="variables of other shapes"),
     ],
 )
 def test_a_checkpoint_of_another_network_is_ignored(
-    plan: PlanJob, variables: Any, best: list[tuple[int, ...]]
+    make_plan: MakePlan, variables: Any, best: list[tuple[int, ...]]
 ) -> None:
-    job = plan(epochs=1)
-    train(job)
-    own = load_checkpoint(job.checkpoint)
-    assert own is not None
+    plan = make_plan(epochs=1)
+    train(plan)
+    saved = load_checkpoint(plan.checkpoint)
+    assert saved is not None
     if variables is None:
-        kept = own.variables
+        arrays = saved.variables
     elif variables == "wider":
-        kept = [np.zeros((*array.shape, 2), array.dtype) for array in own.variables]
+        arrays = [np.zeros((*array.shape, 2), array.dtype) for array in saved.variables]
     else:
-        kept = [np.zeros(shape) for shape in variables]
-    other = Checkpoint(
-        kept, [np.full(shape, 7.0) for shape in best], [{"epoch": 1, "loss": 0.0}], job.batch
-    )
-    save_checkpoint(job.checkpoint, other)
-    history, network, told = train(job)
-    assert told == history
-    assert history[0]["loss"] > 0
-    assert max(map(abs, numbers(network))) < 7
+        arrays = [np.zeros(shape) for shape in variables]
+    best_weights = [np.full(shape, 7.0) for shape in best]
+    history = [{"epoch": 1, "loss": 0.0}]
+    save_checkpoint(plan.checkpoint, Checkpoint(arrays, best_weights, history, plan.batch))
+    history, network, rows = train(plan)
+    assert rows == history
+    assert history[0]["loss"] == 0.5
+    assert weights_of(network) == [1, 1]
 
 
-def test_a_damaged_checkpoint_is_ignored(plan: PlanJob) -> None:
-    job = plan(epochs=1)
-    train(job)
-    job.checkpoint.write_bytes(job.checkpoint.read_bytes()[:-50])
-    assert len(train(job)[2]) == 1
+@pytest.mark.usefixtures("fake_epochs")
+def test_a_damaged_checkpoint_is_ignored(make_plan: MakePlan) -> None:
+    plan = make_plan(epochs=1)
+    train(plan)
+    plan.checkpoint.write_bytes(plan.checkpoint.read_bytes()[:-50])
+    assert len(train(plan)[2]) == 1
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
-def test_a_training_that_is_stopped_goes_on_as_if_it_was_not(
-    plan: PlanJob, scale_loss: bool
+def test_an_interrupted_training_ends_like_one_without_interruption(
+    make_plan: MakePlan, scale_loss: bool
 ) -> None:
-    """With a scaled loss, its scale is part of the state."""
-    job = plan(epochs=4, weight_decay=0.1)
-    whole, network, _ = train(job, compiled(job, scale_loss=scale_loss))
-    job.checkpoint.unlink()
-    stop_training(compiled(job, scale_loss=scale_loss), job, after=2)
-    history, continued, told = train(job, compiled(job, weight=99.0, scale_loss=scale_loss))
-    assert [row["epoch"] for row in told] == [3, 4]
+    """The scale of a scaled loss is part of the state."""
+    plan = make_plan(epochs=3, weight_decay=0.1)
+    whole, network, _ = train(plan, compiled(plan, scale_loss=scale_loss))
+    plan.checkpoint.unlink()
+    interrupt_training(compiled(plan, scale_loss=scale_loss), plan, after=1)
+    history, resumed, rows = train(plan, compiled(plan, weight=99.0, scale_loss=scale_loss))
+    assert [row["epoch"] for row in rows] == [2, 3]
     assert history == whole
-    assert numbers(continued) == numbers(network)
+    assert weights_of(resumed) == weights_of(network)
 
 
-def run_apart(killed_after: int, *folders: Path) -> subprocess.CompletedProcess[str]:
-    """Train as a user would, in a process of its own."""
+def train_in_process(kill_after: int, *folders: Path) -> subprocess.CompletedProcess[str]:
     module = f"{Path(__file__).parents[1].name}.continued_training"
     return subprocess.run(
-        [sys.executable, "-m", module, str(killed_after), *map(str, folders)],
+        [sys.executable, "-m", module, str(kill_after), *map(str, folders)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -603,22 +619,22 @@ def run_apart(killed_after: int, *folders: Path) -> subprocess.CompletedProcess[
     )
 
 
-def test_a_training_that_is_killed_goes_on_to_the_very_same_end(tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """Weights and history are equal to the last bit: order, augmentation, optimizer and all."""
-    died = run_apart(1, tmp_path / "killed")
-    assert died.returncode == KILLED, died.stderr
+    killed = train_in_process(1, tmp_path / "killed")
+    assert killed.returncode == KILLED, killed.stderr
     assert not (tmp_path / "killed" / "weights.npz").exists()
-    done = run_apart(0, tmp_path / "killed", tmp_path / "whole")
-    assert done.returncode == 0, done.stderr
+    finished = train_in_process(0, tmp_path / "killed", tmp_path / "whole")
+    assert finished.returncode == 0, finished.stderr
     history = json.loads((tmp_path / "whole" / "history.json").read_text())
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history[0]["loss"] > history[2]["loss"]
     assert json.loads((tmp_path / "killed" / "history.json").read_text()) == history
     with (
-        np.load(tmp_path / "whole" / "weights.npz") as one,
-        np.load(tmp_path / "killed" / "weights.npz") as other,
+        np.load(tmp_path / "whole" / "weights.npz") as whole,
+        np.load(tmp_path / "killed" / "weights.npz") as resumed,
     ):
-        # Kernels and biases of 6 convolutions, one on the way up, and the last.
-        assert len(one.files) == len(other.files) == 2 * 8
-        for name in one.files:
-            np.testing.assert_array_equal(one[name], other[name])
+        # Kernels and biases of 6 convolutions, an upsampling one, and the last.
+        assert len(whole.files) == len(resumed.files) == 2 * 8
+        for name in whole.files:
+            np.testing.assert_array_equal(whole[name], resumed[name])

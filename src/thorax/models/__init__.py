@@ -1,1 +1,1 @@
-"""Networks as artefacts: architectures, pretrained weights, model spec, files, engines, export."""
+"""Networks, pretrained weights, model spec, model files, inference engines and export."""

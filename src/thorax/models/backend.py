@@ -1,4 +1,4 @@
-"""The backend of Keras: imported without the lines that it writes about itself, and asked."""
+"""Import the Keras backend without its start-up messages, and query it."""
 
 import os
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 def import_keras() -> None:
-    """Import Keras and its backend, and let the backend look for devices, in silence.
+    """Import Keras and its backend without output on stderr.
 
-    TensorFlow tells about oneDNN and missing CUDA drivers below Python's own stderr, whatever its
-    log level says. Errors still come as exceptions.
+    TensorFlow writes about oneDNN and missing CUDA drivers below Python's own stderr, at any log
+    level, when it is imported and when it first lists devices. Errors still raise exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
@@ -22,7 +22,7 @@ def import_keras() -> None:
 
 
 def worth_compiling() -> bool:
-    """Whether XLA pays: it halves the speed of convolutions under TensorFlow on a CPU."""
+    """Return True if XLA is faster: not for TensorFlow's convolutions on a CPU, which it slows."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -34,12 +34,12 @@ def worth_compiling() -> bool:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    stderr = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)

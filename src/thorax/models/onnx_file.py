@@ -1,9 +1,8 @@
-"""A model as one file: an ONNX graph whose metadata hold the spec.
+"""Model file: an ONNX graph with the model spec in its metadata.
 
-Nothing in it is run as code and nothing is fetched: a file that keeps its weights elsewhere, or
-asks for other operators than `thorax.models.export` writes, is refused. These work out arrays from
-arrays: there are no loops and branches among them, none reads a file, and how large their results
-are follows from the graph, which is looked at before an engine sees it.
+A model file may come from anywhere, so it is checked before an engine reads it. It must store all
+of its weights itself and use only operators that compute arrays from arrays: no loops, no branches,
+no access to files. The sizes of their results follow from the graph and are limited.
 """
 
 import hashlib
@@ -14,19 +13,19 @@ from typing import Any
 
 from thorax.common.errors import InputError
 from thorax.common.files import whole_file
-from thorax.models.spec import ModelSpec, parse_spec, spec_json
+from thorax.models.spec import ModelSpec, cannot_load, parse_spec, spec_json
 
 KEY = "thorax"
-"""Name of the spec among the metadata."""
+"""Metadata key of the spec."""
 
 DIGEST = "thorax_sha256"
-"""Name of the digest of graph and spec; files of older versions have none."""
+"""Metadata key of the SHA-256 of graph and spec; missing in files of older versions."""
 
-LARGEST_BYTES = 2**31 - 1
-"""What an ONNX file can hold."""
+MAX_FILE_BYTES = 2**31 - 1
+"""Limit of the ONNX format."""
 
-MOST_VALUES = 2**31
-"""Numbers that the operators give for one stack, all together; the default network: 2**24."""
+MAX_VALUES = 2**31
+"""Limit for the values that all operators compute for one stack; the default network: 2**24."""
 
 OPERATORS = frozenset(
     [
@@ -84,19 +83,19 @@ OPERATORS = frozenset(
         "Upsample",
     ]
 )
-"""Of which a network can be made: what our own are made of, and their like."""
+"""Permitted operators: those of the exported networks, and similar ones."""
 
 
 def write_model(path: Path, graph: bytes, spec: ModelSpec) -> None:
-    """Write a graph and its spec, whole or not at all; equal models give equal bytes.
+    """Write a graph and its spec atomically; equal models give equal bytes.
 
     Args:
         path: Ends in ``.onnx``.
-        graph: As `thorax.models.export.to_graph` gives it.
-        spec: What the graph was trained for.
+        graph: From `thorax.models.export.to_graph`.
+        spec: The spec of this graph.
 
     Raises:
-        InputError: The name ends otherwise, or the folder cannot be written.
+        InputError: The name does not end in ``.onnx``, or the folder cannot be written.
     """
     import onnx
 
@@ -111,29 +110,28 @@ def write_model(path: Path, graph: bytes, spec: ModelSpec) -> None:
 
 
 def read_model(path: Path) -> tuple[ModelSpec, bytes]:
-    """Read a model file: its spec, and the graph as bytes.
+    """Read a model file: its spec, and the whole file as bytes.
 
     Raises:
-        InputError: There is no such file, it is damaged, no model of thorax, of a newer form, or
-            asks for more than its own weights and the operators of a network, or for more memory
-            than any network needs.
+        InputError: The file is missing or damaged, is not a thorax model, has a newer format
+            version, refers to other files, or exceeds the permitted operators and sizes.
     """
     content = _content(path)
     model = _parsed(content, path)
-    notes = {entry.key: entry.value for entry in model.metadata_props}
-    if KEY not in notes:
-        raise InputError(f"{path} is an ONNX file, but holds no spec of thorax; export it again")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if KEY not in metadata:
+        raise InputError(f"{path} is an ONNX file without a thorax spec; export it again")
     _check_contained(model, path)
-    spec = parse_spec(notes[KEY], source=path)
+    spec = parse_spec(metadata[KEY], source=path)
     _check_shapes(model.graph, spec, path)
-    if notes.get(DIGEST) not in (None, _digest(model.graph, notes[KEY])):
-        raise InputError(f"model {path} cannot be loaded: it is damaged; copy or export it again")
+    if metadata.get(DIGEST) not in (None, _digest(model.graph, metadata[KEY])):
+        raise cannot_load(path, "it is damaged; copy or export it again")
     _check_sizes(model, path)
     return spec, content
 
 
 def _digest(graph: Any, spec: str) -> str:
-    """Tells a changed bit, which most often only changes a weight."""
+    """Return the SHA-256 of graph and spec; it reveals changed weights, which still load."""
     content = hashlib.sha256(graph.SerializeToString(deterministic=True))
     content.update(spec.encode())
     return content.hexdigest()
@@ -141,8 +139,8 @@ def _digest(graph: Any, spec: str) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise InputError(f"model {path} cannot be loaded: it is larger than 2 GiB")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise cannot_load(path, "it must be smaller than 2 GiB")
         return path.read_bytes()
     except OSError:
         raise InputError(
@@ -159,36 +157,28 @@ def _parsed(content: bytes, path: Path) -> Any:
     except DecodeError:
         model = None
     if model is None or not model.graph.node:
-        raise InputError(f"model {path} cannot be loaded: it is damaged, or no ONNX file")
+        raise cannot_load(path, "it is damaged or not an ONNX file; copy or export it again")
     return model
 
 
-def _first(end: Any) -> Any:
-    return end.type.tensor_type.shape.dim[0]
-
-
 def _check_contained(model: Any, path: Path) -> None:
-    """Refuse what would reach beyond the file, or holds less than it says."""
+    """Raise `InputError` for external data, other operators and incomplete weights."""
     graph = model.graph
     domains = {node.domain for node in graph.node} - {"", "ai.onnx"}
     attributes = [attribute for node in graph.node for attribute in node.attribute]
-    nested = any(one.HasField("g") or one.graphs or one.sparse_tensors for one in attributes)
-    sparse = graph.sparse_initializer or any(one.HasField("sparse_tensor") for one in attributes)
+    nested = any(item.HasField("g") or item.graphs or item.sparse_tensors for item in attributes)
+    sparse = graph.sparse_initializer or any(item.HasField("sparse_tensor") for item in attributes)
     tensors = [*graph.initializer, *_constants(attributes)]
-    outside = [tensor.name for tensor in tensors if tensor.data_location or tensor.external_data]
-    if outside or domains or model.functions or model.training_info or nested or sparse:
-        raise InputError(
-            f"model {path} cannot be loaded: it asks for more than its own weights and the "
-            "operators of ONNX"
+    external = [tensor.name for tensor in tensors if tensor.data_location or tensor.external_data]
+    if external or domains or model.functions or model.training_info or nested or sparse:
+        raise cannot_load(
+            path, "it must store all of its weights itself and use standard ONNX operators only"
         )
     unknown = sorted({node.op_type for node in graph.node} - OPERATORS)
     if unknown:
-        raise InputError(
-            f"model {path} cannot be loaded: a network needs no operator {unknown[0][:40]!r}; "
-            "export it again"
-        )
-    if not all(map(_is_whole, tensors)):
-        raise InputError(f"model {path} cannot be loaded: weights are not as many as it says")
+        raise cannot_load(path, f"operator {unknown[0][:40]!r} is not permitted; export it again")
+    if not all(map(_is_complete, tensors)):
+        raise cannot_load(path, "its weights are smaller than declared")
 
 
 def _constants(attributes: Iterable[Any]) -> Iterator[Any]:
@@ -198,8 +188,8 @@ def _constants(attributes: Iterable[Any]) -> Iterator[Any]:
         yield from attribute.tensors
 
 
-def _is_whole(tensor: Any) -> bool:
-    """Whether a tensor holds as many numbers as its shape tells of."""
+def _is_complete(tensor: Any) -> bool:
+    """Return True if a tensor stores as many values as its shape declares."""
     from onnx import helper
 
     if any(side < 0 for side in tensor.dims):
@@ -216,7 +206,7 @@ def _is_whole(tensor: Any) -> bool:
 
 
 def _check_sizes(model: Any, path: Path) -> None:
-    """Work out how large all results are for one stack; ONNX does so without running anything."""
+    """Limit the sizes of all results for one stack; ONNX infers them without running the graph."""
     import onnx
 
     single = onnx.ModelProto.FromString(model.SerializeToString())
@@ -224,20 +214,21 @@ def _check_sizes(model: Any, path: Path) -> None:
         end.type.tensor_type.shape.dim[0].dim_value = 1
     del single.graph.value_info[:]
     try:
-        found = onnx.shape_inference.infer_shapes(single, strict_mode=True, data_prop=True)
-        sizes = [_size(value) for value in found.graph.value_info]
-    # Its errors are those of C++ and of protobuf, which have no common class.
+        inferred = onnx.shape_inference.infer_shapes(single, strict_mode=True, data_prop=True)
+        sizes = [_size(value) for value in inferred.graph.value_info]
+    # It raises errors of C++ and of protobuf, which have no common class.
     except Exception:
         sizes = [math.nan]
-    if not sum(sizes) <= MOST_VALUES:
-        raise InputError(
-            f"model {path} cannot be loaded: its operators must give {MOST_VALUES:,} numbers at "
-            "most for a stack, and do not, or do not fit together"
+    if not sum(sizes) <= MAX_VALUES:
+        raise cannot_load(
+            path,
+            "its operators must fit together and compute at most "
+            f"{MAX_VALUES:,} values for a stack; export it again",
         )
 
 
 def _size(value: Any) -> float:
-    """How many numbers a result has; NaN where that is not known."""
+    """Return the number of values of a result; NaN if unknown."""
     shape = value.type.tensor_type.shape
     if not value.type.tensor_type.HasField("shape"):
         return math.nan
@@ -247,21 +238,20 @@ def _size(value: Any) -> float:
 
 
 def _check_shapes(graph: Any, spec: ModelSpec, path: Path) -> None:
-    """See whether the spec is that of this graph."""
+    """Raise `InputError` unless the spec and the graph have the same input and output shapes."""
     square = [spec.canvas, spec.canvas]
     ends = (
         (graph.input, [*square, 2 * spec.context + 1]),
         (graph.output, [*square, len(spec.regions)]),
     )
-    for found, expected in ends:
-        if any(
-            one.type.tensor_type.shape.dim[:1] and _first(one).HasField("dim_value")
-            for one in found
-        ):
-            raise InputError(f"model {path} cannot be loaded: it takes no stacks one by one")
-        sides = [[side.dim_value for side in one.type.tensor_type.shape.dim[1:]] for one in found]
+    for values, expected in ends:
+        dims = [value.type.tensor_type.shape.dim for value in values]
+        if any(dim and dim[0].HasField("dim_value") for dim in dims):
+            raise cannot_load(path, "it must accept any batch size; export it again")
+        sides = [[side.dim_value for side in dim[1:]] for dim in dims]
         if sides != [expected]:
-            raise InputError(
-                f"model {path} cannot be loaded: its spec tells of maps of {expected}, but its "
-                f"graph has {sides[0] if sides else 'none'}"
+            raise cannot_load(
+                path,
+                f"its spec has maps of {expected}, but its graph has "
+                f"{sides[0] if sides else 'none'}",
             )

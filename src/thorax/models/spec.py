@@ -1,4 +1,4 @@
-"""What a network was trained for, and what its masks mean: the spec that travels with it."""
+"""Model spec: input, regions, thresholds, postprocessing and provenance of a trained network."""
 
 import json
 from collections.abc import Iterable
@@ -27,22 +27,22 @@ _RENAMED = {
     "error": "half_width",
 }
 
-LARGEST = 2**24
-"""Characters; a thousand cases of provenance take a hundredth of it."""
+MAX_CHARACTERS = 2**24
+"""Limit for a spec; the provenance of a thousand cases needs a hundredth of it."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class PostprocessingRule:
-    """What is done to one region. By default nothing.
+    """Postprocessing of one region. The default changes nothing.
 
     Args:
-        largest: Connected pieces that are kept; 0: all.
-        share: Pieces of at least this share of the largest are kept beside them: operated or
-            diseased lungs come in odd pieces.
-        fill_holes: Fill what the region encloses on all sides, and small holes in a plane.
-        minimum_ml: Pieces smaller than this are removed.
-        inside: Name of a region that this one must lie in. What lies outside it is cut off: an
-            error of the inner region cannot enlarge the outer one, which is cleaned first.
+        largest: Number of largest connected components to keep; 0: all.
+        share: Also keep components of at least this share of the largest one: diseased or
+            operated lungs may consist of several components.
+        fill_holes: Fill cavities that the region encloses, and small holes in a slice.
+        minimum_ml: Remove components smaller than this volume.
+        inside: Region that contains this one. Voxels outside of it are removed: an error of the
+            inner region cannot enlarge the outer one, which is processed first.
     """
 
     largest: Annotated[int, Field(ge=0)] = 0
@@ -57,12 +57,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class ExpectedDice:
-    """The Dice that is expected of one region of one scan.
+    """Expected Dice of one region in one scan, with its 90 % prediction interval.
 
     Args:
-        dice: The most likely one.
-        low: Nine of ten cases of the same kind lie between this
-        high: and this.
+        dice: Most likely Dice.
+        low: Lower end of the interval, which contains nine of ten similar cases.
+        high: Upper end of the interval.
     """
 
     dice: Share
@@ -73,41 +73,42 @@ class ExpectedDice:
         return f"{self.dice:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-LEAST_CASES = 3
-"""Cases below which nothing is expected: two tell hardly anything of a spread."""
+MIN_CASES = 3
+"""Fewest held-out cases to fit an expected Dice on: two say little about the spread."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class ExpectedDiceModel:
-    """What the certainty of a model stood for on held-out cases, for one region.
+    """Relation between the certainty of a model and Dice on held-out cases, for one region.
 
-    One figure is learnt, the mean difference of Dice and certainty: held-out cases are too few for
-    more. Scans of another kind than those may do worse than is told.
+    Only the mean difference between Dice and certainty is fitted: there are too few held-out
+    cases for more parameters. Other kinds of scans may have a lower Dice than expected.
 
     Args:
-        cases: Held-out cases that this was learnt on.
-        bias: Dice is larger than `thorax.inference.quality.certainty` by so much, in the mean.
-        half_width: Half the width of the interval for a further case.
-        least_certainty: A further case is less sure than this in one of twenty, or less sure than
-            any held-out case, whichever is more.
+        cases: Number of held-out cases.
+        bias: Mean of Dice minus `thorax.inference.quality.certainty`.
+        half_width: Half the width of the prediction interval for a new case.
+        least_certainty: Certainty that one of twenty new cases falls below; at least the lowest
+            certainty of the held-out cases.
     """
 
-    cases: Annotated[int, Field(ge=LEAST_CASES)]
+    cases: Annotated[int, Field(ge=MIN_CASES)]
     bias: Annotated[float, Field(ge=-1, le=1)]
     half_width: Annotated[float, Field(ge=0)]
     least_certainty: float
 
     def dice(self, certainty: float) -> ExpectedDice:
-        """The Dice that a certainty stands for.
+        """Return the expected Dice for a certainty.
 
         Example:
-            >>> print(ExpectedDiceModel(5, shift=0.05, error=0.04, least_certainty=0.8).dice(0.9))
+            >>> model = ExpectedDiceModel(5, bias=0.05, half_width=0.04, least_certainty=0.8)
+            >>> print(model.dice(0.9))
             0.95 (0.91 to 0.99)
         """
         middle = certainty + self.bias
         low, dice, high = (
-            round(min(max(figure, 0.0), 1.0), 4)
-            for figure in (middle - self.half_width, middle, middle + self.half_width)
+            round(min(max(value, 0.0), 1.0), 4)
+            for value in (middle - self.half_width, middle, middle + self.half_width)
         )
         return ExpectedDice(dice, low, high)
 
@@ -117,23 +118,22 @@ class ExpectedDiceModel:
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelSpec:
-    """What a network was trained for.
+    """Input and output of a trained network, and its provenance.
 
     Args:
-        canvas: Pixels a side of the canvas.
-        crop: How planes are cropped before they are scaled.
-        context: Neighbouring planes on each side.
-        window_hu: The HU that the network sees as 0 and 1.
+        canvas: Side of the canvas, in pixels.
+        crop: Crop of the slices before scaling.
+        context: Neighbouring slices on each side.
+        window_hu: HU that become 0 and 1 in the network's input.
         regions: Region name → label values, in the order of the output maps.
-        threshold: Restored probability from which on a voxel belongs to a region.
-        postprocessing: Region name → what is done to it after the network; see
-            `thorax.models.spec.PostprocessingRule`.
-        provenance: What the network was trained on and how, for people and for `predict`.
-        metrics: Scores on the test cases, as in `reports/metrics.json`; empty until exported.
-        expected_dice: Region name → what Dice to expect of a mask; empty until exported with the scores
-            of held-out cases.
-        licence: Under which the model may be used; empty until said.
-        format: Version of this form.
+        threshold: Lowest restored probability of a voxel inside a region.
+        postprocessing: Region name → postprocessing of its mask.
+        provenance: Training data, settings and software versions.
+        metrics: Scores of the test cases, as in `reports/metrics.json`; empty before export.
+        expected_dice: Region name → expected Dice model; empty unless exported with the scores of
+            held-out cases.
+        licence: Licence of the model; empty if unknown.
+        format: Format version of the spec.
     """
 
     canvas: Annotated[int, Field(ge=1, le=1024)]
@@ -151,30 +151,38 @@ class ModelSpec:
 
     @property
     def window(self) -> Window:
-        """The intensity window."""
+        """Intensity window."""
         return Window(*self.window_hu)
 
 
 @checked(frozen=True)
 class _Versioned:
-    """The key that specs of every format version have."""
+    """Key that the specs of all format versions have."""
 
     format: int
 
 
 def spec_json(spec: ModelSpec) -> str:
-    """The spec as JSON text."""
+    """Return the spec as JSON text."""
     return json.dumps(TypeAdapter(ModelSpec).dump_python(spec, mode="json"), indent=1) + "\n"
+
+
+def cannot_load(path: Path, reason: str) -> InputError:
+    """Return the error for a model file that cannot be loaded, with the reason."""
+    return InputError(f"model {path} cannot be loaded: {reason}")
 
 
 def parse_spec(content: str | bytes, *, source: Path) -> ModelSpec:
     """Read a spec from JSON text.
 
     Raises:
-        InputError: It is damaged, or of a newer form; ``source`` is named.
+        InputError: The spec is damaged or has a newer format version; the message names
+            ``source``.
     """
-    if len(content) > LARGEST:
-        raise InputError(f"{source} is damaged: its spec must have at most {LARGEST:,} characters")
+    if len(content) > MAX_CHARACTERS:
+        raise InputError(
+            f"{source} is damaged: its spec must have at most {MAX_CHARACTERS:,} characters"
+        )
     try:
         version = TypeAdapter(_Versioned).validate_json(content).format
         if version > FORMAT:
@@ -190,7 +198,7 @@ def parse_spec(content: str | bytes, *, source: Path) -> ModelSpec:
 
 
 def _with_new_names(spec: dict[str, Any]) -> dict[str, Any]:
-    """A spec of format version 1 to 3 with the keys of version 4."""
+    """Rename the keys of a spec of format version 1 to 3 to those of version 4."""
     spec = {_RENAMED.get(key, key): value for key, value in spec.items()}
     expected = spec.get("expected_dice")
     if isinstance(expected, dict) and all(isinstance(value, dict) for value in expected.values()):
@@ -202,10 +210,10 @@ def _with_new_names(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_spec(folder: Path) -> ModelSpec:
-    """Read the spec in a segmenter's folder, without the network and whatever runs it.
+    """Read the spec in a model folder, without the network.
 
     Raises:
-        InputError: There is no segmenter, or it is damaged or of a newer form.
+        InputError: There is no spec, it is damaged, or it has a newer format version.
     """
     try:
         content = (folder / SPEC).read_bytes()
@@ -216,18 +224,19 @@ def load_spec(folder: Path) -> ModelSpec:
     return parse_spec(content, source=folder / SPEC)
 
 
-NOTHING = PostprocessingRule()
+NO_POSTPROCESSING = PostprocessingRule()
 
 
 def default_postprocessing(regions: Iterable[str]) -> dict[str, PostprocessingRule]:
-    """Keep the larger pieces of ``lung`` without holes; leave every other region as it is.
+    """Return rules that keep the larger components of ``lung`` and fill holes in it.
 
-    Two lungs often hang together on the canvas. A fixed number of pieces would then keep a speck
-    for the second lung; a share keeps a lung that is all but destroyed, 50 mL beside 2.5 L.
+    Other regions are not changed. The two lungs are often connected on the canvas: a fixed number
+    of two components would then keep a speck as the second lung. A minimum share keeps a lung
+    that is mostly destroyed, such as 50 mL next to 2.5 L.
 
     Example:
         >>> default_postprocessing(["lung", "infection"])["lung"]
-        Cleaning(largest=1, share=0.02, fill_holes=True, minimum_ml=0.0, inside=None)
+        PostprocessingRule(largest=1, share=0.02, fill_holes=True, minimum_ml=0.0, inside=None)
     """
     lung = PostprocessingRule(largest=1, share=0.02, fill_holes=True)
-    return {name: lung if name == "lung" else NOTHING for name in regions}
+    return {name: lung if name == "lung" else NO_POSTPROCESSING for name in regions}

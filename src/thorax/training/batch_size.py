@@ -1,4 +1,4 @@
-"""How many stacks a step fit into memory."""
+"""Largest batch that fits into memory."""
 
 import math
 from collections.abc import Iterator
@@ -10,37 +10,37 @@ import psutil
 
 from thorax.common.errors import InputError
 
-LARGEST = 64
-"""Larger batches make too few steps of so little data."""
+MAX_BATCH = 64
+"""Larger batches leave too few steps for such small datasets."""
 
-STEPS = 16
-"""An epoch has at least as many steps as that."""
+MIN_STEPS = 16
+"""Fewest steps per epoch."""
 
-KEPT = 4.0
-"""Bytes that training holds for each byte of the layers' outputs: themselves, their gradients and
-what single operations need; measured on the default network, with room to spare."""
+MEMORY_FACTOR = 4.0
+"""Bytes in memory per byte of the layers' outputs: the outputs, their gradients and temporary
+values; measured on the default network, with a margin."""
 
 
 class BatchTooLargeError(InputError):
-    """A batch does not fit into memory."""
+    """Raised if a batch does not fit into memory."""
 
 
 def largest_batch(network: Any, *, stacks: int, available: int | None = None) -> int:
-    """The largest power of two that should fit, for ``batch: auto``.
+    """Return the largest power of two that should fit into memory, for ``batch: auto``.
 
     Args:
-        network: A Keras model.
-        stacks: That an epoch shows.
-        available: Bytes of memory; as much as the machine has left unless given.
+        network: A `keras.Model`.
+        stacks: Stacks per epoch.
+        available: Bytes of memory; None: the free memory of the machine.
     """
-    room = psutil.virtual_memory().available if available is None else available
-    fitting = room / (KEPT * stack_bytes(network))
-    most = max(1, min(LARGEST, fitting, stacks / STEPS))
-    return int(2 ** (int(most).bit_length() - 1))
+    memory = psutil.virtual_memory().available if available is None else available
+    fitting = memory / (MEMORY_FACTOR * stack_bytes(network))
+    limit = max(1, min(MAX_BATCH, fitting, stacks / MIN_STEPS))
+    return int(2 ** (int(limit).bit_length() - 1))
 
 
 def stack_bytes(network: Any) -> int:
-    """Bytes of the outputs of all layers for one stack.
+    """Return the bytes of the outputs of all layers for one stack.
 
     Example:
         >>> stack = keras.Input((8, 8, 3))
@@ -59,18 +59,18 @@ def stack_bytes(network: Any) -> int:
 
 @contextmanager
 def raise_batch_too_large(batch: int) -> Iterator[None]:
-    """Turn what the backends raise when memory runs out into `BatchTooLargeError`."""
+    """Turn the out-of-memory errors of all backends into `BatchTooLargeError`."""
     try:
         yield
     except Exception as error:
-        if not isinstance(error, MemoryError) and not _exhausted(error):
+        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         raise BatchTooLargeError(
             f"a batch of {batch} stacks does not fit into memory; lower `train.batch`, or set it "
-            "to auto and use `train.accumulate`"
+            "to auto and raise `train.accumulate`"
         ) from error
 
 
-def _exhausted(error: Exception) -> bool:
-    """TensorFlow has a class for it, JAX a word in the text."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Recognise the error class of TensorFlow and the error message of JAX."""
     return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)

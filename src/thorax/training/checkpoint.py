@@ -1,8 +1,8 @@
-"""A training in progress, kept so that it can go on after any kind of end.
+"""Checkpoints: the state of a training, from which it resumes after any interruption.
 
-A checkpoint is one file of plain arrays and one line of JSON; loading it runs no code. Its name
-is the digest of all that the training depends on, so that another training never picks it up.
-DVC removes the outputs of a stage before it runs it; checkpoints lie where it does not reach.
+A checkpoint is one file with plain arrays and a line of JSON; loading it runs no code. Its name is
+a digest of everything that the training depends on, so that no other training resumes from it.
+DVC removes the outputs of a stage before it runs the stage, so checkpoints are not among them.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ PACKAGE = __name__.partition(".")[0]
 Arrays = list[NDArray[Any]]
 
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What NumPy, zipfile and json raise over a file that is cut short or has a flipped bit."""
+"""Errors of NumPy, zipfile and json for truncated files and flipped bits."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training at the end of an epoch.
+    """State of a training at the end of an epoch.
 
     Args:
-        variables: Of the network and its optimizer, in their order.
-        best: Weights of the best epoch so far, in the order of the network.
+        variables: Variables of the model and its optimizer, in order.
+        best: Weights of the network after the best epoch, in order.
         history: One row per epoch.
         batch: Stacks per step; a resumed training must keep it.
     """
@@ -46,21 +46,21 @@ class Checkpoint:
 
 
 def source_files() -> list[Path]:
-    """Source files of this package that the running process has imported.
+    """Return the source files of this package that the process has imported.
 
-    A checkpoint depends on them alone, so that an edit of other modules does not discard it.
+    A checkpoint depends on these only, so that an edit of another module does not discard it.
     """
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] == PACKAGE]
     return sorted(Path(module.__file__) for module in modules if module.__file__)
 
 
 def run_key(*, settings: Any, records: str, code: Iterable[Path]) -> str:
-    """Digest of all that a training depends on.
+    """Return the digest of everything that a training depends on.
 
     Args:
-        settings: Anything that JSON can hold: parameters, split, precision, backend.
+        settings: JSON values: parameters, split, precision, backend.
         records: Digest of the records.
-        code: Source files that take part.
+        code: Source files of the training.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(records.encode())
@@ -70,18 +70,18 @@ def run_key(*, settings: Any, records: str, code: Iterable[Path]) -> str:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint atomically."""
     arrays: dict[str, Any] = {"history": np.array(json.dumps(checkpoint.history))}
     arrays["batch"] = np.array(checkpoint.batch)
-    arrays |= _named("variable", checkpoint.variables) | _named("best", checkpoint.best)
+    arrays |= _numbered("variable", checkpoint.variables) | _numbered("best", checkpoint.best)
     with whole_file(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """Read a checkpoint; None if there is none, or it is damaged."""
+    """Read a checkpoint; None if it is missing or damaged."""
     try:
-        # NumPy forgets to close a damaged file that it opened itself.
+        # NumPy does not close a damaged file that it opened itself.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return Checkpoint(
                 _ordered(stored, "variable"),
@@ -94,7 +94,7 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def saved_batch(path: Path) -> int | None:
-    """Batch size of a checkpoint; None if there is none, or it is damaged."""
+    """Read the batch size of a checkpoint; None if it is missing or damaged."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return int(stored["batch"])
@@ -102,7 +102,7 @@ def saved_batch(path: Path) -> int | None:
         return None
 
 
-def _named(kind: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _numbered(kind: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {f"{kind}_{number:05d}": array for number, array in enumerate(arrays)}
 
 

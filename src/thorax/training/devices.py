@@ -1,4 +1,4 @@
-"""Several GPUs on one machine, each with its share of every batch."""
+"""Data-parallel training on several GPUs of one machine."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,17 +10,17 @@ import keras
 from thorax.common.errors import InputError
 
 Scope = Callable[[], AbstractContextManager[Any]]
-"""Opens a context; again and again."""
+"""Opens a new context with each call."""
 
 
 @dataclass(frozen=True)
 class DeviceStrategy:
-    """Devices that a network is trained on together.
+    """Devices that share each batch.
 
     Args:
-        devices: How many.
-        scope: The context in which the network is built and fitted: a `MirroredStrategy` on
-            TensorFlow, a data-parallel `keras.distribution` on JAX, nothing for one device.
+        devices: Number of devices.
+        scope: Context in which the network is built and fitted: a `MirroredStrategy` for
+            TensorFlow, a data-parallel `keras.distribution` for JAX, empty for one device.
     """
 
     devices: int = 1
@@ -28,35 +28,35 @@ class DeviceStrategy:
 
 
 SINGLE_DEVICE = DeviceStrategy()
-"""One GPU, or the CPU."""
+"""One GPU or the CPU."""
 
 
 def choose_devices(
-    asked: int | Literal["auto"], *, batch: int, unshared: Sequence[str] = ()
+    requested: int | Literal["auto"], *, batch: int, single_only: Sequence[str] = ()
 ) -> DeviceStrategy:
-    """Share each batch among as many GPUs as asked for.
+    """Choose the GPUs that share each batch.
 
     Args:
-        asked: How many GPUs; ``auto``: the most that a batch can be shared among evenly.
-        batch: Stacks a step.
-        unshared: Settings in use that TensorFlow cannot share; with them ``auto`` is one GPU.
+        requested: Number of GPUs; ``auto``: the most that divide the batch evenly.
+        batch: Stacks per step.
+        single_only: Settings in use that TensorFlow only supports on one device; with them
+            ``auto`` is one GPU.
 
     Raises:
-        InputError: There are fewer GPUs than asked for, a batch has no equal shares for them, or
-            something cannot be shared.
+        InputError: There are fewer GPUs than requested, they do not divide the batch evenly, or a
+            setting needs a single device.
     """
-    if unshared and keras.backend.backend() == "tensorflow":
-        if asked != "auto" and asked > 1:
+    if single_only and keras.backend.backend() == "tensorflow":
+        if requested != "auto" and requested > 1:
             raise InputError(
-                f"`train.devices: {asked}` does not go with {unshared[0]} under TensorFlow; set "
-                "`train.devices: 1`"
+                f"`train.devices` must be 1 with {single_only[0]} under TensorFlow, got {requested}"
             )
         return SINGLE_DEVICE
-    return _share(_gpus(), asked, batch=batch)
+    return _share(_gpus(), requested, batch=batch)
 
 
-def _share(devices: list[Any], asked: int | Literal["auto"], *, batch: int) -> DeviceStrategy:
-    used = devices[: _count(len(devices), asked, batch)]
+def _share(devices: list[Any], requested: int | Literal["auto"], *, batch: int) -> DeviceStrategy:
+    used = devices[: _count(len(devices), requested, batch)]
     if len(used) < 2:
         return SINGLE_DEVICE
     if keras.backend.backend() == "jax":
@@ -67,17 +67,20 @@ def _share(devices: list[Any], asked: int | Literal["auto"], *, batch: int) -> D
     return DeviceStrategy(len(used), tf.distribute.MirroredStrategy(used).scope)
 
 
-def _count(there: int, asked: int | Literal["auto"], batch: int) -> int:
-    if asked == "auto":
-        return max(count for count in range(1, max(1, there) + 1) if batch % count == 0)
-    if asked > max(1, there):
-        raise InputError(f"`train.devices: {asked}` asks for more GPUs than the {there} here")
-    if batch % asked:
+def _count(available: int, requested: int | Literal["auto"], batch: int) -> int:
+    if requested == "auto":
+        return max(count for count in range(1, max(1, available) + 1) if batch % count == 0)
+    if requested > max(1, available):
         raise InputError(
-            f"`train.devices: {asked}` cannot share steps of {batch} stacks evenly; set it to auto "
-            f"or `train.batch` to a multiple of {asked}"
+            f"`train.devices` must be at most the number of GPUs, {available}, got {requested}; "
+            "set it to auto"
         )
-    return asked
+    if batch % requested:
+        raise InputError(
+            f"`train.devices` must divide the batch of {batch} stacks, got {requested}; set it to "
+            f"auto or `train.batch` to a multiple of {requested}"
+        )
+    return requested
 
 
 def _gpus() -> list[Any]:
@@ -85,7 +88,7 @@ def _gpus() -> list[Any]:
         import jax
 
         try:
-            # Keras asks in this way, and JAX refuses where it was installed for the CPU alone.
+            # Keras queries JAX this way, which raises if JAX only supports the CPU.
             jax.devices("gpu")
         except RuntimeError:
             return []

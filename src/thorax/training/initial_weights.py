@@ -1,4 +1,4 @@
-"""What a training begins with besides its records: weights from elsewhere, changes from a file."""
+"""Other inputs of a training than records: initial weights and a custom augmentation file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,31 +16,31 @@ from thorax.preprocessing.index import RecordIndex
 def initialise_weights(
     network: Any, origin: str, regions: Sequence[str], *, folder: Path
 ) -> TransferResult | None:
-    """Pour weights that were trained already into a fresh network, where that is asked for.
+    """Transfer pretrained weights to a network, unless it starts from random ones.
 
     Args:
         network: Its weights are changed.
-        origin: ``random``, ``segmenter`` or a preset; see `network.initial_weights` in `params.yaml`.
-        regions: That the network finds.
-        folder: Where the earlier segmenter lies.
+        origin: ``random``, ``segmenter`` or a preset: `network.initial_weights` in `params.yaml`.
+        regions: Names of the maps of the network, in order.
+        folder: Model folder of the earlier segmenter.
 
     Returns:
-        Which layers got their weights from where; None for ``random``.
+        The copied, adapted and random layers; None for ``random``.
 
     Raises:
-        InputError: There is no such start, or it does not fit.
+        InputError: The earlier model or the preset does not exist or does not fit.
     """
     if origin == "random":
         return None
     if origin == "segmenter":
-        known = list(load_spec(folder).regions)
+        earlier_regions = list(load_spec(folder).regions)
         earlier = load_network(folder / MODEL)
-        return transfer_weights(network, earlier, regions=regions, earlier_regions=known)
+        return transfer_weights(network, earlier, regions=regions, earlier_regions=earlier_regions)
     return transfer_preset(network, load_preset(origin))
 
 
 def input_digests(params: Params, folder: Path) -> dict[str, str]:
-    """Digests of the files that a training depends on besides its records, by path."""
+    """Return the SHA-256 of the other input files of a training, by path."""
     return {path.as_posix(): file_sha256(path) for path in _files(params, folder)}
 
 
@@ -56,35 +56,35 @@ def _files(params: Params, folder: Path) -> list[Path]:
 
 
 def input_notes(params: Params, index: RecordIndex, folder: Path) -> list[str]:
-    """What a user should know of what is begun with, a line each; mostly nothing."""
-    found = []
-    inside = folder.resolve()
-    strangers = [path for path in _files(params, folder) if inside not in path.resolve().parents]
-    if strangers:
-        found.append(
-            f"Note: {strangers[0]} lies outside of {folder}, so `dvc repro` does not notice when "
-            "it changes; move it there"
+    """Return notes for the user about the other inputs, one per line; usually none."""
+    notes = []
+    root = folder.resolve()
+    outside = [path for path in _files(params, folder) if root not in path.resolve().parents]
+    if outside:
+        notes.append(
+            f"Note: {outside[0]} is outside of {folder}, so `dvc repro` does not notice its "
+            f"changes; move it to {folder}"
         )
     if params.network.initial_weights == "segmenter":
-        found += _differences(params, index, folder)
-    return found
+        notes += _differences(params, index, folder)
+    return notes
 
 
 def _differences(params: Params, index: RecordIndex, folder: Path) -> list[str]:
-    """How planes looked to an earlier segmenter, where they look otherwise now."""
+    """Return notes about settings of the slices that differ from the earlier segmenter's."""
     spec = load_spec(folder)
     pairs = {
-        "train.window": (_shown(spec.window_hu), _shown(params.train.window)),
+        "train.window": (_range(spec.window_hu), _range(params.train.window)),
         "prepare.crop": (spec.crop, index.crop),
         "prepare.canvas": (spec.canvas, index.canvas),
     }
     return [
-        f"Note: the segmenter in {folder} was trained with `{name}: {earlier}`, this training has "
-        f"{now}; the closer they are, the more its weights are worth"
-        for name, (earlier, now) in pairs.items()
-        if earlier != now
+        f"Note: `{name}` is {current}, but {earlier} in {folder}; initial weights help more with "
+        "equal settings"
+        for name, (earlier, current) in pairs.items()
+        if earlier != current
     ]
 
 
-def _shown(window: Sequence[float]) -> str:
+def _range(window: Sequence[float]) -> str:
     return f"[{', '.join(f'{edge:g}' for edge in window)}]"

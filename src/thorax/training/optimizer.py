@@ -1,4 +1,4 @@
-"""Optimizers by name, on a schedule, with weight decay, clipping, averaging and accumulation."""
+"""Optimizers with a schedule, weight decay, clipping, moving average and accumulation."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -24,25 +24,25 @@ def make_optimizer(
     encoder: Callable[[str], bool] = lambda _: False,
     scale_loss: bool = False,
 ) -> Any:
-    """Make the optimizer that the parameters ask for, built for the variables.
+    """Create an optimizer and build it for the variables.
 
     Args:
-        params: Name, rate, schedule, decay, clipping, average, accumulation.
-        variables: Trainable ones of the network.
-        steps: Of the whole training.
-        encoder: Whether a layer of that name belongs to the encoder, which learns at
-            ``encoder_rate`` times the rate.
-        scale_loss: Whether the loss is scaled up against vanishing half-precision gradients.
+        params: Name, learning rate, schedule, decay, clipping, moving average, accumulation.
+        variables: Trainable variables of the network.
+        steps: Steps of the whole training.
+        encoder: Function from the name of a layer to True if it belongs to the encoder, whose
+            learning rate is multiplied by ``encoder_rate``.
+        scale_loss: Scale the loss up, so that float16 gradients do not vanish.
 
     Raises:
-        InputError: Two kinds of clipping are asked for at once.
+        InputError: Both kinds of clipping are set.
     """
     if params.clip_norm and params.clip_value:
         raise InputError(
-            "gradients are clipped by norm or by value, but `train.clip_norm` and "
-            "`train.clip_value` are both set; set one of them to 0"
+            "`train.clip_norm` or `train.clip_value` must be 0, got "
+            f"{params.clip_norm:g} and {params.clip_value:g}"
         )
-    inner = _make_plain(params, steps)
+    inner = _make_unscaled(params, steps)
     inner.assign_rates(
         [
             params.encoder_rate if encoder(variable.path.split("/")[0]) else 1.0
@@ -55,11 +55,11 @@ def make_optimizer(
 
 
 def unwrap_loss_scaling(optimizer: Any) -> Any:
-    """The optimizer itself, without the one around it that scales the loss."""
+    """Return the optimizer without the `LossScaleOptimizer` around it, if any."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _make_plain(params: TrainParams, steps: int) -> Any:
+def _make_unscaled(params: TrainParams, steps: int) -> Any:
     kinds: dict[str, tuple[type, dict[str, Any]]] = {
         "adamw": (_Adam, {"beta_2": _BETA_2}),
         "adam": (_Adam, {"beta_2": _BETA_2}),
@@ -82,10 +82,11 @@ def _make_plain(params: TrainParams, steps: int) -> Any:
 
 
 class _OptimizerExtras:
-    """What an optimizer of Keras gets on top: decay by variable, rates by variable, a log.
+    """Extends a Keras optimizer: decay and learning rate per variable, log of gradient norms.
 
-    Weight decay is decoupled (Loshchilov and Hutter 2019), a share of the weight times the rate;
-    for plain Adam it is L2 regularisation, added to the gradient. Norms and biases are left alone.
+    Weight decay is decoupled (Loshchilov and Hutter 2019): a share of the weight times the
+    learning rate. For Adam it is L2 regularisation, added to the gradient. Norms and biases have
+    no decay.
     """
 
     def __init__(self, *, decay: float, decoupled: bool, **settings: Any) -> None:
@@ -94,7 +95,7 @@ class _OptimizerExtras:
         self._rates: list[float] = []
 
     def assign_rates(self, rates: Sequence[float]) -> None:
-        """Give each variable, in order, its share of the learning rate."""
+        """Set the factor of the learning rate of each variable, in order."""
         self._rates = list(rates)
 
     def build(self: Any, variables: Sequence[Any]) -> None:
@@ -108,7 +109,7 @@ class _OptimizerExtras:
         self.norms = self.add_variable((), initializer="zeros", name="gradient_norms")
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Decay and update one variable."""
+        """Decay and update a variable."""
         number = self._get_variable_index(variable)
         rate = learning_rate * self._rates[number]
         if self._decays[number] and self._decoupled:
@@ -118,20 +119,21 @@ class _OptimizerExtras:
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Do nothing: Keras calls this whenever a fit ends, and here each epoch is one.
+        """Do nothing: Keras calls this at the end of each fit, which is one epoch here.
 
-        Training goes on with the weights themselves; their average is for `average_into`.
+        Training continues with the weights, not with their average; see `average_into`.
         """
 
     def average_into(self, variables: Sequence[Any]) -> None:
-        """Give the variables their moving averages, where such are kept."""
+        """Set the variables to their moving averages, if there are any."""
         super().finalize_variable_values(variables)  # type: ignore[misc]
 
     def _update_model_variables_moving_average(self: Any, variables: Sequence[Any]) -> None:
-        """Follow the weights closely at first, or a short training would keep its first ones.
+        """Update the moving averages, with a lower momentum at first.
 
-        The momentum after t steps is ``min(average, t / (t + 9))``. Keras averages after every
-        batch, whether or not it made a step, so each of the batches of a step has its share.
+        Otherwise the initial weights would dominate the average of a short training. The momentum
+        after t steps is ``min(ema_momentum, t / (t + 9))``. Keras averages after each batch, with
+        or without a step, so the batches of one step share it.
         """
         done = ops.cast(self.iterations, "float32")
         momentum = ops.minimum(self.ema_momentum, done / (done + 9.0))
@@ -145,19 +147,19 @@ class _OptimizerExtras:
         return rate * ops.convert_to_tensor(self.factor)
 
     def _clip_gradients(self: Any, grads: list[Any]) -> list[Any]:
-        """Log and clip the gradient of the whole batch, where devices have parts of it, too."""
-        whole, devices = _over_devices(grads)
-        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in whole]
+        """Log and clip the gradient of the whole batch, also if devices share the batch."""
+        total, devices = _sum_over_devices(grads)
+        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in total]
         self.norms.assign_add(ops.sqrt(sum(squares)))
-        clipped = super()._clip_gradients(whole)  # type: ignore[misc]
-        # Keras adds up what the devices have after this.
+        clipped = super()._clip_gradients(total)  # type: ignore[misc]
+        # Keras sums over the devices after this.
         return clipped if devices == 1 else [gradient / devices for gradient in clipped]
 
 
-def _over_devices(gradients: list[Any]) -> tuple[list[Any], int]:
-    """The sum over the devices of a `MirroredStrategy`, and how many there are.
+def _sum_over_devices(gradients: list[Any]) -> tuple[list[Any], int]:
+    """Return gradients summed over the devices of a `MirroredStrategy`, and their number.
 
-    JAX knows only whole batches, however many devices share them.
+    In JAX gradients are those of the whole batch already.
     """
     if keras.backend.backend() != "tensorflow":
         return gradients, 1

@@ -1,4 +1,4 @@
-"""Which numbers the network is trained in."""
+"""Numeric precision of the training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 
 @dataclass(frozen=True)
 class PrecisionChoice:
-    """A precision and why it was chosen.
+    """Precision and the reason for it.
 
     Args:
         policy: Name of the Keras dtype policy.
-        reason: For people, half a line.
+        reason: A few words for the user.
     """
 
     policy: str
@@ -26,31 +26,33 @@ class PrecisionChoice:
 
     @property
     def scales_loss(self) -> bool:
-        """Whether gradients would vanish in this precision unless the loss is scaled up."""
+        """True if gradients vanish in this precision unless the loss is scaled up."""
         return self.policy == "mixed_float16"
 
 
-def choose_precision(asked: Precision, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> PrecisionChoice:
-    """Choose the precision; ``auto`` asks the hardware.
+def choose_precision(
+    requested: Precision, *, cpuinfo: Path = Path("/proc/cpuinfo")
+) -> PrecisionChoice:
+    """Choose the precision; ``auto`` chooses by the hardware.
 
     Args:
-        asked: As in `params.yaml`.
-        cpuinfo: Where the processor tells what it can do.
+        requested: As in `params.yaml`.
+        cpuinfo: File with the feature flags of the processor.
     """
-    if asked != "auto":
-        return PrecisionChoice(_POLICIES[asked], "as asked")
+    if requested != "auto":
+        return PrecisionChoice(_POLICIES[requested], "set in params.yaml")
     if gpus := _gpu_capabilities():
         if min(gpus) >= (8, 0):
-            return PrecisionChoice("mixed_bfloat16", "the GPU has bfloat16")
-        return PrecisionChoice("mixed_float16", "the GPU has half precision, but not bfloat16")
+            return PrecisionChoice("mixed_bfloat16", "the GPU supports bfloat16")
+        return PrecisionChoice("mixed_float16", "the GPU supports float16, but not bfloat16")
     flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set()
-    if found := sorted(_CPU_FLAGS & flags):
-        return PrecisionChoice("mixed_bfloat16", f"the CPU has {found[0]}")
-    return PrecisionChoice("float32", "neither a GPU nor a CPU with bfloat16 was found")
+    if supported := sorted(_CPU_FLAGS & flags):
+        return PrecisionChoice("mixed_bfloat16", f"the CPU supports {supported[0]}")
+    return PrecisionChoice("float32", "there is no GPU, and the CPU does not support bfloat16")
 
 
 def _gpu_capabilities() -> list[tuple[int, int]]:
-    """CUDA compute capability of each GPU that the Keras backend sees."""
+    """Return the CUDA compute capability of each GPU of the Keras backend."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -1,4 +1,4 @@
-"""Telling people how a training goes: a line an epoch, live plots, pictures of watched cases."""
+"""Progress of a training: one line per epoch, live plots, pictures of validation cases."""
 
 import math
 import shutil
@@ -15,112 +15,114 @@ from thorax.imaging.intensity import Window
 from thorax.models.engines.keras_engine import probabilities
 from thorax.preprocessing.records import read_record
 from thorax.training.snapshots import snapshot
-from thorax.training.trainer import Row
+from thorax.training.trainer import HistoryRow
 from thorax.training.validation import CaseDice
 from thorax.visualization.drawing import save_png
 
 
 @dataclass(frozen=True)
 class ProgressPaths:
-    """Where a watched training leaves what it shows.
+    """Output folders of the progress reports.
 
     Args:
         live: Folder of DVCLive.
         pictures: Folder of the pictures.
-        kept: Folder of the same pictures, where DVC does not reach: it clears what a stage leaves
-            before it starts the stage again.
+        saved_pictures: Folder of the same pictures for a resumed training: DVC removes the outputs
+            of a stage, ``live`` and ``pictures``, before it runs the stage again.
     """
 
     live: Path
     pictures: Path
-    kept: Path
+    saved_pictures: Path
 
 
 class ProgressReporter:
-    """Watches one training; see `thorax.training.trainer.TrainingCallback`.
+    """Reports the progress of a training; a `thorax.training.trainer.TrainingCallback`.
 
     Args:
-        epochs: Of the whole training.
-        every: Epochs between pictures; 0: none.
-        regions: Their names.
-        window: What the network sees of the HU.
-        places: Where to leave plots and pictures.
-        log: Says a line to whoever looks on.
+        epochs: Epochs of the whole training.
+        picture_interval: Epochs between pictures; 0: none.
+        regions: Names of the regions.
+        window: HU window of the network.
+        paths: Output folders.
+        log: Prints one line for the user.
     """
 
     def __init__(
         self,
         *,
         epochs: int,
-        every: int,
+        picture_interval: int,
         regions: Sequence[str],
         window: Window,
-        places: ProgressPaths,
+        paths: ProgressPaths,
         log: Callable[[str], None],
     ) -> None:
-        self._epochs, self._every = epochs, every
+        self._epochs, self._picture_interval = epochs, picture_interval
         self._regions, self._window = regions, window
-        self._places, self._log = places, log
+        self._paths, self._log = paths, log
         self._live: Any = None
-        self._started, self._told = time.monotonic(), 0
+        self._started, self._finished_epochs = time.monotonic(), 0
 
-    def on_resume(self, history: Sequence[Row]) -> None:
-        """Begin plots and pictures anew with what is known of this training."""
-        self._live = _live_plots(self._places.live)
-        empty_folder(self._places.pictures)
+    def on_resume(self, history: Sequence[HistoryRow]) -> None:
+        """Restart plots and pictures with the history and the pictures of this training."""
+        self._live = _live_plots(self._paths.live)
+        empty_folder(self._paths.pictures)
         for row in history:
             self._plot(row)
         if history:
-            self._log(f"going on after epoch {len(history)}")
-            for picture in sorted(self._places.kept.glob("epoch_*.png")):
-                self._show(picture)
+            self._log(f"resuming after epoch {len(history)}")
+            for picture in sorted(self._paths.saved_pictures.glob("epoch_*.png")):
+                self._publish(picture)
         else:
-            empty_folder(self._places.kept)
+            empty_folder(self._paths.saved_pictures)
         self._started = time.monotonic()
 
-    def on_epoch_end(self, row: Row, *, stacks_per_s: float) -> None:
-        """Tell the figures of an epoch, how fast it was, and how long the rest will take."""
+    def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
+        """Print loss and Dice of an epoch, its speed and the time left."""
         self._plot(row)
-        self._told += 1
-        each = (time.monotonic() - self._started) / self._told
-        left = round(each * (self._epochs - row["epoch"]))
-        figures = "  ".join(f"{name} {row[name]:.4f}" for name in row if _shown(name))
+        self._finished_epochs += 1
+        epoch_seconds = (time.monotonic() - self._started) / self._finished_epochs
+        left = round(epoch_seconds * (self._epochs - row["epoch"]))
+        metrics = "  ".join(f"{name} {row[name]:.4f}" for name in row if _is_printed(name))
         self._log(
-            f"epoch {row['epoch']:.0f}/{self._epochs}  {figures}  {stacks_per_s:.0f} stacks/s  "
-            f"{left // 60}:{left % 60:02d} left"
+            f"epoch {row['epoch']:.0f}/{self._epochs}  {metrics}  {stacks_per_s:.0f} stacks/s  "
+            f"{left // 60}:{left % 60:02d} min left"
         )
 
     def on_validation_end(
         self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
     ) -> None:
-        """Draw the best and the worst case every so often, and after the last epoch."""
-        if not self._every or (epoch % self._every and not last):
+        """Draw the best and the worst case at the interval and after the last epoch."""
+        if not self._picture_interval or (epoch % self._picture_interval and not last):
             return
         ranked = sorted(cases, key=lambda case: -1.0 if math.isnan(case.mean) else case.mean)
-        self._picture(epoch, network, ranked[0], "worst")
+        self._draw(epoch, network, ranked[0], "worst")
         if len(ranked) > 1:
-            self._picture(epoch, network, ranked[-1], "best")
+            self._draw(epoch, network, ranked[-1], "best")
 
-    def _plot(self, row: Row) -> None:
+    def _plot(self, row: HistoryRow) -> None:
         for name, value in row.items():
             if name != "epoch" and not math.isnan(value):
                 self._live.log_metric(name, value)
         self._live.next_step()
 
-    def _picture(self, epoch: int, network: Any, case: CaseDice, rank: str) -> None:
+    def _draw(self, epoch: int, network: Any, case: CaseDice, rank: str) -> None:
         record = read_record(case.path)
-        found = probabilities(network, record.planes, 0, len(record.planes), window=self._window)
+        predicted = probabilities(
+            network, record.planes, 0, len(record.planes), window=self._window
+        )
         dice = ", ".join(
             f"{region} {value:.3f}" for region, value in zip(self._regions, case.dice, strict=True)
         )
-        title = f"{case.path.stem}, the {rank} after epoch {epoch}: Dice on the canvas {dice}"
-        figure = snapshot(record, found, self._regions, title=title)
-        picture = self._places.kept / f"epoch_{epoch:03d}_{rank}.png"
+        title = f"{case.path.stem}, {rank} case after epoch {epoch}: Dice on the canvas {dice}"
+        figure = snapshot(record, predicted, self._regions, title=title)
+        picture = self._paths.saved_pictures / f"epoch_{epoch:03d}_{rank}.png"
         save_png(figure, picture)
-        self._show(picture)
+        self._publish(picture)
 
-    def _show(self, picture: Path) -> None:
-        with whole_file(self._places.pictures / picture.name) as temporary:
+    def _publish(self, picture: Path) -> None:
+        with whole_file(self._paths.pictures / picture.name) as temporary:
             shutil.copyfile(picture, temporary)
 
 
@@ -132,15 +134,15 @@ def _live_plots(folder: Path) -> Any:
         live = Live(str(folder), dvcyaml=False, save_dvc_exp=False)
     except SCMError as error:
         raise InputError(
-            f"live plots are kept beside a git commit, but git says: {error}; commit once first"
+            f"live plots need a git commit, but git reports: {error}; make a first commit"
         ) from None
-    except sqlite3.OperationalError as error:  # of DVC's notes on files
+    except sqlite3.OperationalError as error:  # from the file database of DVC
         raise InputError(f"cannot write {folder}: {error}; make room there") from error
-    # It opens the repository around it, packs and all, and never closes it.
+    # DVCLive never closes the repository that it opens.
     if live._dvc_repo is not None:
         live._dvc_repo.close()
     return live
 
 
-def _shown(name: str) -> bool:
+def _is_printed(name: str) -> bool:
     return name == "loss" or name.startswith("dice_")

@@ -1,4 +1,4 @@
-"""Records of a training: provenance in the model, `history.csv`, `training.json`."""
+"""Documentation of a training: provenance in the model, `history.csv`, `training.json`."""
 
 import json
 import platform
@@ -17,17 +17,18 @@ from thorax.models.spec import ModelSpec, default_postprocessing
 from thorax.preprocessing.index import RecordIndex
 from thorax.training.initial_weights import input_digests
 from thorax.training.precision import PrecisionChoice
-from thorax.training.trainer import Row
+from thorax.training.trainer import HistoryRow
 
-RAN_ON = ("thorax", "keras", keras.backend.backend(), "numpy", "albumentations")
+VERSIONED_PACKAGES = ("thorax", "keras", keras.backend.backend(), "numpy", "albumentations")
 
 
-def describe(
+def training_provenance(
     params: Params, index: RecordIndex, split: Split, precision: PrecisionChoice, *, initial: Path
 ) -> dict[str, Any]:
-    """What the segmenter says of its training; holds no time, so that equal runs are equal.
+    """Return the provenance that the model records about its training.
 
-    Runs on two kinds of machine differ, and so do their segmenters; this says which it was.
+    It contains no time, so that equal trainings give equal models. Models from two kinds of
+    machine differ, so it states the kind.
     """
     return {
         "dataset": index.dataset,
@@ -42,13 +43,13 @@ def describe(
         "train": asdict(params.train),
         "precision": precision.policy,
         "backend": keras.backend.backend(),
-        "versions": {"python": platform.python_version(), **versions(RAN_ON)},
+        "versions": {"python": platform.python_version(), **versions(VERSIONED_PACKAGES)},
         "machine": kind_of_machine(),
     }
 
 
-def describe_segmenter(params: Params, index: RecordIndex, provenance: dict[str, Any]) -> ModelSpec:
-    """The spec of the trained segmenter."""
+def make_spec(params: Params, index: RecordIndex, provenance: dict[str, Any]) -> ModelSpec:
+    """Return the spec of the trained network."""
     return ModelSpec(
         canvas=index.canvas,
         crop=index.crop,
@@ -60,16 +61,16 @@ def describe_segmenter(params: Params, index: RecordIndex, provenance: dict[str,
     )
 
 
-def history_csv(history: Sequence[Row], regions: Sequence[str]) -> str:
-    """The history as CSV, one row an epoch."""
+def history_csv(history: Sequence[HistoryRow], regions: Sequence[str]) -> str:
+    """Return the history as CSV, one row per epoch."""
     names = ["epoch", "loss", "dice", *(f"dice_{region}" for region in regions)]
     return as_csv(history, [*names, "learning_rate", "gradient_norm"])
 
 
-def effort_json(history: Sequence[Row], seconds: float) -> str:
-    """What the training took, and where: unlike all else, no two runs agree in it.
+def training_json(history: Sequence[HistoryRow], seconds: float) -> str:
+    """Return duration and machine of a training as JSON; these differ from run to run.
 
-    A training that went on after an interruption counts its seconds from there.
+    A resumed training counts the seconds since it was resumed.
     """
-    effort = {"epochs": len(history), "seconds": round(seconds, 1), "machine": describe_machine()}
-    return json.dumps(effort, indent=1) + "\n"
+    content = {"epochs": len(history), "seconds": round(seconds, 1), "machine": describe_machine()}
+    return json.dumps(content, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""How high the learning rate is: by the step, and by what the validation says."""
+"""Learning-rate schedules, and rules that depend on the validation Dice."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from keras import ops
 from thorax.common.params import TrainParams
 
 ONE_CYCLE_RISE = 0.3
-"""One cycle rises over at least this share of all steps, as in Smith and Topin (2018)."""
+"""Smallest share of steps in which one cycle rises, as in Smith and Topin (2018)."""
 
 POLYNOMIAL_POWER = 0.9
-"""As in DeepLab (Chen et al. 2017) and nnU-Net."""
+"""Exponent as in DeepLab (Chen et al. 2017) and nnU-Net."""
 
 Rows = Sequence[dict[str, float]]
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """A learning rate that rises to its highest and then falls, step by step.
+    """Learning rate that rises to its maximum and then falls, step by step.
 
     Args:
-        params: Names the shape and gives the highest rate and the share of steps that it rises.
-        steps: Of the whole training.
+        params: Schedule, maximum and share of the steps in which it rises.
+        steps: Steps of the whole training.
 
     Example:
         >>> from thorax.common.params import load_params
@@ -35,7 +35,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
 
     def __init__(self, params: TrainParams, *, steps: int) -> None:
         super().__init__()
-        self._shape, self._highest = params.schedule, params.learning_rate
+        self._shape, self._maximum = params.schedule, params.learning_rate
         share = params.warm_up
         if self._shape == "one_cycle":
             share = max(share, ONE_CYCLE_RISE)
@@ -43,32 +43,32 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         self._fall = max(1, steps - self._rise)
 
     def __call__(self, step: Any) -> Any:
-        """Rate of a step, counted from 0, as float32."""
+        """Return the learning rate of a step, counted from 0, as float32."""
         step = ops.cast(step, "float32")
-        risen = ops.minimum((step + 1.0) / self._rise, 1.0)
-        gone = ops.clip((step - self._rise) / self._fall, 0.0, 1.0)
+        rise = ops.minimum((step + 1.0) / self._rise, 1.0)
+        fall = ops.clip((step - self._rise) / self._fall, 0.0, 1.0)
         if self._shape == "one_cycle":
-            risen = _half_cosine(1.0 - risen)
-        return self._highest * risen * self._left(gone)
+            rise = _half_cosine(1.0 - rise)
+        return self._maximum * rise * self._decay(fall)
 
-    def _left(self, gone: Any) -> Any:
-        """What is left of the rate when a share of the fall is gone."""
+    def _decay(self, fall: Any) -> Any:
+        """Return the factor of the rate after a share of the falling steps."""
         if self._shape in ("cosine", "one_cycle"):
-            return _half_cosine(gone)
+            return _half_cosine(fall)
         if self._shape == "polynomial":
-            return ops.power(1.0 - gone, POLYNOMIAL_POWER)
-        return ops.ones_like(gone)
+            return ops.power(1.0 - fall, POLYNOMIAL_POWER)
+        return ops.ones_like(fall)
 
 
 def plateau_halvings(history: Rows, *, patience: int) -> int:
-    """How often the rate has been halved because the validation Dice did not get better.
+    """Return the number of times that the rate was halved because Dice did not improve.
 
-    Worked out from the history alone, so that a training which was stopped goes on with the rate
-    that it would have had.
+    It depends on the history alone, so that a resumed training has the same rate as one that was
+    not interrupted.
 
     Args:
-        history: One row an epoch, with ``dice``.
-        patience: Epochs without a better Dice until the rate is halved and the count starts anew.
+        history: One row per epoch, with the validation ``dice``.
+        patience: Epochs without a better Dice before the rate is halved.
 
     Example:
         >>> rows = [{"dice": dice} for dice in (0.5, 0.6, 0.6, 0.55, 0.7, 0.7)]
@@ -87,10 +87,11 @@ def plateau_halvings(history: Rows, *, patience: int) -> int:
 
 
 def should_stop_early(history: Rows, *, patience: int) -> bool:
-    """Whether the last ``patience`` epochs brought no better validation Dice; 0: never.
+    """Return True if the last ``patience`` epochs did not improve validation Dice; 0: never.
 
     Example:
-        >>> should_stop_early([{"dice": 0.5}, {"dice": 0.6}, {"dice": 0.6}, {"dice": 0.5}], patience=2)
+        >>> rows = [{"dice": dice} for dice in (0.5, 0.6, 0.6, 0.5)]
+        >>> should_stop_early(rows, patience=2)
         True
     """
     if not patience or len(history) <= patience:
@@ -99,5 +100,5 @@ def should_stop_early(history: Rows, *, patience: int) -> bool:
     return max(dice[-patience:]) <= max(dice[:-patience])
 
 
-def _half_cosine(gone: Any) -> Any:
-    return 0.5 * (1.0 + ops.cos(math.pi * gone))
+def _half_cosine(share: Any) -> Any:
+    return 0.5 * (1.0 + ops.cos(math.pi * share))

@@ -1,4 +1,4 @@
-"""One training from the parameters: its network, loss, optimizer and data, in batches that fit."""
+"""Training from the parameters: network, loss, optimizer and data, with a batch size that fits."""
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -14,17 +14,23 @@ from thorax.datasets.folds import Split
 from thorax.imaging.intensity import Window
 from thorax.models.networks import build, is_encoder
 from thorax.models.networks.supervision import supervise
-from thorax.preprocessing.index import RecordIndex, verify
+from thorax.preprocessing.index import RecordIndex, verify_records
 from thorax.training.augmentation import Augmentation
 from thorax.training.batch_size import BatchTooLargeError, largest_batch
 from thorax.training.checkpoint import run_key, saved_batch
 from thorax.training.data import StackDataset
-from thorax.training.devices import choose_devices
+from thorax.training.devices import DeviceStrategy, choose_devices
 from thorax.training.initial_weights import initialise_weights
 from thorax.training.losses import SegmentationLoss
 from thorax.training.precision import PrecisionChoice
 from thorax.training.progress import ProgressPaths, ProgressReporter
-from thorax.training.trainer import Row, TrainingModel, TrainingPlan, compile_training_model, fit
+from thorax.training.trainer import (
+    HistoryRow,
+    TrainingModel,
+    TrainingPlan,
+    compile_training_model,
+    fit,
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ class Folders:
 
     Args:
         records: TFRecords and their index.
-        initial: Segmenter whose weights a training can start from.
-        checkpoints: State of trainings in progress, kept when DVC clears the outputs of a stage.
+        initial: Segmenter for `network.initial_weights: segmenter`.
+        checkpoints: Checkpoints of unfinished trainings; not among the outputs of a DVC stage.
         reports: Live plots and pictures.
     """
 
@@ -46,7 +52,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Session:
-    """Everything that one training depends on, and the steps that build it.
+    """Inputs of a training, and the steps that build and run it.
 
     Args:
         params: All parameters of the run.
@@ -62,96 +68,112 @@ class Session:
     folders: Folders
     log: Callable[[str], None]
 
-    def train(self, job: TrainingPlan) -> tuple[Any, list[Row], TrainingPlan]:
-        """Train; with ``batch: auto`` retry with half the batch when memory runs out.
+    def train(self, plan: TrainingPlan) -> tuple[Any, list[HistoryRow], TrainingPlan]:
+        """Train; with ``batch: auto`` retry with half the batch if memory runs out.
 
         Returns:
-            The float32 network, its history, and the job with its final batch size.
+            The float32 network, its history, and the plan with its final batch size.
 
         Raises:
-            InputError: Memory ran out after epochs were finished, or with a fixed batch size.
+            InputError: Memory ran out after finished epochs, or with a fixed batch size.
         """
         while True:
-            trainee, begun = self.build_training_model(job), modified_ns(job.checkpoint)
+            training_model = self.build_training_model(plan)
+            checkpoint_time = modified_ns(plan.checkpoint)
             try:
-                history = fit(trainee, job, watcher=self._reporter(job))
+                history = fit(training_model, plan, callback=self._reporter(plan))
                 break
             except BatchTooLargeError:
-                if self.params.train.batch != "auto" or job.batch == 1:
+                if self.params.train.batch != "auto" or plan.batch == 1:
                     raise
-                if modified_ns(job.checkpoint) != begun:
+                if modified_ns(plan.checkpoint) != checkpoint_time:
                     raise InputError(
-                        f"memory ran out, though epochs with batch {job.batch} went through; the "
-                        "same command goes on after them"
+                        f"memory ran out after epochs with batch {plan.batch}; run the same "
+                        "command again to resume after them"
                     ) from None
-                self.delete_checkpoint(job)
-                job = replace(job, batch=job.batch // 2)
-                self.log(f"memory ran out; beginning again with batch {job.batch}")
+                self.delete_checkpoint(plan)
+                plan = replace(plan, batch=plan.batch // 2)
+                self.log(f"memory ran out; starting again with batch {plan.batch}")
         network = self._build("float32")
-        network.set_weights(trainee.network.get_weights())
-        return network, history, job
+        network.set_weights(training_model.network.get_weights())
+        return network, history, plan
 
-    def plan(self, split: Split, provenance: dict[str, Any], code: Iterable[Path]) -> TrainingPlan:
-        """Data, settings and checkpoint of the training; checks the digests of the records.
+    def make_plan(
+        self, split: Split, provenance: dict[str, Any], code: Iterable[Path]
+    ) -> TrainingPlan:
+        """Return data, settings and checkpoint of the training; check the digests of the records.
 
         Args:
-            split: Cases of the training and of the validation.
+            split: Training and validation cases.
             provenance: Settings that the model records.
             code: Source files whose change invalidates a checkpoint.
         """
         params, index = self.params, self.index
-        source = self._source(split)
-        batch = source.stacks if params.train.batch == "auto" else params.train.batch
+        dataset = self._dataset(split)
+        batch = dataset.stacks if params.train.batch == "auto" else params.train.batch
         key = run_key(
             settings=provenance,
             records=index.digest(split.train + split.validation),
             code=code,
         )
-        job = TrainingPlan(
-            source=source,
-            validation_paths=verify(
+        plan = TrainingPlan(
+            dataset=dataset,
+            validation_paths=verify_records(
                 self.folders.records, [index.entry(case) for case in split.validation]
             ),
             regions=list(index.regions),
             params=params.train,
-            batch=min(batch, source.stacks),
+            batch=min(batch, dataset.stacks),
             seed=params.seed,
             checkpoint=self.folders.checkpoints / f"{key}.npz",
             supervision=params.losses.deep_supervision,
         )
-        return self._choose_batch_size(job)
+        return self._choose_batch_size(plan)
 
-    def build_training_model(self, job: TrainingPlan) -> TrainingModel:
-        """The network with its initial weights, loss and optimizer, compiled."""
-        unshared = [f"`train.accumulate: {job.params.accumulate}`"] * (job.params.accumulate > 1)
-        unshared += ["`train.precision: float16`"] * self.precision.scales_loss
-        sharing = choose_devices(self.params.train.devices, batch=job.batch, unshared=unshared)
-        regions = list(self.index.regions)
-        with sharing.scope():
+    def build_training_model(self, plan: TrainingPlan) -> TrainingModel:
+        """Build the network with its initial weights, and compile it with loss and optimizer."""
+        devices = self._devices(plan)
+        with devices.scope():
             network = self._build(self.precision.policy)
-            origin = self.params.network.initial_weights
-            transferred = initialise_weights(network, origin, regions, folder=self.folders.initial)
+            transferred = initialise_weights(
+                network,
+                self.params.network.initial_weights,
+                plan.regions,
+                folder=self.folders.initial,
+            )
             model = network
-            if job.supervision:
-                model = supervise(network, regions=len(regions), seed=self.params.seed)
-            trainee = TrainingModel(network, model, sharing)
-            loss = SegmentationLoss(self.params.loss, self.params.losses, regions=job.regions)
-            scaled = self.precision.scales_loss
-            compile_training_model(trainee, loss, job, scale_loss=scaled, encoder=is_encoder)
+            if plan.supervision:
+                model = supervise(network, regions=len(plan.regions), seed=self.params.seed)
+            training_model = TrainingModel(network, model, devices)
+            compile_training_model(
+                training_model,
+                SegmentationLoss(self.params.loss, self.params.losses, regions=plan.regions),
+                plan,
+                scale_loss=self.precision.scales_loss,
+                encoder=is_encoder,
+            )
         if transferred:
             self.log(str(transferred))
-        return trainee
+        return training_model
 
-    def delete_checkpoint(self, job: TrainingPlan) -> None:
-        """Delete the checkpoint and the kept pictures of a training that ended."""
-        job.checkpoint.unlink(missing_ok=True)
-        shutil.rmtree(self._places(job).kept, ignore_errors=True)
+    def delete_checkpoint(self, plan: TrainingPlan) -> None:
+        """Delete the checkpoint and the saved pictures of a finished training."""
+        plan.checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(self._progress_paths(plan).saved_pictures, ignore_errors=True)
 
-    def _source(self, split: Split) -> StackDataset:
+    def _devices(self, plan: TrainingPlan) -> DeviceStrategy:
+        single_only = []
+        if plan.params.accumulate > 1:
+            single_only.append(f"`train.accumulate: {plan.params.accumulate}`")
+        if self.precision.scales_loss:
+            single_only.append("`train.precision: float16`")
+        return choose_devices(plan.params.devices, batch=plan.batch, single_only=single_only)
+
+    def _dataset(self, split: Split) -> StackDataset:
         entries = [self.index.entry(case) for case in split.train]
         train = self.params.train
         return StackDataset(
-            paths=verify(self.folders.records, entries),
+            paths=verify_records(self.folders.records, entries),
             planes=[entry.planes for entry in entries],
             canvas=self.index.canvas,
             regions=len(self.index.regions),
@@ -163,16 +185,16 @@ class Session:
             rare_region=rarest_region(self.index, split.train),
         )
 
-    def _choose_batch_size(self, job: TrainingPlan) -> TrainingPlan:
-        """With ``batch: auto``: the batch size of the checkpoint, or the largest that fits."""
+    def _choose_batch_size(self, plan: TrainingPlan) -> TrainingPlan:
+        """With ``batch: auto`` use the batch size of the checkpoint, or the largest that fits."""
         if self.params.train.batch != "auto":
-            return job
-        batch = saved_batch(job.checkpoint)
+            return plan
+        batch = saved_batch(plan.checkpoint)
         if batch is None:
             untrained = self._build(self.precision.policy)
-            batch = largest_batch(untrained, stacks=job.source.stacks)
+            batch = largest_batch(untrained, stacks=plan.dataset.stacks)
         self.log(f"batch {batch}")
-        return replace(job, batch=batch)
+        return replace(plan, batch=batch)
 
     def _build(self, dtype: str) -> keras.Model:
         return build(
@@ -184,29 +206,29 @@ class Session:
             dtype=dtype,
         )
 
-    def _reporter(self, job: TrainingPlan) -> ProgressReporter:
+    def _reporter(self, plan: TrainingPlan) -> ProgressReporter:
         return ProgressReporter(
             epochs=self.params.train.epochs,
-            every=self.params.train.picture_interval,
-            regions=job.regions,
-            window=job.source.window,
-            places=self._places(job),
+            picture_interval=self.params.train.picture_interval,
+            regions=plan.regions,
+            window=plan.dataset.window,
+            paths=self._progress_paths(plan),
             log=self.log,
         )
 
-    def _places(self, job: TrainingPlan) -> ProgressPaths:
+    def _progress_paths(self, plan: TrainingPlan) -> ProgressPaths:
         reports = self.folders.reports
-        kept = job.checkpoint.with_suffix(".pictures")
-        return ProgressPaths(reports / "live", reports / "validation", kept)
+        saved_pictures = plan.checkpoint.with_suffix(".pictures")
+        return ProgressPaths(reports / "live", reports / "validation", saved_pictures)
 
 
 def modified_ns(path: Path) -> int:
-    """Modification time of a file, in nanoseconds; 0 if there is none."""
+    """Return the modification time of a file in nanoseconds; 0 if there is none."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def rarest_region(index: RecordIndex, cases: Sequence[str]) -> int:
-    """Channel of the region with the fewest voxels in these cases together."""
+    """Return the channel of the region with the fewest voxels in these cases."""
     ceilings = [index.entry(case).ceiling for case in cases]
     voxels = [sum(ceiling[region].truth for ceiling in ceilings) for region in index.regions]
     return voxels.index(min(voxels))

@@ -1,4 +1,4 @@
-"""Training: epochs over the stacks, the best weights kept, every epoch a place to go on from."""
+"""Training loop: epochs, validation, best weights, and a checkpoint after each epoch."""
 
 import math
 import time
@@ -23,25 +23,27 @@ from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
 from thorax.training.schedule import plateau_halvings, should_stop_early
 from thorax.training.validation import CaseDice, validate
 
-Row = dict[str, float]
+HistoryRow = dict[str, float]
+"""Metrics of an epoch by name."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What is to be trained on what.
+    """Data, settings and checkpoint of a training.
 
     Args:
-        source: The training stacks.
-        validation_paths: Record files of the validation cases; without any, the last weights are kept.
-        regions: Region names.
-        params: Epochs, batch, learning rate and the like.
-        batch: Stacks a step.
-        seed: Draws order and changes of the stacks.
-        checkpoint: Where the state is kept after each epoch.
-        supervision: Weight of the loss one level down, its square two down; 0: off.
+        dataset: The training stacks.
+        validation_paths: Record files of the validation cases; if empty, the last weights are kept.
+        regions: Names of the regions.
+        params: Epochs, learning rate and so on.
+        batch: Stacks per step.
+        seed: Seed of the order and the augmentation of the stacks.
+        checkpoint: File for the state after each epoch.
+        supervision: Weight of the loss at half resolution, its square at a quarter and so on; 0:
+            no deep supervision.
     """
 
-    source: StackDataset
+    dataset: StackDataset
     validation_paths: Sequence[Path]
     regions: Sequence[str]
     params: TrainParams
@@ -52,18 +54,18 @@ class TrainingPlan:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
-        return self.source.stacks // self.batch
+        """Steps per epoch."""
+        return self.dataset.stacks // self.batch
 
 
 @dataclass(frozen=True)
 class TrainingModel:
-    """A network and the model through which it is trained.
+    """Network and the model that trains it.
 
     Args:
-        network: From stacks to logits; its weights are what training is for.
-        model: Compiled; the network itself, or the same layers with more outputs.
-        devices: The devices that it was built for.
+        network: Network from stacks to logits, which prediction uses.
+        model: Compiled model: the network itself, or the same layers with more outputs.
+        devices: Devices that the model was built for.
     """
 
     network: Any
@@ -72,176 +74,186 @@ class TrainingModel:
 
     @property
     def levels(self) -> int:
-        """Coarser outputs that are trained too."""
+        """Number of additional coarser outputs."""
         return len(self.model.outputs) - 1
 
 
 class TrainingCallback(Protocol):
-    """Who is told how a training goes."""
+    """Functions that `fit` calls during a training."""
 
-    def on_resume(self, history: Sequence[Row]) -> None:
-        """Told once, at the start, of the epochs that a checkpoint holds."""
+    def on_resume(self, history: Sequence[HistoryRow]) -> None:
+        """Called once at the start with the history of the checkpoint, which may be empty."""
 
-    def on_epoch_end(self, row: Row, *, stacks_per_s: float) -> None:
-        """Told of each epoch."""
+    def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
+        """Called after each epoch."""
 
     def on_validation_end(
         self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
     ) -> None:
-        """Shown the network of each epoch and its Dice of each watched case, if there is any."""
+        """Called after each validation with the network and the Dice of each case."""
 
 
 def check_validation(params: TrainParams, *, validation_cases: int) -> None:
-    """Check that what asks the validation has one to ask.
+    """Check that early stopping and the plateau schedule have validation cases.
 
     Raises:
-        InputError: Early stopping or the plateau is asked for, but nothing is watched.
+        InputError: One of them is set, but there are no validation cases.
     """
-    asks = {
+    settings = {
         "schedule: plateau": params.schedule == "plateau",
         "early_stopping_patience": params.early_stopping_patience > 0,
     }
-    for name, asked in asks.items():
-        if asked and not validation_cases:
+    for name, is_set in settings.items():
+        if is_set and not validation_cases:
             raise InputError(
-                f"`train.{name}` needs cases that watch the training; set `split.validation` "
-                "above 0 or name cases in `split.validation_cases`"
+                f"`train.{name}` needs validation cases; set `split.validation` above 0 or list "
+                "cases in `split.validation_cases`"
             )
 
 
 def compile_training_model(
-    trainee: TrainingModel,
+    training_model: TrainingModel,
     loss: Any,
-    job: TrainingPlan,
+    plan: TrainingPlan,
     *,
     scale_loss: bool,
     encoder: Any = lambda _: False,
 ) -> None:
-    """Give the model its loss, at each of its levels, and its optimizer.
+    """Compile a model with the loss, at each of its outputs, and the optimizer.
 
     Args:
-        trainee: The network and its model.
+        training_model: The network and its model.
         loss: A Keras loss of truth and logits.
-        job: What is to be trained.
-        scale_loss: Whether to scale the loss up, for float16.
-        encoder: Whether a layer of that name belongs to the encoder.
+        plan: The plan of the training.
+        scale_loss: Scale the loss up, for float16.
+        encoder: Function from the name of a layer to True if it belongs to the encoder.
 
     Raises:
         InputError: There are too few batches for a single step.
     """
-    _check_accumulation(job)
+    _check_accumulation(plan)
     optimizer = make_optimizer(
-        job.params,
-        trainee.model.trainable_variables,
-        steps=job.steps * job.params.epochs,
+        plan.params,
+        training_model.model.trainable_variables,
+        steps=plan.steps * plan.params.epochs,
         encoder=encoder,
         scale_loss=scale_loss,
     )
-    weights = [job.supervision**level for level in range(trainee.levels + 1)]
-    trainee.model.compile(
+    weights = [plan.supervision**level for level in range(training_model.levels + 1)]
+    training_model.model.compile(
         optimizer,
-        [loss] * len(weights) if trainee.levels else loss,
-        loss_weights=weights if trainee.levels else None,
+        [loss] * len(weights) if training_model.levels else loss,
+        loss_weights=weights if training_model.levels else None,
         auto_scale_loss=False,
-        # XLA and TensorFlow's determinism exclude each other.
+        # XLA does not support TensorFlow's determinism.
         jit_compile=keras.backend.backend() != "tensorflow",
     )
 
 
-def _check_accumulation(job: TrainingPlan) -> None:
-    asked, batches = job.params.accumulate, job.steps * job.params.epochs
-    if asked > batches:
+def _check_accumulation(plan: TrainingPlan) -> None:
+    batches = plan.steps * plan.params.epochs
+    if plan.params.accumulate > batches:
         raise InputError(
-            f"`train.accumulate: {asked}` needs as many batches, but the whole training has "
-            f"{batches}; lower it or `train.batch`"
+            f"`train.accumulate` must be at most the {batches} batches of the whole training, got "
+            f"{plan.params.accumulate}; lower it or `train.batch`"
         )
 
 
-def fit(trainee: TrainingModel, job: TrainingPlan, *, watcher: TrainingCallback) -> list[Row]:
-    """Train a compiled model, or go on where a checkpoint of this training ends.
+def fit(
+    training_model: TrainingModel, plan: TrainingPlan, *, callback: TrainingCallback
+) -> list[HistoryRow]:
+    """Train a compiled model, or resume from the checkpoint of this training.
+
+    Afterwards the network has the weights of the epoch with the best mean validation Dice, or the
+    last weights if there are no validation cases. With ``ema_momentum`` these are the moving
+    averages of the weights, which are also validated.
 
     Args:
-        trainee: Its network holds the weights to keep when this returns: those of the epoch with
-            the best mean validation Dice, or the last ones where nothing is watched; with
-            ``average`` it is the moving average that is watched and kept.
-        job: What is to be trained.
-        watcher: Told of each epoch.
+        training_model: The network and its compiled model.
+        plan: The plan of the training.
+        callback: Called after each epoch and validation.
 
     Returns:
-        One row an epoch: ``epoch``, ``loss``, ``learning_rate`` and ``gradient_norm``, and where anything
-        is watched ``dice_<region>`` and their mean ``dice``.
+        One row per epoch: ``epoch``, ``loss``, ``learning_rate`` and ``gradient_norm``; with
+        validation cases also ``dice_<region>`` and their mean ``dice``.
 
     Raises:
         InputError: The loss is not finite, or a batch does not fit into memory.
     """
-    history, best = _resume(trainee, job)
-    watcher.on_resume(history)
-    for epoch in range(len(history), job.params.epochs):
-        if _is_last(history, job.params):
+    network = training_model.network
+    history, best = _resume(training_model, plan)
+    callback.on_resume(history)
+    for epoch in range(len(history), plan.params.epochs):
+        if _is_last(history, plan.params):
             break
-        row, stacks_per_s = _train_epoch(trainee, job, history)
-        with _averaged_weights(trainee):
-            if job.validation_paths:
-                cases = validate(trainee.network, job.validation_paths, window=job.source.window)
-                row |= _mean_dice(cases, job.regions)
-                last = _is_last([*history, row], job.params)
-                watcher.on_validation_end(epoch + 1, trainee.network, cases, last=last)
-            if not job.validation_paths or _score(row) >= max(map(_score, [row, *history])):
-                best = trainee.network.get_weights()
+        row, stacks_per_s = _train_epoch(training_model, plan, history)
+        with _averaged_weights(training_model):
+            if plan.validation_paths:
+                cases = validate(network, plan.validation_paths, window=plan.dataset.window)
+                row |= _mean_dice(cases, plan.regions)
+                last = _is_last([*history, row], plan.params)
+                callback.on_validation_end(epoch + 1, network, cases, last=last)
+            if not plan.validation_paths or _score(row) >= max(map(_score, [row, *history])):
+                best = network.get_weights()
         history.append(row)
-        save_checkpoint(job.checkpoint, Checkpoint(_state(trainee.model), best, history, job.batch))
-        watcher.on_epoch_end(row, stacks_per_s=stacks_per_s)
-    trainee.network.set_weights(best)
+        state = Checkpoint(_state(training_model.model), best, history, plan.batch)
+        save_checkpoint(plan.checkpoint, state)
+        callback.on_epoch_end(row, stacks_per_s=stacks_per_s)
+    network.set_weights(best)
     return history
 
 
-def _is_last(history: Sequence[Row], params: TrainParams) -> bool:
-    """Whether no epoch comes after these."""
+def _is_last(history: Sequence[HistoryRow], params: TrainParams) -> bool:
+    """Return True if no epoch follows these."""
     return len(history) == params.epochs or should_stop_early(
         history, patience=params.early_stopping_patience
     )
 
 
 def _train_epoch(
-    trainee: TrainingModel, job: TrainingPlan, history: Sequence[Row]
-) -> tuple[Row, float]:
-    epoch, model = len(history), trainee.model
+    training_model: TrainingModel, plan: TrainingPlan, history: Sequence[HistoryRow]
+) -> tuple[HistoryRow, float]:
+    epoch, model = len(history), training_model.model
     batches = epoch_batches(
-        job.source, batch=job.batch, seed=job.seed, epoch=epoch, levels=trainee.levels
+        plan.dataset, batch=plan.batch, seed=plan.seed, epoch=epoch, levels=training_model.levels
     )
-    steered = unwrap_loss_scaling(model.optimizer)
-    if job.params.schedule == "plateau":
-        steered.factor.assign(
-            0.5 ** plateau_halvings(history, patience=job.params.plateau_patience)
+    optimizer = unwrap_loss_scaling(model.optimizer)
+    if plan.params.schedule == "plateau":
+        optimizer.factor.assign(
+            0.5 ** plateau_halvings(history, patience=plan.params.plateau_patience)
         )
-    steered.norms.assign(0.0)
-    begun, started = _number(steered.iterations), time.monotonic()
+    optimizer.norms.assign(0.0)
+    first_step, started = _number(optimizer.iterations), time.monotonic()
     with (
-        _name_damaged_record(job.source.paths),
-        raise_batch_too_large(job.batch),
-        trainee.devices.scope(),
+        _name_damaged_record(plan.dataset.paths),
+        raise_batch_too_large(plan.batch),
+        training_model.devices.scope(),
     ):
         loss = model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
-    seconds, updates = time.monotonic() - started, _number(steered.iterations) - begun
-    if not math.isfinite(loss):
-        raise InputError(
-            f"the loss is {loss} in epoch {epoch + 1}; lower `train.learning_rate`, set "
-            "`train.clip_norm: 1` or `train.precision: float32`"
-        )
+    seconds, updates = time.monotonic() - started, _number(optimizer.iterations) - first_step
+    _check_finite(loss, epoch=epoch + 1)
     row = {
         "epoch": epoch + 1,
         "loss": float(loss),
-        "learning_rate": float(keras.ops.convert_to_numpy(steered.learning_rate)),
-        "gradient_norm": _number(steered.norms) / max(1.0, updates),
+        "learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+        "gradient_norm": _number(optimizer.norms) / max(1.0, updates),
     }
-    return row, job.steps * job.batch / seconds
+    return row, plan.steps * plan.batch / seconds
+
+
+def _check_finite(loss: float, *, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss must be finite, got {loss} in epoch {epoch}; lower `train.learning_rate`, "
+            "set `train.clip_norm: 1` or `train.precision: float32`"
+        )
 
 
 @contextmanager
 def _name_damaged_record(paths: Sequence[Path]) -> Iterator[None]:
-    """Name the record that went or was damaged after the training began.
+    """Raise an error that names the record that was damaged or removed during the training.
 
-    The backend says that something is wrong with its input, in many lines.
+    The backend only reports in many lines that its input failed.
     """
     try:
         yield
@@ -253,7 +265,7 @@ def _name_damaged_record(paths: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def _mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> Row:
+def _mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> HistoryRow:
     dice = {
         region: mean_defined(case.dice[channel] for case in cases)
         for channel, region in enumerate(regions)
@@ -263,35 +275,41 @@ def _mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> Row:
 
 
 @contextmanager
-def _averaged_weights(trainee: TrainingModel) -> Iterator[None]:
-    """Let the network have the moving average of its weights for a while."""
-    variables = trainee.model.trainable_variables
-    kept = [_array(variable) for variable in variables]
-    unwrap_loss_scaling(trainee.model.optimizer).average_into(variables)
+def _averaged_weights(training_model: TrainingModel) -> Iterator[None]:
+    """Set the network to the moving average of its weights within the context."""
+    variables = training_model.model.trainable_variables
+    weights = [_array(variable) for variable in variables]
+    unwrap_loss_scaling(training_model.model.optimizer).average_into(variables)
     try:
         yield
     finally:
-        for variable, value in zip(variables, kept, strict=True):
+        for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
 
 
-def _score(row: Row) -> float:
+def _score(row: HistoryRow) -> float:
     return 0.0 if math.isnan(row["dice"]) else row["dice"]
 
 
-def _resume(trainee: TrainingModel, job: TrainingPlan) -> tuple[list[Row], list[np.ndarray]]:
-    checkpoint = load_checkpoint(job.checkpoint)
-    if checkpoint is None or checkpoint.batch != job.batch or not _fits(checkpoint, trainee):
-        return [], trainee.network.get_weights()
-    for variable, value in zip(_variables(trainee.model), checkpoint.variables, strict=True):
+def _resume(
+    training_model: TrainingModel, plan: TrainingPlan
+) -> tuple[list[HistoryRow], list[np.ndarray]]:
+    checkpoint = load_checkpoint(plan.checkpoint)
+    if (
+        checkpoint is None
+        or checkpoint.batch != plan.batch
+        or not _fits(checkpoint, training_model)
+    ):
+        return [], training_model.network.get_weights()
+    for variable, value in zip(_variables(training_model.model), checkpoint.variables, strict=True):
         variable.assign(value)
     return list(checkpoint.history), checkpoint.best
 
 
-def _fits(checkpoint: Checkpoint, trainee: TrainingModel) -> bool:
-    kept = [array.shape for array in (*checkpoint.variables, *checkpoint.best)]
-    own = (*_variables(trainee.model), *trainee.network.weights)
-    return kept == [tuple(variable.shape) for variable in own]
+def _fits(checkpoint: Checkpoint, training_model: TrainingModel) -> bool:
+    saved = [array.shape for array in (*checkpoint.variables, *checkpoint.best)]
+    variables = (*_variables(training_model.model), *training_model.network.weights)
+    return saved == [tuple(variable.shape) for variable in variables]
 
 
 def _variables(model: Any) -> list[Any]:
@@ -311,7 +329,7 @@ def _number(variable: Any) -> float:
 
 
 def set_determinism(seed: int) -> None:
-    """Make two runs on one machine equal to the last digit."""
+    """Make runs on one machine reproducible to the last bit."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Watching the training: volumetric Dice of each patient's scans on the canvas."""
+"""Validation during training: volumetric Dice of each case on the canvas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from thorax.preprocessing.records import CaseRecord, read_record
 
 @dataclass(frozen=True)
 class CaseDice:
-    """How well one watched case is segmented on the canvas.
+    """Dice of a validation case on the canvas.
 
     Args:
-        path: Its record.
-        dice: One a region; NaN for a region that it does not show and none was found of.
+        path: Record file.
+        dice: Dice of each region; NaN if truth and prediction are both empty.
     """
 
     path: Path
@@ -26,15 +26,20 @@ class CaseDice:
 
     @property
     def mean(self) -> float:
-        """Mean over the regions that have a figure."""
+        """Mean over the regions with a defined Dice."""
         return mean_defined(self.dice)
 
 
 def validate(network: Any, paths: Sequence[Path], *, window: Window) -> list[CaseDice]:
-    """Dice of each case, taken as one volume.
+    """Return the volumetric Dice of each case.
 
-    Truth and prediction are cut at one half on the canvas; this tells good epochs from bad ones
-    and is not the Dice of the report, which `evaluate` takes on the native grid.
+    Truth and prediction are thresholded at one half on the canvas. This ranks epochs; it is not
+    the Dice of the report, which `evaluate` computes on the native grid.
+
+    Args:
+        network: A `keras.Model` from windowed stacks to logits.
+        paths: Record files of the validation cases.
+        window: HU window of the network.
     """
     cases = ((path, _overlaps(network, read_record(path), window)) for path in paths)
     return [CaseDice(path, tuple(count.dice for count in counts)) for path, counts in cases]
@@ -44,10 +49,10 @@ def _overlaps(network: Any, case: CaseRecord, window: Window) -> list[Overlap]:
     total = [Overlap()] * case.fractions.shape[-1]
     for start in range(0, len(case.planes), BATCH):
         stop = min(start + BATCH, len(case.planes))
-        found = probabilities(network, case.planes, start, stop, window=window) >= 0.5
+        predicted = probabilities(network, case.planes, start, stop, window=window) >= 0.5
         truth = case.fractions[start:stop] >= FULL_COVERAGE / 2
         total = [
-            count + overlap(truth[..., channel], found[..., channel])
+            count + overlap(truth[..., channel], predicted[..., channel])
             for channel, count in enumerate(total)
         ]
     return total

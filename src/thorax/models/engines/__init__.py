@@ -1,4 +1,4 @@
-"""What runs the network of a segmenter: one module an engine, so that only one is imported."""
+"""Inference engines, one per module, so that only the chosen one is imported."""
 
 from typing import Literal, Protocol
 
@@ -15,9 +15,19 @@ Precision = Literal["auto", "float32"]
 
 
 class Engine(Protocol):
-    """Turns planes into probabilities."""
+    """Computes probabilities from slices."""
 
     def probabilities(
         self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
     ) -> NDArray[np.float32]:
-        """Probabilities of the planes ``start..stop-1``, shape ``(stop - start, H, W, R)``."""
+        """Return the probabilities of the planes ``start..stop-1``.
+
+        Args:
+            planes: All slices of a scan on the canvas, HU, shape ``(N, H, W)``.
+            start: First slice.
+            stop: One past the last slice.
+            window: HU window of the network.
+
+        Returns:
+            Shape ``(stop - start, H, W, R)``.
+        """

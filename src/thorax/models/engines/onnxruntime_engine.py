@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs everywhere, and on NVIDIA's GPUs where its GPU package is installed."""
+"""ONNX Runtime engine: any CPU, and NVIDIA GPUs if its GPU package is installed."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from thorax.models.engines import Device
 from thorax.models.engines.stacks import in_batches
 
 BATCH = 4
-"""Stacks a step."""
+"""Stacks per step."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 
@@ -21,10 +21,10 @@ class OnnxRuntimeEngine:
 
     Args:
         graph: See `thorax.models.engines.open.open_engine`.
-        device: ``gpu`` is one of NVIDIA's.
+        device: ``gpu`` is an NVIDIA GPU.
 
     Raises:
-        InputError: The graph cannot be run, or there is no such device.
+        InputError: The graph cannot be run, or the device does not exist.
     """
 
     def __init__(self, graph: bytes, *, device: Device) -> None:
@@ -33,18 +33,18 @@ class OnnxRuntimeEngine:
         provider = _PROVIDERS["cpu" if device == "auto" else device]
         if provider not in onnxruntime.get_available_providers():
             raise InputError(
-                "ONNX Runtime finds no GPU here; install onnxruntime-gpu instead of onnxruntime, "
-                "or leave out --device"
+                "ONNX Runtime has no GPU here; install onnxruntime-gpu instead of onnxruntime, or "
+                "omit --device"
             )
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(graph, settings, providers=[provider])
-        except Exception as error:  # its exceptions have no common class but this one
+        except Exception as error:  # its exceptions have no common class of their own
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"ONNX Runtime cannot run this model: {reason}") from None
-        seen = self._session.get_inputs()[0]
-        self._name, self._context = seen.name, (seen.shape[3] - 1) // 2
+        stacks = self._session.get_inputs()[0]
+        self._name, self._context = stacks.name, (stacks.shape[3] - 1) // 2
 
     def probabilities(
         self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window

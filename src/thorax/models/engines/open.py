@@ -1,4 +1,4 @@
-"""Engines for exported graphs."""
+"""Choose the engine for an exported graph."""
 
 from thorax.models.engines import Device, Engine, EngineName, Precision
 
@@ -6,16 +6,16 @@ from thorax.models.engines import Device, Engine, EngineName, Precision
 def open_engine(
     graph: bytes, name: EngineName, *, device: Device = "auto", precision: Precision = "auto"
 ) -> Engine:
-    """Make an engine for an ONNX graph.
+    """Create an engine for an ONNX graph.
 
     Args:
         graph: From windowed stacks ``(N, H, W, 2k+1)`` to probabilities ``(N, H, W, R)``.
         name: ``openvino`` or ``onnxruntime``.
-        device: What it runs on; ``auto`` is the CPU, which the small canvas keeps fast.
-        precision: ``auto`` lets the engine use bfloat16 where the hardware is made for it.
+        device: ``auto`` is the CPU, which is fast enough for the small canvas.
+        precision: ``auto`` permits bfloat16 on hardware with bfloat16 instructions.
 
     Raises:
-        InputError: The graph cannot be run, or there is no such device.
+        InputError: The graph cannot be run, or the device does not exist.
     """
     if name == "openvino":
         from thorax.models.engines.openvino_engine import OpenVinoEngine

@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest on CPUs."""
+"""OpenVINO engine: the fastest one on CPUs."""
 
 import sys
 from types import ModuleType
@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
+from thorax.common.text import listed
 from thorax.imaging.intensity import Window
 from thorax.models.engines import Device, Precision
 from thorax.models.engines.stacks import in_batches
 
 BATCH = 4
-"""Stacks a step: on two cores 1 to 8 are equally fast, and 16 take twice the memory."""
+"""Stacks per step: on two cores 1 to 8 are equally fast, and 16 need twice the memory."""
 
 
-def _import_in_silence() -> Any:
-    """OpenVINO reports each import to Intel through another package; without that, it is mute."""
+def _import_without_telemetry() -> Any:
+    """Import OpenVINO without the package through which it reports each import to Intel."""
     sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     import openvino
 
@@ -29,28 +30,28 @@ class OpenVinoEngine:
 
     Args:
         graph: See `thorax.models.engines.open.open_engine`.
-        device: ``gpu`` is one of Intel's.
+        device: ``gpu`` is an Intel GPU.
         precision: ``float32`` forbids bfloat16.
 
     Raises:
-        InputError: The graph cannot be run, or there is no such device.
+        InputError: The graph cannot be run, or the device does not exist.
     """
 
     def __init__(self, graph: bytes, *, device: Device, precision: Precision) -> None:
-        openvino = _import_in_silence()
+        openvino = _import_without_telemetry()
         target = "GPU" if device == "gpu" else "CPU"
         core = openvino.Core()
         if target not in {name.partition(".")[0] for name in core.available_devices}:
             raise InputError(
-                f"OpenVINO finds no {target} here, only {', '.join(core.available_devices)}; "
-                "leave out --device, or choose another --engine"
+                f"OpenVINO has no {target} here, only {listed(core.available_devices)}; omit "
+                "--device or choose another --engine"
             )
         settings = {"PERFORMANCE_HINT": "LATENCY"}
         if precision == "float32":
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             model = core.read_model(graph)
-            # Whatever the batch: a last one that is short is not filled up.
+            # The batch size stays dynamic: a short last batch needs no padding.
             self._compiled = core.compile_model(model, target, settings)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
@@ -67,5 +68,5 @@ class OpenVinoEngine:
         return in_batches(self._run, planes, span, window=window, context=self._context)
 
     def _run(self, stacks: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: Any = self._request.infer([stacks], share_inputs=True)
-        return np.array(found[0])
+        outputs: Any = self._request.infer([stacks], share_inputs=True)
+        return np.array(outputs[0])

@@ -1,4 +1,4 @@
-"""Networks by name: `(H, W, 2k+1)` windowed planes in, `(H, W, R)` float32 logits out."""
+"""Networks by name, from windowed stacks `(H, W, 2k+1)` to float32 logits `(H, W, R)`."""
 
 from typing import Any
 
@@ -19,24 +19,24 @@ _BUILDERS = {
 def build(
     params: NetworkParams, *, canvas: int, channels: int, regions: int, seed: int, dtype: str
 ) -> Any:
-    """Build the network that the parameters name, with fresh weights.
+    """Build a network with random weights.
 
     Args:
-        params: Name and shape.
-        canvas: Pixels a side of the canvas.
-        channels: Planes in a stack.
-        regions: Maps to predict.
-        seed: Draws the weights, and what dropout drops.
-        dtype: Keras dtype policy of all layers but the last, which gives float32.
+        params: Name and architecture.
+        canvas: Side of the canvas, in pixels.
+        channels: Slices in a stack.
+        regions: Number of output maps.
+        seed: Seed of the weights and of dropout.
+        dtype: Keras dtype policy of all layers but the last, which is float32.
 
     Returns:
-        A `keras.Model` of built-in layers and operations alone, so that it loads without this
-        package. Layers with weights are named by where they stand; the levels of the decoder end
+        A `keras.Model` of built-in layers and operations only, so that it loads without this
+        package. Layers with weights are named after their position; the levels of the decoder end
         in layers ``decoded_0`` (the finest), ``decoded_1`` and so on.
 
     Raises:
-        InputError: The canvas cannot be halved as often as ``depth`` asks, or a parameter is set
-            that means nothing to this network.
+        InputError: The canvas is not divisible by ``2**depth``, or a parameter does not apply to
+            this network.
     """
     return _BUILDERS[params.name](
         params, canvas=canvas, channels=channels, regions=regions, seed=seed, dtype=dtype
@@ -44,7 +44,7 @@ def build(
 
 
 def is_encoder(layer_name: str) -> bool:
-    """Whether a layer of that name belongs to the encoder, which may come trained already.
+    """Return True if a layer belongs to the encoder, which may be pretrained.
 
     Example:
         >>> is_encoder("encoder_0_conv_1"), is_encoder("stage2_block0_shortcut_norm")

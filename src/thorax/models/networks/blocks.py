@@ -1,4 +1,4 @@
-"""What the networks are made of: named layers whose weights are drawn from one seed."""
+"""Building blocks of the networks: named layers whose weights are drawn from one seed."""
 
 import itertools
 import math
@@ -12,17 +12,17 @@ from thorax.common.errors import InputError
 from thorax.common.params import NetworkParams, Normalisation
 
 GROUP = 8
-"""Channels that group normalisation takes together, or the largest divisor of both."""
+"""Channels per group of group normalisation; less if it does not divide the width."""
 
 Tensor = Any
 
 
 def check_canvas(params: NetworkParams, canvas: int) -> None:
-    """Refuse a canvas that cannot be halved as often as the network asks.
+    """Check that the canvas can be halved once per level.
 
     Raises:
-        InputError: The side is not divisible by ``2**depth``, or instance normalisation would be
-            left with maps of one pixel, of which it takes everything away.
+        InputError: The side is not divisible by ``2**depth``, or instance normalisation would get
+            maps of one pixel, which it sets to 0.
     """
     if canvas % 2**params.depth:
         raise InputError(
@@ -37,17 +37,17 @@ def check_canvas(params: NetworkParams, canvas: int) -> None:
 
 
 def normalise(maps: Tensor, normalisation: Normalisation, *, name: str, dtype: str) -> Tensor:
-    """Normalise maps by one of the ways that `params.yaml` names.
+    """Normalise maps with one of the methods in `params.yaml`.
 
-    ``rms``, see `divide_by_rms`, keeps no running statistics that could lag behind the weights,
-    treats every stack alike whatever else is in the batch, and is cheap on a CPU. ``group`` (Wu
-    and He 2018) and ``instance`` (Ulyanov et al. 2016) share the first two; ``batch`` (Ioffe and
-    Szegedy 2015) shares none of them.
+    ``rms``, see `divide_by_rms`, has no running statistics that could lag behind the weights, does
+    not depend on the other stacks of the batch, and is fast on a CPU. ``group`` (Wu and He 2018)
+    and ``instance`` (Ulyanov et al. 2016) share the first two properties; ``batch`` (Ioffe and
+    Szegedy 2015) has none of them.
 
     Args:
         maps: Maps, `(N, H, W, C)`.
-        normalisation: How; ``none`` gives back what it was given.
-        name: Of the layer, where there are weights.
+        normalisation: Method; ``none`` returns the maps unchanged.
+        name: Name of the layer, if it has weights.
         dtype: Keras dtype policy.
     """
     if normalisation == "none":
@@ -63,9 +63,9 @@ def normalise(maps: Tensor, normalisation: Normalisation, *, name: str, dtype: s
 
 
 def divide_by_rms(maps: Tensor) -> Tensor:
-    """Divide by the root mean square over each stack's pixels and channels.
+    """Divide each stack's maps by their root mean square over all pixels and channels.
 
-    Layer normalisation without its centring (Zhang and Sennrich 2019), over the whole map.
+    Layer normalisation without centring (Zhang and Sennrich 2019).
 
     Example:
         >>> import numpy as np
@@ -74,38 +74,38 @@ def divide_by_rms(maps: Tensor) -> Tensor:
         [1.4, 0.2]
     """
     if maps.dtype == "float16":
-        # There squares overflow from 256 on, and near 0 the slope of the root does.
+        # In float16 squares overflow from 256 on, and so does the slope of the root near 0.
         return ops.cast(divide_by_rms(ops.cast(maps, "float32")), "float16")
     square = ops.mean(ops.square(maps), axis=(1, 2, 3), keepdims=True)
     return maps * ops.rsqrt(square + 1e-5)
 
 
 class Blocks:
-    """Makes the layers of one network; its weights are drawn one after the other from one seed.
+    """Creates the layers of one network; all weights are drawn in order from one seed.
 
-    All layers with weights have names that say where they stand and nothing else, so that weights
-    can be carried by name to a network with other planes or regions.
+    The names of layers with weights state their position only, so that weights can be transferred
+    by name to a network with other slices or regions.
 
     Args:
-        params: Depth, blocks, normalisation, dropout and the like.
-        seed: Draws weights and what is dropped.
+        params: Depth, blocks, normalisation, dropout and so on.
+        seed: Seed of the weights and of dropout.
         dtype: Keras dtype policy of all layers but the logits.
     """
 
     def __init__(self, params: NetworkParams, *, seed: int, dtype: str) -> None:
         self._params = params
         self._dtype = dtype
-        # Two sequences: dropping something must not change what weights are drawn.
+        # Two sequences, so that dropout does not change the weights.
         self._weight_seeds = itertools.count(seed * 1000)
-        self._noise_seeds = itertools.count(seed * 1000)
+        self._dropout_seeds = itertools.count(seed * 1000)
 
     def convolve(
         self, maps: Tensor, width: int, *, name: str, size: int = 3, strides: int = 1
     ) -> Tensor:
-        """Convolve and normalise; strided ones are padded alike on both sides, as PyTorch does."""
+        """Convolve and normalise; with strides, pad both sides equally, as PyTorch does."""
         if strides > 1 and size > 1:
             maps = layers.ZeroPadding2D(size // 2, dtype=self._dtype)(maps)
-        # Of the normalisations, these alone add no offset themselves.
+        # The other normalisations add an offset themselves.
         bias = self._params.normalisation in ("rms", "none")
         maps = layers.Conv2D(
             width,
@@ -114,72 +114,71 @@ class Blocks:
             padding="valid" if strides > 1 else "same",
             use_bias=bias,
             name=name,
-            **self._drawn(),
+            **self._initialised(),
         )(maps)
         return normalise(maps, self._params.normalisation, name=f"{name}_norm", dtype=self._dtype)
 
     def activate(self, maps: Tensor, *, name: str | None = None) -> Tensor:
-        """Set what is negative to 0."""
+        """Apply a ReLU."""
         return layers.Activation("relu", name=name, dtype=self._dtype)(maps)
 
     def encode(self, maps: Tensor, width: int, level: int) -> Tensor:
-        """Run one level on the way down: ``encoder_<level>_…``, ending in ``encoded_<level>``."""
+        """Apply one encoder level: layers ``encoder_<level>_…``, ending in ``encoded_<level>``."""
         return self.drop(self._level(maps, width, level, ("encoder", "encoded")), level)
 
     def decode(
         self, maps: Tensor, skips: Sequence[Tensor], *, finest: int = 0, gated: bool = False
     ) -> Tensor:
-        """Run all the way up: levels ``decoder_<level>_…``, ending in ``decoded_<level>``.
+        """Apply the decoder: layers ``decoder_<level>_…``, ending in ``decoded_<level>``.
 
         Args:
             maps: The deepest maps.
-            skips: Those of the other levels, finest first, each twice as fine as the next; the
-                decoder takes their widths.
-            finest: Level of the first of them.
-            gated: Send the skips through attention gates.
+            skips: Encoder maps of the other levels, finest first, each twice as fine as the next;
+                the decoder uses their widths.
+            finest: Level of the first skip.
+            gated: Apply attention gates to the skips.
         """
         for level, skip in reversed(list(enumerate(skips, start=finest))):
             width = skip.shape[-1]
-            passed = self._gate(skip, maps, level) if gated else skip
-            maps = layers.Concatenate(dtype=self._dtype)([self.up(maps, width, level), passed])
+            used = self._gate(skip, maps, level) if gated else skip
+            maps = layers.Concatenate(dtype=self._dtype)([self.up(maps, width, level), used])
             maps = self._level(maps, width, level, ("decoder", "decoded"))
         return maps
 
     def up(self, maps: Tensor, width: int, level: int) -> Tensor:
-        """Bring maps up to a level, twice as fine: ``up_<level>``."""
-        return layers.Conv2DTranspose(width, 2, strides=2, name=f"up_{level}", **self._drawn())(
-            maps
-        )
+        """Upsample maps by 2 to a level: layer ``up_<level>``."""
+        return layers.Conv2DTranspose(
+            width, 2, strides=2, name=f"up_{level}", **self._initialised()
+        )(maps)
 
     def pair(self, maps: Tensor, width: int, *, level: int, name: str, strides: int = 1) -> Tensor:
-        """Add what two convolutions find to what they were given (He et al. 2016, v1).
+        """Add two convolutions to a shortcut (He et al. 2016, v1), without the last activation.
 
-        Where width or size change, a 1×1 convolution, ``<name>_shortcut``, brings the one to the
-        other. The sum is still to be activated.
+        If width or size change, the shortcut is a 1×1 convolution, ``<name>_shortcut``.
 
         Args:
             maps: `(N, H, W, C)`.
-            width: Channels wanted.
-            level: How often the canvas was halved; `drop_path` depends on it.
+            width: Channels of the result.
+            level: Number of times the canvas was halved; `drop_path` depends on it.
             name: Prefix of the layers' names.
-            strides: Of the first convolution.
+            strides: Strides of the first convolution.
         """
-        found = self.convolve(maps, width, name=f"{name}_conv1", strides=strides)
-        found = self.convolve(self.activate(found), width, name=f"{name}_conv2")
+        residual = self.convolve(maps, width, name=f"{name}_conv1", strides=strides)
+        residual = self.convolve(self.activate(residual), width, name=f"{name}_conv2")
         if strides > 1 or maps.shape[-1] != width:
             maps = self.convolve(maps, width, name=f"{name}_shortcut", size=1, strides=strides)
-        return layers.Add(dtype=self._dtype)([maps, self._skip_at_random(found, level)])
+        return layers.Add(dtype=self._dtype)([maps, self._stochastic_depth(residual, level)])
 
     def drop(self, maps: Tensor, level: int) -> Tensor:
-        """Drop whole maps at the two deepest levels, in training (Tompson et al. 2015)."""
+        """Drop whole maps at the two deepest levels in training (Tompson et al. 2015)."""
         if not self._params.dropout or level < self._params.depth - 1:
             return maps
         return layers.SpatialDropout2D(
-            self._params.dropout, seed=next(self._noise_seeds), dtype=self._dtype
+            self._params.dropout, seed=next(self._dropout_seeds), dtype=self._dtype
         )(maps)
 
     def logits(self, maps: Tensor, regions: int) -> Tensor:
-        """Give one float32 map a region."""
+        """Return one float32 map per region."""
         return layers.Conv2D(
             regions,
             1,
@@ -199,29 +198,29 @@ class Blocks:
             maps = self.activate(maps, name=end if number == last else None)
         return maps
 
-    def _skip_at_random(self, found: Tensor, level: int) -> Tensor:
-        """Stochastic depth (Huang et al. 2016): less of it the finer the level."""
+    def _stochastic_depth(self, residual: Tensor, level: int) -> Tensor:
+        """Drop residuals at random (Huang et al. 2016), less often at finer levels."""
         rate = self._params.drop_path * level / self._params.depth
         if not rate:
-            return found
+            return residual
         return layers.Dropout(
-            rate, noise_shape=(None, 1, 1, 1), seed=next(self._noise_seeds), dtype=self._dtype
-        )(found)
+            rate, noise_shape=(None, 1, 1, 1), seed=next(self._dropout_seeds), dtype=self._dtype
+        )(residual)
 
     def _gate(self, skip: Tensor, signal: Tensor, level: int) -> Tensor:
-        """Additive attention (Oktay et al. 2018): coarser maps say where the skip matters."""
+        """Weight a skip by additive attention to the coarser maps (Oktay et al. 2018)."""
         name, width = f"gate_{level}", max(1, skip.shape[-1] // 2)
-        seen = layers.Conv2D(
-            width, 2, strides=2, use_bias=False, name=f"{name}_skip", **self._drawn()
+        reduced = layers.Conv2D(
+            width, 2, strides=2, use_bias=False, name=f"{name}_skip", **self._initialised()
         )(skip)
-        asked = layers.Conv2D(width, 1, name=f"{name}_signal", **self._drawn())(signal)
-        both = self.activate(layers.Add(dtype=self._dtype)([seen, asked]))
+        query = layers.Conv2D(width, 1, name=f"{name}_signal", **self._initialised())(signal)
+        both = self.activate(layers.Add(dtype=self._dtype)([reduced, query]))
         weights = layers.Conv2D(
-            1, 1, activation="sigmoid", name=f"{name}_weights", **self._drawn()
+            1, 1, activation="sigmoid", name=f"{name}_weights", **self._initialised()
         )(both)
         finer = layers.UpSampling2D(2, interpolation="bilinear", dtype=self._dtype)(weights)
         return layers.Multiply(dtype=self._dtype)([skip, finer])
 
-    def _drawn(self) -> dict[str, Any]:
-        draw = keras.initializers.HeNormal(seed=next(self._weight_seeds))
-        return {"kernel_initializer": draw, "dtype": self._dtype}
+    def _initialised(self) -> dict[str, Any]:
+        initializer = keras.initializers.HeNormal(seed=next(self._weight_seeds))
+        return {"kernel_initializer": initializer, "dtype": self._dtype}

@@ -1,6 +1,6 @@
-"""U-Nets whose encoder is a ResNet (He et al. 2016), the same as keras-hub's, layer by layer.
+"""U-Nets with a ResNet encoder (He et al. 2016) that equals keras-hub's layer by layer.
 
-So weights that were trained on ImageNet fit, at width 64. What is called what:
+At width 64, weights trained on ImageNet fit. Names of layers:
 
 | keras-hub's `ResNetBackbone`, ``basic_block`` | here |
 |---|---|
@@ -8,9 +8,9 @@ So weights that were trained on ImageNet fit, at width 64. What is called what:
 | ``stack{s}_block{b}_1_conv`` | ``stage{s + 1}_block{b}_conv1`` |
 | ``stack{s}_block{b}_2_conv`` | ``stage{s + 1}_block{b}_conv2`` |
 | ``stack{s}_block{b}_0_conv`` | ``stage{s + 1}_block{b}_shortcut`` |
-| ``…_bn`` of each | ``…_norm`` behind the name of its convolution, where it holds weights |
+| ``…_bn`` of each | ``…_norm`` after the name of its convolution, if it has weights |
 
-Convolutions have a bias only where the normalisation adds no offset of its own (rms and none).
+Convolutions only have a bias if the normalisation adds no offset (rms and none).
 """
 
 from typing import Any
@@ -23,31 +23,31 @@ from thorax.common.params import NetworkParams
 from thorax.models.networks.blocks import Blocks, Tensor, check_canvas
 
 BLOCKS = {"resunet18": (2, 2, 2, 2), "resunet34": (3, 4, 6, 3)}
-"""Residual pairs a stage."""
+"""Residual pairs per stage."""
 
 CONVOLUTIONS = 2
-"""Convolutions a level of the decoder."""
+"""Convolutions per decoder level."""
 
 
 def resunet(
     params: NetworkParams, *, canvas: int, channels: int, regions: int, seed: int, dtype: str
 ) -> Any:
-    """Build a ResNet with the decoder of a U-Net, back to the full canvas.
+    """Build a ResNet encoder with a U-Net decoder, up to the full canvas.
 
-    The stem and the pooling behind it halve the canvas, as do all stages but the first, so depth 5
-    has four stages, depth 4 three and so on. The skip at full size is one light convolution of the
+    The stem, its pooling and all stages but the first halve the canvas, so depth 5 has four
+    stages, depth 4 three and so on. The skip at full resolution is one narrow convolution of the
     stack.
 
-    Args and errors: see `thorax.models.networks.build`.
+    Arguments and errors: see `thorax.models.networks.build`.
     """
-    _check(params)
+    _check_params(params)
     check_canvas(params, canvas)
     blocks = Blocks(params, seed=seed, dtype=dtype)
     stack = keras.Input((canvas, canvas, channels), name="stack")
     stem = blocks.convolve(stack, params.width, name="stem_conv", size=7, strides=2)
     maps = blocks.activate(stem)
     skips = [maps]
-    # 0 is the least that there can be behind the activation, so this pads with nothing.
+    # After the activation no value is below 0, so padding with 0 does not change the maximum.
     maps = layers.MaxPooling2D(3, 2, dtype=dtype)(layers.ZeroPadding2D(1, dtype=dtype)(maps))
     for stage in range(1, params.depth):
         maps = _stage(blocks, maps, stage, params)
@@ -67,19 +67,20 @@ def _stage(blocks: Blocks, maps: Tensor, stage: int, params: NetworkParams) -> T
     return blocks.drop(maps, level)
 
 
-def _check(params: NetworkParams) -> None:
+def _check_params(params: NetworkParams) -> None:
     stages = len(BLOCKS[params.name])
     if not 2 <= params.depth <= stages + 1:
         raise InputError(
-            f"`network.depth` of {params.name} must lie between 2 and {stages + 1}, "
+            f"`network.depth` of {params.name} must be between 2 and {stages + 1}, "
             f"got {params.depth}"
         )
     if params.blocks != CONVOLUTIONS:
         raise InputError(
-            f"{params.name} has its own number of blocks; leave `network.blocks` at "
-            f"{CONVOLUTIONS}, got {params.blocks}"
+            f"`network.blocks` must be {CONVOLUTIONS} for {params.name}, whose number of blocks "
+            f"is fixed, got {params.blocks}"
         )
     if params.residual:
         raise InputError(
-            f"{params.name} is residual as it is; leave `network.residual` at false, got true"
+            f"`network.residual` must be false for {params.name}, which is residual already, "
+            "got true"
         )

@@ -1,4 +1,4 @@
-"""A 2.5D U-Net (Ronneberger et al. 2015): neighbouring planes are its input channels."""
+"""2.5D U-Net (Ronneberger et al. 2015): neighbouring slices are its input channels."""
 
 from typing import Any
 
@@ -9,23 +9,24 @@ from thorax.common.errors import InputError
 from thorax.common.params import NetworkParams
 from thorax.models.networks.blocks import Blocks, check_canvas
 
-WIDEST = 256
-"""Channels stop doubling here."""
+MAX_WIDTH = 256
+"""Most channels of a level; up to here they double from level to level."""
 
 
 def unet(
     params: NetworkParams, *, canvas: int, channels: int, regions: int, seed: int, dtype: str
 ) -> Any:
-    """Build a U-Net whose levels have 3×3 convolutions, or residual pairs of them, on each side.
+    """Build a U-Net with 3×3 convolutions, or residual pairs of them, on each level.
 
-    As ``attention_unet``, gates on its skips choose where they matter (Oktay et al. 2018).
+    ``attention_unet`` has attention gates on its skips (Oktay et al. 2018).
 
-    Args and errors: see `thorax.models.networks.build`.
+    Arguments and errors: see `thorax.models.networks.build`.
     """
     check_canvas(params, canvas)
     if params.drop_path and not params.residual:
         raise InputError(
-            "`network.drop_path` skips residual pairs; set `network.residual: true` or drop_path 0"
+            "`network.drop_path` must be 0 without residual pairs, got "
+            f"{params.drop_path}; set it to 0 or `network.residual: true`"
         )
     blocks = Blocks(params, seed=seed, dtype=dtype)
     stack = keras.Input((canvas, canvas, channels), name="stack")
@@ -40,4 +41,4 @@ def unet(
 
 
 def _width(params: NetworkParams, level: int) -> int:
-    return min(WIDEST, params.width * 2**level)
+    return min(MAX_WIDTH, params.width * 2**level)

@@ -1,4 +1,4 @@
-"""Start weights from an earlier network: other regions and another number of planes are allowed."""
+"""Initial weights from an earlier network, also with other regions or another context."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,38 +13,38 @@ from thorax.common.errors import InputError
 Weights = NDArray[np.float32]
 
 Plan = Sequence[Weights | None]
-"""What the weights of a layer will be, in order; None where they stay as they were drawn."""
+"""New values of the weights of a layer, in order; None: keep the random ones."""
 
-LAST = "logits"
-"""The layer that has one output channel a region."""
+LOGITS = "logits"
+"""Layer with one output channel per region."""
 
-_SHOWN = 4
+_MAX_NAMES = 4
 
 
 @dataclass(frozen=True)
 class TransferResult:
-    """Where the weights of a network come from, by the names of its layers.
+    """Names of the layers whose weights were transferred, and of the others.
 
     Args:
-        copied: Layers that have all their weights from elsewhere, as they were.
-        adapted: Layers that have some of them, or in another form.
-        fresh: Layers that were left as they were drawn.
+        copied: Layers with all weights unchanged from the earlier network.
+        adapted: Layers with some of its weights, or with converted ones.
+        random: Layers with random weights.
 
     Example:
-        >>> print(TransferResult(copied=("a", "b"), adapted=("logits",), fresh=()))
-        2 layers copied, 1 adapted (logits), 0 fresh
+        >>> print(TransferResult(copied=("a", "b"), adapted=("logits",), random=()))
+        2 layers copied, 1 adapted (logits), 0 random
     """
 
     copied: tuple[str, ...]
     adapted: tuple[str, ...]
-    fresh: tuple[str, ...]
+    random: tuple[str, ...]
 
     def __str__(self) -> str:
         return ", ".join(
             (
                 f"{len(self.copied)} layers copied",
-                f"{len(self.adapted)} adapted{_listed(self.adapted)}",
-                f"{len(self.fresh)} fresh{_listed(self.fresh)}",
+                f"{len(self.adapted)} adapted{_names(self.adapted)}",
+                f"{len(self.random)} random{_names(self.random)}",
             )
         )
 
@@ -52,67 +52,71 @@ class TransferResult:
 def transfer_weights(
     network: Any, earlier: Any, *, regions: Sequence[str], earlier_regions: Sequence[str]
 ) -> TransferResult:
-    """Copy the weights of an earlier network into a fresh one, layer by layer, by name.
+    """Copy weights from an earlier network to a new one, by the names of the layers.
 
-    Kernels of equal shape are taken as they are, those over the planes of the stack are fitted by
-    `align_planes`. The maps of the last layer are matched by the names of their regions; those of
-    new regions stay as they were drawn, and so does every layer whose kernel does not fit.
+    Kernels of equal shape are copied; kernels over the slices of the stack are adapted by
+    `align_planes`. The maps of the last layer are matched by the names of their regions. Maps of
+    new regions and layers whose kernels do not fit keep their random weights.
 
     Args:
         network: A `keras.Model` from `(N, H, W, 2k+1)` stacks; its weights are changed.
-        earlier: The one to take weights from; it is not changed.
+        earlier: The network to copy from.
         regions: Names of the maps of ``network``, in order.
-        earlier_regions: The same of ``earlier``.
+        earlier_regions: Names of the maps of ``earlier``, in order.
 
     Returns:
-        Which layers were copied, adapted and left fresh.
+        The copied, adapted and random layers.
 
     Raises:
-        InputError: The first layer does not fit, so that the others could make nothing of what it
-            gives; the network is as it was then.
+        InputError: The first layer does not fit, so that the others would be useless; the network
+            is not changed.
     """
-    fit = _Fit(network, earlier, regions=list(regions), earlier_regions=list(earlier_regions))
+    matcher = _WeightMatcher(
+        network, earlier, regions=list(regions), earlier_regions=list(earlier_regions)
+    )
     layers = [layer for layer in network.layers if layer.weights]
-    plans = {layer.name: fit.plan(layer) for layer in layers}
+    plans = {layer.name: matcher.plan(layer) for layer in layers}
     if plans[layers[0].name][0] is None:
-        raise InputError(fit.refusal(layers[0]))
-    as_they_were = {name for name, plan in plans.items() if fit.is_copy(name, plan)}
-    return assign(network, plans, as_they_were=as_they_were)
+        raise InputError(matcher.mismatch(layers[0]))
+    unchanged = {name for name, plan in plans.items() if matcher.is_copy(name, plan)}
+    return assign_weights(network, plans, unchanged=unchanged)
 
 
-def assign(network: Any, plans: Mapping[str, Plan], *, as_they_were: set[str]) -> TransferResult:
-    """Give layers the weights that were worked out for them.
+def assign_weights(
+    network: Any, plans: Mapping[str, Plan], *, unchanged: set[str]
+) -> TransferResult:
+    """Assign new values to the weights of layers.
 
     Args:
         network: A `keras.Model`.
-        plans: Layer name → values of its weights.
-        as_they_were: Names of those whose values are plain copies.
+        plans: Layer name → new values of its weights.
+        unchanged: Names of the layers whose values are plain copies.
 
     Returns:
-        Which layers were copied, adapted and left fresh.
+        The copied, adapted and random layers.
     """
-    kinds: dict[str, list[str]] = {"copied": [], "adapted": [], "fresh": []}
+    kinds: dict[str, list[str]] = {"copied": [], "adapted": [], "random": []}
     for layer in network.layers:
         plan = plans.get(layer.name, [None] * len(layer.weights))
         for weight, values in zip(layer.weights, plan, strict=True):
             if values is not None:
                 weight.assign(values)
         if layer.weights:
-            taken = "copied" if layer.name in as_they_were else "adapted"
-            kinds["fresh" if plan[0] is None else taken].append(layer.name)
+            transferred = "copied" if layer.name in unchanged else "adapted"
+            kinds["random" if plan[0] is None else transferred].append(layer.name)
     return TransferResult(**{kind: tuple(names) for kind, names in kinds.items()})
 
 
 def align_planes(kernel: Weights, planes: int) -> Weights:
-    """Fit a kernel over an odd number of planes to another odd number, middle on middle.
+    """Adapt a kernel to another odd number of slices, aligned at the centre slice.
 
-    More planes: the new outer ones begin at 0, so that the response to a stack is the one to its
-    inner planes. Fewer planes: those that are gone are added to the outermost ones kept, so that
-    the response to planes that are all alike stays.
+    With more slices the new outer ones begin at 0, so that only the inner slices count. With fewer
+    slices the removed ones are added to the outermost ones that are left, so that the response
+    to equal slices does not change.
 
     Args:
         kernel: Shape ``(h, w, 2k+1, n)``.
-        planes: How many planes there are now, 2j+1.
+        planes: The new number of slices, 2j+1.
 
     Returns:
         Shape ``(h, w, 2j+1, n)``.
@@ -133,8 +137,8 @@ def align_planes(kernel: Weights, planes: int) -> Weights:
     return kept
 
 
-class _Fit:
-    """Fits the layers of an earlier network to those of another."""
+class _WeightMatcher:
+    """Matches the layers of an earlier network with those of a new one."""
 
     def __init__(
         self, network: Any, earlier: Any, *, regions: list[str], earlier_regions: list[str]
@@ -149,43 +153,43 @@ class _Fit:
         }
 
     def plan(self, layer: Any) -> Plan:
-        """What the weights of a layer will be; without its kernel, the first, all of it stays."""
+        """Return the new weights of a layer: all random unless its kernel, the first, fits."""
         earlier = self._earlier.get(layer.name, {})
         plan = [self._fitted(layer.name, weight, earlier) for weight in layer.weights]
         return plan if plan[0] is not None else [None] * len(plan)
 
     def is_copy(self, name: str, plan: Plan) -> bool:
-        """Whether a plan is the earlier weights, all of them and nothing else."""
+        """Return True if a plan consists of all earlier weights of the layer, unchanged."""
         earlier = [*self._earlier.get(name, {}).values()]
         return len(plan) == len(earlier) and all(map(_equal, plan, earlier))
 
-    def refusal(self, first: Any) -> str:
-        """Why the first layer does not fit."""
+    def mismatch(self, first: Any) -> str:
+        """Return the error message for a first layer that does not fit."""
         if first.name not in self._earlier:
             return (
-                "start weights must come from a network of the same kind: this one begins with "
-                f"layer `{first.name}`, the earlier one with `{next(iter(self._earlier))}`; "
-                "set `network.name` as it was"
+                "initial weights must come from the same kind of network, but this one begins with "
+                f"layer `{first.name}` and the earlier one with `{next(iter(self._earlier))}`; "
+                "set `network.name` to that of the earlier network"
             )
         kernel = next(iter(self._earlier[first.name].values()))
         return (
-            f"start weights must fit the first layer, `{first.name}`: its kernel is "
+            f"initial weights must fit the first layer `{first.name}`, whose kernel is "
             f"{_sizes(first.weights[0])} here and {_sizes(kernel)} in the earlier network; "
-            "set `network.width` and the rest of `network` as they were"
+            "set `network.width` and the rest of `network` to those of the earlier network"
         )
 
     def _fitted(self, layer: str, weight: Any, earlier: dict[str, Weights]) -> Weights | None:
-        given = earlier.get(weight.name)
-        if given is None:
+        values = earlier.get(weight.name)
+        if values is None:
             return None
-        if layer == LAST:
-            return self._match_regions(ops.convert_to_numpy(weight), given)
-        if tuple(weight.shape) == given.shape:
-            return given
-        return align_planes(given, self._planes) if self._over_stack(weight, given) else None
+        if layer == LOGITS:
+            return self._match_regions(ops.convert_to_numpy(weight), values)
+        if tuple(weight.shape) == values.shape:
+            return values
+        return align_planes(values, self._planes) if self._over_stack(weight, values) else None
 
     def _over_stack(self, kernel: Any, earlier: Weights) -> bool:
-        """Whether both are kernels over all planes of their stacks and differ in nothing else."""
+        """Return True if two kernels differ in the number of slices of their stacks only."""
         height, width, planes, *rest = kernel.shape if len(kernel.shape) == 4 else (0, 0, 0)
         return planes == self._planes and earlier.shape == (
             height,
@@ -195,7 +199,7 @@ class _Fit:
         )
 
     def _match_regions(self, fresh: Weights, earlier: Weights) -> Weights | None:
-        """The fresh weights, but with those of the regions that were there already."""
+        """Replace the maps of regions that the earlier network has, too."""
         kept = [name for name in self._regions if name in self._earlier_regions]
         if fresh.shape[:-1] != earlier.shape[:-1] or not kept:
             return None
@@ -206,16 +210,16 @@ class _Fit:
         return matched
 
 
-def _equal(one: Weights | None, other: Weights) -> bool:
-    return one is not None and np.array_equal(one, other)
+def _equal(values: Weights | None, earlier: Weights) -> bool:
+    return values is not None and np.array_equal(values, earlier)
 
 
 def _sizes(kernel: Any) -> str:
-    """A kernel's shape for people: ``3×3×5→16``."""
+    """Return the shape of a kernel as text: ``3×3×5→16``."""
     *inwards, outwards = kernel.shape
     return "×".join(map(str, inwards)) + f"→{outwards}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = [*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])]
-    return f" ({', '.join(shown)})" if names else ""
+def _names(names: Sequence[str]) -> str:
+    first = [*names[:_MAX_NAMES], *(["..."] if len(names) > _MAX_NAMES else [])]
+    return f" ({', '.join(first)})" if names else ""

@@ -1,4 +1,4 @@
-"""Random changes to training stacks: one draw for all planes of a stack and for its fractions."""
+"""Augmentation: the same random transform for all slices of a stack and for its fractions."""
 
 import os
 import random
@@ -12,36 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.params import AugmentationParams
-from thorax.training.augmentation.ct import Border, LowResolution, MissingPlanes, SharpKernel
-from thorax.training.augmentation.custom import load_custom, try_out
+from thorax.training.augmentation.ct import (
+    LowResolution,
+    MissingPlanes,
+    ReducedFieldOfView,
+    SharpKernel,
+)
+from thorax.training.augmentation.custom import check_custom, load_custom
 from thorax.training.augmentation.mixing import Mixing
 from thorax.training.augmentation.strengths import at_level
 
-# albumentations asks the network for a newer version of itself unless told not to.
+# Without this albumentations looks for updates on the internet.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
 Floats = NDArray[np.float32]
 
 
 class Augmentation:
-    """Changes stacks at random, as far as the parameters let it.
+    """Random transforms of stacks.
 
-    In this order: the body is mirrored and moved; planes go missing, are resolved more coarsely,
-    blurred or sharpened; contrast, gamma and noise change; the field of view is cut; then comes
-    what the user's own file asks for.
+    Their order: flip, rotation, zoom and shift; missing slices, low resolution, blur and
+    sharpening; contrast, gamma and noise; a smaller field of view; custom transforms.
 
-    Interpolation is linear for the planes and for the fractions, so that fractions stay
-    fractions; what comes in from beyond the border is air and no region. Flips are off unless
-    asked for: regions may tell left from right, and the heart lies on one side.
+    Slices and fractions are interpolated linearly, so that fractions stay area fractions. Beyond
+    the border there is air and no region. Flips are off by default: regions may distinguish left
+    and right, and the heart is on one side.
 
-    Two changes need more than one stack and are made in `thorax.training.data`, which asks here for
-    their strengths: thick slices need the planes of the case, mixing needs a batch.
+    Two transforms need more than one stack, so `thorax.training.data` applies them: thick slices
+    need all slices of the case, mixing needs a batch.
 
     Args:
-        params: How far. ``level: none``, or 0 everywhere, changes nothing.
+        params: Strengths. ``level: none``, or 0 everywhere, changes nothing.
 
     Raises:
-        InputError: The file of the user's own changes cannot be used.
+        InputError: The custom file cannot be used.
     """
 
     def __init__(self, params: AugmentationParams) -> None:
@@ -50,32 +54,32 @@ class Augmentation:
         self.mixing = Mixing(mixup=strengths.mixup, cutmix=strengths.cutmix)
         self._custom = Path(strengths.custom) if strengths.custom else None
         self._compose = _compose(strengths, self._custom)
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def __call__(self, stack: Floats, fractions: Floats, *, seed: int) -> tuple[Floats, Floats]:
-        """Change one stack and its fractions.
+        """Transform a stack and its fractions.
 
         Args:
-            stack: Windowed planes, 0..1, shape ``(H, W, 2k+1)``.
+            stack: Windowed slices, 0..1, shape ``(H, W, 2k+1)``.
             fractions: Area fractions, 0..1, shape ``(H, W, R)``.
-            seed: The same seed makes the same change.
+            seed: Seed of the transform.
         """
         if self._compose is None:
             return stack, fractions
-        with self._one_at_a_time:
-            # `set_random_seed` would give all steps the same draws: noise only on turned stacks.
+        with self._lock:
+            # `set_random_seed` would give all transforms the same draws.
             self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
             changed = self._compose(image=stack, mask=fractions)
         return _in_range(changed["image"]), _in_range(changed["mask"])
 
     def check(self, *, canvas: int, channels: int, regions: int) -> None:
-        """See whether the user's own changes, if any, work on stacks of this shape.
+        """Check that the custom transforms, if any, work on stacks of this shape.
 
         Raises:
-            InputError: They fail, or give stacks of another shape.
+            InputError: They fail or change the shape.
         """
         if self._custom:
-            try_out(self._custom, canvas=canvas, channels=channels, regions=regions)
+            check_custom(self._custom, canvas=canvas, channels=channels, regions=regions)
 
 
 def _in_range(changed: NDArray[Any]) -> Floats:
@@ -84,16 +88,16 @@ def _in_range(changed: NDArray[Any]) -> Floats:
 
 def _compose(strengths: AugmentationParams, custom: Path | None) -> Any | None:
     cv2.setNumThreads(0)
-    steps = [*_moves(strengths), *_resolutions(strengths), *_intensities(strengths)]
+    steps = [*_geometry(strengths), *_resolutions(strengths), *_intensities(strengths)]
     if strengths.field_of_view:
-        steps.append(Border(strengths.field_of_view, p=0.3))
+        steps.append(ReducedFieldOfView(strengths.field_of_view, p=0.3))
     if custom:
         steps.append(load_custom(custom))
     return A.Compose(steps) if steps else None
 
 
-def _moves(strengths: AugmentationParams) -> list[Any]:
-    # Planes run from right to left along their first axis: upside down for OpenCV.
+def _geometry(strengths: AugmentationParams) -> list[Any]:
+    # The first axis of a slice is right to left, which is vertical for OpenCV.
     flip = [A.VerticalFlip(p=strengths.flip)] if strengths.flip else []
     if not (strengths.rotate_degrees or strengths.zoom or strengths.shift):
         return flip

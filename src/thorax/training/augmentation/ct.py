@@ -1,4 +1,4 @@
-"""Changes that CT knows and photographs do not, as transforms of albumentations."""
+"""CT-specific transforms for albumentations."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 EDGE_PIXELS = 1.0
-"""Standard deviation of the blur whose loss is added in sharpening."""
+"""Standard deviation of the blur for sharpening."""
 
 
 class LowResolution(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Planes resolved more coarsely: shrunk by area, brought back linearly.
+    """Simulates a lower resolution: downsamples by area, then upsamples linearly.
 
-    `albumentations.Downscale` would go through 8 bits, which is 5 HU of a lung window.
+    `albumentations.Downscale` would round to 8 bits, which is 5 HU in a lung window.
 
     Args:
-        strength: Up to this share of the pixels a side are lost.
-        p: Chance of a stack to be changed.
+        strength: Largest share of the pixels per side that is lost.
+        p: Probability of the transform.
     """
 
     def __init__(self, strength: float, p: float = 0.5) -> None:
@@ -29,14 +29,14 @@ class LowResolution(A.ImageOnlyTransform):  # type: ignore[misc]
         self.strength = strength
 
     def get_params(self) -> dict[str, Any]:
-        """Draw how much is lost."""
+        """Draw the share that is lost."""
         return {"lost": self.py_random.uniform(0, self.strength)}
 
     def apply(self, img: Floats, lost: float, **params: Any) -> Floats:
-        """Shrink the planes and bring them back."""
+        """Downsample and upsample the slices."""
         height, width = img.shape[:2]
         small = [max(1, round(side * (1 - lost))) for side in (width, height)]
-        # One by one: OpenCV shrinks at most four channels by area.
+        # Slice by slice: OpenCV downsamples at most four channels by area.
         planes = [
             cv2.resize(
                 cv2.resize(plane, small, interpolation=cv2.INTER_AREA),
@@ -49,13 +49,13 @@ class LowResolution(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class SharpKernel(A.ImageOnlyTransform):  # type: ignore[misc]
-    """The edges of a sharp reconstruction kernel, with their overshoot: an unsharp mask.
+    """Simulates a sharp reconstruction kernel with overshooting edges: an unsharp mask.
 
-    `albumentations.UnsharpMask` leaves flat places out by a mask, which rounding makes ragged.
+    `albumentations.UnsharpMask` excludes flat areas with a mask, which has ragged edges.
 
     Args:
-        strength: Up to this share of what a blur takes away is added.
-        p: Chance of a stack to be changed.
+        strength: Largest factor of the difference between a stack and its blurred version.
+        p: Probability of the transform.
     """
 
     def __init__(self, strength: float, p: float = 0.5) -> None:
@@ -63,23 +63,23 @@ class SharpKernel(A.ImageOnlyTransform):  # type: ignore[misc]
         self.strength = strength
 
     def get_params(self) -> dict[str, Any]:
-        """Draw how much is added."""
+        """Draw the factor."""
         return {"added": self.py_random.uniform(0, self.strength)}
 
     def apply(self, img: Floats, added: float, **params: Any) -> Floats:
-        """Sharpen the planes."""
+        """Sharpen the slices."""
         blurred = np.reshape(cv2.GaussianBlur(img, (0, 0), EDGE_PIXELS), img.shape)
         return np.clip(img + np.float32(added) * (img - blurred), 0.0, 1.0)
 
 
 class MissingPlanes(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Neighbours that are missing: the next inner plane stands in, as at the ends of a scan.
+    """Replaces neighbouring slices by the next inner slice, as at the ends of a scan.
 
-    The middle plane, whose fractions are learnt, is never missing.
+    The centre slice, whose regions are learnt, is never replaced.
 
     Args:
-        chance: Of each neighbour, on its own.
-        p: Chance of a stack to be looked at.
+        chance: Probability for each neighbour, independently.
+        p: Probability of the transform.
     """
 
     def __init__(self, chance: float, p: float = 1.0) -> None:
@@ -89,23 +89,23 @@ class MissingPlanes(A.ImageOnlyTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw which planes are missing."""
+        """Draw the missing slices."""
         missing = self.random_generator.random(params["shape"][2]) < self.chance
-        return {"shown": present_planes(missing)}
+        return {"indices": present_planes(missing)}
 
-    def apply(self, img: Floats, shown: NDArray[np.int64], **params: Any) -> Floats:
-        """Put the planes in that stand in."""
-        return img[..., shown]
+    def apply(self, img: Floats, indices: NDArray[np.int64], **params: Any) -> Floats:
+        """Replace the missing slices."""
+        return img[..., indices]
 
 
-class Border(A.DualTransform):  # type: ignore[misc]
-    """A smaller field of view: beyond it lies air, as in scans that were padded.
+class ReducedFieldOfView(A.DualTransform):  # type: ignore[misc]
+    """Simulates a smaller field of view, surrounded by air as in padded scans.
 
-    What is not seen is no region: a mask drawn on such a scan would not hold it either.
+    Regions end at the field of view, too, as they would in a mask that was drawn on such a scan.
 
     Args:
-        strength: Up to this share of the canvas is cut from each side, each on its own.
-        p: Chance of a stack to be changed.
+        strength: Largest share of the canvas that is removed on each side, independently.
+        p: Probability of the transform.
     """
 
     _targets = (Targets.IMAGE, Targets.MASK)
@@ -117,37 +117,37 @@ class Border(A.DualTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw what is seen still: rows and columns."""
-        seen = []
+        """Draw the rows and columns of the field of view."""
+        inside = []
         for side in params["shape"][:2]:
             before, after = self.random_generator.uniform(0, self.strength, size=2)
-            seen.append(slice(round(before * side), side - round(after * side)))
-        return {"seen": tuple(seen)}
+            inside.append(slice(round(before * side), side - round(after * side)))
+        return {"inside": tuple(inside)}
 
-    def apply(self, img: Floats, seen: tuple[slice, slice], **params: Any) -> Floats:
-        """Keep what is seen, of planes and of fractions alike."""
-        cut = np.zeros_like(img)
-        cut[seen] = img[seen]
-        return cut
+    def apply(self, img: Floats, inside: tuple[slice, slice], **params: Any) -> Floats:
+        """Set slices and fractions to 0 outside of the field of view."""
+        reduced = np.zeros_like(img)
+        reduced[inside] = img[inside]
+        return reduced
 
 
 def present_planes(missing: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Which plane is shown in each place of a stack, where some planes are missing.
+    """Return the index of the slice at each position of a stack with missing slices.
 
     Args:
-        missing: For each plane whether it is missing, lowest first; that in the middle is not.
+        missing: True for missing slices, lowest first; False for the centre slice.
 
     Example:
         >>> present_planes(np.array([True, False, False, True, True])).tolist()
         [1, 1, 2, 2, 2]
     """
-    middle = len(missing) // 2
-    shown = np.arange(len(missing))
-    for away in range(1, middle + 1):
-        for place, inner in (
-            (middle - away, middle - away + 1),
-            (middle + away, middle + away - 1),
+    centre = len(missing) // 2
+    indices = np.arange(len(missing))
+    for distance in range(1, centre + 1):
+        for position, inner in (
+            (centre - distance, centre - distance + 1),
+            (centre + distance, centre + distance - 1),
         ):
-            if missing[place]:
-                shown[place] = shown[inner]
-    return shown
+            if missing[position]:
+                indices[position] = indices[inner]
+    return indices

@@ -1,4 +1,4 @@
-"""The user's own changes: what `albumentations.to_dict` wrote, from a JSON file."""
+"""Custom transforms from a JSON file that `albumentations.to_dict` wrote."""
 
 import json
 import random
@@ -11,18 +11,19 @@ import numpy as np
 
 from thorax.common.errors import InputError
 
-TRIES = 16
-"""Random draws that are tried, since a change that is drawn seldom can fail too."""
+TRIALS = 16
+"""Random draws of a check: transforms with a low probability may fail, too."""
 
 
 def load_custom(path: Path) -> Any:
     """Read a transform.
 
     Args:
-        path: JSON of ``A.to_dict(transform)``. Masks are fractions: ask for linear interpolation.
+        path: JSON of ``A.to_dict(transform)``. Masks are fractions, so choose linear interpolation.
 
     Raises:
-        InputError: The file cannot be read, is no JSON, or names what albumentations does not know.
+        InputError: The file cannot be read, is not JSON, or has transforms or arguments that
+            albumentations does not know.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -34,41 +35,41 @@ def load_custom(path: Path) -> Any:
         raise InputError(f"`augmentation.custom`: {path} is not valid JSON: {error}") from None
     try:
         with warnings.catch_warnings():
-            # albumentations warns of arguments that it does not know, and leaves them out.
+            # albumentations only warns of unknown arguments and ignores them.
             warnings.simplefilter("error")
             return A.from_dict(content)
     except KeyError as error:
-        why = f"{error} is unknown or missing"
+        reason = f"{error} is unknown or missing"
     except (AttributeError, TypeError, ValueError, UserWarning) as error:
-        why = _one_line(error)
+        reason = _one_line(error)
     raise InputError(
-        f"`augmentation.custom`: {path} does not hold what `albumentations.to_dict` writes: {why}"
+        f"`augmentation.custom`: {path} must be a file of `albumentations.to_dict`: {reason}"
     )
 
 
-def try_out(path: Path, *, canvas: int, channels: int, regions: int) -> None:
-    """See whether the transform works on stacks of this shape.
+def check_custom(path: Path, *, canvas: int, channels: int, regions: int) -> None:
+    """Check that a transform works on stacks of this shape.
 
     Raises:
-        InputError: It fails, or gives stacks of another shape.
+        InputError: The transform fails or changes the shape.
     """
     compose = A.Compose([load_custom(path)])
     stack = np.full((canvas, canvas, channels), 0.5, np.float32)
     fractions = np.zeros((canvas, canvas, regions), np.float32)
-    for seed in range(TRIES):
+    for seed in range(TRIALS):
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         try:
             changed = compose(image=stack.copy(), mask=fractions.copy())
             shapes = changed["image"].shape, changed["mask"].shape
         except Exception as error:
             raise InputError(
-                f"`augmentation.custom`: {path} fails on stacks of {channels} planes: "
+                f"`augmentation.custom`: {path} fails on stacks of {channels} slices: "
                 f"{_one_line(error)}"
             ) from None
         if shapes != (stack.shape, fractions.shape):
             raise InputError(
                 f"`augmentation.custom`: {path} must keep stacks of shape {stack.shape} and "
-                f"fractions of shape {fractions.shape}, but gives {shapes[0]} and {shapes[1]}"
+                f"fractions of shape {fractions.shape}, got {shapes[0]} and {shapes[1]}"
             )
 
 

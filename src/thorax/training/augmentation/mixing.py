@@ -1,4 +1,4 @@
-"""Mixing the stacks of a batch with one another, and their fractions likewise."""
+"""Mixup and CutMix: mix the stacks of a batch and their fractions with each other."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ Floats = NDArray[np.float32]
 
 
 def mixup(batch: Floats, *, share: float) -> Floats:
-    """Each element blended with the one before it, the first with the last.
+    """Blend each element with the one before it, the first with the last.
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
 
     Args:
         batch: Any shape, elements first.
-        share: Weight of the element itself.
+        share: Weight of the element; the other one has the rest.
 
     Example:
         >>> mixup(np.array([0, 1], np.float32), share=0.75).tolist()
@@ -26,9 +26,9 @@ def mixup(batch: Floats, *, share: float) -> Floats:
 
 
 def cutmix(batch: Floats, *, box: tuple[slice, slice]) -> Floats:
-    """Each element with a box of the one before it.
+    """Replace a box of each element by that of the element before it, the last for the first.
 
-    Fractions are mixed pixel by pixel like the planes, so no share of labels is needed.
+    Fractions are mixed pixel by pixel like the slices, so no share of labels is needed.
 
     Source: Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with
     Localizable Features, ICCV 2019.
@@ -44,13 +44,12 @@ def cutmix(batch: Floats, *, box: tuple[slice, slice]) -> Floats:
 
 @dataclass(frozen=True)
 class Mixing:
-    """How the stacks of a batch are mixed with their neighbours in it.
+    """Mixes the stacks of a batch with mixup or CutMix.
 
-    Where both are asked for, each batch draws one of them evenly.
+    If both are on, each batch draws one of them with equal chance.
 
     Args:
-        mixup: α of the Beta(α, α) that the share of a stack is drawn from, once a batch; 0: not
-            at all.
+        mixup: α of the Beta(α, α) distribution of a stack's weight, drawn once per batch; 0: off.
         cutmix: The same for the share of the canvas that a stack keeps.
     """
 
@@ -58,35 +57,38 @@ class Mixing:
     cutmix: float
 
     def __bool__(self) -> bool:
-        """Whether anything is mixed at all."""
+        """True if mixup or CutMix is on."""
         return bool(self.mixup or self.cutmix)
 
     def __call__(self, stacks: Floats, fractions: Floats, *, seed: int) -> tuple[Floats, Floats]:
         """Mix a batch.
 
         Args:
-            stacks: Shape ``(B, H, W, 2k+1)``; a batch of one stays as it is.
+            stacks: Shape ``(B, H, W, 2k+1)``; a batch of one does not change.
             fractions: Shape ``(B, H, W, R)``.
-            seed: The same seed mixes in the same way.
+            seed: Seed of the random draws.
         """
-        draw = np.random.default_rng(seed)
-        blends = bool(self.mixup) and (not self.cutmix or draw.random() < 0.5)
-        alpha = self.mixup if blends else self.cutmix
-        share = draw.beta(alpha, alpha)
-        if blends:
+        generator = np.random.default_rng(seed)
+        uses_mixup = bool(self.mixup) and (not self.cutmix or generator.random() < 0.5)
+        alpha = self.mixup if uses_mixup else self.cutmix
+        share = generator.beta(alpha, alpha)
+        if uses_mixup:
             return mixup(stacks, share=share), mixup(fractions, share=share)
-        box = draw_box(stacks.shape[1], share=1 - share, draw=draw)
+        box = draw_box(stacks.shape[1], share=1 - share, generator=generator)
         return cutmix(stacks, box=box), cutmix(fractions, box=box)
 
 
-def draw_box(canvas: int, *, share: float, draw: np.random.Generator) -> tuple[slice, slice]:
-    """A square of this share of the canvas, anywhere within it.
+def draw_box(canvas: int, *, share: float, generator: np.random.Generator) -> tuple[slice, slice]:
+    """Draw a square anywhere on the canvas.
 
     Args:
-        canvas: Pixels a side.
-        share: 0..1; the side is rounded to whole pixels.
-        draw: Where the place comes from.
+        canvas: Side of the canvas, in pixels.
+        share: Area of the square, as a share of the canvas; its side is rounded to whole pixels.
+        generator: Source of the position.
+
+    Returns:
+        Rows and columns.
     """
     side = round(canvas * np.sqrt(share))
-    x, y = draw.integers(canvas - side, endpoint=True, size=2)
+    x, y = generator.integers(canvas - side, endpoint=True, size=2)
     return slice(x, x + side), slice(y, y + side)

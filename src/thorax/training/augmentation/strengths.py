@@ -1,4 +1,4 @@
-"""How strong each change is at each level."""
+"""Strength of each transform at the levels none, soft, medium and hard."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 from thorax.common.params import AugmentationParams
 
 FACTORS = {"none": 0.0, "soft": 0.5, "medium": 1.0, "hard": 2.0}
-"""Share of each strength that a level uses."""
+"""Factor of the strengths at each level."""
 
-HIGHEST_SHARE = 0.99
-"""How far twice a chance or a share goes: it must lie below 1."""
+MAX_SHARE = 0.99
+"""Limit for scaled probabilities and shares, which must be less than 1."""
 
-HIGHEST = {"rotate_degrees": 180.0, "flip": 0.5}
-"""The same for what is no such share; more mirror images than that would be the other side."""
+LIMITS = {"rotate_degrees": 180.0, "flip": 0.5}
+"""Other limits; with more flips most stacks would be mirrored."""
 
-NO_SHARES = ("gamma", "blur", "sharpen", "mixup", "cutmix")
-"""Strengths without an upper limit."""
+UNLIMITED = ("gamma", "blur", "sharpen", "mixup", "cutmix")
+"""Strengths without a limit."""
 
 
 def at_level(params: AugmentationParams) -> AugmentationParams:
-    """The strengths as the level makes them; at ``none`` all are 0 and no file is read.
+    """Scale the strengths by the factor of the level; at ``none`` all are 0, without custom file.
 
     Example:
         >>> from thorax.common.params import load_params
@@ -39,8 +39,8 @@ def at_level(params: AugmentationParams) -> AugmentationParams:
 
 
 def _scaled(name: str, strength: float, factor: float) -> float:
-    if name in NO_SHARES:
+    if name in UNLIMITED:
         return factor * strength
-    highest = HIGHEST.get(name, HIGHEST_SHARE)
-    # What was asked for as it stands is never lowered.
-    return min(factor * strength, max(highest, strength))
+    limit = LIMITS.get(name, MAX_SHARE)
+    # A strength above the limit is kept as it was set.
+    return min(factor * strength, max(limit, strength))

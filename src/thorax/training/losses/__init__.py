@@ -1,10 +1,10 @@
-"""Losses, each a small function of logits, with one thin Keras class around them.
+"""Losses as functions of truth and logits, and one Keras class that combines them.
 
-Shapes and symbols: truth `t` is the area fraction of each region, 0..1, and logits `z` are what
-the network gives, both ``(B, H, W, R)``; `p = sigmoid(z)`. Truth is soft wherever a region's
-border runs through a pixel, so every loss here is least where ``p = t`` and rounds nothing. All
-is computed in float32, whatever the precision of the network, because the sums of a Dice loss
-pass 65,504 and small probabilities vanish in half precision.
+Shapes and symbols: truth `t` is the area fraction of each region, 0..1, and logits `z` are the
+output of the network, both ``(B, H, W, R)``; `p = sigmoid(z)`. Truth is soft in pixels on the
+border of a region, so every loss has its minimum at ``p = t`` and rounds nothing. Losses are
+computed in float32 at any precision of the network: in float16 the sums of a Dice loss exceed
+65,504 and small probabilities vanish.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,28 +34,35 @@ __all__ = [
 ]
 
 Part = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Truth, logits and one weight a region in, a scalar out."""
+"""Function from truth, logits and one weight per region to a scalar."""
 
-SUMS: dict[LossName, tuple[LossName, ...]] = {
+COMBINED_LOSSES: dict[LossName, tuple[LossName, ...]] = {
     "bce_dice": ("bce", "dice"),
     "focal_dice": ("focal", "dice"),
 }
 
 
 class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
-    """A loss by name, for `keras.Model.compile`: weighted parts, each a weighted mean over regions.
+    """Loss by name for `keras.Model.compile`: a weighted sum of parts.
 
-    The weights of the regions are scaled to a mean of 1, so that only their ratios count; those
-    of the parts are taken as they are.
+    Each part is a weighted mean over the regions. The weights of the regions are scaled to a mean
+    of 1, so that only their ratios count; those of the parts are not scaled.
+
+    Formula:
+
+    ```
+    loss = Σ_parts a · mean_regions(w · part), with mean(w) = 1
+    ```
 
     Args:
-        name: Any of `thorax.common.params.LossName`; ``bce_dice`` and ``focal_dice`` are sums.
-        params: The settings of the parts, and the weights.
-        regions: Region names in the order of the network's channels.
+        name: One of `thorax.common.params.LossName`; ``bce_dice`` and ``focal_dice`` have two
+            parts.
+        params: Settings of the parts, and the weights ``a`` and ``w``.
+        regions: Names of the regions in the order of the network's channels.
 
     Raises:
-        InputError: Weights of parts that do not match the parts, a weight of an unknown region, or
-            no weight above 0.
+        InputError: The number of weights is not that of the parts, a weight is for an unknown
+            region, or all weights are 0.
 
     Example:
         >>> params = LossParams(
@@ -64,26 +71,26 @@ class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
         ...     tversky_beta=0.7, tversky_gamma=0.75, deep_supervision=0.0,
         ... )
         >>> loss = SegmentationLoss("bce", params, regions=["lung", "infection"])
-        >>> lung_unsure, infection_unsure = [[[[0.0, 20.0]]]], [[[[20.0, 0.0]]]]
-        >>> round(float(loss([[[[1.0, 1.0]]]], lung_unsure)), 4)
+        >>> uncertain_lung, uncertain_infection = [[[[0.0, 20.0]]]], [[[[20.0, 0.0]]]]
+        >>> round(float(loss([[[[1.0, 1.0]]]], uncertain_lung)), 4)
         0.1733
-        >>> round(float(loss([[[[1.0, 1.0]]]], infection_unsure)), 4)
+        >>> round(float(loss([[[[1.0, 1.0]]]], uncertain_infection)), 4)
         0.5199
     """
 
     def __init__(self, name: LossName, params: LossParams, *, regions: Sequence[str]) -> None:
         super().__init__(name=name, dtype="float32")
-        names = SUMS.get(name, (name,))
-        known = _parts(params)
-        self._parts = [known[part] for part in names]
+        names = COMBINED_LOSSES.get(name, (name,))
+        parts = _parts(params)
+        self._parts = [parts[part] for part in names]
         self._part_weights = _weigh_parts(params.part_weights, names)
         self._region_weights = _weigh_regions(params.region_weights, regions)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Weighted sum of the parts, shape ``(1,)``.
+        """Return the weighted sum of the parts, shape ``(1,)``.
 
-        Keras shares out a loss among several GPUs, whose gradients it adds up, only while it
-        reduces it; it leaves a scalar as it is.
+        Not a scalar: with several GPUs, whose gradients it sums, Keras only divides a loss by
+        their number when it reduces it, which it does not do for a scalar.
         """
         costs = (part(y_true, y_pred, self._region_weights) for part in self._parts)
         weighted = zip(self._part_weights, costs, strict=True)
@@ -92,13 +99,13 @@ class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
 
 def _parts(params: LossParams) -> dict[LossName, Part]:
     ratio: dict[str, Any] = {"smoothing": params.dice_smoothing, "over": params.dice_over}
-    tilted = ratio | {"beta": params.tversky_beta}
+    weighted = ratio | {"beta": params.tversky_beta}
     return {
         "bce": _mean_over_regions(bce, alpha=params.bce_alpha),
         "focal": _mean_over_regions(focal, alpha=params.focal_alpha, gamma=params.focal_gamma),
         "dice": _mean_over_regions(dice, **ratio),
-        "tversky": _mean_over_regions(tversky, **tilted),
-        "focal_tversky": _mean_over_regions(focal_tversky, gamma=params.tversky_gamma, **tilted),
+        "tversky": _mean_over_regions(tversky, **weighted),
+        "focal_tversky": _mean_over_regions(focal_tversky, gamma=params.tversky_gamma, **weighted),
         "lovasz": _mean_over_regions(lovasz, **ratio),
         "generalised_dice": lambda t, z, w: generalised_dice(t, z, weights=w, **ratio),
     }
@@ -111,8 +118,8 @@ def _mean_over_regions(loss: Callable[..., Tensor], **settings: Any) -> Part:
 def _weigh_parts(weights: Sequence[float], names: Sequence[LossName]) -> Sequence[float]:
     if weights and len(weights) != len(names):
         raise InputError(
-            f"`losses.part_weights` must hold one weight for each of {', '.join(names)}; "
-            f"got {len(weights)}"
+            f"`losses.part_weights` must have one weight per part ({', '.join(names)}), got "
+            f"{len(weights)}"
         )
     if weights and not any(weights):
         raise InputError(f"`losses.part_weights` must not all be 0, got {list(weights)}")
@@ -123,10 +130,10 @@ def _weigh_regions(weights: Mapping[str, float], regions: Sequence[str]) -> NDAr
     unknown = [name for name in weights if name not in regions]
     if unknown:
         raise InputError(
-            f"`losses.region_weights` must name known regions ({', '.join(regions)}), "
-            f"got {', '.join(unknown)}"
+            f"`losses.region_weights` must only name regions of the dataset "
+            f"({', '.join(regions)}), got {', '.join(unknown)}"
         )
-    found = np.array([weights.get(name, 1.0) for name in regions], np.float32)
-    if not found.any():
+    ordered = np.array([weights.get(name, 1.0) for name in regions], np.float32)
+    if not ordered.any():
         raise InputError(f"`losses.region_weights` must not all be 0, got {dict(weights)}")
-    return found / found.mean()
+    return ordered / ordered.mean()

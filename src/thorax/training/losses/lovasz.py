@@ -1,4 +1,4 @@
-"""The Lovász loss: the Jaccard index, which is defined for sets, made good for probabilities."""
+"""Lovász loss: the Jaccard index of sets, extended to probabilities."""
 
 from keras import ops
 
@@ -6,33 +6,43 @@ from thorax.training.losses.tensors import Over, Tensor, in_float32
 
 
 def lovasz(truth: Tensor, logits: Tensor, *, smoothing: float, over: Over) -> Tensor:
-    """Lovász loss of sigmoid probabilities (Berman et al. 2018), for soft truth too.
+    """Lovász loss of sigmoid probabilities (Berman et al. 2018), extended to soft truth.
 
-    The errors ``m = |t - p|`` are sorted from large to small and added up, each times the step
-    by which the Jaccard loss rises when its pixel joins the set of wrong ones. For a set M of
-    wrong pixels, and truth of 0 and 1, that loss is ``1 - |T without M| / |T with M|``, so
-    that for predictions of 0 and 1 this is the Jaccard loss itself.
+    The errors ``m = |t - p|`` are sorted in descending order and summed, each times the rise of the
+    Jaccard loss when its pixel joins the set M of wrong pixels. For predictions and truth of 0 and
+    1 this is the Jaccard loss ``1 - |T without M| / |T with M|``.
 
-    Berman et al. define it for sets. Here truth is soft, and nothing is rounded: a pixel of
-    fraction t counts as t of a pixel to miss and 1 - t of one to find by mistake, so
-    ``1 - (s + Σ t - Σ_M t) / (s + Σ t + Σ_M (1 - t))``. This set function is 0 for the empty set,
-    rises with every pixel and stays submodular, so its Lovász extension is convex in the errors
-    and 0 where all of them are: the loss is least at ``p = t``. It has a kink there, with no
-    slope at ``p = t`` itself. The ``s`` pixels that are always found spread the slope over more
-    than the one worst pixel where a region is absent.
+    For soft truth a pixel of fraction ``t`` counts as ``t`` of a false negative and ``1 - t`` of a
+    false positive. The set function ``J`` below is 0 for the empty set, rises with every pixel and
+    is submodular. So its Lovász extension is convex in the errors and has its minimum at
+    ``p = t``, with a kink and without a slope there. The ``s`` pixels that always count as correct
+    spread the slope over more pixels than the worst one if a region is absent.
+
+    Formula:
+
+    ```
+    J(M) = 1 - (s + Σ t - Σ_M t) / (s + Σ t + Σ_M (1 - t))
+    loss = Σ_i m_i · (J({1..i}) - J({1..i-1})), with m sorted in descending order
+    ```
 
     Args:
-        truth: Area fractions, ``(B, H, W, R)``.
-        logits: Of the same shape.
+        truth: Area fractions ``t``, ``(B, H, W, R)``.
+        logits: Logits ``z`` of the same shape; ``p = sigmoid(z)``.
         smoothing: ``s``, in pixels, more than 0.
-        over: What is sorted together, the batch or each stack.
+        over: Pixels that are sorted together, those of the ``batch`` or of each ``stack``.
 
     Returns:
-        One figure a region, the mean over the stacks if there is one for each, ``(R,)``.
+        One value per region, averaged over the stacks with ``over="stack"``, ``(R,)``.
+
+    Example:
+        >>> truth, logits = [[[[1.0], [0.0], [0.0]]]], [[[[-20.0], [-20.0], [-20.0]]]]
+        >>> loss = lovasz(truth, logits, smoothing=1.0, over="batch")
+        >>> [round(float(value), 4) for value in loss]  # 1 - (1 + 1 - 1) / (1 + 1)
+        [0.5]
     """
-    truth, found = in_float32(truth), ops.sigmoid(in_float32(logits))
-    truth, found = _in_rows(truth, over), _in_rows(found, over)
-    errors = ops.abs(truth - found)
+    truth, predicted = in_float32(truth), ops.sigmoid(in_float32(logits))
+    truth, predicted = _in_rows(truth, over), _in_rows(predicted, over)
+    errors = ops.abs(truth - predicted)
     order = ops.argsort(-ops.stop_gradient(errors), axis=-1)
     steps = jaccard_steps(ops.take_along_axis(truth, order, axis=-1), smoothing=smoothing)
     costs = ops.sum(ops.take_along_axis(errors, order, axis=-1) * steps, axis=-1)
@@ -40,32 +50,32 @@ def lovasz(truth: Tensor, logits: Tensor, *, smoothing: float, over: Over) -> Te
 
 
 def jaccard_steps(truth: Tensor, *, smoothing: float) -> Tensor:
-    """By how much the Jaccard loss rises as one pixel after the other goes wrong.
+    """Return the rise of the Jaccard loss with each further wrong pixel.
 
-    With intersection I and union U before a pixel goes wrong, the step is
-    ``I / U - (I - t) / (U + 1 - t)``, written as ``(t + (1 - t)·I / U) / (U + 1 - t)``: all terms
-    are positive, so that the small steps of large maps keep their digits.
+    With intersection I and union U before a pixel, the step is ``I / U - (I - t) / (U + 1 - t)``,
+    computed as ``(t + (1 - t)·I / U) / (U + 1 - t)``: all terms are positive, so that the small
+    steps of large maps keep their digits.
 
     Args:
-        truth: Fractions in the order in which they go wrong, ``(..., N)``.
-        smoothing: Pixels of truth that never go wrong, more than 0.
+        truth: Fractions in the order in which the pixels become wrong, ``(..., N)``.
+        smoothing: Pixels of truth that are always correct, more than 0.
 
     Returns:
-        Steps, of the same shape.
+        Steps of the same shape.
 
     Example:
         >>> steps = jaccard_steps(ops.array([[1.0, 0.0, 0.0]]), smoothing=1.0)
         >>> [round(float(step), 4) for step in steps[0]]  # 2/2, 1/2, 1/3, 1/4
         [0.5, 0.1667, 0.0833]
     """
-    whole = ops.sum(truth, axis=-1, keepdims=True) + smoothing
+    volume = ops.sum(truth, axis=-1, keepdims=True) + smoothing
     background = 1.0 - truth
-    union = whole + ops.cumsum(background, axis=-1)
-    before = ops.maximum(whole - (ops.cumsum(truth, axis=-1) - truth), smoothing)
+    union = volume + ops.cumsum(background, axis=-1)
+    before = ops.maximum(volume - (ops.cumsum(truth, axis=-1) - truth), smoothing)
     return (truth + background * before / (union - background)) / union
 
 
 def _in_rows(values: Tensor, over: Over) -> Tensor:
-    """``(R, 1, B·H·W)`` over the batch, ``(R, B, H·W)`` over each stack."""
-    figures = 1 if over == "batch" else ops.shape(values)[0]
-    return ops.reshape(ops.moveaxis(values, -1, 0), (values.shape[-1], figures, -1))
+    """Reshape to ``(R, 1, B·H·W)`` for the batch or ``(R, B, H·W)`` for each stack."""
+    rows = 1 if over == "batch" else ops.shape(values)[0]
+    return ops.reshape(ops.moveaxis(values, -1, 0), (values.shape[-1], rows, -1))

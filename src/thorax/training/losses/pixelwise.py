@@ -1,54 +1,75 @@
-"""Losses that are means over pixels, each of which counts by itself."""
+"""Losses that are means over independent pixels."""
 
 from keras import ops
 
 from thorax.training.losses.tensors import Tensor, by_region, in_float32
 
-LEAST_MISS = 1e-6
-"""Floor of ``|t - p|``, since ``|0|^γ`` has no finite slope for γ below 1."""
+MIN_ERROR = 1e-6
+"""Floor of ``|t - p|``, since the slope of ``|0|^γ`` is infinite for γ below 1."""
 
 
 def bce(truth: Tensor, logits: Tensor, *, alpha: float = 0.5) -> Tensor:
-    """Binary cross-entropy, mean over all pixels of each region.
+    """Binary cross-entropy, averaged over the pixels of each region.
 
-    ``2·(α·t + (1 - α)·(1 - t)) · (-t·log p - (1 - t)·log(1 - p))``, where the logarithms are
-    written as ``t·softplus(-z) + (1 - t)·softplus(z)``, which neither overflows nor loses digits.
-    The weight depends on the truth alone, so it does not move the minimum away from ``p = t``, as
-    a weight on one of the two logarithms would; the factor 2 makes ``α = 1/2`` no weighting.
+    The weight depends on the truth alone, so the minimum stays at ``p = t``; a weight on one of the
+    two logarithms would move it. With the factor 2, ``α = 1/2`` is no weighting. The logarithms are
+    computed as ``t·softplus(-z) + (1 - t)·softplus(z)``, which neither overflows nor loses digits.
+
+    Formula:
+
+    ```
+    loss = mean(2·(α·t + (1 - α)·(1 - t)) · (-t·log p - (1 - t)·log(1 - p)))
+    ```
 
     Args:
-        truth: Area fractions, ``(B, H, W, R)``.
-        logits: Of the same shape.
-        alpha: Weight of the region; that of its background is ``1 - alpha``.
+        truth: Area fractions ``t``, ``(B, H, W, R)``.
+        logits: Logits ``z`` of the same shape; ``p = sigmoid(z)``.
+        alpha: Weight ``α`` of the region; that of its background is ``1 - α``.
 
     Returns:
-        One figure a region in nats, ``(R,)``.
+        One value per region in nats, ``(R,)``.
+
+    Example:
+        >>> truth, logits = [[[[1.0], [0.0]]]], [[[[0.0], [0.0]]]]
+        >>> [round(float(loss), 4) for loss in bce(truth, logits)]  # log 2
+        [0.6931]
     """
     truth, logits = in_float32(truth), in_float32(logits)
     return by_region(_balance(truth, alpha) * _cross_entropy(truth, logits))
 
 
 def focal(truth: Tensor, logits: Tensor, *, gamma: float, alpha: float) -> Tensor:
-    """Focal loss for soft truth, mean over all pixels of each region.
+    """Focal loss for soft truth, averaged over the pixels of each region.
 
-    ``2·(α·t + (1 - α)·(1 - t)) · |t - p|^γ · BCE(t, p)``. For truth of 0 and 1 this is the focal
-    loss of Lin et al. (2017) up to the factor 2, which makes ``α = 1/2`` no weighting and
-    ``γ = 0`` plain cross-entropy; the form for soft truth is the quality focal loss of Li et al.
-    (2020).
+    For truth of 0 and 1 this is the focal loss of Lin et al. (2017) times 2, with which
+    ``α = 1/2`` is no weighting and ``γ = 0`` is `bce`. For soft truth it is the quality focal loss
+    of Li et al. (2020).
+
+    Formula:
+
+    ```
+    loss = mean(2·(α·t + (1 - α)·(1 - t)) · |t - p|^γ · BCE(t, p))
+    ```
 
     Args:
-        truth: Area fractions, ``(B, H, W, R)``.
-        logits: Of the same shape.
-        gamma: How much easy pixels are played down.
-        alpha: Weight of the region; that of its background is ``1 - alpha``.
+        truth: Area fractions ``t``, ``(B, H, W, R)``.
+        logits: Logits ``z`` of the same shape; ``p = sigmoid(z)``.
+        gamma: Exponent ``γ``: larger values give easy pixels less weight.
+        alpha: Weight ``α`` of the region; that of its background is ``1 - α``.
 
     Returns:
-        One figure a region in nats, ``(R,)``.
+        One value per region in nats, ``(R,)``.
+
+    Example:
+        >>> truth, logits = [[[[1.0], [0.0]]]], [[[[0.0], [0.0]]]]
+        >>> loss = focal(truth, logits, gamma=2.0, alpha=0.5)
+        >>> [round(float(value), 4) for value in loss]  # (1/2)² · log 2
+        [0.1733]
     """
     truth, logits = in_float32(truth), in_float32(logits)
-    miss = ops.abs(truth - ops.sigmoid(logits))
-    played_down = ops.power(ops.maximum(miss, LEAST_MISS), gamma)
-    return by_region(_balance(truth, alpha) * played_down * _cross_entropy(truth, logits))
+    error = ops.abs(truth - ops.sigmoid(logits))
+    focus = ops.power(ops.maximum(error, MIN_ERROR), gamma)
+    return by_region(_balance(truth, alpha) * focus * _cross_entropy(truth, logits))
 
 
 def _balance(truth: Tensor, alpha: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the losses share: float32 tensors, and what one figure of a ratio goes over."""
+"""Shared operations of the losses: float32 tensors, sums and means by region."""
 
 from typing import Any, Literal
 
@@ -10,12 +10,12 @@ Over = Literal["batch", "stack"]
 
 
 def in_float32(values: Tensor) -> Tensor:
-    """The same values in float32, whatever the precision of the network."""
+    """Convert to float32, whatever the precision of the network."""
     return ops.cast(values, "float32")
 
 
 def total(values: Tensor, over: Over) -> Tensor:
-    """Sum by region over the batch, or over each stack.
+    """Sum each region over the batch or over each stack.
 
     Args:
         values: ``(B, H, W, R)``.
@@ -28,5 +28,5 @@ def total(values: Tensor, over: Over) -> Tensor:
 
 
 def by_region(costs: Tensor) -> Tensor:
-    """Mean over all axes but the last: one figure a region, ``(R,)``."""
+    """Return the mean over all axes but the last: one value per region, ``(R,)``."""
     return ops.mean(costs, axis=(0, 1, 2))
