@@ -1,6 +1,7 @@
 """Segment the regions of a scan with one model or an ensemble."""
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -175,11 +176,7 @@ class Segmenter:
             threshold: Probability threshold; None: that of the model.
         """
         limit = self.spec.threshold if threshold is None else threshold
-        maps = [
-            self._run(model, transform, preprocessed.planes)
-            for model in self.models
-            for transform in self._transforms
-        ]
+        maps = self._maps(preprocessed.planes)
         mean: Floats = maps[0] if len(maps) == 1 else np.asarray(np.mean(maps, axis=0))
         processed = apply_rules(
             mean,
@@ -211,10 +208,16 @@ class Segmenter:
         as_scored = self._rules == self.spec.postprocessing and threshold == self.spec.threshold
         return self.spec.expected_dice if single and as_scored else {}
 
-    def _run(self, model: Model, transform: TTATransform, planes: NDArray[np.int16]) -> Floats:
-        transformed = np.ascontiguousarray(transform.apply(planes))
-        maps = model.engine.probabilities(transformed, 0, len(planes), window=model.spec.window)
-        return transform.invert(maps)
+    def _maps(self, planes: NDArray[np.int16]) -> list[Floats]:
+        """Return the probabilities of each model for each transformed copy of the scan."""
+        maps = []
+        for model, transform in itertools.product(self.models, self._transforms):
+            copy = np.ascontiguousarray(transform.apply(planes))
+            probabilities = model.engine.probabilities(
+                copy, 0, len(planes), window=model.spec.window
+            )
+            maps.append(transform.invert(probabilities))
+        return maps
 
     def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         if LUNG not in self.regions.names:
