@@ -208,7 +208,7 @@ def test_files_that_dvc_does_not_track_are_reported(project: Project) -> None:
     assert (plain.changes, plain.unknown) == ((), ("scans", "masks"))
     note = (
         f"DVC does not track data/plain/scans at v2 ({project.second.commit[:7]}), so its files "
-        "are not known; `dvc add data/plain/scans` tracks them from now on"
+        "are unknown; `dvc add data/plain/scans` tracks them from now on"
     )
     assert plain.notes[0] == list_cases("plain", project.second).notes[0] == note
 
@@ -283,9 +283,9 @@ def test_outside_of_a_project_the_error_gives_the_folder(tmp_path: Path) -> None
 
 def test_a_dataset_that_does_not_exist_is_refused(project: Project) -> None:
     assert check_names((), [project.now]) == ["made", "plain", "ward", "whole"]
-    with pytest.raises(InputError) as refusal:
+    with pytest.raises(InputError) as rejection:
         check_names(["wards"], [project.first, project.now])
-    assert str(refusal.value) == "a dataset must be one of made, plain, ward, whole, got `wards`"
+    assert str(rejection.value) == "a dataset must be one of made, plain, ward, whole, got `wards`"
 
 
 # Reports of DVC written by hand
@@ -397,9 +397,9 @@ def test_an_error_of_dvc_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     answer = subprocess.CompletedProcess(("dvc",), 255, "", stderr)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
-    with pytest.raises(InputError) as refusal:
+    with pytest.raises(InputError) as rejection:
         diff_datasets(["ward"], OLD, NEW)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         "`dvc diff` must succeed, but DVC reports: unexpected error - s3 is supported, but "
         "requires 'dvc-s3' to be installed"
     )
@@ -480,7 +480,7 @@ def test_datasets_without_changes_and_with_unknown_files_are_printed() -> None:
         "ward, from v1 (0123456) to v1 (0123456): no case changed",
         "lost, from v1 (0123456) to v1 (0123456): scans not compared",
     ]
-    assert answer.stderr == "note: the list is lost\n"
+    assert answer.stderr == "Note: the list is lost\n"
     assert answer.exit_code == 0
 
 
@@ -495,11 +495,11 @@ def test_a_project_without_datasets_is_reported(monkeypatch: pytest.MonkeyPatch)
 def test_cases_are_listed_with_their_digests() -> None:
     answer = CliRunner().invoke(main, ["data", "cases", "v1"])
     assert answer.stdout.splitlines() == [
-        "ward at v1 (0123456): 2 cases; reports/metrics.json was made from these files",
+        "ward at v1 (0123456): 2 cases; reports/metrics.json was computed from these files",
         f"a   {'1' * 32}  {'2' * 32}",
         f"bb  {'3' * 32}  {'-' * 32}",
     ]
-    assert answer.stderr == "note: a note\n"
+    assert answer.stderr == "Note: a note\n"
     as_json = json.loads(CliRunner().invoke(main, ["data", "cases", "v1", "--json"]).stdout)
     assert as_json["revision"] == "v1"
     assert as_json["datasets"]["ward"]["cases"]["bb"] == {"scan": "3" * 32, "mask": ""}
@@ -512,10 +512,10 @@ def test_metrics_of_other_files_and_lost_lists_are_reported() -> None:
     command = ["data", "cases", *(f"--dataset={name}" for name in names)]
     lines = CliRunner().invoke(main, command).stdout.splitlines()
     assert lines[0].endswith(
-        "reports/metrics.json was made from other files of it; `dvc repro` updates it"
+        "reports/metrics.json was computed from other files; `dvc repro` updates it"
     )
-    assert lines[3].endswith("2 cases; reports/metrics.json was not made from it")
-    assert lines[6:] == ["lost at v2 (abcdef0): cases not known"]
+    assert lines[3].endswith("2 cases; reports/metrics.json was computed from another dataset")
+    assert lines[6:] == ["lost at v2 (abcdef0): cases unknown"]
 
 
 def test_dvc_runs_in_another_process(project: Project) -> None:

@@ -1,6 +1,6 @@
 """The real DVC and git, on a project whose one stage writes scores without training anything.
 
-Each run takes some three seconds, nearly all of them in DVC; each test has as few as it needs.
+Each run takes about three seconds, most of it in DVC.
 """
 
 import csv
@@ -56,6 +56,8 @@ case,region,dice,iou,truth_ml,predicted_ml,ceiling_dice
 case_{{fold}},lung,0.{{len(loss)}},0.25,10,9,0.99
 ''')
 """
+pytestmark = pytest.mark.slow
+
 SWEEP = ("sweep", "-S", "loss=bce,dice")
 
 
@@ -93,7 +95,7 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "thorax.cli", *arguments],
         cwd=root,
-        # DVC and Python are found without an activated environment.
+        # DVC and Python must work without an activated environment.
         env={**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -66,7 +66,7 @@ def test_outputs_of_the_pipeline_and_parameters_do_not_change_the_state(root: Pa
     assert state(root) == before
 
 
-def test_a_snapshot_leaves_the_index_as_it_is(root: Path) -> None:
+def test_a_snapshot_does_not_change_the_index(root: Path) -> None:
     (root / "train.py").write_text("train(more=True)\n")
     (root / "new.py").touch()
     run(root, "git", "add", "new.py")
@@ -150,40 +150,41 @@ def test_an_experiment_of_a_copy_is_stored_in_the_project(root: Path, tmp_path: 
     assert list(project.finished()) == ["cv-1"]
 
 
-# Refusals
+# Rejections
 
 
-def refusal(root: Path) -> str:
-    with pytest.raises(InputError) as refused:
+def rejection(root: Path) -> str:
+    with pytest.raises(InputError) as rejected:
         open_project(root)
-    return str(refused.value)
+    return str(rejected.value)
 
 
-def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
-    rule = "runs start in the top folder of a project, one with .dvc and params.yaml, got "
-    assert refusal(tmp_path) == f"{rule}{tmp_path}"
+def test_a_folder_that_is_no_project_is_rejected(tmp_path: Path) -> None:
+    rule = "runs must start in the top folder of a project, with .dvc and params.yaml, got "
+    assert rejection(tmp_path) == f"{rule}{tmp_path}"
 
 
-def test_a_project_without_git_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_project_without_git_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "params.yaml").touch()
-    assert refusal(tmp_path).startswith(
+    assert rejection(tmp_path).startswith(
         "DVC's experiments need a project under git, but git reports"
     )
 
 
-def test_a_project_without_a_commit_is_refused(tmp_path: Path) -> None:
+def test_a_project_without_a_commit_is_rejected(tmp_path: Path) -> None:
     start_git(tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "params.yaml").touch()
-    assert refusal(tmp_path).startswith(
+    assert rejection(tmp_path).startswith(
         "runs start from a commit; make a first one, but git reports"
     )
 
 
 # DVC is started four times
-def test_data_that_changed_since_they_were_added_are_refused(root: Path) -> None:
+@pytest.mark.slow
+def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> None:
     scan = root / "data/ward/scans/a.nii"
     scan.parent.mkdir(parents=True)
     scan.write_text("first")
@@ -193,8 +194,9 @@ def test_data_that_changed_since_they_were_added_are_refused(root: Path) -> None
     project.check_data({"other"})
     project.check_data({"ward"})
     scan.write_text("second")
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as rejected:
         project.check_data({"ward"})
-    assert str(refused.value) == (
-        "runs use data as added, but data/ward/scans changed; run `dvc add data/ward/scans`"
+    assert str(rejected.value) == (
+        "runs use data as of `dvc add`, but data/ward/scans changed since; run "
+        "`dvc add data/ward/scans`"
     )

@@ -1,4 +1,4 @@
-"""Runs are skipped, started in turn, followed, and their failures collected."""
+"""Runs are skipped, started in order and monitored; failures are collected."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,7 +105,7 @@ def ending(name: str, status: int, log: str = "") -> Callable[[FakeRunner], None
     return step
 
 
-def test_runs_are_started_in_turn_and_awaited(project: FakeProject) -> None:
+def test_runs_are_started_in_order_and_awaited(project: FakeProject) -> None:
     runner = FakeRunner(project, [nothing, finishing("bce"), finishing("dice")])
     assert runner.run() == {}
     assert runner.calls == ["jobs 1", "start bce", "start dice", "stop"]
@@ -133,7 +133,7 @@ def test_two_runs_at_a_time_are_started_together(project: FakeProject) -> None:
     assert runner.output[3:5] == ["dice: finished, 2 to go", "focal: started"]
 
 
-def test_cores_are_shared_among_the_runs_that_there_are(project: FakeProject) -> None:
+def test_cores_are_shared_among_the_unfinished_runs(project: FakeProject) -> None:
     runner = FakeRunner(project, [finishing("bce", "dice")], jobs=8)
     runner.run()
     assert runner.calls[0] == "jobs 2"
@@ -190,7 +190,7 @@ def test_an_end_without_result_and_log_is_a_failure(project: FakeProject, status
     assert list(runner.run().values()) == [[f"exit status {status}, the log is empty"]]
 
 
-def test_a_result_counts_whatever_its_process_ends_with(project: FakeProject) -> None:
+def test_a_result_counts_whatever_the_exit_status(project: FakeProject) -> None:
     def fail_after_the_result(runner: FakeRunner) -> None:
         runner.finish("bce")
         runner.ended["bce"] = 1
@@ -216,7 +216,7 @@ def test_records_that_each_run_would_prepare_are_reported(project: FakeProject) 
     plans = [replace(plan, prepared={"dataset": "study"}) for plan in PLANS]
     runner = FakeRunner(project, [finishing("bce"), finishing("dice")], plans=plans)
     runner.run()
-    assert runner.output[1] == "Note: each run prepares study anew; run `dvc repro prepare` once"
+    assert runner.output[1] == "Note: each run would prepare study; run `dvc repro prepare` once"
 
 
 def test_nothing_is_started_with_data_that_changed_since_they_were_added(
@@ -234,7 +234,7 @@ def interrupt(_: FakeRunner) -> None:
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_stops_what_runs_and_starts_nothing_more(project: FakeProject) -> None:
+def test_ctrl_c_stops_running_tasks_and_starts_no_others(project: FakeProject) -> None:
     runner = FakeRunner(project, [interrupt])
     with pytest.raises(KeyboardInterrupt):
         runner.run()
@@ -242,7 +242,7 @@ def test_ctrl_c_stops_what_runs_and_starts_nothing_more(project: FakeProject) ->
     assert runner.output[-1] == "stopping; this takes some seconds"
 
 
-def test_an_error_stops_what_runs(project: FakeProject) -> None:
+def test_an_error_stops_running_tasks(project: FakeProject) -> None:
     def lose_the_disk(_: FakeRunner) -> None:
         raise OSError("no space")
 

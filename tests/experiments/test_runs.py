@@ -1,4 +1,4 @@
-"""Overrides become runs: which, with what names, and what is refused before anything starts."""
+"""Overrides are turned into runs with unique names; impossible ones are rejected."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def test_every_fold_runs_with_every_seed() -> None:
     assert runs[5].name.endswith("-fold2-seed4")
 
 
-def test_without_seeds_the_one_of_the_parameters_is_taken() -> None:
+def test_without_seeds_option_the_seed_of_the_parameters_is_used() -> None:
     runs = folds("split.folds=2", params=changed(seed=7))
     assert [run.varied["seed"] for run in runs] == [7, 7]
     assert names(folds("split.folds=2", seeds=(7,))) == names(runs)
@@ -63,38 +63,42 @@ def test_the_published_folds_of_the_covid_19_set_are_five() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "seeds", "said"),
+    ("overrides", "seeds", "message"),
     [
         (["loss"], (), "-S must be key=value, got loss"),
         (["=bce"], (), "-S must be key=value, got =bce"),
-        (["loss=bce,dice"], (), "-S loss must have one value here, got 2; use a sweep"),
-        (["split.fold=1"], (), "leave out -S split.fold"),
-        (["seed=1"], (2,), "leave out -S seed or --seeds"),
+        (["loss=bce,dice"], (), "-S loss must have one value here, got 2; use `thorax sweep`"),
+        (["split.fold=1"], (), "remove -S split.fold"),
+        (["seed=1"], (2,), "remove -S seed or --seeds"),
         (["los=bce"], (), "-S los=bce: Could not override 'los'."),
         (["loss=bec"], (), "`loss`: Input should be 'bce', 'dice'"),
         (["split.folds=1"], (), "`split.folds`: Input should be greater than or equal to 2, got 1"),
-        (["split.test=[ann]"], (), "`split.test` names cases, so there are no folds; empty it"),
-        (["split.train=[ann]"], (), "`split.train` names cases, so there are no folds; empty it"),
-        (["loss=[bce"], (), "-S loss=[bce cannot be read"),
+        (["split.test=[ann]"], (), "`split.test` names cases, so there are no folds; set it to []"),
+        (
+            ["split.train=[ann]"],
+            (),
+            "`split.train` names cases, so there are no folds; set it to []",
+        ),
+        (["loss=[bce"], (), "-S loss=[bce cannot be parsed"),
     ],
 )
-def test_what_cannot_be_cross_validated_is_refused(
-    overrides: list[str], seeds: tuple[int, ...], said: str
+def test_impossible_cross_validations_are_rejected(
+    overrides: list[str], seeds: tuple[int, ...], message: str
 ) -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as rejected:
         folds(*overrides, seeds=seeds)
-    assert said in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert message in str(rejected.value)
+    assert "\n" not in str(rejected.value)
 
 
-def test_seeds_are_whole_numbers() -> None:
+def test_seeds_are_parsed() -> None:
     assert parse_seeds("") == ()
     assert parse_seeds("3") == (3,)
     assert parse_seeds("0, 12") == (0, 12)
 
 
 @pytest.mark.parametrize("text", ["-1", "0,", "a", "0.5", "²"])
-def test_other_seeds_are_refused(text: str) -> None:
+def test_other_seeds_are_rejected(text: str) -> None:
     with pytest.raises(InputError, match="--seeds must be whole numbers from 0"):
         parse_seeds(text)
 
@@ -123,7 +127,7 @@ def test_a_sweep_is_the_product_of_all_values() -> None:
         ("train.window=[-1000,400],[-1350,150]", ["[-1000,400]", "[-1350,150]"]),
     ],
 )
-def test_values_are_told_apart_as_hydra_does(override: str, values: list[str]) -> None:
+def test_values_are_split_as_hydra_does(override: str, values: list[str]) -> None:
     (key,) = {key for run in sweep(override) for key in run.varied}
     assert [run.varied[key] for run in sweep(override)] == values
 
@@ -133,28 +137,28 @@ def test_a_value_given_twice_runs_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (["loss=bce"], "a sweep needs a key with several values, such as -S loss=bce,dice, got"),
         (["losses.part_weights=[1,2]"], "a sweep needs a key with several values"),
         (["loss=bce,bec"], "`loss`: Input should be 'bce', 'dice'"),
-        (["loss=bce,dice", "split.fold=none"], "`split.fold: none` tests on nothing"),
-        (["loss=bce,dice", "split.train=[ann]"], "`split.train` without `split.test` tests on"),
+        (["loss=bce,dice", "split.fold=none"], "`split.fold: none` leaves no test case"),
+        (["loss=bce,dice", "split.train=[ann]"], "`split.train` without `split.test` leaves"),
         (["loss=glob(*)"], "is not supported"),
         (["train.learning_rate=interval(0,1)"], "does not support"),
     ],
 )
-def test_what_cannot_be_swept_is_refused(overrides: list[str], said: str) -> None:
-    with pytest.raises(InputError) as refused:
+def test_impossible_sweeps_are_rejected(overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError) as rejected:
         sweep(*overrides)
-    assert said in str(refused.value)
+    assert message in str(rejected.value)
 
 
 # Names
 
 
 @pytest.mark.parametrize(
-    "same",
+    "equivalent",
     [
         lambda: folds(f"loss={yaml.safe_load(PARAMS)['loss']}"),
         lambda: folds(params=f"# A comment.\n{PARAMS}"),
@@ -162,8 +166,10 @@ def test_what_cannot_be_swept_is_refused(overrides: list[str], said: str) -> Non
     ],
     ids=["the default, given", "a comment", "another fold in params.yaml"],
 )
-def test_what_changes_no_result_changes_no_name(same: Callable[[], list[RunPlan]]) -> None:
-    assert names(same()) == names(folds())
+def test_changes_without_effect_on_results_keep_the_names(
+    equivalent: Callable[[], list[RunPlan]],
+) -> None:
+    assert names(equivalent()) == names(folds())
 
 
 @pytest.mark.parametrize(
@@ -175,11 +181,11 @@ def test_what_changes_no_result_changes_no_name(same: Callable[[], list[RunPlan]
     ],
     ids=["an override", "params.yaml", "the state of the project"],
 )
-def test_what_changes_results_changes_all_names(other: Callable[[], list[RunPlan]]) -> None:
+def test_changes_of_results_change_all_names(other: Callable[[], list[RunPlan]]) -> None:
     assert not set(names(other())) & set(names(sweep("loss=bce,dice")))
 
 
-def test_a_sweep_that_is_made_larger_keeps_its_names() -> None:
+def test_a_larger_sweep_keeps_its_names() -> None:
     assert set(names(sweep("loss=bce,dice"))) < set(names(sweep("loss=bce,dice,focal")))
 
 
@@ -190,10 +196,10 @@ def test_a_cross_validation_with_more_seeds_keeps_its_names() -> None:
 PHANTOM = {key: yaml.safe_load(PARAMS)[key] for key in ("dataset", "prepare")}
 
 
-def test_records_that_each_run_would_make_anew_are_told_of() -> None:
+def test_records_that_each_run_would_prepare_lead_to_advice() -> None:
     runs = folds("dataset=study", "prepare.crop=body", "loss=bce")
     assert advice_on_records(runs, PHANTOM) == (
-        "each run prepares study anew; set dataset=study, prepare.crop=body in params.yaml and "
+        "each run would prepare study; set dataset=study, prepare.crop=body in params.yaml and "
         "run `dvc repro prepare` once"
     )
 
@@ -201,14 +207,16 @@ def test_records_that_each_run_would_make_anew_are_told_of() -> None:
 @pytest.mark.parametrize(
     ("runs", "locked"),
     [
-        pytest.param(folds(), PHANTOM, id="they are there"),
-        pytest.param(folds("dataset=study"), {}, id="nothing is known"),
+        pytest.param(folds(), PHANTOM, id="prepared already"),
+        pytest.param(folds("dataset=study"), {}, id="never prepared"),
         pytest.param(folds("dataset=study")[:1], PHANTOM, id="a single run"),
-        pytest.param(sweep("prepare.crop=body,none"), PHANTOM, id="each makes others"),
-        pytest.param([], PHANTOM, id="no run is left"),
+        pytest.param(sweep("prepare.crop=body,none"), PHANTOM, id="each run prepares others"),
+        pytest.param([], PHANTOM, id="no run"),
     ],
 )
-def test_else_nothing_is_said_of_records(runs: list[RunPlan], locked: dict[str, object]) -> None:
+def test_otherwise_there_is_no_advice_on_records(
+    runs: list[RunPlan], locked: dict[str, object]
+) -> None:
     assert advice_on_records(runs, locked) == ""
 
 

@@ -1,4 +1,4 @@
-"""Tasks as processes of this machine, without DVC: the command is a short script."""
+"""Tasks as local processes without DVC: the command is a short script."""
 
 import os
 import sys

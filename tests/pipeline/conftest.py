@@ -1,4 +1,4 @@
-"""A project to run stages in: the study of three cases, and params that suit it."""
+"""A project of three small cases in which tests run stages."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ SetParams = Callable[..., None]
 
 @pytest.fixture
 def set_params(tmp_path: Path) -> SetParams:
-    """Return a function that writes `params.yaml` for the study, with some values changed."""
+    """Return a function that writes `params.yaml` for the dataset, with changed values."""
 
     def write(**changes: Any) -> None:
         params = yaml.safe_load(SHIPPED.read_text())
@@ -36,27 +36,27 @@ def set_params(tmp_path: Path) -> SetParams:
 def project(
     tmp_path: Path, study: Path, set_params: SetParams, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Return the folder of a project, which is the working folder too."""
+    """Return the folder of a project; it is the working directory."""
     (tmp_path / "data").mkdir()
     study.rename(tmp_path / "data" / "chests")
     set_params()
     monkeypatch.chdir(tmp_path)
-    # Threads do the work, because starting processes takes a second each time.
+    # Threads, because starting processes takes a second.
     monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
     return tmp_path
 
 
 @pytest.fixture
 def fails() -> Callable[[Callable[[], None]], str]:
-    """Return a function that runs a stage to its one line of complaint."""
+    """Return a function that runs a failing stage and returns its one-line message."""
     from thorax.pipeline import run
 
-    def line(main: Callable[[], None]) -> str:
-        with pytest.raises(SystemExit) as stopped:
+    def message(main: Callable[[], None]) -> str:
+        with pytest.raises(SystemExit) as ended:
             run(main)
-        # Python prints a text to stderr and exits with status 1.
-        assert isinstance(stopped.value.code, str)
-        assert "\n" not in stopped.value.code
-        return stopped.value.code.removeprefix("thorax: ")
+        # For a text, Python prints it to stderr and exits with status 1.
+        assert isinstance(ended.value.code, str)
+        assert "\n" not in ended.value.code
+        return ended.value.code.removeprefix("thorax: ")
 
-    return line
+    return message

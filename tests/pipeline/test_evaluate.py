@@ -1,4 +1,4 @@
-"""Evaluating: figures that can be counted by eye, on the grid of the scan."""
+"""The stage `evaluate` computes metrics on the grid of the scan; examples are checked by eye."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from thorax.evaluation.scores import Score
 from thorax.evaluation.surface_distance import surface_distances
 from thorax.imaging.overlap import Overlap
 from thorax.pipeline import prepare
-from thorax.pipeline.evaluate import main, table
+from thorax.pipeline.evaluate import main, scores_table
 
 Fails = Callable[[Callable[[], None]], str]
 
@@ -31,7 +31,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_the_truth_itself_scores_1(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reference_itself_scores_1(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for case in ("anna-1", "ben-1"):
         shutil.copy(f"data/chests/masks/{case}.nii.gz", "data/predictions")
     main()
@@ -44,15 +44,15 @@ def test_the_truth_itself_scores_1(prepared: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.count("1.0000") == 16
 
 
-def test_half_a_lung_too_little_is_counted_by_eye(
+def test_an_undersegmented_lung_has_the_metrics_counted_by_eye(
     prepared: Path, save_nifti: Callable[..., Path]
 ) -> None:
     """The lung of ben-1 has 2×4×3 voxels and 4 infected ones; a voxel has 1.6 µL."""
-    found = np.zeros((8, 6, 3), np.uint8)
-    found[2:4, 1:5, 0] = 1
-    save_nifti("data/predictions/ben-1.nii.gz", found)
+    predicted = np.zeros((8, 6, 3), np.uint8)
+    predicted[2:4, 1:5, 0] = 1
+    save_nifti("data/predictions/ben-1.nii.gz", predicted)
     main()
-    # Lung: 8 found of 24 + 4 true ones. Dice 2·8 / (8 + 28), IoU 8 / 28.
+    # Lung: 8 of 24 + 4 voxels are segmented. Dice 2·8 / (8 + 28), IoU 8 / 28.
     lung, infection = read_csv(prepared / "reports/scores.csv")
     assert {name: lung[name] for name in ("case", "dice", "iou", "truth_ml", "predicted_ml")} == {
         "case": "ben-1",
@@ -73,7 +73,7 @@ def test_half_a_lung_too_little_is_counted_by_eye(
     assert summary["infection"]["hd95_mm"]["infinite"] == 1
 
 
-def test_sides_are_scored_apart(prepared: Path) -> None:
+def test_sides_are_scored_separately(prepared: Path) -> None:
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
     main()
     rows = read_csv(prepared / "reports/sides.csv")
@@ -83,14 +83,14 @@ def test_sides_are_scored_apart(prepared: Path) -> None:
     assert sum(float(row["truth_ml"]) for row in rows[:2]) == pytest.approx(0.0448)
 
 
-def test_probabilities_are_held_against_the_truth(
+def test_calibration_is_measured_from_probabilities(
     prepared: Path, save_nifti: Callable[..., Path]
 ) -> None:
-    """All voxels of the lung of ben-1 at 0.8, and as many beside it."""
+    """48 voxels have probability 0.8; 28 of them are lung of ben-1."""
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
-    sure = np.zeros((8, 6, 3), np.float32)
-    sure[2:6, 1:5] = 0.8
-    save_nifti("data/predictions/probabilities/ben-1_lung.nii.gz", sure)
+    probabilities = np.zeros((8, 6, 3), np.float32)
+    probabilities[2:6, 1:5] = 0.8
+    save_nifti("data/predictions/probabilities/ben-1_lung.nii.gz", probabilities)
     main()
     rows = read_csv(prepared / "reports/calibration.csv")
     assert {row["region"] for row in rows} == {"lung"}
@@ -104,7 +104,7 @@ def test_probabilities_are_held_against_the_truth(
     assert infection["brier"] == ""
 
 
-def test_how_sure_the_model_was_stands_beside_its_dice(prepared: Path) -> None:
+def test_certainty_is_a_column_of_the_scores(prepared: Path) -> None:
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
     Path("data/predictions/certainty.csv").write_text("case,region,certainty\nben-1,lung,0.75\n")
     main()
@@ -112,10 +112,10 @@ def test_how_sure_the_model_was_stands_beside_its_dice(prepared: Path) -> None:
     assert (lung["certainty"], infection["certainty"]) == ("0.75", "")
 
 
-def test_the_convention_is_that_of_the_params(
+def test_the_convention_of_the_parameters_is_used(
     prepared: Path, set_params: Callable[..., None], save_nifti: Callable[..., Path]
 ) -> None:
-    """Nothing of anna-1 is found; MetricsReloaded puts the diagonal of the scan into the mean."""
+    """The prediction is empty: MetricsReloaded uses the diagonal of the scan for the mean."""
     set_params(evaluate={"convention": "metrics-reloaded"})
     save_nifti("data/predictions/anna-1.nii.gz", np.zeros((8, 6, 3), np.uint8))
     main()
@@ -124,7 +124,7 @@ def test_the_convention_is_that_of_the_params(
     assert summary["lung"]["hd95_mm"]["mean"] == pytest.approx(diagonal, abs=1e-4)
 
 
-def test_pictures_of_another_run_are_gone(prepared: Path) -> None:
+def test_overlays_of_another_run_are_deleted(prepared: Path) -> None:
     (prepared / "reports/overlays").mkdir(parents=True)
     (prepared / "reports/overlays/anna-2.png").touch()
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
@@ -132,7 +132,7 @@ def test_pictures_of_another_run_are_gone(prepared: Path) -> None:
     assert [path.name for path in (prepared / "reports/overlays").iterdir()] == ["ben-1.png"]
 
 
-def test_predictions_that_are_not_there_are_told_of(prepared: Path, fails: Fails) -> None:
+def test_missing_predictions_are_reported(prepared: Path, fails: Fails) -> None:
     (prepared / "data/predictions").rmdir()
     assert fails(main) == "there is no data/predictions; run `dvc repro predict`"
 
@@ -140,27 +140,27 @@ def test_predictions_that_are_not_there_are_told_of(prepared: Path, fails: Fails
 def test_a_final_model_has_nothing_to_score(
     prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was trained on everything; what DVC waits for is written all the same."""
+    """It has no test cases; DVC still needs its outputs."""
     main()
-    assert "nothing to score" in capsys.readouterr().err
+    assert "there are no test cases to score\n" in capsys.readouterr().err
     reports = prepared / "reports"
     assert json.loads((reports / "metrics.json").read_text()) == {}
     assert len((reports / "scores.csv").read_text().splitlines()) == 1
     assert (reports / "overlays").is_dir()
 
 
-def test_a_mask_of_no_case_is_named(prepared: Path, fails: Fails) -> None:
+def test_a_mask_without_case_is_named(prepared: Path, fails: Fails) -> None:
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions/zoe-1.nii.gz")
     assert fails(main) == "dataset `chests` has no case `zoe-1`"
 
 
-def test_reports_that_cannot_be_written_are_told_of(prepared: Path, fails: Fails) -> None:
+def test_reports_that_cannot_be_written_are_reported(prepared: Path, fails: Fails) -> None:
     shutil.copy("data/chests/masks/ben-1.nii.gz", "data/predictions")
     (prepared / "reports").write_text("I am no folder")
     assert fails(main).startswith("cannot write reports/overlays: ")
 
 
-def test_the_table_lines_up() -> None:
+def test_the_printed_table_is_aligned() -> None:
     perfect, empty = Overlap(10, 10, 10), Overlap(0, 0, 0)
     cube = np.ones((2, 2, 2), bool)
     same, nothing = (surface_distances(mask, mask, (1, 1, 1)) for mask in (cube, ~cube))
@@ -169,11 +169,8 @@ def test_the_table_lines_up() -> None:
         Score("ben-1", "infection", empty, 0.5, surfaces=nothing),
     ]
     assert math.isnan(empty.dice)
-    assert table(scores).splitlines() == [
-        "case                     region          Dice     IoU     NSD  HD95 mm"
-        "  truth mL  found mL  ceiling",
-        "ben-1                    lung          1.0000  1.0000  1.0000     0.00"
-        "       5.0       5.0   1.0000",
-        "ben-1                    infection        nan     nan     nan      nan"
-        "       0.0       0.0      nan",
+    assert scores_table(scores).splitlines() == [
+        "case   region       Dice     IoU     NSD  HD95 mm  truth mL  predicted mL  ceiling",
+        "ben-1  lung       1.0000  1.0000  1.0000     0.00       5.0           5.0   1.0000",
+        "ben-1  infection       -       -       -        -       0.0           0.0        -",
     ]

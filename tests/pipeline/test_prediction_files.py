@@ -1,4 +1,4 @@
-"""What the stage predict leaves for evaluate."""
+"""Files that the stage `predict` writes for `evaluate`."""
 
 import math
 from pathlib import Path
@@ -13,8 +13,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_certainty_comes_back_as_it_was_written() -> None:
-    """Of what was not found at all there is none."""
+def test_certainty_is_read_as_written() -> None:
+    """An empty region has no certainty."""
     write_certainty([("ann", "lung", 0.875), ("ann", "scar", None)])
     read = read_certainty()
     assert read["ann", "lung"] == 0.875
@@ -22,5 +22,5 @@ def test_certainty_comes_back_as_it_was_written() -> None:
     assert len(read) == 2
 
 
-def test_predictions_of_another_tool_bring_none() -> None:
+def test_predictions_of_other_tools_have_no_certainty() -> None:
     assert read_certainty() == {}

@@ -1,4 +1,4 @@
-"""Preparing: a record a case, or one line that says which case will not do."""
+"""The stage `prepare` writes one record per case, or names the case that cannot be used."""
 
 import json
 import shutil
@@ -21,11 +21,11 @@ def test_each_case_gets_a_record_and_a_line(
     index = json.loads((project / "data/records/index.json").read_text())
     assert (index["dataset"], index["canvas"], index["crop"]) == ("chests", 8, "none")
     assert [entry["case"] for entry in index["records"]] == ["anna-1", "anna-2", "ben-1"]
-    told = [line for line in capsys.readouterr().err.splitlines() if "ceiling" in line]
-    assert told == [
-        "anna-1: 3 planes, ceiling of Dice: lung 1.0000, infection 1.0000",
-        "anna-2: 3 planes, ceiling of Dice: lung 1.0000, infection 1.0000",
-        "ben-1: 3 planes, ceiling of Dice: lung 1.0000, infection 1.0000",
+    lines = [line for line in capsys.readouterr().err.splitlines() if "ceiling" in line]
+    assert lines == [
+        "anna-1: 3 slices, ceiling of Dice: lung 1.0000, infection 1.0000",
+        "anna-2: 3 slices, ceiling of Dice: lung 1.0000, infection 1.0000",
+        "ben-1: 3 slices, ceiling of Dice: lung 1.0000, infection 1.0000",
     ]
 
 
@@ -37,7 +37,7 @@ def test_a_case_without_a_mask_is_named(project: Path, fails: Fails) -> None:
     )
 
 
-def test_several_faults_have_a_line_each(
+def test_several_errors_have_one_line_each(
     project: Path, save_nifti: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "data/chests/scans/anna-1.nii.gz").write_bytes(b"no picture")
@@ -45,14 +45,14 @@ def test_several_faults_have_a_line_each(
     with pytest.raises(InputError) as raised:
         main()
     assert [line.split(": ")[0] for line in str(raised.value).splitlines()] == [
-        "data/chests cannot be used as it is; `thorax data check` tells more:",
+        "data/chests has 2 errors; `thorax data check` explains them:",
         "  anna-1",
         "  ben-1",
     ]
     assert not (project / "data/records").exists()
 
 
-def test_what_was_found_is_kept_and_its_facts_are_used_again(
+def test_the_audit_is_saved_and_its_measurements_are_reused(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main()
@@ -60,15 +60,15 @@ def test_what_was_found_is_kept_and_its_facts_are_used_again(
     assert "WARNINGS" in capsys.readouterr().err
     assert str(project).encode() not in kept
 
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("thorax.datasets.audit.audit.measure", refuse)
+    monkeypatch.setattr("thorax.datasets.audit.audit.measure", fail)
     main()
     assert (project / "data/audit/audit.json").read_bytes() == kept
 
 
-def test_a_dataset_without_cases_is_refused(project: Path, fails: Fails) -> None:
+def test_a_dataset_without_cases_is_rejected(project: Path, fails: Fails) -> None:
     for part in ("scans", "masks"):
         shutil.rmtree(project / "data/chests" / part)
         (project / "data/chests" / part).mkdir()
@@ -86,7 +86,7 @@ def test_a_mask_of_another_shape_is_named(
     assert not (project / "data/records/index.json").exists()
 
 
-def test_records_that_cannot_be_written_are_told_of(project: Path, fails: Fails) -> None:
+def test_records_that_cannot_be_written_are_reported(project: Path, fails: Fails) -> None:
     (project / "data/records").write_text("I am no folder")
     assert "cannot write data/records/" in fails(main)
     assert (project / "data/records").read_text() == "I am no folder"

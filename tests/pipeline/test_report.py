@@ -1,4 +1,4 @@
-"""The report as a stage: from the files of a project to the page and the text."""
+"""The stage `report` turns the files of a project into an HTML page and Markdown."""
 
 import shutil
 from collections.abc import Callable
@@ -21,18 +21,18 @@ def scored(project: Path) -> Path:
     return project
 
 
-def test_a_project_gives_a_page_with_a_viewer_and_a_text(
+def test_a_project_has_a_page_with_a_viewer_and_a_markdown_report(
     scored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main()
     page = (scored / "reports/report.html").read_text()
-    assert "On 1 test case of chests, the lung is found with a Dice of 0.750 and" in page
+    assert "Dice on 1 test case of chests: lung 0.750, " in page
     assert 'data-viewer-case="ben-1"' in page
     assert "| ben-1 | lung | 0.750 |" in (scored / "reports/report.md").read_text()
     assert "reports/report.html (" in capsys.readouterr().err
 
 
-def test_without_its_prediction_a_case_has_no_viewer(scored: Path) -> None:
+def test_a_case_without_prediction_has_no_viewer(scored: Path) -> None:
     (scored / "data/predictions/ben-1.nii.gz").unlink()
     main()
     page = (scored / "reports/report.html").read_text()
@@ -43,8 +43,8 @@ def test_without_its_prediction_a_case_has_no_viewer(scored: Path) -> None:
 def test_a_final_model_has_a_report_too(scored: Path) -> None:
     (scored / "reports/scores.csv").write_text(SCORES.partition("\n")[0] + "\n")
     main()
-    assert "tested on no case" in (scored / "reports/report.html").read_text()
+    assert "was not tested" in (scored / "reports/report.html").read_text()
 
 
-def test_scores_that_are_not_there_are_told_of(project: Path, fails: Fails) -> None:
+def test_missing_scores_are_reported(project: Path, fails: Fails) -> None:
     assert fails(main) == "there is no reports/scores.csv; run `dvc repro evaluate`"

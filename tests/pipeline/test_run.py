@@ -1,4 +1,4 @@
-"""How a stage ends when something is wrong."""
+"""Exit status and message of a stage that fails."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def end_with(error: BaseException) -> Callable[[], None]:
     return stage
 
 
-def test_what_the_user_can_mend_is_one_line_and_status_1(tmp_path: Path) -> None:
+def test_an_input_error_is_one_line_and_status_1(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "thorax.pipeline.prepare"]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
@@ -29,10 +29,10 @@ def test_what_the_user_can_mend_is_one_line_and_status_1(tmp_path: Path) -> None
     assert answer.stdout == ""
 
 
-def test_an_interruption_is_status_130_without_a_word() -> None:
-    with pytest.raises(SystemExit) as stopped:
+def test_an_interruption_is_status_130_without_a_message() -> None:
+    with pytest.raises(SystemExit) as ended:
         run(end_with(KeyboardInterrupt()))
-    assert stopped.value.code == 130
+    assert ended.value.code == 130
 
 
 def test_a_defect_of_the_program_keeps_its_traceback() -> None:
@@ -40,17 +40,17 @@ def test_a_defect_of_the_program_keeps_its_traceback() -> None:
         run(end_with(ZeroDivisionError()))
 
 
-def test_an_input_error_is_told_by_name(fails: Fails) -> None:
+def test_an_input_error_is_the_message_of_the_exit(fails: Fails) -> None:
     assert fails(end_with(InputError("no air"))) == "no air"
 
 
-def test_words_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     log("breathe in")
     assert capsys.readouterr() == ("", "breathe in\n")
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "message"),
     [
         ({"train": {"epoch": 1}}, "params.yaml: unknown key `train.epoch`"),
         ({"seed": "one"}, "params.yaml: `seed`: Input should be a valid integer, got 'one'"),
@@ -68,8 +68,8 @@ def test_words_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     ids=["unknown key", "wrong type", "unknown loss", "missing dataset"],
 )
 @pytest.mark.usefixtures("project")
-def test_params_that_will_not_do_stop_a_stage(
-    set_params: Callable[..., None], fails: Fails, changes: dict[str, object], line: str
+def test_invalid_parameters_stop_a_stage(
+    set_params: Callable[..., None], fails: Fails, changes: dict[str, object], message: str
 ) -> None:
     set_params(**changes)
-    assert fails(main) == line
+    assert fails(main) == message

@@ -1,7 +1,7 @@
 """Cases of the datasets at a git revision, and the cases that changed between two versions.
 
-DVC lists files with the MD5 digests of their bytes (`dvc diff`, `dvc ls`); git has `dataset.yaml`
-and `dvc.lock`. A file that was only compressed again has other bytes, so its case has changed.
+DVC lists files with MD5 digests of their bytes (`dvc diff`, `dvc ls`); git tracks `dataset.yaml`
+and `dvc.lock`. Compressing a file again changes its bytes, so its case counts as changed.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ class Version:
     """A project at a git revision, or as it is in the workspace.
 
     Args:
-        root: Folder of the project, the one with ``.dvc``.
+        root: Top folder of the project, with ``.dvc``.
         revision: Commit, branch, tag or experiment, as the user gave it; empty for the workspace.
         commit: Digest of its commit; empty for the workspace.
-        paths: Files in ``data`` that git has at the revision, or that are in the workspace.
+        paths: Files in ``data`` that git tracks at the revision, or that are in the workspace.
     """
 
     root: Path
@@ -47,23 +47,23 @@ class Version:
 
     @property
     def place(self) -> str:
-        """The same with its preposition."""
+        """Text such as `at v1 (c7469d8)`, or `in the workspace`."""
         return f"at {self}" if self.commit else f"in {self}"
 
     @property
     def datasets(self) -> set[str]:
-        """Names of the datasets: folders with a `dataset.yaml`, or tracked by DVC as a whole."""
+        """Names of the datasets: folders with a `dataset.yaml`, or with a `.dvc` file."""
         paths = [Path(path) for path in self.paths]
         specs = {path.parent.name for path in paths if path.match(f"data/*/{SPEC}")}
         return specs | {path.stem for path in paths if path.match("data/?*.dvc")}
 
     def tracks(self, name: str, part: str) -> bool:
-        """Whether DVC tracks the scans or the masks of a dataset."""
+        """Return whether DVC tracks the scans or the masks of a dataset."""
         files = (f"data/{name}.dvc", f"data/{name}/dvc.yaml", f"data/{name}/{part}.dvc")
         return not self.paths.isdisjoint(files)
 
     def text(self, path: str) -> str:
-        """Text of a file that git has; empty if there is none."""
+        """Return the text of a file at the revision; empty if there is none."""
         if self.commit:
             return git_or_empty(self.root, "show", f"{self.commit}:./{path}")
         file = self.root / path
@@ -75,8 +75,8 @@ class CaseChange:
     """Change of a case between two versions.
 
     Args:
-        case: Its name, the new one if it was renamed.
-        kind: ``renamed`` if a new case has the files of a removed one.
+        case: Name of the case; the new name if it was renamed.
+        kind: ``renamed`` if a new case has the files of a removed case.
         parts: Files of a changed case: ``scan``, ``scan added``, ``scan removed``, ``mask`` ….
         before: Old name of a renamed case.
     """
@@ -93,9 +93,9 @@ class DatasetDiff:
 
     Args:
         changes: Sorted by case.
-        spec: Keys of `dataset.yaml` with another value; ``contents`` if the keys are not known.
-        unknown: Those of ``scans`` and ``masks`` that could not be compared.
-        notes: The reason for each of these, with a remedy.
+        spec: Changed keys of `dataset.yaml`; ``contents`` if the keys are unknown.
+        unknown: Parts that could not be compared, of ``scans`` and ``masks``.
+        notes: The reason for each of these parts, with a remedy.
     """
 
     changes: tuple[CaseChange, ...]
@@ -112,9 +112,9 @@ class CaseList:
         cases: Case → ``scan`` and ``mask`` → MD5 digest of the file; empty where there is none.
         folders: Folder of the scans and of the masks → its digest, as in `dvc.lock`; empty where
             DVC tracks no files.
-        made_metrics: Whether `reports/metrics.json` of the revision was made from these files,
-            according to its `dvc.lock`; None if it was not made from this dataset.
-        notes: Reasons why files are not known, with a remedy.
+        made_metrics: Whether `reports/metrics.json` of the revision was computed from these files,
+            according to its `dvc.lock`; None if it was computed from another dataset.
+        notes: Reasons why files are unknown, with a remedy.
     """
 
     cases: Mapping[str, Mapping[str, str]]
@@ -127,7 +127,7 @@ def find_version(folder: Path, revision: str | None) -> Version:
     """Find a revision of the project that a folder belongs to.
 
     Args:
-        folder: In the project.
+        folder: Any folder of the project.
         revision: Commit, branch, tag or experiment; None for the workspace.
 
     Raises:
@@ -150,23 +150,23 @@ def check_names(names: Collection[str], versions: Sequence[Version]) -> list[str
     """Return the chosen datasets, sorted; all if none is chosen.
 
     Raises:
-        InputError: A name is that of no dataset in any of the versions.
+        InputError: No version has a dataset of this name.
     """
     datasets = sorted(set().union(*(version.datasets for version in versions)))
     for name in names:
         if name not in datasets:
             raise InputError(
-                f"a dataset must be one of {', '.join(datasets) or 'none, for there is none'}, "
+                f"a dataset must be one of {', '.join(datasets) or 'none (there is none)'}, "
                 f"got `{name}`"
             )
     return [name for name in datasets if not names or name in names]
 
 
 def diff_datasets(names: Collection[str], old: Version, new: Version) -> dict[str, DatasetDiff]:
-    """Compare datasets at a revision with those at another one, or in the workspace, by name.
+    """Compare datasets of two versions, by name.
 
-    If the files of one part, scans or masks, cannot be compared, a note gives the reason, and cases
-    are compared by the other part.
+    If the scans or the masks cannot be compared, a note states the reason, and cases are compared
+    by the other part.
 
     Raises:
         InputError: DVC cannot read the project.
@@ -178,7 +178,7 @@ def diff_datasets(names: Collection[str], old: Version, new: Version) -> dict[st
 
 
 def list_cases(name: str, version: Version) -> CaseList:
-    """List the cases of a dataset at a revision, as DVC tracks them."""
+    """List the cases of a dataset whose files DVC tracks at a revision."""
     try:
         files = _tracked_files(name, version)
     except InputError as error:
@@ -199,8 +199,8 @@ def list_cases(name: str, version: Version) -> CaseList:
 
 
 def _tracked_files(name: str, version: Version) -> dict[str, str]:
-    """Path → digest of the files of a dataset that DVC tracks."""
-    # At a revision, DVC takes paths from the top folder of the git repository.
+    """Return path → digest of the files of a dataset that DVC tracks."""
+    # With `--rev`, DVC expects paths relative to the top folder of the git repository.
     folder = git_or_empty(version.root, "rev-parse", "--show-prefix").strip() + f"data/{name}"
     options = ("--dvc-only", "--recursive", "--show-hash", "--json", "--rev", version.commit)
     entries = dvc_json(version.root, "ls", *options, ".", folder)
@@ -211,13 +211,13 @@ def _diff(
     name: str, versions: tuple[Version, Version], files: tuple[dict[str, str], dict[str, str]]
 ) -> DatasetDiff:
     notes = {part: _note(name, part, versions, files) for part in PARTS}
-    known = [part for part in PARTS if not notes[part]]
-    was, has = (
-        {part.removesuffix("s"): _by_case(side, f"data/{name}/{part}") for part in known}
+    comparable = [part for part in PARTS if not notes[part]]
+    before, after = (
+        {part.removesuffix("s"): _by_case(side, f"data/{name}/{part}") for part in comparable}
         for side in files
     )
     return DatasetDiff(
-        tuple(sorted(_changes(was, has), key=lambda change: change.case)),
+        tuple(sorted(_changes(before, after), key=lambda change: change.case)),
         _spec_keys(f"data/{name}/{SPEC}", versions, files),
         tuple(part for part in PARTS if notes[part]),
         tuple(filter(None, notes.values())),
@@ -225,7 +225,7 @@ def _diff(
 
 
 def _changed_files(report: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """Path → digest of the changed files, before and after; a folder's path ends with a slash."""
+    """Return path → digest of the changed files, before and after; folders end with a slash."""
     before, after = {}, {}
     for kind, entries in report.items():
         for entry in entries:
@@ -241,15 +241,15 @@ def _changed_files(report: Mapping[str, Any]) -> tuple[dict[str, str], dict[str,
 
 
 def _changes(
-    was: Mapping[str, Mapping[str, str]], has: Mapping[str, Mapping[str, str]]
+    old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]
 ) -> Iterator[CaseChange]:
-    """Map changed files, part → case → digest, to cases."""
-    before, after = _digests(was), _digests(has)
+    """Yield the changed cases, from part → case → digest of changed files."""
+    before, after = _digests(old), _digests(new)
     removed = {case: files for case, files in before.items() if case not in after and all(files)}
     added = {case: files for case, files in after.items() if case not in before and all(files)}
     for case in (before.keys() | after.keys()) - removed.keys() - added.keys():
-        pairs = ((part, was[part].get(case, ""), has[part].get(case, "")) for part in was)
-        if parts := tuple(_part(part, old, new) for part, old, new in pairs if old != new):
+        pairs = ((part, old[part].get(case, ""), new[part].get(case, "")) for part in old)
+        if parts := tuple(_part(*pair) for pair in pairs if pair[1] != pair[2]):
             yield CaseChange(case, "changed", parts)
     for case, files in added.items():
         name = next((name for name, others in removed.items() if others == files), "")
@@ -263,20 +263,20 @@ def _part(part: str, old: str, new: str) -> str:
 
 
 def _digests(files: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Case → digests of its files in all parts, sorted; empty where there is none."""
+    """Return case → digests of its files in all parts, sorted; empty digests for missing files."""
     cases = sorted(set().union(*files.values()))
     return {case: tuple(part.get(case, "") for part in files.values()) for case in cases}
 
 
 def _by_case(files: Mapping[str, str], folder: str) -> dict[str, str]:
-    """Case → digest of its file in a folder."""
+    """Return case → digest of its file in a folder."""
     inside = {path: digest for path, digest in files.items() if Path(path).parent == Path(folder)}
     named = {case_name(Path(path)): digest for path, digest in inside.items()}
     return {case: digest for case, digest in named.items() if case is not None}
 
 
 def _folder_digest(files: Mapping[str, str], folder: str) -> str:
-    """MD5 digest of the list of files that DVC keeps of a folder."""
+    """Return the MD5 digest of a folder, computed as DVC does from the list of its files."""
     inside = [path for path in sorted(files) if path.startswith(f"{folder}/")]
     entries = [{"md5": files[path], "relpath": path[len(folder) + 1 :]} for path in inside]
     digest = hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False)
@@ -284,7 +284,7 @@ def _folder_digest(files: Mapping[str, str], folder: str) -> str:
 
 
 def _used(version: Version) -> dict[str, str]:
-    """Path → digest of the files that the metrics were computed from, from `dvc.lock`."""
+    """Read from `dvc.lock` path → digest of the files that the metrics were computed from."""
     stages = (yaml.safe_load(version.text("dvc.lock")) or {}).get("stages", {})
     deps = stages.get("evaluate", {}).get("deps", ())
     return {dep["path"]: dep["md5"] for dep in deps if "md5" in dep}
@@ -313,7 +313,7 @@ def _spec(text: str) -> dict[str, Any]:
 def _note(
     name: str, part: str, versions: Sequence[Version], files: Sequence[Mapping[str, str]]
 ) -> str:
-    """Reason why a part of a dataset cannot be compared, with a remedy; empty if it can be."""
+    """Return why a part of a dataset cannot be compared, with a remedy; empty if it can be."""
     (old, new), folder = versions, f"data/{name}/{part}"
     if untracked := next(filter(None, (_untracked(name, part, v) for v in versions)), ""):
         return untracked
@@ -321,8 +321,8 @@ def _note(
     top = next((top for top in (f"data/{name}/", f"{folder}/") if top in changed), "")
     if not top:
         return ""
-    gone = not new.commit and top not in files[1] and new.tracks(name, part)
-    if gone and not (new.root / folder).exists():
+    missing = not new.commit and top not in files[1] and new.tracks(name, part)
+    if missing and not (new.root / folder).exists():
         return f"{folder} is not in the workspace; run `dvc pull`, or give HEAD as REV2"
     if not any(path.startswith(top) for path in changed - {top}):
         return (
@@ -337,7 +337,7 @@ def _untracked(name: str, part: str, version: Version) -> str:
         return ""
     folder = f"data/{name}/{part}"
     return (
-        f"DVC does not track {folder} {version.place}, so its files are not known; "
+        f"DVC does not track {folder} {version.place}, so its files are unknown; "
         f"`dvc add {folder}` tracks them from now on"
     )
 

@@ -1,5 +1,5 @@
-"""Many runs in one command: cross-validation and sweeps.
+"""Cross-validation, sweeps, and the comparison of their scores.
 
-`runs` turns parameter overrides into named runs, `runner` schedules them, `tasks` starts each as a
-process, `execution` is what runs there, `project` calls git and DVC, `summaries` aggregates scores.
+`runs` plans named runs, `runner` schedules them, `tasks` starts each as a process, `execution` is
+the program of that process, `project` calls git and DVC, `summaries` aggregates scores.
 """

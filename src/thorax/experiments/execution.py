@@ -2,7 +2,7 @@
 
 The task runs `dvc exp run` in its own clone of the project, then stores the experiment in the
 project. SIGTERM or the end of the parent process stops it: a training receives SIGINT first, then
-SIGKILL. Whatever ended a task, the same command executes it again.
+SIGKILL. A task that was stopped, killed or failed is executed again by the same command.
 """
 
 import ctypes
@@ -28,10 +28,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def execute(task: Task) -> int:
-    """Run an experiment, unless it has a result; wait first while another process runs it.
-
-    Args:
-        task: To execute.
+    """Run an experiment unless it has a result; wait if another process runs it.
 
     Returns:
         Exit status: 0 if the experiment has a result.
@@ -76,11 +73,11 @@ def _run(task: Task, workspace: Path) -> int:
 
 
 def _remove(copy: Path) -> None:
-    """Remove a copy of the project after killing what still runs in it."""
+    """Kill all processes that still run in a copy of the project, and delete it."""
     killed = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            # A shell in which somebody looks at the copy has a terminal.
+            # A user's shell in the copy has a terminal; it is not killed.
             if Path(process.cwd()).is_relative_to(copy) and not process.terminal():
                 process.kill()
                 killed.append(process)
@@ -96,7 +93,7 @@ def _print_to(log: Path) -> None:
 
 
 def _main() -> int:
-    # Processes that a shell starts in the background ignore SIGINT, and so would a training.
+    # Background processes of a shell ignore SIGINT, and their children inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""The project under git and DVC: its state, its finished experiments, and copies to run them in.
+"""A project under git and DVC: its state, its finished experiments, and clones to run them in.
 
-Only public commands of git and DVC are used. A run gets a clone of the project: nothing that a run
-does, and no kill of it, changes the files, the index or the stash of the project itself.
+Only public commands of git and DVC are used. Each run gets a clone: neither a run nor its kill
+changes the files, the index or the stash of the project itself.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from thorax.common.project import dvc, dvc_json, git
 _SCORES = "reports/scores.csv"
 _PARAMS = "params.yaml"
 _IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
-"""Changes that need no new digest: parameters have their own, the rest is made by the pipeline."""
+"""Files that the digest ignores: parameters have their own; the pipeline writes the others."""
 _INITIAL = "models/initial"
-"""Initial weights are copied there by hand, and git does not track them."""
+"""Initial weights are copied there by the user; git does not track them."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The content of the project at one time.
+    """The content of a project at one time.
 
     Args:
         commit: HEAD.
-        tree: Git object with all tracked files, uncommitted changes included, and start weights.
-        state: Digest of what results depend on besides parameters.
+        tree: Git object with all tracked files, with uncommitted changes, and initial weights.
+        state: Digest of everything except parameters that results depend on.
     """
 
     commit: str
@@ -52,15 +52,15 @@ class Project:
     root: Path
 
     def snapshot(self) -> Snapshot:
-        """Store the present content as a git object; the index of the project stays as it is."""
+        """Store the current content as a git object without changing the index of the project."""
         index = Path(self._git("rev-parse", "--path-format=absolute", "--git-path", "index"))
         untracked = self._git("ls-files", "--others", "-z", "--", _INITIAL).split("\0")
         with TemporaryDirectory() as folder:
-            own = {"GIT_INDEX_FILE": str(shutil.copy(index, folder))}
-            self._git("add", "--update", ":/", environment=own)
+            environment = {"GIT_INDEX_FILE": str(shutil.copy(index, folder))}
+            self._git("add", "--update", ":/", environment=environment)
             if weights := list(filter(None, untracked)):
-                self._git("add", "--force", "--", *weights, environment=own)
-            tree = self._git("write-tree", environment=own)
+                self._git("add", "--force", "--", *weights, environment=environment)
+            tree = self._git("write-tree", environment=environment)
         commit = self._git("rev-parse", "HEAD")
         excluded = [f":(exclude){pattern}" for pattern in _IRRELEVANT]
         changes = self._git(
@@ -75,7 +75,7 @@ class Project:
         return {}
 
     def check_data(self, datasets: Iterable[str]) -> None:
-        """Check that the data are the version that their `.dvc` files name: runs use that one.
+        """Check that the data match their `.dvc` files: runs use the versions in these files.
 
         Raises:
             InputError: Files were changed after `dvc add`.
@@ -87,7 +87,9 @@ class Project:
         changed = [file.removesuffix(".dvc") for file in files if _modified(status.get(file, []))]
         if changed:
             names = " ".join(changed)
-            raise InputError(f"runs use data as added, but {names} changed; run `dvc add {names}`")
+            raise InputError(
+                f"runs use data as of `dvc add`, but {names} changed since; run `dvc add {names}`"
+            )
 
     def finished(self) -> dict[str, str]:
         """Git references of all finished experiments by name."""
@@ -99,7 +101,7 @@ class Project:
         return self._git("show", f"{self.finished()[name]}:./{_SCORES}")
 
     def copy(self, target: Path, *, commit: str, tree: str) -> Path:
-        """Clone the project with the content of a snapshot; data come from the same DVC cache.
+        """Clone the project with the content of a snapshot; the clone uses the same DVC cache.
 
         Returns:
             The top folder of the copied project; a subfolder of `target` if the project is a
@@ -108,9 +110,9 @@ class Project:
         repository, prefix = self._git("rev-parse", "--show-toplevel", "--show-prefix").split("\n")
         common = self._git("rev-parse", "--path-format=absolute", "--git-common-dir")
         git(self.root, "clone", "--quiet", "--no-checkout", repository, str(target))
-        # Author, filters and remotes are those of the project.
+        # Use author, filters and remotes of the project.
         config_file = shutil.copy(Path(common, "config"), target / ".git/config")
-        # A bare repository with worktrees and a submodule have these.
+        # The configurations of a bare repository with worktrees and of a submodule have these.
         git(target.parent, "config", "--file", str(config_file), "core.bare", "false")
         with suppress(InputError):
             git(target.parent, "config", "--file", str(config_file), "--unset-all", "core.worktree")
@@ -124,7 +126,7 @@ class Project:
         return target / prefix
 
     def collect(self, copy: Path, name: str, *, commit: str) -> None:
-        """Store an experiment that finished in a copy among the experiments of the project."""
+        """Push a finished experiment from a clone to the project."""
         reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
         repository = self._git("rev-parse", "--show-toplevel")
         git(copy, "push", "--quiet", "--no-verify", repository, f"{reference}:{reference}")
@@ -137,11 +139,11 @@ def open_project(root: Path) -> Project:
     """Open the project in a folder.
 
     Raises:
-        InputError: The folder is no DVC project under git, or has no commit yet.
+        InputError: The folder is no DVC project under git, or git has no commit.
     """
     if not (root / ".dvc").is_dir() or not (root / _PARAMS).is_file():
         raise InputError(
-            "runs start in the top folder of a project, one with .dvc and params.yaml, "
+            "runs must start in the top folder of a project, with .dvc and params.yaml, "
             f"got {root.resolve()}"
         )
     git(root, "rev-parse", "--git-dir", rule="DVC's experiments need a project under git")

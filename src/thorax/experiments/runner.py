@@ -32,10 +32,10 @@ def run_all(
         plans: Runs to execute, in this order.
         project: Where their results are stored.
         snapshot: Content of the project that all of them run with.
-        runner: Returns what executes so many tasks at a time.
-        jobs: Number of runs at a time, at most.
+        runner: Returns a task runner for a number of parallel tasks.
+        jobs: Maximum number of runs at a time.
         report: Prints a line.
-        pause: Waits between two looks at the runs.
+        pause: Waits between two checks of the runs.
 
     Returns:
         Failed tasks, each with the end of its log.
@@ -53,7 +53,7 @@ def run_all(
         report(f"Note: {advice}")
     root, commit, tree = str(project.root), snapshot.commit, snapshot.tree
     tasks = [Task(plan.name, plan.overrides, root, commit, tree) for plan in waiting]
-    # The cores are shared among the runs that there are.
+    # Fewer runs than jobs share all cores.
     jobs = min(jobs, len(tasks))
     schedule = _Schedule(tasks, project, runner(jobs), report)
     try:
@@ -85,7 +85,7 @@ def describe_failures(failures: Mapping[Task, Sequence[str]], total: int) -> str
 
 
 class _Schedule:
-    """Starts tasks in their order and follows them to their end."""
+    """Starts tasks in order and monitors them until they end."""
 
     def __init__(
         self, tasks: Sequence[Task], project: Project, runner: TaskRunner, report: Report
@@ -97,7 +97,7 @@ class _Schedule:
         self._epochs: dict[Task, str] = {}
 
     def advance(self, jobs: int) -> bool:
-        """Collect ended tasks, start as many; return whether any is left."""
+        """Collect ended tasks and start others; return whether any task is left."""
         for task in list(self._running):
             status = self.runner.poll(task)
             if status is None:
@@ -112,7 +112,7 @@ class _Schedule:
         return bool(self._running)
 
     def _collect(self, task: Task, status: int) -> None:
-        # A result counts, whatever a process ends with after it stored one.
+        # A stored result counts, whatever the exit status.
         result = "finished" if task.name in self._project.finished() else "failed"
         if result == "failed":
             lines = log_tail(task.log)[-_TAIL_LINES:]

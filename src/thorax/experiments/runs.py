@@ -1,8 +1,7 @@
-"""What is to run: overrides of `params.yaml` become runs whose names say what they are.
+"""Plan runs from overrides of `params.yaml`: folds × seeds, or a product of values.
 
-The name of a run ends a question before it is asked: it holds a digest of all parameters and of the
-state of the project, so an experiment of that name has the result, and there is none of that name
-once anything was changed.
+The name of a run contains a digest of all parameters and of the state of the project. A finished
+experiment of this name therefore has its result; after any change the run has a new name.
 """
 
 import copy
@@ -27,18 +26,18 @@ from thorax.datasets.folds import check_fold_count
 _FOLD, _SEED = "split.fold", "seed"
 
 _PREPARING = ("dataset", "prepare")
-"""What the stage `prepare` depends on in `params.yaml`."""
+"""Parameters of the stage `prepare`."""
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One experiment.
+    """One run of a cross-validation or a sweep.
 
     Args:
-        name: Of the experiment; the same parameters in the same state of the project have the same.
+        name: Name of its experiment; determined by parameters and state of the project.
         overrides: As for `dvc exp run -S`.
-        varied: What tells the run from the others of its command, by name.
-        prepared: The parameters that its records are made with.
+        varied: Parameter → value, for parameters that differ between the runs of the command.
+        prepared: Parameters of its stage `prepare`.
     """
 
     name: str
@@ -50,31 +49,33 @@ class RunPlan:
 def plan_folds(
     params: str, overrides: Sequence[str], *, seeds: Sequence[int], state: str
 ) -> list[RunPlan]:
-    """The runs of a cross-validation: every fold with every seed.
+    """Plan a cross-validation: every fold with every seed.
 
     Args:
         params: Content of `params.yaml`.
-        overrides: For all runs alike.
-        seeds: Empty: the one of the parameters.
-        state: Digest of all else that results depend on.
+        overrides: Of all runs.
+        seeds: If empty, the seed of the parameters.
+        state: Digest of everything else that results depend on.
 
     Raises:
-        InputError: An override cannot be read, is unknown or out of range, gives several values, or
-            gives what the cross-validation itself goes over.
+        InputError: An override cannot be parsed, is unknown or out of range, has several values, or
+            sets the fold or the seed that the cross-validation varies.
     """
-    given = dict(map(_choices, overrides))
-    for key, values in given.items():
+    values_by_key = dict(map(_choices, overrides))
+    for key, values in values_by_key.items():
         if len(values) > 1:
-            raise InputError(f"-S {key} must have one value here, got {len(values)}; use a sweep")
-    if _FOLD in given:
-        raise InputError(f"a cross-validation goes over all folds; leave out -S {_FOLD}")
-    if seeds and _SEED in given:
-        raise InputError("a seed must be given once; leave out -S seed or --seeds")
-    common = [values[0] for values in given.values()]
+            raise InputError(
+                f"-S {key} must have one value here, got {len(values)}; use `thorax sweep`"
+            )
+    if _FOLD in values_by_key:
+        raise InputError(f"a cross-validation runs all folds; remove -S {_FOLD}")
+    if seeds and _SEED in values_by_key:
+        raise InputError("a seed must be given once; remove -S seed or --seeds")
+    common = [values[0] for values in values_by_key.values()]
     content, checked = _overridden(params, common)
     for side in ("test", "train"):
         if getattr(checked.split, side):
-            raise InputError(f"`split.{side}` names cases, so there are no folds; empty it")
+            raise InputError(f"`split.{side}` names cases, so there are no folds; set it to []")
     check_fold_count(checked.split)
     digest = _digest(_without_fold_and_seed(content), state)
     return [
@@ -90,26 +91,26 @@ def plan_folds(
 
 
 def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[RunPlan]:
-    """The runs of a sweep: the product of all values that the overrides give.
+    """Plan a sweep: all combinations of the values that the overrides give.
 
     Args:
         params: Content of `params.yaml`.
-        overrides: ``key=value`` or ``key=value,value``, in the syntax of Hydra: lists stand in
-            brackets, ``range(0,5)`` gives 0 to 4.
-        state: Digest of all else that results depend on.
+        overrides: ``key=value`` or ``key=value,value``, in the syntax of Hydra: lists need
+            brackets, ``range(0,5)`` is 0 to 4.
+        state: Digest of everything else that results depend on.
 
     Raises:
-        InputError: No key has several values, or an override cannot be read, is unknown or out of
+        InputError: No key has several values, or an override cannot be parsed, is unknown or out of
             range.
     """
-    given = dict(map(_choices, overrides))
-    varied = [key for key, values in given.items() if len(values) > 1]
+    values_by_key = dict(map(_choices, overrides))
+    varied = [key for key, values in values_by_key.items() if len(values) > 1]
     if not varied:
         raise InputError(
             "a sweep needs a key with several values, such as -S loss=bce,dice, "
             f"got {', '.join(overrides) or 'none'}"
         )
-    runs = [_combination(params, chosen, varied, state) for chosen in _product(given)]
+    runs = [_combination(params, chosen, varied, state) for chosen in _product(values_by_key)]
     return list({run.name: run for run in runs}.values())
 
 
@@ -119,8 +120,8 @@ def reuse_existing_names(runs: Sequence[RunPlan], names: Iterable[str]) -> list[
     The digest identifies a run; the words after it name the values that its command varies.
 
     Args:
-        runs: Of a sweep.
-        names: Of experiments that exist or were started; later ones take precedence.
+        runs: Runs of a sweep.
+        names: Experiments that exist or were started; later ones take precedence.
 
     Example:
         >>> run = RunPlan("sweep-0a1b2c3d-bce-0", ("loss=bce", "seed=0"), {})
@@ -132,10 +133,10 @@ def reuse_existing_names(runs: Sequence[RunPlan], names: Iterable[str]) -> list[
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds out of a list with commas; none out of nothing.
+    """Parse seeds separated by commas; none from an empty text.
 
     Raises:
-        InputError: One is no whole number from 0.
+        InputError: A seed is no whole number from 0.
 
     Example:
         >>> parse_seeds("0,1")
@@ -143,47 +144,48 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     parts = text.split(",") if text else []
     if not all(re.fullmatch("[0-9]+", part.strip(), re.ASCII) for part in parts):
-        raise InputError(f"--seeds must be whole numbers from 0 with commas between, got {text}")
+        raise InputError(f"--seeds must be whole numbers from 0, separated by commas, got {text}")
     return tuple(map(int, parts))
 
 
 def advice_on_records(runs: Sequence[RunPlan], locked: Mapping[str, Any]) -> str:
-    """What to do about records that each run would make anew; empty where that is not so.
+    """Advise to run `prepare` once if every run would prepare the same records; empty otherwise.
 
-    A run works in a copy of the project, which has the records that `dvc.lock` tells of, or none.
+    A run works in a copy of the project, with the records of `dvc.lock`, or with none.
 
     Args:
-        runs: What is to be run.
-        locked: Parameters of the records in `dvc.lock`; empty if nothing is known of them.
+        runs: Planned runs.
+        locked: Parameters of the records in `dvc.lock`; empty if unknown.
 
     Example:
         >>> run = RunPlan("cv", ("dataset=a",), {}, {"dataset": "a", "prepare": {}})
         >>> advice_on_records([run, run], {"dataset": "b", "prepare": {}})
-        'each run prepares a anew; set dataset=a in params.yaml and run `dvc repro prepare` once'
+        'each run would prepare a; set dataset=a in params.yaml and run `dvc repro prepare` once'
     """
     wanted = runs[0].prepared if runs else {}
     if len(runs) < 2 or locked in ({}, wanted) or any(run.prepared != wanted for run in runs):
         return ""
-    given = {override for run in runs for override in run.overrides}
-    settings = sorted(override for override in given if override.startswith(_PREPARING))
+    overrides = {override for run in runs for override in run.overrides}
+    settings = sorted(override for override in overrides if override.startswith(_PREPARING))
     change = f"set {', '.join(settings)} in params.yaml and " if settings else ""
-    return f"each run prepares {wanted['dataset']} anew; {change}run `dvc repro prepare` once"
+    return f"each run would prepare {wanted['dataset']}; {change}run `dvc repro prepare` once"
 
 
 def _preparing(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: content[key] for key in _PREPARING}
 
 
-def _product(given: dict[str, list[str]]) -> list[dict[str, str]]:
-    return [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
+def _product(choices: dict[str, list[str]]) -> list[dict[str, str]]:
+    products = itertools.product(*choices.values())
+    return [dict(zip(choices, values, strict=True)) for values in products]
 
 
 def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], state: str) -> RunPlan:
     content, checked = _overridden(params, list(chosen.values()))
-    named, none = checked.split.train, checked.split.fold == "none"
-    if (named or none) and not checked.split.test:
-        cause = "`split.train` without `split.test`" if named else "`split.fold: none`"
-        raise InputError(f"a sweep compares test scores, but {cause} tests on nothing")
+    train, no_fold = checked.split.train, checked.split.fold == "none"
+    if (train or no_fold) and not checked.split.test:
+        cause = "`split.train` without `split.test`" if train else "`split.fold: none`"
+        raise InputError(f"a sweep compares test scores, but {cause} leaves no test case")
     values = {key: chosen[key].partition("=")[2] for key in varied}
     words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
     name = f"sweep-{_digest(content, state)}-{words[:60]}"
@@ -191,12 +193,12 @@ def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], sta
 
 
 def _identity(name: str) -> str:
-    found = re.match("sweep-[0-9a-f]{8}(?=-|$)", name)
-    return found[0] if found else name
+    match = re.match("sweep-[0-9a-f]{8}(?=-|$)", name)
+    return match[0] if match else name
 
 
 def _choices(override: str) -> tuple[str, list[str]]:
-    """The key of an override, and one override for each of its values."""
+    """Return the key of an override, and one override for each of its values."""
     key, equals, _ = override.partition("=")
     if not equals or not key.strip():
         raise InputError(f"-S must be key=value, got {override}")
@@ -204,14 +206,14 @@ def _choices(override: str) -> tuple[str, list[str]]:
         batches = get_hydra_sweeps({"": [override]})
     except (HydraException, InvalidArgumentError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"-S {override} cannot be read: {reason}") from None
+        raise InputError(f"-S {override} cannot be parsed: {reason}") from None
     singles = [batch[""][0] for batch in batches]
     return singles[0].partition("=")[0], singles
 
 
 def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], Params]:
-    """The parameters as they will be in the run: as DVC writes them, and checked."""
-    given = " ".join(f"-S {override}" for override in overrides)
+    """Return the parameters of a run, as DVC will write them, and their checked form."""
+    options = " ".join(f"-S {override}" for override in overrides)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         path.write_text(params, encoding="utf-8")
@@ -219,9 +221,9 @@ def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], 
             apply_overrides(path, list(overrides))
         except InvalidArgumentError as error:
             reason = " ".join(str(error.__cause__ or error).split("\n")[:2])
-            raise InputError(f"{given}: {reason}") from None
+            raise InputError(f"{options}: {reason}") from None
         content = read_yaml(path)
-    return content, check_params(content, source=f"params.yaml with {given}")
+    return content, check_params(content, source=f"params.yaml with {options}")
 
 
 def _without_fold_and_seed(content: dict[str, Any]) -> dict[str, Any]:

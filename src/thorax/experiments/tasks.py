@@ -1,6 +1,6 @@
-"""One run as a task, and the interface of whatever executes tasks: here, processes.
+"""One run as a task, and runners that execute tasks, here as local processes.
 
-A batch system would start the same command (`Task.command`), for instance as an array of jobs.
+A batch system could start the same command (`Task.command`), for example as a job array.
 """
 
 import json
@@ -21,13 +21,13 @@ _THREADS = (machine.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Task:
-    """All that is needed to execute one run.
+    """Everything needed to execute one run.
 
     Args:
-        name: Of the experiment.
+        name: Name of the experiment.
         overrides: As for `dvc exp run -S`.
         root: Absolute path of the project.
-        commit: That the experiment starts from.
+        commit: Commit that the experiment starts from.
         tree: Git object with the content of the project.
     """
 
@@ -44,7 +44,7 @@ class Task:
 
     @property
     def log(self) -> Path:
-        """File with all that the run prints."""
+        """File with the output of the run."""
         return self.folder / "log"
 
     def command(self) -> list[str]:
@@ -56,17 +56,17 @@ class TaskRunner(Protocol):
     """Executes tasks."""
 
     def start(self, task: Task) -> None:
-        """Start a task; return at once."""
+        """Start a task without waiting for it."""
 
     def poll(self, task: Task) -> int | None:
         """Return the exit status of a task; None while it waits or runs."""
 
     def stop(self) -> None:
-        """Stop all tasks that run, and wait for their end."""
+        """Stop all running tasks and wait for their end."""
 
 
 class LocalProcesses:
-    """Executes each task in a process of this machine, which stops when this process ends.
+    """Executes each task as a local process, which stops when this process ends.
 
     Args:
         jobs: Number of tasks at a time, which share the cores.
@@ -77,7 +77,7 @@ class LocalProcesses:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, task: Task) -> None:
-        """Start a task in a session of its own, where Ctrl-C in the terminal does not reach it."""
+        """Start a task in a new process session, which Ctrl-C in the terminal does not reach."""
         task.folder.mkdir(parents=True, exist_ok=True)
         with task.log.open("ab") as log:
             self._processes[task.name] = subprocess.Popen(
@@ -102,14 +102,14 @@ class LocalProcesses:
 
 
 def started_names(root: Path) -> list[str]:
-    """Names of the tasks of a project that were started at any time."""
+    """Names of all tasks of a project that were ever started."""
     return sorted(path.name for path in (root / _FOLDER).glob("*"))
 
 
 def share_cores(jobs: int) -> dict[str, str]:
-    """Variables that limit each of several runs to its share of the cores.
+    """Environment variables that limit each of several runs to its share of the cores.
 
-    Two trainings that both use all cores wait for each other in every layer.
+    Two trainings that both use all cores slow each other down in every layer.
 
     Example:
         >>> share_cores(1)
@@ -121,11 +121,11 @@ def share_cores(jobs: int) -> dict[str, str]:
 
 
 def log_tail(log: Path, *, size: int = 16_384) -> list[str]:
-    """Last lines of a log that are not empty; of a progress bar its last state.
+    """Return the last non-empty lines of a log; of a progress bar, its last state.
 
     Args:
         log: File; no lines if it cannot be read.
-        size: Bytes at its end that are read.
+        size: Number of bytes to read at its end.
     """
     try:
         with log.open("rb") as stream:

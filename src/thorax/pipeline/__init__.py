@@ -1,4 +1,4 @@
-"""The stages of the pipeline: one module each, wiring only, run from the root of the project."""
+"""Stages of the pipeline, one module each; they run in the top folder of the project."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from thorax.common.errors import InputError, in_one_line, printable_lines
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; print what the user can mend as one line, and exit with status 1."""
+    """Run a stage; an `InputError` becomes one line on stderr and exit status 1."""
     try:
         with in_one_line():
             main()
@@ -20,20 +20,20 @@ def run(main: Callable[[], None]) -> None:
 
 
 @contextmanager
-def with_rerun_hint(stage: str, *places: Path) -> Iterator[None]:
-    """Say of a damaged output of an earlier stage how it is made again.
+def with_rerun_hint(stage: str, *outputs: Path) -> Iterator[None]:
+    """Tell the user to rerun an earlier stage if one of its outputs is damaged.
 
-    The stage is run alone: with ``--force`` by itself DVC would run all before it, too.
+    The command reruns that stage only; ``dvc repro --force`` would rerun all stages before it, too.
 
     Args:
-        stage: Makes what is read here.
-        places: The files and folders that it makes.
+        stage: Stage that writes the files which the body reads.
+        outputs: Its files and folders.
 
     Raises:
-        InputError: As the body raised it, with other advice where it names such a file.
+        InputError: Raised by the body; the remedy is replaced if the message names an output.
 
     Example:
-        >>> with with_rerun_hint("predict", PREDICTIONS):
+        >>> with with_rerun_hint("predict", Path("data/predictions")):
         ...     raise InputError("data/predictions/a.nii.gz is cut short; copy it again")
         Traceback (most recent call last):
         thorax.common.errors.InputError: data/predictions/a.nii.gz is cut short; make it again \
@@ -43,12 +43,12 @@ with `dvc repro -sf predict`
         yield
     except InputError as error:
         text = str(error)
-        if "dvc repro" in text or not any(place.as_posix() in text for place in places):
+        if "dvc repro" in text or not any(path.as_posix() in text for path in outputs):
             raise
         reason = text.partition("; ")[0]
         raise InputError(f"{reason}; make it again with `dvc repro -sf {stage}`") from error
 
 
 def log(text: str) -> None:
-    """Say something to whoever watches the stage; results go to files."""
+    """Print progress and notes of a stage to stderr; results go to files."""
     print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Fetch the COVID-19 CT Lung and Infection Segmentation Dataset: scans and masks of 20 cases."""
+"""Stage `download`: the COVID-19 CT Lung and Infection Segmentation Dataset, 20 cases."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ DATASET = Path("data/covid19")
 
 
 def main() -> None:
-    """Fetch the dataset into ``data/covid19`` of the working folder.
+    """Download scans and masks to ``data/covid19``.
 
     Raises:
-        InputError: It cannot be fetched, or what came is not the dataset.
+        InputError: The download fails, or a file has another checksum than the dataset.
     """
     fetch(COVID19, DATASET)
 

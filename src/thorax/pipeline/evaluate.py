@@ -1,4 +1,4 @@
-"""Score the predictions against the original masks, on the original grid."""
+"""Stage `evaluate`: score the predicted masks against the reference, on the grid of the scan."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tqdm import tqdm
 from thorax.common.errors import InputError
 from thorax.common.files import empty_folder, write_text
 from thorax.common.params import EvaluateParams, load_params
-from thorax.common.tables import as_csv
+from thorax.common.tables import aligned, as_csv
 from thorax.datasets.dataset import Case, Dataset, load_dataset
 from thorax.evaluation.calibration import ReliabilityCounts
 from thorax.evaluation.empty_masks import find_convention
@@ -19,19 +19,30 @@ from thorax.evaluation.summary import Intervals, headline_metrics, summarise_sco
 from thorax.imaging.overlap import Overlap
 from thorax.io import Scan, case_name
 from thorax.pipeline import log, run, with_rerun_hint
-from thorax.pipeline.paths import DATA, PREDICTIONS, RECORDS, REPORTS
+from thorax.pipeline.paths import DATA, PREDICTIONS, RECORDS, REPORTS, predicted_mask
 from thorax.pipeline.prediction_files import Certainty, map_path, read_certainty
 from thorax.preprocessing.index import load_index
 from thorax.visualization.drawing import save_png
 from thorax.visualization.overlay import overlay
 
-CURVE = ("region", "low", "high", "mean_probability", "observed", "voxels")
+_CURVE_COLUMNS = ("region", "low", "high", "mean_probability", "observed", "voxels")
+
+_DIGITS = {
+    "dice": 4,
+    "iou": 4,
+    "nsd": 4,
+    "hd95_mm": 2,
+    "truth_ml": 1,
+    "predicted_ml": 1,
+    "ceiling_dice": 4,
+}
+"""Columns of the printed table, and their number of decimals."""
 
 
 def main() -> None:
-    """Write the tables of scores, their summaries, and an overlay a test case, to `reports`.
+    """Write score tables, their summaries and one overlay per test case to `reports`.
 
-    A final model, which was trained on everything, leaves nothing to score: tables of no rows.
+    A final model is trained on all cases and has no test cases: its tables have no rows.
     """
     params = load_params()
     dataset, index = load_dataset(DATA / params.dataset), load_index(RECORDS)
@@ -39,20 +50,18 @@ def main() -> None:
         raise InputError(f"there is no {PREDICTIONS}; run `dvc repro predict`")
     empty_folder(REPORTS / "overlays")
     names = sorted(filter(None, map(case_name, PREDICTIONS.glob("*"))))
-    scored, sure = CaseScores(), read_certainty()
+    scores, certainty = CaseScores(), read_certainty()
     for name in tqdm(names, desc="evaluate", unit="case"):
         case = dataset.case(name)
         ceiling = index.entry(name).ceiling
         with with_rerun_hint("predict", PREDICTIONS):
-            one = score_case(case, dataset, params.evaluate, ceiling=ceiling, sure=sure)
-            draw(case, dataset, one.whole)
-        scored += one
-    write_tables(scored, params.evaluate)
-    log(
-        table(scored.whole)
-        if names
-        else "no case was set aside for testing: there is nothing to score"
-    )
+            case_scores = score_case(
+                case, dataset, params.evaluate, ceiling=ceiling, certainty=certainty
+            )
+            draw_overlay(case, dataset, case_scores.whole)
+        scores += case_scores
+    write_tables(scores, params.evaluate)
+    log(scores_table(scores.whole) if names else "there are no test cases to score")
 
 
 def score_case(
@@ -61,12 +70,12 @@ def score_case(
     settings: EvaluateParams,
     *,
     ceiling: dict[str, Overlap],
-    sure: Certainty,
+    certainty: Certainty,
 ) -> CaseScores:
-    """Scores of one case, region by region."""
-    truth, predicted = Scan(case.mask), Scan(PREDICTIONS / f"{case.name}.nii.gz")
+    """Score one case, region by region."""
+    truth, predicted = Scan(case.mask), Scan(predicted_mask(case.name))
     pair = open_pair(truth, predicted, dataset.regions)
-    maps = {region: Scan(path) for region, path in maps_of(case, dataset)}
+    maps = {region: Scan(path) for region, path in probability_maps(case, dataset)}
     return score_pair(
         pair,
         settings,
@@ -75,70 +84,63 @@ def score_case(
         patient=case.patient,
         ceiling=ceiling,
         reliabilities=measure_reliability(maps, truth, dataset.regions),
-        certainties={region: known for (name, region), known in sure.items() if name == case.name},
+        certainties={
+            region: value for (name, region), value in certainty.items() if name == case.name
+        },
     )
 
 
-def maps_of(case: Case, dataset: Dataset) -> Iterator[tuple[str, Path]]:
-    """The probabilities that were kept, by region."""
+def probability_maps(case: Case, dataset: Dataset) -> Iterator[tuple[str, Path]]:
+    """Yield regions and paths of the probability maps that `predict` wrote."""
     for region in dataset.regions.names:
         path = map_path(case.name, region)
         if path.exists():
             yield region, path
 
 
-def draw(case: Case, dataset: Dataset, scores: list[Score]) -> None:
-    """Write the picture of one case."""
+def draw_overlay(case: Case, dataset: Dataset, scores: list[Score]) -> None:
+    """Write the overlay of the predicted mask and the reference on a slice of the scan."""
     masks = {
         "truth": Scan(case.mask),
-        "predicted": Scan(PREDICTIONS / f"{case.name}.nii.gz"),
+        "predicted": Scan(predicted_mask(case.name)),
     }
-    figures = "   ".join(f"{score.region} Dice {score.overlap.dice:.3f}" for score in scores)
+    dice = "   ".join(f"{score.region} Dice {score.overlap.dice:.3f}" for score in scores)
     picture = overlay(
         Scan(case.scan),
         masks,
         dataset.regions,
-        domain=case.intensity,
-        title=f"{case.name}   {figures}",
+        intensity=case.intensity,
+        title=f"{case.name}   {dice}",
     )
     save_png(picture, REPORTS / "overlays" / f"{case.name}.png")
 
 
-def write_tables(scored: CaseScores, settings: EvaluateParams) -> None:
-    """Write the figures of all cases, by case and summed up."""
+def write_tables(scores: CaseScores, settings: EvaluateParams) -> None:
+    """Write the metrics of all cases and their summaries."""
     convention = find_convention(settings.convention)
     intervals = Intervals(settings.interval, settings.confidence, settings.resamples)
-    summary = summarise_scores(scored.whole, convention, intervals)
+    summary = summarise_scores(scores.whole, convention, intervals)
     for name, text in {
-        "scores.csv": scores_csv(scored.whole, convention),
-        "sides.csv": sides_csv(scored.sides, convention),
-        "calibration.csv": calibration_csv(scored.reliability),
+        "scores.csv": scores_csv(scores.whole, convention),
+        "sides.csv": sides_csv(scores.sides, convention),
+        "calibration.csv": calibration_csv(scores.reliability),
         "summary.json": json.dumps(summary, indent=2) + "\n",
         "metrics.json": json.dumps(headline_metrics(summary), indent=2) + "\n",
     }.items():
         write_text(REPORTS / name, text)
 
 
-def calibration_csv(measured: dict[str, ReliabilityCounts]) -> str:
-    """How often voxels of each probability are true, one row a region and tenth of probability."""
-    rows = ({"region": name} | row for name, one in measured.items() for row in one.curve())
-    return as_csv(rows, CURVE)
+def calibration_csv(reliability: dict[str, ReliabilityCounts]) -> str:
+    """Format calibration curves as CSV, one row per region and interval of 0.1 in probability."""
+    rows = (
+        {"region": region} | row for region, counts in reliability.items() for row in counts.curve()
+    )
+    return as_csv(rows, _CURVE_COLUMNS)
 
 
-def table(scores: list[Score]) -> str:
-    """The scores as lines for people."""
-    lines = [
-        f"{'case':<24} {'region':<12} {'Dice':>7} {'IoU':>7} {'NSD':>7} {'HD95 mm':>8} "
-        f"{'truth mL':>9} {'found mL':>9} {'ceiling':>8}"
-    ]
-    for score in scores:
-        row = score.row()
-        lines.append(
-            f"{row['case']:<24} {row['region']:<12} {row['dice']:>7.4f} {row['iou']:>7.4f} "
-            f"{row['nsd']:>7.4f} {row['hd95_mm']:>8.2f} "
-            f"{row['truth_ml']:>9.1f} {row['predicted_ml']:>9.1f} {row['ceiling_dice']:>8.4f}"
-        )
-    return "\n".join(lines)
+def scores_table(scores: list[Score]) -> str:
+    """Format scores as aligned text, one row per case and region."""
+    return aligned([score.row() for score in scores], ("case", "region", *_DIGITS), digits=_DIGITS)
 
 
 if __name__ == "__main__":

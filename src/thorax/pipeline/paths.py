@@ -1,4 +1,4 @@
-"""Folders and files of the project: `data/`, `models/`, `reports/`."""
+"""Folders and files of the project, relative to its top folder."""
 
 from pathlib import Path
 
@@ -19,11 +19,21 @@ INITIAL = Path("models/initial")
 REPORTS = Path("reports")
 
 
-def checkpoints(project: Path) -> Path:
-    """Where trainings of a project keep their state.
+def predicted_mask(case: str) -> Path:
+    """Path of the mask that `predict` writes for a test case.
 
-    An experiment of DVC's queue runs in a copy of the project under ``.dvc/tmp/exps``, which goes
-    when it ends or fails; the checkpoints of the project that it was copied from stay.
+    Example:
+        >>> predicted_mask("S1-104").as_posix()
+        'data/predictions/S1-104.nii.gz'
+    """
+    return PREDICTIONS / f"{case}.nii.gz"
+
+
+def checkpoints(project: Path) -> Path:
+    """Folder for the checkpoints of trainings of a project.
+
+    An experiment runs in a copy of the project under ``.dvc/tmp/exps``, which is deleted when the
+    experiment ends or fails. Its checkpoints are kept in the project that was copied.
 
     Example:
         >>> checkpoints(Path("/home/ann/study/.dvc/tmp/exps/tmp1a2b")).as_posix()

@@ -1,4 +1,4 @@
-"""Make the synthetic chests of `data/phantom`."""
+"""Stage `phantom`: write the synthetic chests of `data/phantom`."""
 
 import shutil
 from functools import partial
@@ -16,22 +16,22 @@ from thorax.pipeline.paths import DATA
 FOLDER = DATA / "phantom"
 
 
-def make(number: int, *, seed: int, folder: Path) -> None:
-    """Write scan and mask of one synthetic chest."""
-    made = chest(number, seed=seed)
-    affine = made.scan.grid.affine
-    write_volume(folder / "scans" / f"{made.name}.nii.gz", made.scan.voxels, affine)
-    write_volume(folder / "masks" / f"{made.name}.nii.gz", made.mask.voxels, affine)
+def write_chest(number: int, *, seed: int, folder: Path) -> None:
+    """Write the scan and the mask of one synthetic chest."""
+    synthetic = chest(number, seed=seed)
+    affine = synthetic.scan.grid.affine
+    write_volume(folder / "scans" / f"{synthetic.name}.nii.gz", synthetic.scan.voxels, affine)
+    write_volume(folder / "masks" / f"{synthetic.name}.nii.gz", synthetic.mask.voxels, affine)
 
 
 def main() -> None:
-    """Make all cases, in parallel."""
+    """Write all cases, in parallel processes, after deleting old ones."""
     params = load_params()
     for kind in ("scans", "masks"):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
-    work = partial(make, seed=params.seed, folder=FOLDER)
+    write = partial(write_chest, seed=params.seed, folder=FOLDER)
     with worker_pool() as pool:
-        done = pool.map(work, range(params.phantom.cases))
+        done = pool.map(write, range(params.phantom.cases))
         for _ in tqdm(done, total=params.phantom.cases, desc="phantom", unit="case"):
             pass
 

@@ -1,4 +1,4 @@
-"""Segment the test cases with the segmenter."""
+"""Stage `predict`: segment the test cases with the exported model."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from thorax.common.params import load_params
 from thorax.datasets.dataset import load_dataset
 from thorax.io import Scan
 from thorax.pipeline import run, with_rerun_hint
-from thorax.pipeline.paths import DATA, MODEL_FILE, PREDICTIONS
+from thorax.pipeline.paths import DATA, MODEL_FILE, PREDICTIONS, predicted_mask
 from thorax.pipeline.prediction_files import map_path, write_certainty
 
 if TYPE_CHECKING:
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 @one_blas_thread
 def main() -> None:
-    """Write one mask a test case to `data/predictions`, as `thorax predict` would.
+    """Write one mask per test case to `data/predictions`, the same as `thorax predict` writes.
 
-    Probabilities, and how sure the model is of itself, for `evaluate` to see how far they can be
-    believed, go there as well.
+    Probability maps and certainties are written too: `evaluate` measures their calibration.
     """
     from thorax.inference.outputs import write_outputs
     from thorax.inference.segmenter import Segmenter, load
@@ -34,23 +33,26 @@ def main() -> None:
         segmenter, threshold = Segmenter([load(MODEL_FILE)]), params.predict.threshold
     empty_folder(PREDICTIONS)
     names = segmenter.spec.provenance["split"]["test"]
-    sure: list[tuple[str, str, float | None]] = []
+    certainties: list[tuple[str, str, float | None]] = []
     for name in tqdm(names, desc="predict", unit="case"):
         case = dataset.case(name)
-        opened = segmenter.open(Scan(case.scan), domain=case.domain)
-        found = segmenter.find(opened, threshold=threshold)
-        write_outputs(found, outputs_of(name, found.regions.names, bits=params.predict.bits))
-        told = zip(found.regions.names, found.quality, strict=True)
-        sure += [(name, region, doubt.certainty) for region, doubt in told]
-    write_certainty(sure)
+        preprocessed = segmenter.preprocess(Scan(case.scan), intensity=case.intensity)
+        prediction = segmenter.predict(preprocessed, threshold=threshold)
+        outputs = outputs_of(name, prediction.regions.names, bits=params.predict.bits)
+        write_outputs(prediction, outputs)
+        certainties += [
+            (name, region, scores.certainty)
+            for region, scores in prediction.quality_by_region.items()
+        ]
+    write_certainty(certainties)
 
 
 def outputs_of(name: str, regions: Iterable[str], *, bits: "Bits") -> "Outputs":
-    """Where the mask of a case goes, and its probabilities unless they have no bits."""
+    """Output paths of a case: its mask, and its probability maps unless `bits` is 0."""
     from thorax.inference.outputs import Outputs
 
     maps = [map_path(name, region) for region in regions] if bits else []
-    return Outputs(PREDICTIONS / f"{name}.nii.gz", tuple(maps), bits or 8)
+    return Outputs(predicted_mask(name), tuple(maps), bits or 8)
 
 
 if __name__ == "__main__":

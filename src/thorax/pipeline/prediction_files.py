@@ -1,4 +1,4 @@
-"""What `predict` leaves beside the masks of the test cases for `evaluate` to judge."""
+"""Files that `predict` writes next to the masks for `evaluate`: probabilities and certainty."""
 
 import math
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.files import write_text
-from thorax.common.tables import as_csv, read_csv, whole
+from thorax.common.tables import as_csv, read_csv, require_complete
 from thorax.pipeline.paths import PREDICTIONS
 
 CERTAINTY = PREDICTIONS / "certainty.csv"
@@ -14,11 +14,11 @@ CERTAINTY = PREDICTIONS / "certainty.csv"
 COLUMNS = ("case", "region", "certainty")
 
 Certainty = dict[tuple[str, str], float]
-"""Case and region → certainty; NaN where nothing was found."""
+"""Case and region → certainty; NaN if the predicted region is empty."""
 
 
 def map_path(case: str, region: str) -> Path:
-    """Path of the probabilities of one region.
+    """Path of the probability map of one region.
 
     Example:
         >>> map_path("S1-104", "lung").as_posix()
@@ -28,24 +28,24 @@ def map_path(case: str, region: str) -> Path:
 
 
 def write_certainty(rows: Iterable[tuple[str, str, float | None]]) -> None:
-    """Write the certainty of each region of each case; see `thorax.inference.quality`."""
+    """Write rows of case, region and certainty; see `thorax.inference.quality`."""
     named = (
-        {"case": case, "region": region, "certainty": math.nan if found is None else found}
-        for case, region, found in rows
+        {"case": case, "region": region, "certainty": math.nan if certainty is None else certainty}
+        for case, region, certainty in rows
     )
     write_text(CERTAINTY, as_csv(named, COLUMNS))
 
 
 def read_certainty() -> Certainty:
-    """Read what `write_certainty` wrote; nothing where there is no such file.
+    """Read the file of `write_certainty`; empty if there is none.
 
     Raises:
-        InputError: It is damaged.
+        InputError: The file is damaged.
     """
     if not CERTAINTY.is_file():
         return {}
     try:
-        _, rows = read_csv(whole(CERTAINTY.read_text(encoding="utf-8")))
+        _, rows = read_csv(require_complete(CERTAINTY.read_text(encoding="utf-8")))
         return {(row["case"], row["region"]): float(row["certainty"] or math.nan) for row in rows}
     except (ValueError, KeyError) as error:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Look for faults in a dataset, then put its planes on the canvas and into records."""
+"""Stage `prepare`: audit the dataset, then write one record of preprocessed slices per case."""
 
 from pathlib import Path
 
@@ -13,22 +13,22 @@ from thorax.preprocessing.prepare import prepare
 
 
 def main() -> None:
-    """Write `data/audit` and `data/records`, and say what the canvas costs."""
+    """Write `data/audit` and `data/records`; log the highest Dice that the canvas allows."""
     params = load_params()
     folder = DATA / params.dataset
-    check(folder)
+    check_dataset(folder)
     dataset = load_dataset(folder)
     index = prepare(dataset, RECORDS, canvas=params.prepare.canvas, crop=params.prepare.crop)
     for entry in index.records:
         ceilings = ", ".join(f"{name} {count.dice:.4f}" for name, count in entry.ceiling.items())
-        log(f"{entry.case}: {entry.planes} planes, ceiling of Dice: {ceilings}")
+        log(f"{entry.case}: {entry.planes} slices, ceiling of Dice: {ceilings}")
 
 
-def check(folder: Path) -> Audit:
-    """Audit a dataset, keep what was found, and tell of it.
+def check_dataset(folder: Path) -> Audit:
+    """Audit a dataset, save the audit and log its warnings.
 
     Raises:
-        InputError: There are errors, one a line; or there is no usable dataset.
+        InputError: There is no dataset, or the audit has errors: one line per error.
     """
     spec = load_spec(folder / SPEC)
     audit = audit_dataset(folder, cached=read_facts(AUDIT, spec))
@@ -37,7 +37,7 @@ def check(folder: Path) -> Audit:
         lines = [one_line(finding) for finding in audit.errors]
         if len(lines) == 1:
             raise InputError(f"{folder}: {lines[0]}")
-        headline = f"{folder} cannot be used as it is; `thorax data check` tells more:"
+        headline = f"{folder} has {len(lines)} errors; `thorax data check` explains them:"
         raise InputError(headline, *lines)
     if audit.warnings:
         log(as_text(audit, severities=["warning"]))
