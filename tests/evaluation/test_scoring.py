@@ -170,7 +170,7 @@ def test_a_wider_tolerance_forgives_the_layer(save_nifti: SaveNifti) -> None:
 
 
 def test_sides_add_up_to_the_whole(save_nifti: SaveNifti) -> None:
-    """The right lung lies where x is large (RAS+); it alone is found whole."""
+    """The right lung is at large x (RAS+); only it is predicted completely."""
     scored = score_pair(blocks(save_nifti), SETTINGS, case="p")
     whole = {score.region: score.overlap for score in scored.whole}
     sides = {(score.region, score.side): score.overlap for score in scored.sides}

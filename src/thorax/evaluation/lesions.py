@@ -13,7 +13,7 @@ from thorax.imaging.grid import mask_box
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 """Voxels that share a face, an edge or a corner belong to one lesion (26 neighbours)."""
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 """Relative: 27 voxels of 0.001 mL must not be smaller than 0.027 mL."""
 
 Mask = NDArray[np.bool_]
@@ -116,7 +116,7 @@ def count_lesions(
     if not 0 <= overlap < 1:
         raise ValueError(f"`overlap` must be 0 or more and below 1, got {overlap}")
     box = mask_box(truth, predicted)
-    smallest = smallest_ml / voxel_ml * (1 - ROUNDING)
+    smallest = smallest_ml / voxel_ml * (1 - _ROUNDING)
     lesions, components = (_label(mask[box] != 0, smallest) for mask in (truth, predicted))
     detected = _overlapped(lesions, components != 0, overlap)
     true_positives = _overlapped(components, lesions != 0, overlap)

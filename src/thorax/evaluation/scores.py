@@ -25,16 +25,25 @@ VOLUMES = ("truth_ml", "predicted_ml", "difference_ml", "difference_percent")
 
 SHARES = ("truth_share", "predicted_share")
 
-LESIONS = (
+LESION_METRICS = (
     "lesions", "lesions_predicted", "lesions_found", "lesions_true",
     "lesion_sensitivity", "lesion_precision", "lesion_f1",
 )  # fmt: skip
 
-METRICS = (*OVERLAPS, *SURFACES, *VOLUMES, *SHARES)
+METRIC_COLUMNS = (*OVERLAPS, *SURFACES, *VOLUMES, *SHARES)
 
-COLUMNS = ("case", "site", "region", *METRICS, *LESIONS, "brier", "certainty", "ceiling_dice")
+SCORE_COLUMNS = (
+    "case",
+    "site",
+    "region",
+    *METRIC_COLUMNS,
+    *LESION_METRICS,
+    "brier",
+    "certainty",
+    "ceiling_dice",
+)
 
-SIDE_COLUMNS = ("case", "site", "region", "side", *METRICS)
+SIDE_COLUMNS = ("case", "site", "region", "side", *METRIC_COLUMNS)
 
 LABELS = ("case", "site", "region", "side", "seed", "fold")
 """Columns of score tables that identify a row; all others are metrics."""
@@ -135,12 +144,12 @@ class Score:
             return {}
         counts = (lesions.truth, lesions.predicted, lesions.detected, lesions.true_positives)
         rates = (lesions.sensitivity, lesions.precision, lesions.f1)
-        return dict(zip(LESIONS, (*counts, *rates), strict=True))
+        return dict(zip(LESION_METRICS, (*counts, *rates), strict=True))
 
 
 def scores_csv(scores: Sequence[Score], convention: EmptyMaskConvention = THORAX) -> str:
     """Write the scores as CSV, one row per case and region; undefined values are empty."""
-    return _csv(scores, convention, COLUMNS)
+    return _csv(scores, convention, SCORE_COLUMNS)
 
 
 def sides_csv(scores: Sequence[Score], convention: EmptyMaskConvention = THORAX) -> str:

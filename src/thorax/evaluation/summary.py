@@ -19,7 +19,7 @@ SUMMARISED = (
     "lesion_sensitivity", "lesion_precision", "lesion_f1", "brier",
 )  # fmt: skip
 
-HEADLINE = ("mean", "median", "sd", "pooled")
+HEADLINE_STATISTICS = ("mean", "median", "sd", "pooled")
 """Statistics of Dice and IoU in `metrics.json`."""
 
 HEADLINE_MEANS = ("nsd", "hd95_mm")
@@ -138,7 +138,7 @@ def headline_metrics(summary: Mapping[str, Mapping[str, Any]]) -> Summary:
     """Select the metrics for `metrics.json`: few enough for DVC's tables."""
     return {
         region: {
-            **{name: {key: metrics[name][key] for key in HEADLINE} for name in POOLED},
+            **{name: {key: metrics[name][key] for key in HEADLINE_STATISTICS} for name in POOLED},
             **{name: metrics[name]["mean"] for name in HEADLINE_MEANS if name in metrics},
             "ceiling_dice": metrics["ceiling_dice"],
             "cases": metrics["cases"],

@@ -28,14 +28,14 @@ from skimage.measure import marching_cubes
 
 from thorax.imaging.grid import mask_box
 
-INSIDE = 255
+_INSIDE = 255
 """Code of a corner with all eight voxels inside the mask; 0 is the code with none inside."""
 
-CLOSE_MM = 1e-4
+_TOLERANCE_MARGIN_MM = 1e-4
 """Added to the tolerance: affines are stored in single precision, and slices 3.0000001 mm apart
 must count as 3 mm."""
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 """Relative: a percentile between two elements must not depend on the rounding of summed areas."""
 
 Mask = NDArray[np.bool_]
@@ -69,8 +69,8 @@ class SurfaceDistances:
         both (Nikolov et al. 2021; `compute_surface_dice_at_tolerance` in surface-distance).
         """
         area = self.truth_mm2.sum() + self.predicted_mm2.sum()
-        near = self.truth_mm2[self.truth_mm <= tolerance_mm + CLOSE_MM].sum()
-        near += self.predicted_mm2[self.predicted_mm <= tolerance_mm + CLOSE_MM].sum()
+        near = self.truth_mm2[self.truth_mm <= tolerance_mm + _TOLERANCE_MARGIN_MM].sum()
+        near += self.predicted_mm2[self.predicted_mm <= tolerance_mm + _TOLERANCE_MARGIN_MM].sum()
         return float(near / area) if area else float("nan")
 
     def hausdorff_mm(self, percent: float = 95) -> float:
@@ -181,7 +181,7 @@ def areas_mm2(spacing_mm: Floats) -> Floats:
     codes, sides = _triangles()
     first_side, second_side = np.moveaxis(sides * spacing_mm, 1, 0)
     parallelograms = np.linalg.norm(np.cross(first_side, second_side), axis=1)
-    return np.bincount(codes, parallelograms / 2, minlength=INSIDE + 1).astype(np.float64)
+    return np.bincount(codes, parallelograms / 2, minlength=_INSIDE + 1).astype(np.float64)
 
 
 @cache
@@ -192,8 +192,8 @@ def _triangles() -> tuple[NDArray[np.intp], Floats]:
     Cline, so that a mask and its complement have the same surface.
     """
     codes, sides = [], []
-    for code in range(1, INSIDE):
-        fewer = code if code.bit_count() <= 4 else INSIDE - code
+    for code in range(1, _INSIDE):
+        fewer = code if code.bit_count() <= 4 else _INSIDE - code
         voxels = np.zeros((2, 2, 2))
         for i, j, k in product((0, 1), repeat=3):
             voxels[i, j, k] = fewer >> (i + 2 * j + 4 * k) & 1
@@ -205,7 +205,7 @@ def _triangles() -> tuple[NDArray[np.intp], Floats]:
 
 
 def _surface(codes: NDArray[np.uint8]) -> Mask:
-    return (codes != 0) & (codes != INSIDE)
+    return (codes != 0) & (codes != _INSIDE)
 
 
 def _distances(surface: Mask, other: Mask, spacing_mm: Floats) -> Floats:
@@ -219,5 +219,5 @@ def _distances(surface: Mask, other: Mask, spacing_mm: Floats) -> Floats:
 def _quantile(distances_mm: Floats, areas: Floats, share: float) -> float:
     if not len(distances_mm):
         return float("inf")
-    share *= 1 - ROUNDING
+    share *= 1 - _ROUNDING
     return float(np.quantile(distances_mm, share, weights=areas, method="inverted_cdf"))

@@ -17,7 +17,7 @@ from thorax.evaluation.bootstrap import Interval, bootstrap_mean
 
 TestMethod = Literal["permutation", "wilcoxon"]
 
-Values = Mapping[str, float]
+CaseValues = Mapping[str, float]
 """Case → value of a metric, in one region."""
 
 _RESAMPLES = 9999
@@ -131,8 +131,8 @@ class Comparison:
 
 
 def compare_values(
-    baseline: tuple[str, Values],
-    other: tuple[str, Values],
+    baseline: tuple[str, CaseValues],
+    other: tuple[str, CaseValues],
     *,
     region: str,
     metric: ComparedMetric,

@@ -15,7 +15,7 @@ from thorax.pipeline.paths import DATA, MODEL_FILE, PREDICTIONS, REPORTS, predic
 from thorax.reporting.report.estimates import worst_first
 from thorax.reporting.report.markdown import render_markdown
 from thorax.reporting.report.page import MOST_VIEWED, render_report
-from thorax.reporting.report.results import ResultPaths, load_results, printable
+from thorax.reporting.report.results import ResultPaths, load_results, xml_safe
 from thorax.reporting.viewer import ViewerCase, make_viewer_case, viewer_fragment
 
 PAGE, TEXT = REPORTS / "report.html", REPORTS / "report.md"
@@ -53,7 +53,7 @@ def main() -> None:
 
 def make_viewer_cases(dataset: Dataset, names: Sequence[str]) -> list[ViewerCase]:
     """Load the named cases for the viewer, in order; skip those without a predicted mask."""
-    cases = {printable(case.name): case for case in dataset.cases}
+    cases = {xml_safe(case.name): case for case in dataset.cases}
     masks = {name: predicted_mask(case.name) for name, case in cases.items()}
     viewable = [name for name in names if name in masks and masks[name].is_file()]
     return [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from thorax.reporting.report.charts import (
-    CERTAINTY,
-    SHARES,
-    VOLUMES,
+    CERTAINTY_AGREEMENT,
+    SHARE_AGREEMENT,
+    VOLUME_AGREEMENT,
     _jitter,
     agreement_chart,
     distribution_chart,
@@ -53,14 +53,14 @@ def test_only_infinite_values_can_be_drawn(few: Results) -> None:
 
 def test_values_that_are_never_defined_are_not_drawn(few: Results) -> None:
     assert distribution_chart(few, "lesion_sensitivity") is None
-    assert agreement_chart(few, "lung", SHARES) is None
+    assert agreement_chart(few, "lung", SHARE_AGREEMENT) is None
     assert reliability_chart(replace(few, calibration={"lung": ({"voxels": 0.0},)}), "lung") is None
     assert training_charts(replace(few, history=())) == []
 
 
 def test_the_limits_of_agreement_are_stated(few: Results) -> None:
     """Differences -10, 20, 30: mean 13.3, SD 20.8, so 13.3 ± 40.8."""
-    chart = agreement_chart(few, "lung", VOLUMES)
+    chart = agreement_chart(few, "lung", VOLUME_AGREEMENT)
     assert chart is not None
     assert chart.text == "3 cases: mean difference 13, limits of agreement −27 to 54."
 
@@ -68,7 +68,7 @@ def test_the_limits_of_agreement_are_stated(few: Results) -> None:
 def test_certainty_is_compared_with_the_dice(few: Results) -> None:
     """Differences 0.1 and 0.3: mean 0.2, SD 0.1414."""
     rows = (row("a", dice=0.8, certainty=0.9), row("b", dice=0.6, certainty=0.9))
-    chart = agreement_chart(replace(few, rows=rows), "lung", CERTAINTY)
+    chart = agreement_chart(replace(few, rows=rows), "lung", CERTAINTY_AGREEMENT)
     assert chart is not None
     assert chart.title == "lung: certainty minus Dice"
     assert chart.text == "2 cases: mean difference 0.200, limits of agreement −0.077 to 0.477."

@@ -5,14 +5,14 @@ from dataclasses import replace
 from thorax.datasets.dataset import DatasetSpec
 from thorax.reporting.report.markdown import escape, markdown_table, render_markdown
 from thorax.reporting.report.results import Results
-from thorax.reporting.report.tables import Cell, Table
+from thorax.reporting.report.tables import Cell, ReportTable
 
 from .runs import row
 
 
 def test_a_table_in_markdown() -> None:
     rows = ((Cell("lung"), Cell("0.9", "0.8 to 1.0")), (Cell("a|b"), Cell("–")))
-    table = Table("Means", ("Region", "Dice"), (rows,), notes=("–: none.",))
+    table = ReportTable("Means", ("Region", "Dice"), (rows,), notes=("–: none.",))
     assert markdown_table(table) == (
         "**Means**\n"
         "\n"

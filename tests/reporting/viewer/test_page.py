@@ -82,34 +82,34 @@ def test_names_are_restored_from_the_data(hostile: Reader) -> None:
     assert attributes["type"] == "application/json"
     assert attributes["data-name"] == HOSTILE
     assert not set(text) & set("<>&")
-    shown = json.loads(text)
-    assert [shown["name"], shown["masks"][0]["name"]] == [HOSTILE] * 2
-    assert shown["regions"][0]["name"] == HOSTILE.replace("/", "")
-    assert (shown["windows"][0]["name"], shown["notes"]) == (HOSTILE, [HOSTILE])
+    content = json.loads(text)
+    assert [content["name"], content["masks"][0]["name"]] == [HOSTILE] * 2
+    assert content["regions"][0]["name"] == HOSTILE.replace("/", "")
+    assert (content["windows"][0]["name"], content["notes"]) == (HOSTILE, [HOSTILE])
 
 
 def test_the_data_of_a_case() -> None:
-    shown = json.loads(Reader(viewer_fragment([case()]).html).named("script")[0][1])
-    assert base64.b64decode(shown["scan"]) == b"scan"
-    truth, predicted = shown["masks"]
+    content = json.loads(Reader(viewer_fragment([case()]).html).named("script")[0][1])
+    assert base64.b64decode(content["scan"]) == b"scan"
+    truth, predicted = content["masks"]
     assert (truth["name"], base64.b64decode(truth["labels"])) == ("truth", b"labels")
     assert {key: base64.b64decode(mesh) for key, mesh in truth["surfaces"].items()} == {
         "1": b"mesh"
     }
     assert (predicted["name"], predicted["surfaces"]) == ("predicted", {})
-    assert shown["regions"] == [
+    assert content["regions"] == [
         {"name": "lung", "colour": "#56b4e9", "labels": [1, 2], "holds": True},
         {"name": "lesion", "colour": "#e69f00", "labels": [2], "holds": False},
     ]
-    assert shown["windows"] == [
+    assert content["windows"] == [
         {"name": "Lung", "low": -1350, "high": 150},
         {"name": "Mediastinum", "low": -160, "high": 240},
     ]
 
 
 def test_without_masks_there_is_no_legend() -> None:
-    shown = json.loads(Reader(viewer_fragment([case(masks={})]).html).named("script")[0][1])
-    assert (shown["masks"], shown["regions"]) == ([], [])
+    content = json.loads(Reader(viewer_fragment([case(masks={})]).html).named("script")[0][1])
+    assert (content["masks"], content["regions"]) == ([], [])
 
 
 def test_the_policy_allows_only_the_script_of_the_page() -> None:

@@ -15,7 +15,7 @@ from thorax.visualization.drawing import COLOURS
 
 UNKNOWN = "unknown"
 
-MOST_VALUES = 5
+MOST_TALLIED = 5
 """Values that a tally lists."""
 
 
@@ -244,7 +244,7 @@ def _tally(counts: Counter[str]) -> str:
     if len(counts) < 2:
         return "".join(counts)
     values = [f"{name} ({count:,})" for name, count in counts.most_common()]
-    return listed(values, at_most=MOST_VALUES)
+    return listed(values, at_most=MOST_TALLIED)
 
 
 def _sentence(text: str) -> str:

@@ -19,7 +19,7 @@ from thorax.reporting.audit_page.cards import (
 from thorax.reporting.audit_page.thumbnails import thumbnail
 from thorax.reporting.html import asset, data_uri, render_page
 
-PACKAGE = "thorax.reporting.audit_page"
+_PACKAGE = "thorax.reporting.audit_page"
 
 MOST_PICTURES = 1000
 """Maximum number of thumbnails, about 20 MB."""
@@ -76,9 +76,9 @@ def render_audit(audit: Audit, spec: DatasetSpec, pictures: Mapping[str, bytes])
     cards = case_cards(audit, spec)
     severities = [finding.severity for finding in audit.findings]
     return render_page(
-        PACKAGE,
+        _PACKAGE,
         "audit.html",
-        scripts=[asset(PACKAGE, "templates/filter.js")],
+        scripts=[asset(_PACKAGE, "templates/filter.js")],
         dataset=audit.dataset,
         title=spec.title,
         headline=audit_headline(audit),

@@ -40,7 +40,7 @@ MOST_BYTES = 15_000
 QUALITIES = (82, 70, 55, 40, 25, 10)
 """JPEG qualities, tried in order until the picture is small enough; noise needs the last."""
 
-Labels = Mapping[str, Sequence[int]]
+RegionLabels = Mapping[str, Sequence[int]]
 
 GreyValues = Callable[[NDArray[Any]], NDArray[np.float32]]
 
@@ -53,7 +53,7 @@ AXIAL: Across = (0, 1)
 
 
 def thumbnail(
-    scan: Path, mask: Path | None, labels: Labels, *, intensity: IntensityScale | None = None
+    scan: Path, mask: Path | None, labels: RegionLabels, *, intensity: IntensityScale | None = None
 ) -> bytes | None:
     """Draw a case as a JPEG of at most 15 kB; no display is needed.
 
@@ -167,7 +167,7 @@ def _centre(
 
 
 def _panel(
-    grey: NDArray[np.float32], mask: NDArray[Any], labels: Labels, placement: Placement
+    grey: NDArray[np.float32], mask: NDArray[Any], labels: RegionLabels, placement: Placement
 ) -> NDArray[np.float32]:
     """Draw a slice with its outlines, shape ``(SIDE, SIDE, 3)``, in 0..255."""
 

@@ -1,1 +1,1 @@
-"""What a run of the pipeline found, as one page that opens from disk, and as text for a paper."""
+"""Report of a run: an HTML page that opens from disk, and Markdown for a paper."""

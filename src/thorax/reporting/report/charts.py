@@ -20,7 +20,7 @@ from thorax.evaluation.bland_altman import LimitsOfAgreement, bland_altman
 from thorax.evaluation.scores import ScoreRow
 from thorax.reporting.report.estimates import FEW, finite_pairs
 from thorax.reporting.report.metrics import METRICS
-from thorax.reporting.report.results import Results, Values
+from thorax.reporting.report.results import MetricValues, Results
 from thorax.reporting.report.svg import INK, LOOK, RULE, inline_svg
 from thorax.reporting.report.tables import anchors
 from thorax.visualization.drawing import COLOURS
@@ -38,7 +38,7 @@ POINT: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.6, "zorder": 3, "clip_
 JITTER = 0.28
 """Maximum vertical shift that separates points of nearly equal values."""
 
-Point = tuple[ScoreRow, float, float]
+_Point = tuple[ScoreRow, float, float]
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _jitter(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[n
     return heights
 
 
-def _points(axes: Axes, results: Results, points: Iterable[Point], colour: str) -> None:
+def _points(axes: Axes, results: Results, points: Iterable[_Point], colour: str) -> None:
     """Draw each case as a point that links to its section; the marker is the site."""
     keys = anchors(results)
     for row, x, y in points:
@@ -231,11 +231,13 @@ def _predicted_minus_true(truth: str, predicted: str, name: str, digits: int) ->
     return AgreementKind(truth, predicted, title, x_label, "predicted − true", digits)
 
 
-VOLUMES = _predicted_minus_true("truth_ml", "predicted_ml", "volume (mL)", 0)
+VOLUME_AGREEMENT = _predicted_minus_true("truth_ml", "predicted_ml", "volume (mL)", 0)
 
-SHARES = _predicted_minus_true("truth_share", "predicted_share", "share of the first region", 3)
+SHARE_AGREEMENT = _predicted_minus_true(
+    "truth_share", "predicted_share", "share of the first region", 3
+)
 
-CERTAINTY = AgreementKind(
+CERTAINTY_AGREEMENT = AgreementKind(
     "dice",
     "certainty",
     "certainty minus Dice",
@@ -307,7 +309,7 @@ def reliability_chart(results: Results, region: str) -> Chart | None:
     )
 
 
-def _curve(drawing: Drawing, bins: Sequence[Values], colour: str) -> None:
+def _curve(drawing: Drawing, bins: Sequence[MetricValues], colour: str) -> None:
     above, below = drawing.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle="dashed")
     x = [row["mean_probability"] for row in bins]
@@ -363,7 +365,7 @@ def _epochs(
     )
 
 
-def _finite_points(history: Sequence[Values], name: str) -> list[tuple[float, float]]:
+def _finite_points(history: Sequence[MetricValues], name: str) -> list[tuple[float, float]]:
     points = [
         (row.get("epoch", float(number)), row.get(name, math.nan))
         for number, row in enumerate(history, start=1)

@@ -11,7 +11,7 @@ from thorax.reporting.report.results import Results
 from thorax.reporting.report.sentences import headline_sentences
 from thorax.reporting.report.tables import (
     Cell,
-    Table,
+    ReportTable,
     calibration_table,
     case_table,
     headline_table,
@@ -37,7 +37,7 @@ def render_markdown(results: Results) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def report_tables(results: Results) -> Iterator[Table]:
+def report_tables(results: Results) -> Iterator[ReportTable]:
     """Return the tables that have data."""
     if not results.cases:
         return
@@ -108,7 +108,7 @@ def _test(results: Results) -> Iterator[str]:
         yield "Results of so few cases do not generalise."
 
 
-def markdown_table(table: Table) -> str:
+def markdown_table(table: ReportTable) -> str:
     """Write a table in GitHub's Markdown, with its notes below."""
     marks = [
         "---" if number < table.text_columns else "---:" for number in range(len(table.columns))

@@ -12,10 +12,15 @@ from thorax.reporting.report.provenance import provenance_tables
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.sections import report_sections
 from thorax.reporting.report.sentences import headline_sentences
-from thorax.reporting.report.tables import Table, anchors, main_metrics_table, more_metrics_table
+from thorax.reporting.report.tables import (
+    ReportTable,
+    anchors,
+    main_metrics_table,
+    more_metrics_table,
+)
 from thorax.reporting.viewer.page import Fragment
 
-PACKAGE = "thorax.reporting.report"
+_PACKAGE = "thorax.reporting.report"
 
 MOST_VIEWED = 20
 """Maximum number of cases in the viewer: each adds about 2 MB to the page."""
@@ -37,7 +42,7 @@ class CaseView:
     key: str
     name: str
     site: str
-    tables: tuple[Table, ...]
+    tables: tuple[ReportTable, ...]
     picture: str
     viewed: bool
 
@@ -53,9 +58,9 @@ def render_report(
         viewed: Names of the cases in the viewer.
     """
     return render_page(
-        PACKAGE,
+        _PACKAGE,
         "report.html",
-        scripts=[viewer.script, asset(PACKAGE, "templates/move_viewer.js")] if viewer else [],
+        scripts=[viewer.script, asset(_PACKAGE, "templates/move_viewer.js")] if viewer else [],
         results=results,
         headline=headline_sentences(results),
         sections=report_sections(results),

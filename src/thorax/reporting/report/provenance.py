@@ -10,14 +10,14 @@ from thorax.common.text import counted, duration, listed, percent, shown
 from thorax.evaluation.empty_masks import MetricRule, find_convention
 from thorax.imaging.intensity import IntensityScale
 from thorax.reporting.report.metrics import EXPECTED_ERROR, METRICS, tolerance_mm
-from thorax.reporting.report.results import Results, printable
-from thorax.reporting.report.tables import Table, simple_table
+from thorax.reporting.report.results import Results, xml_safe
+from thorax.reporting.report.tables import ReportTable, simple_table
 
 SETTINGS = ("loss", "seed", "network", "losses", "augmentation", "train")
 """Settings that both a model and `params.yaml` record."""
 
 
-def provenance_tables(results: Results) -> list[Table]:
+def provenance_tables(results: Results) -> list[ReportTable]:
     """Return the tables of the section on methods; empty ones are left out."""
     tables = [
         simple_table("Model", ["Item", "Value"], model_rows(results), text_columns=2),
@@ -58,7 +58,7 @@ def _postprocessing(rules: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {_flat(asdict(rule))}" for name, rule in rules.items()) or "none"
 
 
-def settings_table(results: Results) -> Table:
+def settings_table(results: Results) -> ReportTable:
     """Compare the training settings of the model with `params.yaml`; differences come first."""
     columns = ["Setting", "Model", "params.yaml"]
     if not results.provenance:
@@ -82,7 +82,7 @@ def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{name}.")
         elif value is not None:
-            yield printable(name), printable(_flat(value))
+            yield xml_safe(name), xml_safe(_flat(value))
 
 
 def _flat(value: Any) -> str:
@@ -100,16 +100,16 @@ def _items(values: Any) -> str:
     return ", ".join(map(_flat, values)) or "none"
 
 
-def split_table(results: Results) -> Table:
+def split_table(results: Results) -> ReportTable:
     """List the cases of training, validation and test."""
     split = results.provenance.get("split", {})
     sides = {"train": "training", "validation": "validation", "test": "test"}
     rows = [
-        [title, str(len(names)), printable(_items(names))]
+        [title, str(len(names)), xml_safe(_items(names))]
         for side, title in sides.items()
         if (names := split.get(side)) is not None
     ]
-    notes = (printable(str(split["note"])),) if split.get("note") else ()
+    notes = (xml_safe(str(split["note"])),) if split.get("note") else ()
     columns = ["Use", "Cases", "Names"]
     return simple_table("Split of the cases", columns, rows, text_columns=3, notes=notes)
 
@@ -128,13 +128,13 @@ def digest_rows(results: Results) -> list[list[str]]:
         ),
         **results.digests,
     }
-    rows = [[printable(name), printable(str(value))] for name, value in entries.items() if value]
+    rows = [[xml_safe(name), xml_safe(str(value))] for name, value in entries.items() if value]
     if not results.digests:
         rows.append(["digests of the files", "unknown: there is no dvc.lock"])
     return rows
 
 
-def intensity_table(results: Results) -> Table:
+def intensity_table(results: Results) -> ReportTable:
     """List the intensity scales of the voxel values, by source."""
     rows = [
         [source.site or "–", str(source.cases), describe_scale(source.scale)]
@@ -171,7 +171,7 @@ def machine_rows(results: Results) -> list[list[str]]:
     """List software versions, hardware and time."""
     versions = results.provenance.get("versions", {})
     trained_on = results.provenance.get("machine", {})
-    rows = [[printable(str(name)), printable(str(version))] for name, version in versions.items()]
+    rows = [[xml_safe(str(name)), xml_safe(str(version))] for name, version in versions.items()]
     machine = results.training.get("machine", {})
     titles = {
         "processor": "processor",
@@ -180,9 +180,9 @@ def machine_rows(results: Results) -> list[list[str]]:
         "system": "system",
     }
     if trained_on.get("instructions"):
-        rows.append(["instruction set in training", printable(str(trained_on["instructions"]))])
+        rows.append(["instruction set in training", xml_safe(str(trained_on["instructions"]))])
     rows += [
-        [title, printable(str(machine[key]))] for key, title in titles.items() if key in machine
+        [title, xml_safe(str(machine[key]))] for key, title in titles.items() if key in machine
     ]
     if "seconds" in results.training:
         epochs, seconds = results.training.get("epochs", 0), results.training["seconds"]
@@ -192,7 +192,7 @@ def machine_rows(results: Results) -> list[list[str]]:
     return rows
 
 
-def protocol_table(results: Results) -> Table:
+def protocol_table(results: Results) -> ReportTable:
     """Define each metric, and the settings of means and intervals."""
     rows = [
         [metric.heading, metric.definition]
@@ -205,7 +205,7 @@ def protocol_table(results: Results) -> Table:
     return simple_table("Definitions", ["Metric", "Definition"], rows, text_columns=2)
 
 
-def empty_masks_table(results: Results) -> Table:
+def empty_masks_table(results: Results) -> ReportTable:
     """List the values of metrics for empty masks."""
     convention = find_convention(results.params.evaluate.convention)
     rows = [
@@ -214,7 +214,7 @@ def empty_masks_table(results: Results) -> Table:
         if name in results.columns
     ]
     return simple_table(
-        f"Values for empty masks, by the convention “{convention.name}”",
+        f"MetricValues for empty masks, by the convention “{convention.name}”",
         ["Metric", "Only truth empty", "Only prediction empty", "Both empty"],
         rows,
         notes=("–: undefined, left out of means. A value behind an arrow enters means instead.",),

@@ -22,7 +22,7 @@ from thorax.models.spec import ModelSpec
 PNG_END = b"IEND\xae\x42\x60\x82"
 """Last chunk of a PNG file, and its checksum."""
 
-Values = Mapping[str, float]
+MetricValues = Mapping[str, float]
 
 T = TypeVar("T")
 
@@ -71,8 +71,8 @@ class Results:
     rows: tuple[ScoreRow, ...] = ()
     sides: tuple[ScoreRow, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, tuple[Values, ...]] = field(default_factory=dict)
-    history: tuple[Values, ...] = ()
+    calibration: Mapping[str, tuple[MetricValues, ...]] = field(default_factory=dict)
+    history: tuple[MetricValues, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     model: ModelSpec | None = None
     overlays: Mapping[str, bytes] = field(default_factory=dict)
@@ -140,7 +140,7 @@ def load_results(
     columns, cells = _table(scores)
     rows = tuple(_rows(scores, cells))
     summary = _json(reports / "summary.json")
-    names = [*map(printable, dataset.regions), *(row.region for row in rows)]
+    names = [*map(xml_safe, dataset.regions), *(row.region for row in rows)]
     return Results(
         params=params,
         dataset=dataset,
@@ -148,30 +148,30 @@ def load_results(
         columns=frozenset(columns),
         rows=rows,
         sides=tuple(_read_rows(reports / "sides.csv")),
-        summary={printable(region): metrics for region, metrics in summary.items()},
+        summary={xml_safe(region): metrics for region, metrics in summary.items()},
         calibration=_by_region(reports / "calibration.csv"),
         history=tuple(row.metrics for row in _read_rows(reports / "history.csv")),
         training=_json(reports / "training.json"),
         model=read_model(paths.model)[0] if paths.model.is_file() else None,
         overlays=_pictures(reports / "overlays"),
         digests=_digests(paths.lock, params.dataset),
-        patients={printable(case.name): printable(case.patient) for case in cases},
+        patients={xml_safe(case.name): xml_safe(case.patient) for case in cases},
         sources=tuple(_sources(cases)),
     )
 
 
-def printable(text: str) -> str:
+def xml_safe(text: str) -> str:
     r"""Replace characters that neither XML nor a line of text may contain.
 
     Example:
-        >>> printable("a\x00b\nc")
+        >>> xml_safe("a\x00b\nc")
         'a�b�c'
     """
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
 
 
 def _sources(cases: Sequence[Case]) -> Iterator[IntensitySource]:
-    counts = Counter((printable(case.site), str(case.intensity)) for case in cases)
+    counts = Counter((xml_safe(case.site), str(case.intensity)) for case in cases)
     scales = {str(case.intensity): case.intensity for case in cases}
     for (site, name), number in sorted(counts.items()):
         yield IntensitySource(site, scales[name], number)
@@ -182,7 +182,7 @@ def _read_rows(path: Path) -> Iterator[ScoreRow]:
 
 
 def _rows(path: Path, cells: Sequence[dict[str, str]]) -> Iterator[ScoreRow]:
-    rows = ({name: printable(cell) for name, cell in row.items()} for row in cells)
+    rows = ({name: xml_safe(cell) for name, cell in row.items()} for row in cells)
     return read_score_rows(rows, source=str(path))
 
 
@@ -208,15 +208,15 @@ def _read(path: Path, parse: Callable[[str], T], missing: T) -> T:
         raise InputError(f"{path} cannot be read: {reason}; create it again") from None
 
 
-def _by_region(path: Path) -> dict[str, tuple[Values, ...]]:
-    bins: dict[str, list[Values]] = {}
+def _by_region(path: Path) -> dict[str, tuple[MetricValues, ...]]:
+    bins: dict[str, list[MetricValues]] = {}
     for row in _read_rows(path):
         bins.setdefault(row.region, []).append(row.metrics)
     return {region: tuple(curve) for region, curve in bins.items()}
 
 
 def _pictures(folder: Path) -> dict[str, bytes]:
-    return {printable(path.stem): _picture(path) for path in sorted(folder.glob("*.png"))}
+    return {xml_safe(path.stem): _picture(path) for path in sorted(folder.glob("*.png"))}
 
 
 def _picture(path: Path) -> bytes:

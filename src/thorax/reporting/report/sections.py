@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thorax.reporting.report.charts import (
-    CERTAINTY,
-    SHARES,
-    VOLUMES,
+    CERTAINTY_AGREEMENT,
+    SHARE_AGREEMENT,
+    VOLUME_AGREEMENT,
     Chart,
     agreement_chart,
     distribution_chart,
@@ -16,7 +16,7 @@ from thorax.reporting.report.charts import (
 )
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.tables import (
-    Table,
+    ReportTable,
     calibration_table,
     case_table,
     headline_table,
@@ -48,7 +48,7 @@ class Section:
     key: str
     title: str
     paragraphs: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
+    tables: tuple[ReportTable, ...] = ()
     charts: tuple[Chart, ...] = ()
 
 
@@ -106,7 +106,7 @@ def agreement_section(results: Results) -> Section:
     key, title = "agreement", "Agreement of volumes"
     plots = (
         agreement_chart(results, region, kind)
-        for kind in (VOLUMES, SHARES)
+        for kind in (VOLUME_AGREEMENT, SHARE_AGREEMENT)
         for region in results.regions
     )
     charts = tuple(filter(None, plots))
@@ -145,7 +145,7 @@ def calibration_section(results: Results) -> Section:
 def certainty_section(results: Results) -> Section:
     """Certainty of the model compared with the Dice."""
     key, title = "certainty", "Confidence against Dice"
-    plots = (agreement_chart(results, region, CERTAINTY) for region in results.regions)
+    plots = (agreement_chart(results, region, CERTAINTY_AGREEMENT) for region in results.regions)
     charts = tuple(filter(None, plots))
     if not charts:
         return Section(key, title, ("The predictions contain no certainty.",))

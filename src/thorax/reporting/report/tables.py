@@ -15,19 +15,19 @@ from thorax.reporting.report.metrics import METRICS, Metric, tolerance_mm
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.sentences import estimate_detail
 
-HEADLINE = ("dice", "nsd", "hd95_mm", "difference_ml")
+HEADLINE_COLUMNS = ("dice", "nsd", "hd95_mm", "difference_ml")
 
-BY_CASE = (
+CASE_METRICS = (
     "dice", "ceiling_dice", "nsd", "hd95_mm", "truth_ml", "predicted_ml", "difference_ml",
     "difference_percent", "lesions", "lesions_found",
 )  # fmt: skip
 
-LESIONS = (
+LESION_COLUMNS = (
     "lesions", "lesions_found", "lesion_sensitivity", "lesions_predicted", "lesions_true",
     "lesion_precision", "lesion_f1",
 )  # fmt: skip
 
-COUNTS = ("lesions", "lesions_predicted", "lesions_found", "lesions_true")
+LESION_COUNTS = ("lesions", "lesions_predicted", "lesions_found", "lesions_true")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table whose first column names its rows.
 
     Args:
@@ -68,12 +68,12 @@ class Table:
 
 def simple_table(
     caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell | str]], **options: object
-) -> Table:
+) -> ReportTable:
     """Build a table in which every row is a separate group."""
     groups = tuple(
         (tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row),) for row in rows
     )
-    return Table(caption, tuple(columns), groups, **options)  # type: ignore[arg-type]
+    return ReportTable(caption, tuple(columns), groups, **options)  # type: ignore[arg-type]
 
 
 def anchors(results: Results) -> dict[str, str]:
@@ -96,9 +96,9 @@ def _is_measured(results: Results, name: str) -> bool:
     return any(not math.isnan(row[name]) for row in results.rows)
 
 
-def headline_table(results: Results) -> Table:
+def headline_table(results: Results) -> ReportTable:
     """Means of each region over all test cases."""
-    metrics = measured_metrics(results, HEADLINE)
+    metrics = measured_metrics(results, HEADLINE_COLUMNS)
     rows: list[list[Cell | str]] = [
         [
             region,
@@ -116,7 +116,7 @@ def headline_table(results: Results) -> Table:
             *_interval_note(results, metrics),
             "Cases: number with a defined Dice. Ceiling: the best Dice that the canvas allows.",
             *_infinite_note(results, metrics),
-            *missing_note(results, HEADLINE),
+            *missing_note(results, HEADLINE_COLUMNS),
         ),
     )
 
@@ -184,9 +184,9 @@ def _infinite_note(results: Results, metrics: Iterable[Metric]) -> tuple[str, ..
     )
 
 
-def site_table(results: Results) -> Table:
+def site_table(results: Results) -> ReportTable:
     """Means of each region by site."""
-    metrics = measured_metrics(results, HEADLINE)
+    metrics = measured_metrics(results, HEADLINE_COLUMNS)
     groups = []
     for region in results.regions:
         by_site = [(site, results.rows_for(region, site=site)) for site in results.sites]
@@ -197,13 +197,15 @@ def site_table(results: Results) -> Table:
             )
         )
     headings = ("Region", "Site", "Cases", *(metric.heading for metric in metrics))
-    return Table("Means by site", headings, tuple(groups), text_columns=2)
+    return ReportTable("Means by site", headings, tuple(groups), text_columns=2)
 
 
-def side_table(results: Results) -> Table:
+def side_table(results: Results) -> ReportTable:
     """Means of each region by side of the patient."""
     metrics = [
-        METRICS[name] for name in HEADLINE if any(name in row.metrics for row in results.sides)
+        METRICS[name]
+        for name in HEADLINE_COLUMNS
+        if any(name in row.metrics for row in results.sides)
     ]
     groups = []
     for region in results.regions:
@@ -218,7 +220,7 @@ def side_table(results: Results) -> Table:
         )
     headings = ("Region", "Side", "Cases", *(metric.heading for metric in metrics))
     rows_by_region = tuple(filter(None, groups))
-    return Table("Means by side of the patient", headings, rows_by_region, text_columns=2)
+    return ReportTable("Means by side of the patient", headings, rows_by_region, text_columns=2)
 
 
 def _means(results: Results, rows: Sequence[ScoreRow], metrics: Iterable[Metric]) -> list[Cell]:
@@ -227,9 +229,9 @@ def _means(results: Results, rows: Sequence[ScoreRow], metrics: Iterable[Metric]
     return [Cell(str(defined)), *cells]
 
 
-def case_table(results: Results) -> Table:
+def case_table(results: Results) -> ReportTable:
     """Metrics of each case, lowest Dice first."""
-    metrics = measured_metrics(results, BY_CASE)
+    metrics = measured_metrics(results, CASE_METRICS)
     keys = anchors(results)
     groups = []
     for case in worst_first(results):
@@ -237,7 +239,7 @@ def case_table(results: Results) -> Table:
         head = Cell(case, href=f"#{keys[case]}")
         groups.append(tuple(_case_cells(results, row, head, metrics) for row in rows))
     site = ["Site"] if results.sites else []
-    return Table(
+    return ReportTable(
         "Test cases, lowest Dice first",
         ("Case", *site, "Region", *(metric.heading for metric in metrics)),
         tuple(groups),
@@ -245,7 +247,7 @@ def case_table(results: Results) -> Table:
         notes=(
             "Order: the lowest Dice of any region of the case, relative to its ceiling. "
             "–: undefined.",
-            *missing_note(results, BY_CASE),
+            *missing_note(results, CASE_METRICS),
         ),
     )
 
@@ -258,19 +260,19 @@ def _case_cells(
     return head, *site, Cell(row.region), *numbers
 
 
-def main_metrics_table(results: Results, case: str) -> Table:
+def main_metrics_table(results: Results, case: str) -> ReportTable:
     """Main metrics of one case, by region and side."""
-    return _of_case(results, case, BY_CASE, caption=f"Metrics of {case}")
+    return _of_case(results, case, CASE_METRICS, caption=f"Metrics of {case}")
 
 
-def more_metrics_table(results: Results, case: str) -> Table:
+def more_metrics_table(results: Results, case: str) -> ReportTable:
     """All other metrics of one case."""
-    names = [name for name in METRICS if name not in BY_CASE]
+    names = [name for name in METRICS if name not in CASE_METRICS]
     table = _of_case(results, case, names, caption=f"More metrics of {case}")
     return replace(table, folded=True)
 
 
-def _of_case(results: Results, case: str, names: Sequence[str], *, caption: str) -> Table:
+def _of_case(results: Results, case: str, names: Sequence[str], *, caption: str) -> ReportTable:
     rows = [row for row in (*results.rows, *results.sides) if row.case == case]
     rows.sort(key=lambda row: results.regions.index(row.region))
     metrics = [METRICS[name] for name in names if any(not math.isnan(row[name]) for row in rows)]
@@ -286,15 +288,15 @@ def _region_and_side(row: ScoreRow) -> str:
     return f"{row.region}, {row.side}" if row.side else row.region
 
 
-def lesion_table(results: Results) -> Table | None:
+def lesion_table(results: Results) -> ReportTable | None:
     """Lesion counts over all test cases; None if no lesions were counted."""
     rows = []
     for region in results.regions:
         counted = [row for row in results.rows_for(region) if not math.isnan(row["lesions"])]
         if counted:
-            totals = (int(np.nansum([row[name] for row in counted])) for name in COUNTS)
+            totals = (int(np.nansum([row[name] for row in counted])) for name in LESION_COUNTS)
             rows.append([region, str(len(counted)), *_lesion_cells(Lesions(*totals))])
-    columns = ["Region", "Cases", *(METRICS[name].title for name in LESIONS)]
+    columns = ["Region", "Cases", *(METRICS[name].title for name in LESION_COLUMNS)]
     note = "Sensitivity, precision and F1 are of the lesions of all cases together."
     return simple_table("Lesion-wise detection", columns, rows, notes=(note,)) if rows else None
 
@@ -311,7 +313,7 @@ def _lesion_cells(lesions: Lesions) -> list[str]:
     ]
 
 
-def calibration_table(results: Results) -> Table:
+def calibration_table(results: Results) -> ReportTable:
     """Brier score and expected calibration error of each region."""
     rows: list[list[Cell | str]] = []
     for region, curve in results.calibration.items():

@@ -9,8 +9,6 @@ the scan and cannot be dashed.
 """
 
 from thorax.reporting.viewer.cases import (
-    LUNG,
-    MEDIASTINUM,
     NamedWindow,
     ViewerCase,
     ViewerMask,
@@ -19,8 +17,6 @@ from thorax.reporting.viewer.cases import (
 from thorax.reporting.viewer.page import Fragment, viewer_fragment, viewer_page
 
 __all__ = [
-    "LUNG",
-    "MEDIASTINUM",
     "Fragment",
     "NamedWindow",
     "ViewerCase",

@@ -39,11 +39,8 @@ class NamedWindow:
     high: float
 
 
-LUNG = NamedWindow("Lung", -1350, 150)
-"""Centre -600 HU, width 1500 HU."""
-
-MEDIASTINUM = NamedWindow("Mediastinum", -160, 240)
-"""Centre 40 HU, width 400 HU."""
+CT_WINDOWS = (NamedWindow("Lung", -1350, 150), NamedWindow("Mediastinum", -160, 240))
+"""Centre -600 HU, width 1500 HU, and centre 40 HU, width 400 HU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +75,7 @@ class ViewerCase:
     scan: bytes
     masks: Mapping[str, ViewerMask]
     regions: Regions
-    windows: tuple[NamedWindow, ...] = (LUNG, MEDIASTINUM)
+    windows: tuple[NamedWindow, ...] = CT_WINDOWS
     start: tuple[float, float, float] = (0.5, 0.5, 0.5)
     notes: tuple[str, ...] = ()
 
@@ -146,7 +143,7 @@ class _Display:
 
 def _display(coarse: NDArray[Any], intensity: IntensityScale | None) -> _Display:
     if intensity is not None:
-        return _Display(intensity, HU_LEVELS, (LUNG, MEDIASTINUM))
+        return _Display(intensity, HU_LEVELS, CT_WINDOWS)
     try:
         detected = detect_intensity_of_scan(coarse)
     except InputError:
@@ -154,7 +151,7 @@ def _display(coarse: NDArray[Any], intensity: IntensityScale | None) -> _Display
         high = high if high > low else low + 1.0
         note = "Unknown intensity scale: the scan is displayed in the range of its values."
         return _Display(HU, Levels(low, high), (NamedWindow("Whole range", low, high),), (note,))
-    return _Display(detected.scale, HU_LEVELS, (LUNG, MEDIASTINUM), detected.notes)
+    return _Display(detected.scale, HU_LEVELS, CT_WINDOWS, detected.notes)
 
 
 def _box(

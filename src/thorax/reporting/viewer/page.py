@@ -12,9 +12,9 @@ from thorax.reporting.html import asset, render_fragment, render_page
 from thorax.reporting.viewer.cases import ViewerCase
 from thorax.visualization.drawing import COLOURS
 
-PACKAGE = "thorax.reporting.viewer"
+_PACKAGE = "thorax.reporting.viewer"
 
-VIEWS = (
+VIEW_BUTTONS = (
     ("axial", "Axial"),
     ("coronal", "Coronal"),
     ("sagittal", "Sagittal"),
@@ -64,12 +64,12 @@ def viewer_fragment(cases: Sequence[ViewerCase]) -> Fragment:
         )
     return Fragment(
         render_fragment(
-            PACKAGE,
+            _PACKAGE,
             "fragment.html",
             cases=[_CaseData(case.name, _data(case)) for case in cases],
-            views=VIEWS,
+            views=VIEW_BUTTONS,
         ),
-        asset(PACKAGE, "templates/viewer.css"),
+        asset(_PACKAGE, "templates/viewer.css"),
         _script(),
     )
 
@@ -86,7 +86,7 @@ def viewer_page(cases: Sequence[ViewerCase], title: str) -> str:
     """
     viewer = viewer_fragment(cases)
     return render_page(
-        PACKAGE,
+        _PACKAGE,
         "page.html",
         scripts=[viewer.script],
         title=title,
@@ -147,7 +147,7 @@ def _base64(content: bytes) -> str:
 def _script() -> str:
     """Join licences, NiiVue and the viewer to one script."""
     licences, niivue, viewer = (
-        asset(PACKAGE, name)
+        asset(_PACKAGE, name)
         for name in ("niivue/LICENSES.txt", "niivue/niivue.js", "templates/viewer.js")
     )
     return f"/*\n{licences}*/\n{niivue}\n{viewer}"
