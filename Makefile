@@ -39,7 +39,7 @@ test-slow: dev ## the tests that take long: many runs of DVC, killed processes, 
 	pytest -n auto --dist loadfile -m slow
 
 newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv-newest
-	tools/newest.sh $(PYTHON) pytest -q tests/end_to_end/test_repro.py -k 'turn or learnt or bytes_of_the_stage'
+	tools/newest.sh $(PYTHON) pytest -q tests/end_to_end/test_repro.py -k 'in_order or learns or bytes_of_the_stage'
 
 lock: ## write constraints.txt anew with the newest versions that setup.cfg allows
 	tools/newest.sh $(PYTHON) tools/freeze.sh constraints.txt

@@ -1,4 +1,4 @@
-"""What the tests share: small NIfTI files, a study, and real scans where there are any."""
+"""Shared fixtures: small NIfTI files, a dataset, and real scans if available."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from thorax.datasets.dataset import Dataset, load_dataset
 
-# Drawn alike each time, so that a failure of one machine is a failure of all.
+# Deterministic examples, so that all machines run the same ones.
 hypothesis.settings.register_profile(
     "thorax", max_examples=25, deadline=None, derandomize=True, database=None
 )
@@ -23,7 +23,7 @@ SaveNifti = Callable[..., Path]
 
 @pytest.fixture
 def save_nifti(tmp_path: Path) -> SaveNifti:
-    """Return a function that writes voxels as they are, without thorax, and returns the path."""
+    """Return a function that writes voxels with nibabel and returns the path."""
 
     def save(
         name: str, voxels: ArrayLike, affine: ArrayLike | None = None, *, header: Any = None
@@ -61,8 +61,8 @@ def dataset(study: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def real_scans() -> Path:
-    """Return the folder of real CT, which only the machines of the developers have."""
+    """Return the folder of real CT scans, which only developers have."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"real scans are not here: {folder}")
+        pytest.skip(f"there are no real scans in {folder}")
     return folder

@@ -1,4 +1,4 @@
-"""Pages as tests look at them."""
+"""HTML pages parsed for tests."""
 
 from html.parser import HTMLParser
 from typing import Any
@@ -7,7 +7,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 class Parsed(HTMLParser):
-    """What a browser would see, and what it would load."""
+    """Tags, attributes and visible text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -26,14 +26,14 @@ class Parsed(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes no open tag"
 
     def handle_data(self, text: str) -> None:
         if not self.open or self.open[-1] not in ("script", "style"):
             self.text.append(text)
 
     def all(self, name: str) -> list[str]:
-        """Values of an attribute, in order."""
+        """Return the values of an attribute, in order."""
         return [value for _, attrs in self.tags if (value := attrs.get(name)) is not None]
 
     def count(self, tag: str) -> int:

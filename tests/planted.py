@@ -1,4 +1,4 @@
-"""Scans whose headers tell who it was, and a search for that in whatever was made of them."""
+"""Scans with patient data in their headers, and a search for these data in outputs."""
 
 import base64
 import gzip
@@ -41,12 +41,12 @@ def save_dicom(folder: Path, patient: Chest) -> Path:
     step = np.linalg.norm(affine[:3, :3], axis=0)
     stored = (hu[::-1, ::-1] + 1024).clip(0, 4095).astype(np.uint16)
     for index in range(stored.shape[2]):
-        place = (0, 0, float(step[2] * index))
-        made = one_slice(stored[:, :, index].T, place, **TAGS)
-        made.PixelSpacing = [float(step[1]), float(step[0])]
-        block = made.private_block(0x0011, "ZZ MAKER", create=True)
+        position = (0, 0, float(step[2] * index))
+        slice_ = one_slice(stored[:, :, index].T, position, **TAGS)
+        slice_.PixelSpacing = [float(step[1]), float(step[0])]
+        block = slice_.private_block(0x0011, "ZZ MAKER", create=True)
         block.add_new(1, "LO", PRIVATE)
-        made.save_as(folder / f"{index}.dcm", enforce_file_format=True)
+        slice_.save_as(folder / f"{index}.dcm", enforce_file_format=True)
     return folder
 
 
@@ -58,7 +58,7 @@ def save_nifti(path: Path, patient: Chest) -> Path:
 
 
 def planted(image: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
-    """Put what tells who it was into every place of a NIfTI header that can hold it."""
+    """Put patient data into all text fields and extensions of a NIfTI header."""
     for field in ("descrip", "aux_file", "db_name", "intent_name"):
         image.header[field] = b"ZZDOE 19991231"
     dataset = one_slice(np.zeros((2, 2), np.uint16), (0, 0, 0), **TAGS)
@@ -82,16 +82,16 @@ def save_itk(path: Path, patient: Chest) -> Path:
 
 
 def unpacked(content: bytes) -> bytes:
-    """The bytes, and what is packed in them: gzip, zip, and texts in PNG."""
-    found = [content]
+    """Return the bytes and the uncompressed content of gzip, zip and texts in PNG."""
+    parts = [content]
     if content[:2] == b"\x1f\x8b":
-        found.append(gzip.decompress(content))
+        parts.append(gzip.decompress(content))
     if content[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found += [unpacked(archive.read(name)) for name in archive.namelist()]
+            parts += [unpacked(archive.read(name)) for name in archive.namelist()]
     if content[:4] == b"\x89PNG":
-        found += _png_texts(content)
-    return b"\n".join(found)
+        parts += _png_texts(content)
+    return b"\n".join(parts)
 
 
 def _png_texts(content: bytes) -> Iterator[bytes]:
@@ -106,21 +106,21 @@ def _png_texts(content: bytes) -> Iterator[bytes]:
         place += length + 12
 
 
-def leaks(folder: Path, told: str) -> list[tuple[str, str]]:
-    """Where which of the secrets stands, in ASCII or UTF-16."""
-    texts = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    contents = {name: unpacked(path.read_bytes()) for name, path in texts.items()}
-    contents["(told)"] = told.encode()
+def leaks(folder: Path, printed: str) -> list[tuple[str, str]]:
+    """Return names of files, or ``(printed)``, with the secrets in them, in ASCII or UTF-16."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    contents = {name: unpacked(path.read_bytes()) for name, path in files.items()}
+    contents["(printed)"] = printed.encode()
     return [
         (name, secret)
         for name, content in contents.items()
         for secret in SECRETS
-        for form in ("ascii", "utf-16-le", "utf-16-be")
-        if secret.encode(form) in content
+        for encoding in ("ascii", "utf-16-le", "utf-16-be")
+        if secret.encode(encoding) in content
     ]
 
 
 def decoded(page: str) -> str:
-    """What the page holds in base64, as text with a letter a byte."""
+    """Return the base64 content of a page as text with one letter per byte."""
     parts = re.findall(r'"([A-Za-z0-9+/]{200,}={0,2})"', page)
     return "".join(unpacked(base64.b64decode(part)).decode("latin-1") for part in parts)

@@ -1,8 +1,7 @@
-"""What headers hold of a patient is planted everywhere, and looked for in all that is written.
+"""No output contains patient data that test headers have in every field.
 
-A DICOM segmentation is the one exception: the standard has it repeat the patient and the study of
-its series (PS3.3, A.51), and who asks for ``.dcm`` asks for that. Names of files are the user's
-own, become the names of cases, and stay.
+The exception is a DICOM segmentation, which the standard requires to repeat the patient and the
+study of its series (PS3.3, A.51). File names are chosen by the user and become names of cases.
 """
 
 from collections.abc import Callable
@@ -27,29 +26,29 @@ from .planted import Chest, decoded, leaks, save_dicom, save_itk, save_nifti
 
 @pytest.fixture(scope="module")
 def patient() -> Chest:
-    """Return a synthetic chest in HU and its affine."""
-    made = chest(0, seed=0).scan
-    return made.voxels.astype(np.int16), made.grid.affine
+    """Return a synthetic chest in HU, every second voxel along each axis, and its affine."""
+    scan = chest(0, seed=0).scan
+    return scan.voxels[::2, ::2, ::2].astype(np.int16), scan.grid.affine @ np.diag([2, 2, 2, 1.0])
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model that takes what lies below -500 HU for lung."""
+    """Return a model whose lung is everything below -500 HU."""
     return save_dark_model(tmp_path_factory.mktemp("model"))
 
 
 def run(*arguments: object) -> str:
-    done = CliRunner().invoke(main, [*map(str, arguments)], prog_name="thorax")
-    assert done.exit_code == 0, done.output
-    return done.output
+    result = CliRunner().invoke(main, [*map(str, arguments)], prog_name="thorax")
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
-def test_the_search_finds_what_was_planted(tmp_path: Path, patient: Chest) -> None:
+def test_the_search_finds_planted_data(tmp_path: Path, patient: Chest) -> None:
     save_nifti(tmp_path / "a.nii.gz", patient)
     save_itk(tmp_path / "b.nrrd", patient)
     (tmp_path / "c.txt").write_bytes("19010203".encode("utf-16-le"))
-    found = leaks(tmp_path, "the study of 19991231")
-    assert {name for name, _ in found} == {"a.nii.gz", "b.nrrd", "c.txt", "(told)"}
+    files = {name for name, _ in leaks(tmp_path, "the study of 19991231")}
+    assert files == {"a.nii.gz", "b.nrrd", "c.txt", "(printed)"}
 
 
 SAVED: dict[str, Callable[[Path, Chest], Path]] = {
@@ -61,7 +60,7 @@ SAVED: dict[str, Callable[[Path, Chest], Path]] = {
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_nothing_that_predict_writes_holds_who_it_was(
+def test_predict_writes_no_patient_data(
     tmp_path: Path, patient: Chest, model: Path, suffix: str
 ) -> None:
     scans, out = tmp_path / "in", tmp_path / "out"
@@ -69,14 +68,14 @@ def test_nothing_that_predict_writes_holds_who_it_was(
     for name, save in SAVED.items():
         (scans / name.replace(".", "-")).mkdir()
         save(scans / name.replace(".", "-") / name, patient)
-    flags = ("--probabilities", "--statistics", "--preview") if suffix == ".nii.gz" else ()
-    told = run("predict", scans, out, "--model", model, "--suffix", suffix, *flags)
+    flags = ("--probabilities", "--statistics") if suffix == ".nii.gz" else ()
+    printed = run("predict", scans, out, "--model", model, "--suffix", suffix, *flags)
     assert (out / "manifest.json").is_file()
     assert len(list(out.rglob(f"*{suffix}"))) >= len(SAVED)
-    assert leaks(out, told) == []
+    assert leaks(out, printed) == []
 
 
-def test_series_that_share_a_number_are_told_apart_without_their_identifiers(
+def test_series_with_the_same_number_are_listed_without_their_identifiers(
     tmp_path: Path, patient: Chest, model: Path
 ) -> None:
     small = patient[0][:, :, :12], patient[1]
@@ -85,28 +84,29 @@ def test_series_that_share_a_number_are_told_apart_without_their_identifiers(
         other = one_slice(np.zeros((8, 8), np.uint16), (0, 0, 3.0 * index))
         other.SeriesInstanceUID = "1.2.99.77.2.5"
         other.save_as(folder / f"other-{index}.dcm", enforce_file_format=True)
-    told = run("view", folder, "--output", tmp_path / "out" / "page.html")
-    assert leaks(tmp_path / "out", told) == []
+    printed = run("view", folder, "--output", tmp_path / "out" / "page.html")
+    assert leaks(tmp_path / "out", printed) == []
 
 
-def test_a_page_of_the_viewer_holds_no_header(tmp_path: Path, patient: Chest) -> None:
+def test_a_page_of_the_viewer_has_no_patient_data(tmp_path: Path, patient: Chest) -> None:
     scan = save_nifti(tmp_path / "a.nii.gz", patient)
-    told = run("view", scan, "--output", tmp_path / "out" / "page.html")
+    printed = run("view", scan, "--output", tmp_path / "out" / "page.html")
     page = (tmp_path / "out" / "page.html").read_text()
-    assert leaks(tmp_path / "out", told + decoded(page)) == []
+    assert leaks(tmp_path / "out", printed + decoded(page)) == []
 
 
-def test_a_dicom_segmentation_repeats_the_patient_as_it_must(
+def test_only_a_dicom_segmentation_repeats_the_patient(
     tmp_path: Path, patient: Chest, model: Path
 ) -> None:
-    """Nothing else that is written beside it does."""
-    scan = save_dicom(tmp_path / "series", patient)
-    told = run("predict", scan, tmp_path / "out" / "mask.dcm", "--model", model, "--statistics")
-    assert "ZZ-4711" in (tmp_path / "out" / "mask.dcm").read_bytes().decode("latin-1")
-    assert {name for name, _ in leaks(tmp_path / "out", told)} == {"mask.dcm"}
+    scan, mask = save_dicom(tmp_path / "series", patient), tmp_path / "out" / "mask.dcm"
+    printed = run("predict", scan, mask, "--model", model, "--statistics", "--preview")
+    assert "ZZ-4711" in mask.read_bytes().decode("latin-1")
+    names = {path.name for path in mask.parent.iterdir()}
+    assert len(names) == 3, names
+    assert {name for name, _ in leaks(mask.parent, printed)} == {"mask.dcm"}
 
 
-def test_records_and_audits_hold_no_header(
+def test_records_and_audits_have_no_patient_data(
     tmp_path: Path,
     patient: Chest,
     monkeypatch: pytest.MonkeyPatch,
@@ -120,16 +120,16 @@ def test_records_and_audits_hold_no_header(
     save_nifti(study / "scans" / "a.nii.gz", patient)
     save_nifti(study / "masks" / "a.nii.gz", ((hu < -500).astype(np.uint8), affine))
     (study / "dataset.yaml").write_text("regions:\n  lung: [1]\n")
-    made = tmp_path / "made"
-    prepare(load_dataset(study), made / "records", canvas=32, crop="lungs")
+    outputs = tmp_path / "outputs"
+    prepare(load_dataset(study), outputs / "records", canvas=32, crop="lungs")
     audit = audit_dataset(study)
-    save_audit(made, audit, load_spec(study / "dataset.yaml"))
-    write_page(made / "audit.html", audit, study)
-    assert sorted(path.name for path in made.rglob("*.*")) == [
+    save_audit(outputs, audit, load_spec(study / "dataset.yaml"))
+    write_page(outputs / "audit.html", audit, study)
+    assert sorted(path.name for path in outputs.rglob("*.*")) == [
         "a.tfrecord",
         "audit.html",
         "audit.json",
         "index.json",
     ]
-    page = (made / "audit.html").read_text()
-    assert leaks(made, "".join(capsys.readouterr()) + decoded(page)) == []
+    page = (outputs / "audit.html").read_text()
+    assert leaks(outputs, "".join(capsys.readouterr()) + decoded(page)) == []

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# freeze.sh FILE: write the versions of this environment, below the comment that FILE begins with.
+# freeze.sh FILE: write the installed versions to FILE, below the comment at its start.
 set -euo pipefail
 {
     grep '^#' "$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# newest.sh PYTHON COMMAND…: run a command in a fresh .venv-newest, which holds the newest versions
-# that setup.cfg allows.
+# newest.sh PYTHON COMMAND…: run a command in a new .venv-newest with the newest versions that
+# setup.cfg allows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1

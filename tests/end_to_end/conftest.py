@@ -1,4 +1,4 @@
-"""The pipeline, run once on a small phantom; tests that change something get a copy."""
+"""One pipeline run on a small phantom; tests that change files get a copy."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from .project import SMALL, Project, copy_of_the_working_tree
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project that has run; no test changes it."""
+    """Return a project after `dvc repro`; tests must not change it."""
     fresh = copy_of_the_working_tree(tmp_path_factory.mktemp("pipeline") / "project")
     fresh.set(SMALL)
     fresh.commit("Start small")
@@ -19,13 +19,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
-    """Return a project of one's own that has run."""
+    """Return a copy of the finished project."""
     return Project(Path(shutil.copytree(finished.root, tmp_path / "project", symlinks=True)))
 
 
 @pytest.fixture
 def untrained(project: Project) -> Project:
-    """Return a project with records, in which nothing tells of a training that has been."""
+    """Return a copy with records but without outputs of training and later stages."""
     for path in ("models/segmenter", "data/predictions", "reports/overlays", ".dvc/cache/runs"):
         shutil.rmtree(project.root / path)
     for name in ("history.csv", "scores.csv", "metrics.json"):

@@ -1,4 +1,4 @@
-"""A copy of this project in which tests may do as they like."""
+"""A copy of this project that tests may change."""
 
 import os
 import shutil
@@ -26,39 +26,44 @@ DVC_FOLDERS = ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE")
 
 @dataclass(frozen=True)
 class Project:
-    """A project that nothing outside its folder changes.
+    """A project that is isolated from the settings and caches of the user.
 
     Args:
         root: Its top folder.
-        log: What its first `dvc repro` printed.
+        log: Output of its first `dvc repro`.
     """
 
     root: Path
     log: str = ""
 
     def run(self, *command: str) -> str:
-        """Run a command in the project and return all that it printed; it must succeed."""
-        answer = subprocess.run(
+        """Run a command in the project, require success, and return its output."""
+        result = subprocess.run(
             command,
             cwd=self.root,
-            env=self._environment(),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        assert answer.returncode == 0, answer.stdout
-        return answer.stdout
+        assert result.returncode == 0, result.stdout
+        return result.stdout
 
     def dvc(self, *arguments: str) -> str:
-        """Run dvc and return all that it printed; it must succeed."""
+        """Run DVC, require success, and return its output."""
         return self.run(sys.executable, "-m", "dvc", *arguments)
 
     def start(self, module: str) -> subprocess.Popen[str]:
-        """Start a stage without dvc, and go on while it runs."""
-        command, here = [sys.executable, "-m", module], self._environment()
-        return subprocess.Popen(command, cwd=self.root, env=here, stderr=subprocess.PIPE, text=True)
+        """Start a stage without DVC and without waiting for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=self.root,
+            env=self.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def set(self, changes: dict[str, Any]) -> None:
         """Change `params.yaml`; keys are as for `dvc exp run -S`."""
@@ -78,20 +83,21 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def bytes_of(self, *patterns: str) -> dict[str, bytes]:
-        """Return the content of files by their path; every pattern must find some."""
+        """Return path → content of files; every pattern must match a file."""
         paths = {pattern: sorted(self.root.glob(pattern)) for pattern in patterns}
         assert all(paths.values()), paths
         return {
             str(path.relative_to(self.root)): path.read_bytes()
-            for found in paths.values()
-            for path in found
+            for matches in paths.values()
+            for path in matches
         }
 
-    def _environment(self) -> dict[str, str]:
-        beside = self.root.with_name("dvc")
+    def environment(self) -> dict[str, str]:
+        """Return the environment for commands in the project."""
+        settings = self.root.with_name("dvc")
         return {
             **os.environ,
-            **{f"DVC_{name}_DIR": str(beside / name) for name in DVC_FOLDERS},
+            **{f"DVC_{name}_DIR": str(settings / name) for name in DVC_FOLDERS},
             "DVC_NO_ANALYTICS": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.root / "src"),
@@ -99,7 +105,7 @@ class Project:
 
 
 def copy_of_the_working_tree(root: Path) -> Project:
-    """Copy all that git does not ignore, changes too, and put it under git again."""
+    """Copy all files that git does not ignore, with changes, to a new repository."""
     names = subprocess.check_output(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True
     ).splitlines()

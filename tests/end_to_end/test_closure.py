@@ -1,4 +1,4 @@
-"""Each stage depends on the modules that it imports, so that a change of them runs it again."""
+"""Each stage in `dvc.yaml` depends on the modules that it imports."""
 
 import ast
 import os
@@ -16,29 +16,29 @@ ROOT = Path(__file__).parents[2]
 
 
 def closure(module: str, source: Path) -> list[str]:
-    """Return the files of the package that a module needs, worked out without running it.
+    """Return the files of the package that a module imports, from their source only.
 
-    Imports inside functions count, and so do the packages around a module, which Python runs too,
-    and the data that lie in a package; what is imported for type checkers alone does not.
+    Included are imports inside functions, parent packages and data files of packages; imports
+    under ``TYPE_CHECKING`` are excluded.
 
     Args:
         module: Such as ``thorax.pipeline.train``.
-        source: The folder that holds the package.
+        source: Folder with the package.
     """
     package = module.partition(".")[0]
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
         path = _file(name, source)
-        if name.partition(".")[0] == package and path and path not in found:
-            found.update((path, *_data(path)))
+        if name.partition(".")[0] == package and path and path not in files:
+            files.update((path, *_data(path)))
             waiting += [*_imports(path, source), name.rpartition(".")[0]]
-    return sorted(path.relative_to(source.parent).as_posix() for path in found)
+    return sorted(path.relative_to(source.parent).as_posix() for path in files)
 
 
 def _data(module: Path) -> Iterator[Path]:
-    """What lies in a package besides modules and texts for people, in folders of its own too."""
+    """Yield the data files of a package, also in its folders without modules."""
     if module.name == "__init__.py":
         for path in module.parent.rglob("*.*"):
             nearest = next(above for above in path.parents if (above / "__init__.py").exists())
@@ -62,7 +62,7 @@ def _imports(path: Path, source: Path) -> Iterator[str]:
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module, but those that stand under ``if TYPE_CHECKING``."""
+    """Yield the nodes of a module except those under ``if TYPE_CHECKING``."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     yield node
@@ -84,7 +84,7 @@ STAGES = [
 
 
 EXACT = ("thorax.pipeline.train", "thorax.pipeline.export")
-"""The stages whose lists name files only: an edit elsewhere in a package must not train again."""
+"""Stages that list files only, because other edits in a package must not retrain the network."""
 
 
 def _module_and_sources(stage: dict[str, Any]) -> tuple[str, list[str], list[str]]:
@@ -95,7 +95,7 @@ def _module_and_sources(stage: dict[str, Any]) -> tuple[str, list[str], list[str
 
 
 def _is_empty(path: Path) -> bool:
-    """A module that holds nothing but its docstring."""
+    """Return whether a package module has only a docstring."""
     return path.name == "__init__.py" and len(ast.parse(path.read_text()).body) <= 1
 
 
@@ -104,7 +104,7 @@ def _covers(entry: str, path: str) -> bool:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_entries_cover_the_imported_modules_and_nothing_else(stage: dict[str, Any]) -> None:
+def test_entries_cover_exactly_the_imported_modules(stage: dict[str, Any]) -> None:
     _, entries, imported = _module_and_sources(stage)
     assert [path for path in imported if not any(_covers(e, path) for e in entries)] == []
     assert [entry for entry in entries if not any(_covers(entry, p) for p in imported)] == []
@@ -122,14 +122,14 @@ def test_training_and_export_depend_on_imported_files_exactly(stage: dict[str, A
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_lists_are_sorted_so_that_a_diff_reads_well(stage: dict[str, Any]) -> None:
+def test_the_lists_are_sorted(stage: dict[str, Any]) -> None:
     for key in ("deps", "params"):
         assert stage.get(key, []) == sorted(set(stage.get(key, [])))
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Return a source folder with a package that has more modules than anything needs."""
+    """Return a source folder with a package of many modules."""
     files = {
         "lungs/__init__.py": "",
         "lungs/air.py": "",
@@ -160,11 +160,11 @@ RIGHT = ["air.py", "right/__init__.py", "right/middle.py"]
     [
         pytest.param("", [], id="nothing"),
         pytest.param("import lungs.left", LEFT, id="package"),
-        pytest.param("import lungs.left.upper as u", UPPER, id="module and what it needs"),
+        pytest.param("import lungs.left.upper as u", UPPER, id="module with imports"),
         pytest.param("from lungs import left", LEFT, id="package from package"),
         pytest.param("from lungs.left import upper, x", UPPER, id="module from package"),
         pytest.param("from lungs.left.upper import x", UPPER, id="name from module"),
-        pytest.param("from lungs.right import lobe", RIGHT, id="name that a package passes on"),
+        pytest.param("from lungs.right import lobe", RIGHT, id="name re-exported by a package"),
         pytest.param("from . import air", ["air.py"], id="relative"),
         pytest.param("from .left.upper import x", UPPER, id="relative, deeper"),
         pytest.param("def f():\n    import lungs.air", ["air.py"], id="in a function"),

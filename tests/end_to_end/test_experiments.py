@@ -3,7 +3,11 @@
 import csv
 import json
 
+import pytest
+
 from .project import Project
+
+pytestmark = pytest.mark.slow
 
 COMMAND = (
     "thorax", "cross-validate", "--csv", "folds.csv",
@@ -21,6 +25,6 @@ def test_every_case_is_tested_once_and_finished_runs_are_skipped(project: Projec
     assert "over all cases\nregion     cases    Dice  median" in log
     again = project.run(*COMMAND, "--json")
     assert again.startswith("2 runs, 2 of them finished already\n{")
-    told = json.loads(again.partition("\n")[2])
-    assert [row["dice"] for row in told["cases"]] == [float(row["dice"]) for row in rows]
+    table = json.loads(again.partition("\n")[2])
+    assert [row["dice"] for row in table["cases"]] == [float(row["dice"]) for row in rows]
     assert "split.fold" not in project.run("git", "diff", "params.yaml")

@@ -1,21 +1,25 @@
-"""What goes wrong around `dvc repro`; `tests/faults/run.py` tries far more of it."""
+"""Two runs at once and killed runs of DVC; `tests/faults/run.py` tries more faults."""
 
 import os
 import signal
 import subprocess
 import sys
 
+import pytest
+
 from .project import Project
+
+pytestmark = pytest.mark.slow
 
 REPRO = [sys.executable, "-m", "dvc", "repro", "predict"]
 
 
 def begin(project: Project) -> subprocess.Popen[str]:
-    """Start predicting, and return once the stage runs."""
+    """Start `dvc repro predict` and return when the stage runs."""
     running = subprocess.Popen(
         REPRO,
         cwd=project.root,
-        env=project._environment(),
+        env=project.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -28,11 +32,11 @@ def begin(project: Project) -> subprocess.Popen[str]:
     raise AssertionError("the stage did not run")
 
 
-def test_of_two_at_once_one_is_right_and_the_other_says_why_not(project: Project) -> None:
+def test_of_two_runs_at_once_one_succeeds_and_the_other_reports_the_lock(project: Project) -> None:
     project.set({"predict.bits": 16})
     with begin(project) as first:
         second = subprocess.run(
-            REPRO, cwd=project.root, env=project._environment(), capture_output=True, check=False
+            REPRO, cwd=project.root, env=project.environment(), capture_output=True, check=False
         )
         first.communicate()
     assert second.returncode != 0
@@ -42,7 +46,7 @@ def test_of_two_at_once_one_is_right_and_the_other_says_why_not(project: Project
     assert "up to date" in project.dvc("repro", "predict")
 
 
-def test_a_killed_repro_leaves_no_lock_and_comes_to_the_same(
+def test_a_killed_repro_leaves_no_lock_and_gives_the_same_masks(
     project: Project, finished: Project
 ) -> None:
     project.set({"predict.bits": 16})

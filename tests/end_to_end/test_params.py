@@ -1,4 +1,4 @@
-"""What a stage reads of `params.yaml` is what `dvc.yaml` lists for it, and every key is told of."""
+"""`dvc.yaml` lists the parameters that each stage reads; every parameter has a comment."""
 
 import ast
 import dataclasses
@@ -11,13 +11,14 @@ import yaml
 from thorax.common.params import Params
 
 ROOT = Path(__file__).parents[2]
+PARAMS = ("params", "self.params", "load_params()")
 SECTIONS = {field.name for field in dataclasses.fields(Params)}
 
 
 def sections_read(source: str) -> set[str]:
-    """Return the sections in ``params.<section>`` and ``load_params().<section>``."""
-    read = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
-    return {node.attr for node in read if ast.unparse(node.value) in ("params", "load_params()")}
+    """Return the sections in ``params.<section>`` and alike; see `PARAMS`."""
+    attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    return {node.attr for node in attributes if ast.unparse(node.value) in PARAMS}
 
 
 def listed(path: Path, stage: str) -> set[str]:
@@ -30,20 +31,24 @@ STAGES = {
     **{name: ("dvc.yaml", name) for name in ("prepare", "train", "export", "predict", "evaluate")},
 }
 
+PASSED_TO = {"train": ("session", "provenance", "initial_weights")}
+"""Modules of `thorax.training` to which the stage passes all parameters."""
+
 
 @pytest.mark.parametrize("module", STAGES)
-def test_a_stage_reads_just_the_params_that_are_listed(module: str) -> None:
-    source = (ROOT / f"src/thorax/pipeline/{module}.py").read_text()
+def test_a_stage_reads_exactly_the_listed_parameters(module: str) -> None:
+    files = [f"pipeline/{module}", *(f"training/{name}" for name in PASSED_TO.get(module, ()))]
+    sources = [(ROOT / f"src/thorax/{file}.py").read_text() for file in files]
     path, stage = STAGES[module]
-    assert sections_read(source) & SECTIONS == listed(ROOT / path, stage)
+    assert set().union(*map(sections_read, sources)) & SECTIONS == listed(ROOT / path, stage)
 
 
-def test_no_stage_is_left_out_of_the_test_above() -> None:
+def test_every_stage_is_in_the_test_above() -> None:
     modules = {path.stem for path in ROOT.glob("src/thorax/pipeline/[!_]*.py")}
-    assert modules == {*STAGES, "report", "maps"}
+    assert modules == {*STAGES, "report", "paths", "prediction_files"}
 
 
-def test_the_report_tells_of_all_settings_but_those_of_synthetic_chests() -> None:
+def test_the_report_depends_on_all_parameters_except_those_of_the_phantom() -> None:
     assert listed(ROOT / "dvc.yaml", "report") == SECTIONS - {"phantom"}
 
 
@@ -52,11 +57,12 @@ def test_the_report_tells_of_all_settings_but_those_of_synthetic_chests() -> Non
     [
         ("params.seed + params.train.epochs", {"seed", "train"}),
         ("load_dataset(DATA / load_params().dataset)", {"dataset"}),
+        ("self.params.network", {"network"}),
         ("f(params)", set()),
         ("index.dataset", set()),
     ],
 )
-def test_reading_is_seen_in_the_source(source: str, read: set[str]) -> None:
+def test_read_sections_are_detected_in_source(source: str, read: set[str]) -> None:
     assert sections_read(source) == read
 
 
@@ -66,7 +72,7 @@ def test_every_section_is_read_by_some_stage() -> None:
     assert set(written) == set.union(*used) == SECTIONS
 
 
-def test_every_value_has_a_comment_beside_it() -> None:
+def test_every_value_has_a_comment() -> None:
     lines = (ROOT / "params.yaml").read_text().splitlines()
     assert [
         line for line in lines if re.match(r"\s*\w+:\s+[^#\s]", line) and "# " not in line

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Renew the NiiVue bundle of thorax.viewer: `make viewer`. Needs node, npm and a package registry.
+# Rebuild the NiiVue bundle of thorax.reporting.viewer (`make viewer`). Needs node and npm.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-target="$here/../../src/thorax/viewer/niivue/niivue.js"
+target="$here/../../src/thorax/reporting/viewer/niivue/niivue.js"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 cp "$here"/{package.json,entry.js,zarrita.js} "$work"

@@ -1,2 +1,2 @@
-// Stands in for zarrita, whose decoders take half of the bundle: no page here reads Zarr.
+// Replaces zarrita, whose decoders are half of the bundle: no page here reads Zarr.
 export {};
