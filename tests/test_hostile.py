@@ -65,7 +65,7 @@ def refused(path: Path, line: str) -> None:
 def test_a_nifti_header_of_more_voxels_than_any_scan_has(tmp_path: Path, name: str) -> None:
     content = nifti_header(30_000, 30_000, 30_000, offset=544)
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    refused(tmp_path / name, r"at most 8192 voxels along an axis .* tells of 30000×30000×30000$")
+    refused(tmp_path / name, r"at most 8192 voxels along an axis .* declares 30000×30000×30000$")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
@@ -93,7 +93,7 @@ def test_a_gzip_that_goes_on_after_its_voxels(tmp_path: Path) -> None:
         stream.write(nifti_header(4, 4, 4, offset=544) + bytes(128))
         for _ in range(80):
             stream.write(bytes(2**20))
-    refused(path, r"holds more than the voxels that its header tells of")
+    refused(path, r"has more data than its header declares")
 
 
 def test_a_header_whose_extension_never_ends(tmp_path: Path) -> None:
@@ -195,14 +195,14 @@ def test_zips_that_slip_or_unpack_without_end(tmp_path: Path) -> None:
     for name in ("../../canary.dcm", "/canary.dcm", r"..\canary.dcm"):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.writestr(name, b"x")
-        refused(tmp_path / "a.zip", r"holds a file that would be unpacked outside of its folder")
+        refused(tmp_path / "a.zip", r"contains a file with a path outside of its folder")
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.dcm", bytes(2**20))
     told = struct.pack("<I", 2**20)
     (tmp_path / "b.zip").write_bytes(
         (tmp_path / "b.zip").read_bytes().replace(told, struct.pack("<I", 2**32 - 2))
     )
-    refused(tmp_path / "b.zip", r"must unpack to at most 2 GiB, but one in .* would take 4.0 GiB")
+    refused(tmp_path / "b.zip", r"must unpack to at most 2 GiB, but one in .* unpacks to 4.0 GiB")
     assert not list(tmp_path.parent.rglob("canary*"))
 
 
@@ -226,8 +226,8 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         ("regions: !!python/object/apply:os.system ['touch canary']", "could not determine a con"),
         ("regions: !!python/name:os.system", "could not determine a constructor"),
-        (LAUGHS, "it unfolds to more than 100,000 values"),
-        ("regions: &a [*a]", "it unfolds to more than 100,000 values"),
+        (LAUGHS, "it expands to more than 100,000 values"),
+        ("regions: &a [*a]", "it expands to more than 100,000 values"),
         ("regions: 2020-99-99", "month must be in 1..12"),
         ("regions: " + "9" * 5000, "Exceeds the limit"),
         ("regions: " + "[" * 5000, "recursion"),
@@ -280,7 +280,7 @@ def _endless(model: Any) -> None:
     model.graph.node[-1].input[0] = model.graph.node[-2].output[0]
 
 
-ASKS = "it asks for more than its own weights and the operators of ONNX$"
+ASKS = "it must store all of its weights itself and use standard ONNX operators only$"
 
 
 @pytest.mark.parametrize(
@@ -290,13 +290,13 @@ ASKS = "it asks for more than its own weights and the operators of ONNX$"
         (_outside, ASKS),
         (lambda model: model.functions.add(name="f"), ASKS),
         (lambda model: model.graph.sparse_initializer.add(), ASKS),
-        (lambda model: setattr(model.graph.node[1], "op_type", "Loop"), "no operator 'Loop'"),
-        (lambda model: setattr(model.graph.node[1], "op_type", "Tile"), "no operator 'Tile'"),
+        (lambda model: setattr(model.graph.node[1], "op_type", "Loop"), "operator 'Loop' is not permitted"),
+        (lambda model: setattr(model.graph.node[1], "op_type", "Tile"), "operator 'Tile' is not permitted"),
         (
             lambda model: model.graph.initializer[0].dims.__setitem__(0, 2**40),
-            "weights are not as many as it says$",
+            "its weights are smaller than declared$",
         ),
-        (_endless, "numbers at most for a stack"),
+        (_endless, "compute at most 2,147,483,648 values for a stack"),
     ],
     ids=["nested", "outside", "functions", "sparse", "loop", "tile", "weights", "doubling"],
 )
@@ -311,9 +311,9 @@ def test_a_model_that_asks_for_more_than_a_network_needs(
 @pytest.mark.parametrize(
     ("layer", "line"),
     [
-        ({"module": "keras.layers", "class_name": "Lambda"}, r"needs no keras\.layers\.Lambda$"),
-        ({"module": "os", "class_name": "system"}, r"needs no os\.system$"),
-        ({"units": 10**12}, "no number in its description may be larger than 4096"),
+        ({"module": "keras.layers", "class_name": "Lambda"}, r"built-in Keras layers, got keras\.layers\.Lambda$"),
+        ({"module": "os", "class_name": "system"}, r"built-in Keras layers, got os\.system$"),
+        ({"units": 10**12}, "numbers in its configuration must be at most 4096, got 1e\\+12"),
     ],
     ids=["lambda", "module", "units"],
 )

@@ -1,4 +1,4 @@
-"""Keras comes in silence, and what is said afterwards is heard."""
+"""Keras is imported without output, and later output is not suppressed."""
 
 import gc
 import os
@@ -10,9 +10,9 @@ import pytest
 
 from thorax.models.backend import import_keras
 
-LOUD = """
+SCRIPT = """
 import os, sys
-from thorax.backend import import_keras
+from thorax.models.backend import import_keras
 
 import_keras()
 import keras, tensorflow
@@ -23,30 +23,30 @@ print("and from Python", file=sys.stderr)
 """
 
 
-def test_tensorflow_says_nothing_and_stderr_is_as_it_was() -> None:
-    """In a fresh process, where it would tell of oneDNN, CUDA and the processor."""
+def test_tensorflow_writes_nothing_and_stderr_is_restored() -> None:
+    """In a new process, where TensorFlow would write about oneDNN, CUDA and the processor."""
     quiet = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     done = subprocess.run(
-        [sys.executable, "-c", LOUD], env=quiet, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT], env=quiet, capture_output=True, text=True, check=True
     )
     assert done.stderr == "from below, and from Python\n"
     assert done.stdout == ""
 
 
-def test_stderr_is_as_it_was_where_keras_cannot_be_imported(
+def test_stderr_is_restored_if_keras_cannot_be_imported(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(ImportError):
         import_keras()
-    os.write(2, b"heard")
-    assert capfd.readouterr().err == "heard"
+    os.write(2, b"output")
+    assert capfd.readouterr().err == "output"
 
 
-def test_no_file_is_left_open() -> None:
+def test_no_file_stays_open() -> None:
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
-        pytest.skip("open files are counted in /proc, which is not here")
+        pytest.skip("there is no /proc to count open files")
     import_keras()
     gc.collect()
     before = len(list(descriptors.iterdir()))
@@ -55,7 +55,7 @@ def test_no_file_is_left_open() -> None:
     assert len(list(descriptors.iterdir())) <= before
 
 
-def test_a_log_level_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_level_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     import_keras()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

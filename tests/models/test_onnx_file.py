@@ -1,4 +1,4 @@
-"""The model as one file: read whole, and refused where it is not what it says."""
+"""The model file: written and read, and refused if it is damaged or inconsistent."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from thorax.models.spec import ModelSpec
 from ..learning import pointwise
 
 SPEC = ModelSpec(2, "none", 1, (0, 1000), {"body": (1,), "bone": (2,)}, threshold=0.4)
-Change = Callable[[Any], object]
+Edit = Callable[[Any], object]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def path(graph: bytes, tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-def test_a_model_comes_back(path: Path) -> None:
+def test_a_written_model_is_read(path: Path) -> None:
     spec, _ = read_model(path)
     assert spec == SPEC
     assert load(path).spec == SPEC
@@ -42,13 +42,13 @@ def test_a_model_can_be_written_again(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
 
 
-def test_a_name_must_say_what_it_is(graph: bytes, tmp_path: Path) -> None:
+def test_the_name_must_end_in_onnx(graph: bytes, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a model file must end in \.onnx, got .*model\.bin"):
         write_model(tmp_path / "model.bin", graph, SPEC)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_has_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"there is no model .*a\.onnx; train one with `dvc repro`"
     ):
@@ -61,19 +61,21 @@ def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"model .* cannot be loaded: it is damaged, or no ONNX"):
+    with pytest.raises(
+        InputError, match=r"model .* cannot be loaded: it is damaged or not an ONNX"
+    ):
         read_model(path)
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
-def test_a_file_that_is_cut_short_is_refused(path: Path, kept: float) -> None:
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole))])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError):
         load(path)
 
 
-def test_a_flipped_bit_in_a_weight_is_noticed(path: Path) -> None:
+def test_a_flipped_bit_in_a_weight_is_refused(path: Path) -> None:
     weight = onnx.ModelProto.FromString(path.read_bytes()).graph.initializer[0].raw_data
     content = path.read_bytes()
     assert content.count(weight) == 1
@@ -83,39 +85,41 @@ def test_a_flipped_bit_in_a_weight_is_noticed(path: Path) -> None:
         load(path)
 
 
-def test_a_model_without_a_digest_is_of_an_older_version(path: Path) -> None:
-    def forget(model: Any) -> None:
+def test_a_model_of_an_older_version_without_a_digest_is_read(path: Path) -> None:
+    def remove_digest(model: Any) -> None:
         del model.metadata_props[0]
 
-    change(path, forget)
+    change(path, remove_digest)
     assert load(path).spec == SPEC
 
 
-def change(path: Path, how: Change) -> None:
-    """Change a model file as anyone could."""
+def change(path: Path, edit: Edit) -> None:
+    """Edit a model file without thorax."""
     model = onnx.ModelProto.FromString(path.read_bytes())
-    how(model)
+    edit(model)
     path.write_bytes(model.SerializeToString())
 
 
-def outside(model: Any) -> None:
-    """Keep the weights in a file that is none of the model's business."""
+def store_externally(model: Any) -> None:
+    """Refer to an external file for a weight."""
     weight = model.graph.initializer[0]
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="../../etc/passwd")
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("edit", "message"),
     [
-        pytest.param(outside, "asks for more than its own weights", id="weights elsewhere"),
+        pytest.param(store_externally, "must store all of its weights itself", id="external"),
         pytest.param(
             lambda model: setattr(model.graph.node[0], "domain", "com.someone"),
-            "asks for more than its own weights and the operators of ONNX",
-            id="operators of others",
+            "must store all of its weights itself and use standard ONNX operators only",
+            id="other operators",
         ),
         pytest.param(
-            lambda model: model.metadata_props.pop(), "holds no spec of thorax", id="no spec"
+            lambda model: model.metadata_props.pop(),
+            "is an ONNX file without a thorax spec",
+            id="no spec",
         ),
         pytest.param(
             lambda model: setattr(model.metadata_props[1], "value", "{}"),
@@ -126,17 +130,17 @@ def outside(model: Any) -> None:
             lambda model: (
                 model.graph.input[0].type.tensor_type.shape.dim[3].__setattr__("dim_value", 7)
             ),
-            r"its spec tells of maps of \[2, 2, 3\], but its graph has \[2, 2, 7\]",
+            r"its spec has maps of \[2, 2, 3\], but its graph has \[2, 2, 7\]",
             id="a spec of another network",
         ),
     ],
 )
-def test_what_is_not_as_it_says_is_refused(path: Path, how: Change, said: str) -> None:
-    change(path, how)
-    with pytest.raises(InputError, match=said):
+def test_inconsistent_models_are_refused(path: Path, edit: Edit, message: str) -> None:
+    change(path, edit)
+    with pytest.raises(InputError, match=message):
         read_model(path)
 
 
-def test_keras_is_not_needed_and_does_not_run_files(path: Path) -> None:
-    with pytest.raises(InputError, match="--engine keras needs the folder that training leaves"):
+def test_the_keras_engine_needs_a_folder(path: Path) -> None:
+    with pytest.raises(InputError, match="--engine keras needs the folder of a trained model"):
         load(path, engine="keras")

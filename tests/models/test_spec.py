@@ -1,4 +1,4 @@
-"""Specs: read and written whole, and refused where they are damaged."""
+"""Specs: written and read, and refused if they are damaged."""
 
 import json
 from pathlib import Path
@@ -25,13 +25,13 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_of_a_spec_comes_back() -> None:
+def test_a_written_spec_is_read() -> None:
     made = ModelSpec(
         canvas=128,
         crop="body",
         context=2,
         window_hu=(-1000.5, 400),
-        # Not in the order of the alphabet: it is the order of the network's maps.
+        # Not in alphabetical order, but in that of the network's maps.
         regions={"nodule": (7,), "lung": (1, 2, 7), "airway": (5,)},
         threshold=0.35,
         postprocessing={"nodule": PostprocessingRule(minimum_ml=0.1, inside="lung")},
@@ -48,7 +48,7 @@ def test_all_of_a_spec_comes_back() -> None:
     assert (loaded.window.low_hu, loaded.window.high_hu) == (-1000.5, 400)
 
 
-def test_the_spec_is_for_people_too() -> None:
+def test_the_spec_is_readable_json() -> None:
     assert json.loads(spec_json(SPEC)) == {
         "canvas": 8,
         "crop": "none",
@@ -95,13 +95,13 @@ def test_a_spec_of_format_version_3_is_read_with_its_old_names(saved: Path) -> N
 
 
 def change_spec(folder: Path, **changes: Any) -> None:
-    """Set keys of a spec; None takes a key away."""
+    """Set keys of a spec; None removes a key."""
     content = json.loads((folder / "spec.json").read_text()) | changes
-    left = {key: value for key, value in content.items() if value is not None}
-    (folder / "spec.json").write_text(json.dumps(left))
+    remaining = {key: value for key, value in content.items() if value is not None}
+    (folder / "spec.json").write_text(json.dumps(remaining))
 
 
-def test_a_missing_model_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_model_has_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
         match=f"there is no model in {tmp_path}; train one with `dvc repro`, or name one with "
@@ -120,14 +120,14 @@ def test_a_missing_model_is_told_with_what_to_do(tmp_path: Path) -> None:
         pytest.param({"colour": 1}, "unknown key `colour`", id="an unknown key"),
     ],
 )
-def test_a_damaged_spec_is_told(saved: Path, changes: dict[str, Any], problem: str) -> None:
+def test_a_damaged_spec_is_refused(saved: Path, changes: dict[str, Any], problem: str) -> None:
     change_spec(saved, **changes)
     with pytest.raises(InputError, match=rf"spec\.json is damaged: {problem}"):
         load_spec(saved)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"spec"'])
-def test_a_spec_that_is_none_is_damaged(saved: Path, content: str) -> None:
+def test_other_content_is_refused(saved: Path, content: str) -> None:
     (saved / "spec.json").write_text(content)
     with pytest.raises(InputError, match=r"spec\.json is damaged: \S"):
         load_spec(saved)
@@ -136,14 +136,15 @@ def test_a_spec_that_is_none_is_damaged(saved: Path, content: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"format": 4}, id="the number alone"),
-        pytest.param({"format": 4, "resample_mm": 1.0, "crop": None}, id="with what it brings"),
+        pytest.param({"format": 5}, id="the number only"),
+        pytest.param({"format": 5, "resample_mm": 1.0, "crop": None}, id="with new keys"),
     ],
 )
-def test_a_newer_form_is_told(saved: Path, changes: dict[str, Any]) -> None:
+def test_a_newer_format_version_is_refused(saved: Path, changes: dict[str, Any]) -> None:
     change_spec(saved, **changes)
     with pytest.raises(
         InputError,
-        match=rf"{saved}/spec\.json was written by a newer thorax \(form 4, known: 3\); update",
+        match=rf"{saved}/spec\.json was written by a newer thorax \(format version 5, this "
+        r"thorax reads up to 4\); update",
     ):
         load_spec(saved)

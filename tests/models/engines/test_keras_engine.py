@@ -1,125 +1,77 @@
-"""Engines: what runs the network, and how its file is loaded."""
+"""The Keras engine: probabilities of slices, in batches of one size."""
 
-import zipfile
-from pathlib import Path
+import itertools
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from thorax.common.errors import InputError
 from thorax.imaging.intensity import Window
-from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.keras_file import load_network
+from thorax.models.engines.keras_engine import BATCH, KerasEngine, probabilities
 
 from ...learning import pointwise
 
-
-@pytest.fixture(scope="module")
-def network() -> Any:
-    """Return a network from 3 planes to 2 regions that looks at the middle plane."""
-    return pointwise([[0, 0], [8, -8], [0, 0]], [-4, 4], canvas=2)
+WINDOW = Window(0, 1000)
 
 
-@pytest.fixture
-def saved(network: Any, tmp_path: Path) -> Path:
-    """Return the file of that network."""
-    path = tmp_path / "model.keras"
-    path.write_bytes(KerasEngine(network).keras_bytes())
-    return path
+class Threshold:
+    """Stands in for a network: records its batches and returns the centre slice times 8 minus 4."""
+
+    input_shape = (None, 2, 2, 3)
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, ...]] = []
+
+    def predict_on_batch(self, stacks: np.ndarray) -> np.ndarray:
+        self.batches.append(stacks.shape)
+        return 8 * stacks[..., 1:2] - 4
 
 
-PLANES = np.array([[[0, 500], [1000, 250]], [[750, 0], [0, 0]]], np.int16)
+def ramp(depth: int) -> np.ndarray:
+    """Return slices of 2×2 pixels; the pixels of slice ``k`` are ``10·k``, and 1, 2, 3 more."""
+    return (10 * np.arange(depth)[:, None, None] + np.arange(4).reshape(2, 2)).astype(np.int16)
 
 
-def test_an_engine_gives_probabilities(network: Any) -> None:
-    """By hand: the sigmoid of 8·(HU / 1000) - 4, and one less that."""
-    found = KerasEngine(network).probabilities(PLANES, 0, 1, window=Window(0, 1000))
-    expected = np.array([[0.0179862, 0.5], [0.9820138, 0.1192029]])
-    assert found.shape == (1, 2, 2, 2)
-    assert found[0, ..., 0] == pytest.approx(expected, abs=1e-6)
-    assert found[0, ..., 1] == pytest.approx(1 - expected, abs=1e-6)
-
-
-def test_a_loaded_network_gives_the_same(network: Any, saved: Path) -> None:
-    window = Window(0, 1000)
-    found = KerasEngine(load_network(saved)).probabilities(PLANES, 0, 2, window=window)
-    np.testing.assert_array_equal(
-        found, KerasEngine(network).probabilities(PLANES, 0, 2, window=window)
-    )
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.keras cannot be loaded: it is missing or cut"):
-        load_network(tmp_path / "none.keras")
-
-
-@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, -30, -1])
-def test_a_file_that_is_cut_short_is_refused(saved: Path, kept: float) -> None:
-    whole = saved.read_bytes()
-    saved.write_bytes(whole[: int(kept if kept != 0.5 else len(whole) / 2)])
-    with pytest.raises(InputError, match=r"model\.keras cannot be loaded: it is missing or cut"):
-        load_network(saved)
-
-
-def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.keras"
-    path.write_text("<html>404: not found</html>")
-    with pytest.raises(InputError, match=r"model .*model\.keras cannot be loaded: \S"):
-        load_network(path)
-
-
-def rewrite(path: Path, **members: bytes | None) -> None:
-    """Replace members of an archive, or leave them out."""
-    with zipfile.ZipFile(path) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
-    content |= {name: text for name, text in members.items() if text is not None}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in content.items():
-            if members.get(name, b"") is not None:
-                archive.writestr(name, text)
+def test_probabilities_are_the_sigmoid_of_the_logits() -> None:
+    """By hand: below + 2·centre + 4·above, and 1 - centre, of slices of 0, 500 and 1000 HU."""
+    engine = KerasEngine(pointwise([[1, 0], [2, -1], [4, 0]], [0, 1], canvas=2))
+    planes = np.repeat(np.array([0, 500, 1000], np.int16), 4).reshape(3, 2, 2)
+    predicted = engine.probabilities(planes, 0, 3, window=WINDOW)
+    logits = [[0 + 0 + 2, 1], [0 + 1 + 4, 0.5], [0.5 + 2 + 4, 0]]
+    assert predicted.shape == (3, 2, 2, 2)
+    assert predicted.dtype == np.float32
+    for plane, expected in zip(predicted, logits, strict=True):
+        assert plane == pytest.approx(
+            np.broadcast_to(1 / (1 + np.exp(-np.array(expected))), (2, 2, 2)), abs=1e-6
+        )
 
 
 @pytest.mark.parametrize(
-    "members",
+    ("start", "stop", "batches"),
     [
-        pytest.param({"config.json": b"{"}, id="a description that is no JSON"),
-        pytest.param({"config.json": b"{}"}, id="a description of nothing"),
-        pytest.param({"config.json": b"[]"}, id="a list for a description"),
-        pytest.param({"config.json": None}, id="no description"),
-        pytest.param({"model.weights.h5": b"weights"}, id="weights that are no HDF5"),
-        pytest.param({"model.weights.h5": None}, id="no weights"),
+        pytest.param(0, 1, 1, id="one slice"),
+        pytest.param(3, 8, 1, id="a short batch in the middle"),
+        pytest.param(0, BATCH, 1, id="exactly a batch"),
+        pytest.param(0, BATCH + 1, 2, id="one slice more"),
+        pytest.param(2, 40, 3, id="three batches"),
     ],
 )
-def test_a_damaged_archive_is_refused(saved: Path, members: dict[str, bytes | None]) -> None:
-    rewrite(saved, **members)
-    with pytest.raises(InputError, match=r"model .*model\.keras cannot be loaded: \S"):
-        load_network(saved)
+def test_short_batches_are_padded_and_cropped(start: int, stop: int, batches: int) -> None:
+    network = Threshold()
+    predicted = probabilities(network, ramp(40), start, stop, window=WINDOW)
+    assert network.batches == [(BATCH, 2, 2, 3)] * batches
+    expected = 1 / (1 + np.exp(4 - 0.008 * ramp(40)[start:stop]))
+    assert predicted == pytest.approx(expected[..., None], abs=1e-6)
 
 
-def test_a_flipped_bit_is_refused_or_does_no_harm(network: Any, saved: Path) -> None:
-    whole = saved.read_bytes()
-    refused = 0
-    for at in range(20, len(whole), len(whole) // 40):
-        damaged = bytearray(whole)
-        damaged[at] ^= 0x08
-        saved.write_bytes(damaged)
-        try:
-            loaded = load_network(saved)
-        except InputError:
-            refused += 1
-        else:
-            for one, other in zip(loaded.get_weights(), network.get_weights(), strict=True):
-                np.testing.assert_array_equal(one, other)
-    assert refused > 20
-
-
-def test_a_file_that_holds_code_is_refused(tmp_path: Path) -> None:
-    """Keras would run it; this one would fail the test."""
-    stack = keras.Input((2, 2, 1))
-    trap = keras.layers.Lambda(lambda _: pytest.fail("code was run"), output_shape=(2, 2, 1))
-    path = tmp_path / "model.keras"
-    keras.Model(stack, trap(stack)).save(path)
-    with pytest.raises(InputError, match=r"model .*model\.keras cannot be loaded: .*[Ll]ambda"):
-        load_network(path)
+@pytest.mark.parametrize("bounds", [[0, 7, 8, 40], [0, 16, 32, 40], [0, 1, 2, 3, 39, 40]])
+def test_slabs_give_the_same_as_the_whole_scan(bounds: list[int]) -> None:
+    """The neighbours of a slab's first and last slice are in other slabs."""
+    network: Any = pointwise([[3], [5], [-7]], [0.5], canvas=2)
+    planes = np.random.default_rng(0).integers(-200, 1200, (40, 2, 2)).astype(np.int16)
+    whole = probabilities(network, planes, 0, 40, window=WINDOW)
+    slabs = [
+        probabilities(network, planes, low, high, window=WINDOW)
+        for low, high in itertools.pairwise(bounds)
+    ]
+    assert np.concatenate(slabs) == pytest.approx(whole, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Stacks of neighbouring planes."""
+"""Stacks of neighbouring slices."""
 
 import numpy as np
 import pytest
@@ -12,20 +12,20 @@ from thorax.models.engines.stacks import neighbours, stacks
     ("index", "planes", "context", "around"),
     [
         pytest.param(2, 5, 1, [1, 2, 3], id="in the middle"),
-        pytest.param(0, 5, 2, [0, 0, 0, 1, 2], id="lowest plane"),
-        pytest.param(4, 5, 2, [2, 3, 4, 4, 4], id="highest plane"),
-        pytest.param(0, 1, 2, [0, 0, 0, 0, 0], id="one plane"),
-        pytest.param(1, 3, 4, [0, 0, 0, 0, 1, 2, 2, 2, 2], id="more context than planes"),
+        pytest.param(0, 5, 2, [0, 0, 0, 1, 2], id="lowest slice"),
+        pytest.param(4, 5, 2, [2, 3, 4, 4, 4], id="highest slice"),
+        pytest.param(0, 1, 2, [0, 0, 0, 0, 0], id="one slice"),
+        pytest.param(1, 3, 4, [0, 0, 0, 0, 1, 2, 2, 2, 2], id="more context than slices"),
         pytest.param(3, 5, 0, [3], id="no context"),
     ],
 )
-def test_the_end_plane_is_repeated_beyond_the_ends(
+def test_end_slices_are_repeated_beyond_the_ends(
     index: int, planes: int, context: int, around: list[int]
 ) -> None:
     assert neighbours(index, planes=planes, context=context).tolist() == around
 
 
-def test_stacks_have_their_planes_in_the_last_axis_lowest_first() -> None:
+def test_slices_are_in_the_last_axis_lowest_first() -> None:
     planes = np.array([[[1, 2]], [[3, 4]], [[5, 6]]])
     assert stacks(planes, 1, 3, context=1).tolist() == [
         [[[1, 3, 5], [2, 4, 6]]],
@@ -34,7 +34,7 @@ def test_stacks_have_their_planes_in_the_last_axis_lowest_first() -> None:
 
 
 @given(st.integers(1, 7), st.integers(0, 4), st.data())
-def test_stacks_of_a_part_are_those_of_the_whole(
+def test_stacks_of_a_part_equal_those_of_the_whole_scan(
     depth: int, context: int, data: st.DataObject
 ) -> None:
     start = data.draw(st.integers(0, depth - 1))
@@ -56,6 +56,6 @@ def test_context_is_not_negative() -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 5])
-def test_the_plane_in_the_middle_is_one_of_the_scan(index: int) -> None:
-    with pytest.raises(ValueError, match=rf"`index` must lie in 0\.\.4, got {index}"):
+def test_the_centre_slice_is_in_the_scan(index: int) -> None:
+    with pytest.raises(ValueError, match=rf"`index` must be in 0\.\.4, got {index}"):
         neighbours(index, planes=5, context=1)

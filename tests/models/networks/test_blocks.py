@@ -33,7 +33,7 @@ def test_rms_by_hand() -> None:
         assert result == pytest.approx(np.float32([[[0.2, 1.4], [-1.4, 0.2]]]), abs=1e-6)
 
 
-def test_rms_leaves_silence_silent() -> None:
+def test_rms_of_zeros_is_zero() -> None:
     np.testing.assert_array_equal(divide_by_rms(np.zeros((1, 2, 2, 1), np.float32)), 0)
 
 
@@ -47,8 +47,8 @@ def test_rms_in_float16_is_that_of_float32(size: float) -> None:
     assert halved.astype(np.float32) == pytest.approx(whole, rel=1e-3, abs=1e-3)
 
 
-def test_the_slope_of_rms_in_float16_is_finite_for_stacks_that_are_nearly_empty() -> None:
-    """Near silence the slope of the root is some 1e7, and float16 ends at 65504."""
+def test_the_slope_of_rms_in_float16_is_finite_for_nearly_empty_stacks() -> None:
+    """Near 0 the slope of the root is about 1e7, and float16 ends at 65504."""
     import tensorflow as tf
 
     maps = tf.constant(np.full((1, 8, 8, 4), 1e-3), tf.float16)
@@ -67,35 +67,37 @@ def test_none_changes_nothing() -> None:
     [
         (16, 8),
         (8, 8),
-        (12, 4),  # what divides both 8 and 12
+        (12, 4),  # the largest divisor of 8 and 12
         (4, 4),
         (3, 1),
     ],
 )
-def test_group_has_mean_0_and_spread_1_in_each_group_of_each_stack(width: int, group: int) -> None:
+def test_group_has_mean_0_and_deviation_1_in_each_group_of_each_stack(
+    width: int, group: int
+) -> None:
     grouped = run(draw_maps(width), "group").reshape(2, 16, width // group, group)
     assert grouped.mean(axis=(1, 3)) == pytest.approx(0, abs=1e-5)
     assert grouped.std(axis=(1, 3)) == pytest.approx(1, abs=1e-4)
 
 
-def test_groups_are_no_smaller_than_that() -> None:
+def test_single_channels_of_a_group_have_other_means() -> None:
     single = run(draw_maps(16), "group").mean(axis=(1, 2))
     assert np.abs(single).max() > 0.1
 
 
-def test_instance_has_mean_0_and_spread_1_in_each_map() -> None:
+def test_instance_has_mean_0_and_deviation_1_in_each_map() -> None:
     maps = run(draw_maps(6), "instance")
     assert maps.mean(axis=(1, 2)) == pytest.approx(0, abs=1e-5)
     assert maps.std(axis=(1, 2)) == pytest.approx(1, abs=1e-4)
 
 
-def test_batch_has_mean_0_and_spread_1_in_each_channel_in_training() -> None:
+def test_batch_has_mean_0_and_deviation_1_in_each_channel_in_training() -> None:
     maps = np.asarray(layer_of(draw_maps(6), "batch")(draw_maps(6), training=True))
     assert maps.mean(axis=(0, 1, 2)) == pytest.approx(0, abs=1e-5)
     assert maps.std(axis=(0, 1, 2)) == pytest.approx(1, abs=1e-4)
 
 
-def test_batch_moves_its_statistics_a_tenth_of_the_way_each_step() -> None:
+def test_batch_statistics_have_a_momentum_of_nine_tenths() -> None:
     maps = np.full((2, 4, 4, 1), 10, np.float32)
     network = layer_of(maps, "batch")
     means = []

@@ -1,4 +1,4 @@
-"""Deep supervision: more outputs, from the same weights."""
+"""Deep supervision: additional outputs with the same weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,28 +13,28 @@ from thorax.models.networks.supervision import supervise
 Small = Callable[..., Any]
 
 
-@pytest.mark.parametrize("name", ["unet", "attention_unet", "resunet18"])
+@pytest.mark.parametrize("name", ["attention_unet", "resunet18"])
 def test_each_coarser_level_gives_float32_logits_of_half_the_size(
     small: Small, stacks: np.ndarray, name: str
 ) -> None:
     network = supervise(small(name=name, depth=3, dtype="mixed_bfloat16"), regions=2, seed=0)
     assert network.output_names == ["logits", "logits_1", "logits_2"]
     outputs = network(stacks)
-    assert [tuple(each.shape) for each in outputs] == [
+    assert [tuple(logits.shape) for logits in outputs] == [
         (4, 16, 16, 2),
         (4, 8, 8, 2),
         (4, 4, 4, 2),
     ]
-    assert {keras.backend.standardize_dtype(each.dtype) for each in outputs} == {"float32"}
+    assert {keras.backend.standardize_dtype(logits.dtype) for logits in outputs} == {"float32"}
 
 
-def test_the_first_logits_are_those_of_the_network(small: Small, stacks: np.ndarray) -> None:
-    network = small()
+def test_the_first_logits_are_those_of_the_network(shared: Small, stacks: np.ndarray) -> None:
+    network = shared()
     np.testing.assert_array_equal(supervise(network, regions=2, seed=0)(stacks)[0], network(stacks))
 
 
-def test_weights_are_shared_but_for_the_heads(small: Small) -> None:
-    network = small()
+def test_all_weights_but_those_of_the_heads_are_shared(shared: Small) -> None:
+    network = shared()
     supervised = supervise(network, regions=2, seed=0)
     own = {id(weight) for weight in network.weights}
     added = [weight.path for weight in supervised.weights if id(weight) not in own]
@@ -53,20 +53,20 @@ def test_a_loss_of_the_coarse_logits_trains_the_network(small: Small, stacks: np
     np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], fine[0])
 
 
-def test_the_seed_draws_the_heads(small: Small) -> None:
+def test_the_seed_draws_the_heads(shared: Small) -> None:
     def heads(seed: int) -> list[np.ndarray]:
-        network = supervise(small(depth=3), regions=2, seed=seed)
+        network = supervise(shared(depth=3), regions=2, seed=seed)
         return [network.get_layer(f"logits_{number}").get_weights()[0] for number in (1, 2)]
 
-    for one, again, other in zip(heads(5), heads(5), heads(6), strict=True):
-        np.testing.assert_array_equal(one, again)
-        assert not np.array_equal(one, other)
+    for head, again, other in zip(heads(5), heads(5), heads(6), strict=True):
+        np.testing.assert_array_equal(head, again)
+        assert not np.array_equal(head, other)
 
 
-def test_a_network_with_one_level_has_nothing_to_supervise(small: Small) -> None:
+def test_deep_supervision_needs_two_decoder_levels(shared: Small) -> None:
     with pytest.raises(
         InputError,
-        match=r"^deep supervision needs a network with two decoder levels or more, got one; set "
+        match=r"^deep supervision needs a network with at least two decoder levels, got 1; set "
         r"`losses.deep_supervision: 0` or raise `network.depth`$",
     ):
-        supervise(small(depth=1), regions=2, seed=0)
+        supervise(shared(depth=1), regions=2, seed=0)

@@ -1,6 +1,7 @@
-"""Weights of an earlier network: what is copied, what is fitted, and what stays as it was drawn."""
+"""Weights of an earlier network: copied, adapted and random layers."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,6 @@ from thorax.models.networks import build
 from thorax.models.pretrained.transfer import TransferResult, align_planes, transfer_weights
 
 from ...settings import plain_network
-
-NETWORKS = ["unet", "attention_unet", "resunet18"]
 
 
 def small(
@@ -31,7 +30,7 @@ def small(
     )
 
 
-def move(
+def transfer(
     network: Any, earlier: Any, regions: Sequence[str] = ("lung", "infection")
 ) -> TransferResult:
     return transfer_weights(
@@ -43,8 +42,9 @@ def draw_stacks(planes: int) -> np.ndarray:
     return np.random.default_rng(1).random((2, 16, 16, planes), np.float32)
 
 
+@cache
 def trained(**changes: Any) -> Any:
-    """Return a network none of whose weights is what a fresh one has, biases included."""
+    """Return a network whose weights all differ from random ones, biases included."""
     network, generator = small(seed=1, **changes), np.random.default_rng(2)
     network.set_weights(
         [
@@ -55,42 +55,42 @@ def trained(**changes: Any) -> Any:
     return network
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("normalisation", ["rms", "batch"])
+@pytest.mark.parametrize(
+    ("name", "normalisation"), [("attention_unet", "rms"), ("resunet18", "batch"), ("lean", "rms")]
+)
 def test_a_network_of_the_same_shape_becomes_the_earlier_one(name: str, normalisation: str) -> None:
     earlier = trained(name=name, normalisation=normalisation)
     network = small(name=name, normalisation=normalisation)
-    transferred = move(network, earlier)
-    for one, other in zip(network.get_weights(), earlier.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    transferred = transfer(network, earlier)
+    for after, values in zip(network.get_weights(), earlier.get_weights(), strict=True):
+        np.testing.assert_array_equal(after, values)
     assert not transferred.adapted
-    assert not transferred.fresh
+    assert not transferred.random
     assert set(transferred.copied) == {layer.name for layer in network.layers if layer.weights}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_more_planes_change_nothing_at_first(name: str) -> None:
-    """Of seven planes, the network sees the inner three as it did before."""
+@pytest.mark.parametrize("name", ["unet", "resunet18"])
+def test_more_slices_do_not_change_the_logits(name: str) -> None:
+    """Of seven slices, only the inner three count."""
     earlier, network = trained(name=name, planes=3), small(name=name, planes=7)
-    transferred = move(network, earlier)
+    transferred = transfer(network, earlier)
     stacks = draw_stacks(7)
     np.testing.assert_allclose(network(stacks), earlier(stacks[..., 2:5]), atol=1e-5)
     first = "stem_conv" if name == "resunet18" else "encoder_0_conv_0"
     assert first in transferred.adapted
-    assert not transferred.fresh
+    assert not transferred.random
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("planes", [1, 3])
-def test_fewer_planes_see_a_scan_that_is_constant_along_z_as_before(name: str, planes: int) -> None:
+@pytest.mark.parametrize(("name", "planes"), [("unet", 1), ("resunet18", 3)])
+def test_fewer_slices_do_not_change_the_logits_of_equal_slices(name: str, planes: int) -> None:
     earlier, network = trained(name=name, planes=7), small(name=name, planes=planes)
-    move(network, earlier)
+    transfer(network, earlier)
     plane = draw_stacks(1)
-    seen, before = (
-        np.asarray(one(np.repeat(plane, count, axis=-1)))
-        for one, count in ((network, planes), (earlier, 7))
+    after, before = (
+        np.asarray(model(np.repeat(plane, count, axis=-1)))
+        for model, count in ((network, planes), (earlier, 7))
     )
-    np.testing.assert_allclose(seen, before, atol=1e-4)
+    np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_fewer_planes_see_a_scan_that_is_constant_along_z_as_before(name: str, p
         (7, [0, 1, 2, 4, 8, 16, 0]),
     ],
 )
-def test_kernels_are_aligned_at_the_middle_plane(planes: int, aligned: list[int]) -> None:
+def test_kernels_are_aligned_at_the_centre_slice(planes: int, aligned: list[int]) -> None:
     kernel = np.float32([1, 2, 4, 8, 16]).reshape(1, 1, 5, 1)
     fitted = align_planes(kernel, planes)
     assert fitted.shape == (1, 1, planes, 1)
@@ -110,40 +110,40 @@ def test_kernels_are_aligned_at_the_middle_plane(planes: int, aligned: list[int]
     assert kernel.ravel().tolist() == [1, 2, 4, 8, 16], "the earlier kernel was changed"
 
 
-def test_regions_keep_their_maps_wherever_they_stand() -> None:
+def test_regions_keep_their_maps_at_any_position() -> None:
     earlier, network = trained(), small(regions=3)
-    fresh = network.get_layer("logits").get_weights()
-    transferred = move(network, earlier, ("infection", "vessels", "lung"))
+    random = network.get_layer("logits").get_weights()
+    transferred = transfer(network, earlier, ("infection", "vessels", "lung"))
     stacks = draw_stacks(3)
     logits, before = np.asarray(network(stacks)), np.asarray(earlier(stacks))
     np.testing.assert_allclose(logits[..., 0], before[..., 1], atol=1e-5)
     np.testing.assert_allclose(logits[..., 2], before[..., 0], atol=1e-5)
-    for now, drawn in zip(network.get_layer("logits").get_weights(), fresh, strict=True):
-        np.testing.assert_array_equal(now[..., 1], drawn[..., 1])
+    for after, values in zip(network.get_layer("logits").get_weights(), random, strict=True):
+        np.testing.assert_array_equal(after[..., 1], values[..., 1])
     assert transferred.adapted == ("logits",)
-    assert not transferred.fresh
+    assert not transferred.random
 
 
-def test_the_same_regions_in_another_order_are_not_mixed_up() -> None:
-    """The shapes are the same then, so that a plain copy would pass unnoticed."""
+def test_the_same_regions_in_another_order_are_matched_by_name() -> None:
+    """The shapes are equal, so a plain copy would not fail."""
     earlier, network = trained(), small()
-    transferred = move(network, earlier, ("infection", "lung"))
+    transferred = transfer(network, earlier, ("infection", "lung"))
     stacks = draw_stacks(3)
     np.testing.assert_allclose(network(stacks), np.asarray(earlier(stacks))[..., ::-1], atol=1e-5)
     assert transferred.adapted == ("logits",)
 
 
-def test_new_regions_alone_leave_the_last_layer_fresh() -> None:
+def test_new_regions_only_leave_the_last_layer_random() -> None:
     network = small()
-    fresh = network.get_layer("logits").get_weights()
-    transferred = move(network, trained(), ("liver", "heart"))
-    assert transferred.fresh == ("logits",)
-    np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], fresh[0])
+    random = network.get_layer("logits").get_weights()
+    transferred = transfer(network, trained(), ("liver", "heart"))
+    assert transferred.random == ("logits",)
+    np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], random[0])
 
 
-def test_layers_that_the_earlier_network_lacks_stay_fresh() -> None:
-    transferred = move(small(name="attention_unet", depth=1), trained(depth=1))
-    assert transferred.fresh == ("gate_0_skip", "gate_0_signal", "gate_0_weights")
+def test_layers_that_the_earlier_network_lacks_stay_random() -> None:
+    transferred = transfer(small(name="attention_unet", depth=1), trained(depth=1))
+    assert transferred.random == ("gate_0_skip", "gate_0_signal", "gate_0_weights")
     assert "decoder_0_conv_0" in transferred.copied
 
 
@@ -155,19 +155,19 @@ def two_layers(size: int) -> Any:
     return keras.Model(stack, second(first(stack)))
 
 
-def test_a_layer_whose_kernel_does_not_fit_keeps_its_own_bias_too() -> None:
+def test_a_layer_whose_kernel_does_not_fit_keeps_its_bias_too() -> None:
     network, earlier = two_layers(5), two_layers(3)
     earlier.get_layer("second").bias.assign([7.0, 8.0])
-    assert move(network, earlier) == TransferResult(
-        copied=("first",), adapted=(), fresh=("second",)
+    assert transfer(network, earlier) == TransferResult(
+        copied=("first",), adapted=(), random=("second",)
     )
     assert network.get_layer("second").bias.numpy().tolist() == [1.0, 1.0]
 
 
-def test_another_normalisation_keeps_the_kernels_and_draws_the_rest() -> None:
-    """Batch norm has no biases before it; what it learnt has no place without it."""
+def test_with_another_normalisation_the_kernels_are_transferred() -> None:
+    """A convolution before a batch norm has no bias to transfer."""
     network, earlier = small(normalisation="rms"), trained(normalisation="batch")
-    transferred = move(network, earlier)
+    transferred = transfer(network, earlier)
     assert "encoder_0_conv_0" in transferred.adapted
     np.testing.assert_array_equal(
         network.get_layer("encoder_0_conv_0").kernel, earlier.get_layer("encoder_0_conv_0").kernel
@@ -175,49 +175,51 @@ def test_another_normalisation_keeps_the_kernels_and_draws_the_rest() -> None:
     assert network.get_layer("encoder_0_conv_0").bias.numpy().tolist() == [0.0, 0.0]
 
 
-def test_the_earlier_network_stays_as_it_was() -> None:
+def test_the_earlier_network_does_not_change() -> None:
     earlier = trained(planes=5)
     before = earlier.get_weights()
-    move(small(planes=1), earlier, ("infection", "liver"))
-    for one, other in zip(earlier.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    transfer(small(planes=1), earlier, ("infection", "liver"))
+    for after, values in zip(earlier.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(after, values)
 
 
-def test_another_width_is_refused_and_leaves_the_network_as_it_was() -> None:
+def test_another_width_is_refused_and_does_not_change_the_network() -> None:
     network = small(width=4)
     before = network.get_weights()
     with pytest.raises(
         InputError,
-        match=r"must fit the first layer, `encoder_0_conv_0`: its kernel is 3×3×3→4 here and "
+        match=r"must fit the first layer `encoder_0_conv_0`, whose kernel is 3×3×3→4 here and "
         r"3×3×3→2 in the earlier network; set `network.width`",
     ):
-        move(network, trained())
-    for one, other in zip(network.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+        transfer(network, trained())
+    for after, values in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(after, values)
 
 
 def test_another_kind_of_network_is_refused() -> None:
     with pytest.raises(
         InputError,
-        match=r"same kind: this one begins with layer `stem_conv`, the earlier one with "
-        r"`encoder_0_conv_0`; set `network.name` as it was",
+        match=r"same kind of network, but this one begins with layer `stem_conv` and the earlier "
+        r"one with `encoder_0_conv_0`; set `network.name` to that of the earlier network",
     ):
-        move(small(name="resunet18"), trained())
+        transfer(small(name="resunet18"), trained())
 
 
-def test_the_earlier_network_may_come_from_a_file_and_this_one_be_of_half_precision(
+def test_weights_of_a_file_are_transferred_to_a_network_in_half_precision(
     tmp_path: Path,
 ) -> None:
     earlier, network = trained(dropout=0.5), small(dropout=0.5, dtype="mixed_bfloat16")
     earlier.save(tmp_path / "model.keras")
-    transferred = move(network, keras.saving.load_model(tmp_path / "model.keras", compile=False))
-    assert not transferred.fresh
-    for one, other in zip(network.get_weights(), earlier.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    transferred = transfer(
+        network, keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    )
+    assert not transferred.random
+    for after, values in zip(network.get_weights(), earlier.get_weights(), strict=True):
+        np.testing.assert_array_equal(after, values)
 
 
-def test_what_was_done_is_one_line() -> None:
+def test_the_result_is_one_line() -> None:
     many = tuple(f"gate_{number}" for number in range(5))
-    assert str(TransferResult(copied=("a", "b"), adapted=("logits",), fresh=many)) == (
-        "2 layers copied, 1 adapted (logits), 5 fresh (gate_0, gate_1, gate_2, gate_3, ...)"
+    assert str(TransferResult(copied=("a", "b"), adapted=("logits",), random=many)) == (
+        "2 layers copied, 1 adapted (logits), 5 random (gate_0, gate_1, gate_2, gate_3, ...)"
     )
