@@ -1,4 +1,4 @@
-"""Projects to try faults on: copies of one that has run, in which one stage is undone."""
+"""Projects for fault tests: copies of a finished project without the outputs of one stage."""
 
 import hashlib
 import os
@@ -21,36 +21,35 @@ STAGES = ("phantom", "prepare", "train", "export", "predict", "evaluate", "repor
 COMMAND = "command"
 """`thorax predict` on the scans of the phantom."""
 TIMED = ("reports/training.json", "reports/live/")
-"""What tells of time, and so is never the same twice."""
-TELLING = ("reports/report.html", "reports/report.md")
-"""What repeats `training.json`."""
+"""Files with times, which differ between runs."""
+TIME_DEPENDENT = ("reports/report.html", "reports/report.md")
+"""Files with the content of `training.json`."""
 MEASURED = "data/audit/"
-"""What is known of a dataset is kept, also of one that will not do."""
+"""The audit is saved even if the dataset is rejected."""
 PATIENCE_S = 300.0
-ENDED_BY_US = -1000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a command.
+    """The result of a command.
 
     Args:
-        status: Its exit status; None if it hung.
-        said: Both of its streams.
+        status: Exit status; None if the command hung.
+        output: Its stdout and stderr.
     """
 
     status: int | None
-    said: str
+    output: str
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A project that has run, and what it made.
+    """A finished project.
 
     Args:
-        project: Is never changed.
-        folder: Where copies go.
-        seconds: What each stage took.
+        project: The project; it is never changed.
+        folder: Folder for copies.
+        seconds: Stage → duration.
     """
 
     project: Project
@@ -62,7 +61,7 @@ class Bench:
         return digests(self.project.root)
 
     def trial(self, stage: str) -> "Trial":
-        """Copy the project as it was before a stage ran."""
+        """Copy the project in its state before a stage."""
         root = self.folder / "trial" / "project"
         shutil.rmtree(root.parent, ignore_errors=True)
         shutil.copytree(self.project.root, root, symlinks=True)
@@ -75,33 +74,33 @@ class Trial:
     """One fault in one stage.
 
     Args:
-        bench: Where the reference is.
-        project: A copy that the fault may harm.
-        stage: The stage that has yet to run.
-        inside: What stands before each command, to run it where disks can be full.
-        seen: The project's folder as it is seen from here, if that is another path.
+        bench: The finished project, as the reference.
+        project: The copy that the fault damages.
+        stage: Stage to run.
+        prefix: Start of each command, to run it in a mount namespace.
+        outside_path: Path of the project outside of that namespace, if it differs.
     """
 
     bench: Bench
     project: Project
     stage: str
-    inside: tuple[str, ...] = ()
-    seen: Path | None = None
+    prefix: tuple[str, ...] = ()
+    outside_path: Path | None = None
 
     @property
     def root(self) -> Path:
-        return self.seen or self.project.root
+        return self.outside_path or self.project.root
 
-    def begin(self, command: Sequence[str], env: Mapping[str, str | None]) -> "Running":
-        """Start a command in a process group of its own."""
-        merged = {**self.project._environment(), **env}
-        there = {key: value for key, value in merged.items() if value is not None}
+    def start(self, command: Sequence[str], env: Mapping[str, str | None]) -> "Running":
+        """Start a command in a new process group."""
+        merged = {**self.project.environment(), **env}
+        environment = {key: value for key, value in merged.items() if value is not None}
         log = self.bench.folder / "log.txt"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [*self.inside, *command],
-                cwd=None if self.inside else self.project.root,
-                env=there,
+                [*self.prefix, *command],
+                cwd=None if self.prefix else self.project.root,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -110,10 +109,10 @@ class Trial:
         return Running(process, log)
 
     def run(self, *command: str, env: Mapping[str, str | None] | None = None) -> Answer:
-        return self.begin(command, env or {}).wait()
+        return self.start(command, env or {}).wait()
 
     def run_stage(self, prelude: str = "", env: Mapping[str, str | None] | None = None) -> Answer:
-        """Run the stage, or the command, without dvc; the prelude is Python that comes first."""
+        """Run the stage, or the command, without DVC; the prelude is Python code to run first."""
         return self.run(*self.stage_command(prelude), env=env)
 
     def stage_command(self, prelude: str = "") -> list[str]:
@@ -128,20 +127,20 @@ class Trial:
         return [sys.executable, "-m", f"thorax.pipeline.{self.stage}"]
 
     def repro(self, env: Mapping[str, str | None] | None = None) -> Answer:
-        """Run what is out of date with dvc, or the command again."""
+        """Run all changed stages with DVC, or the command again."""
         if self.stage == COMMAND:
             return self.run_stage(env=env)
         return self.run(*repro_command(), env=env)
 
     def differences(self, *, finished: bool = True) -> list[str]:
-        """Return files that are not as in the reference.
+        """Return the files that differ from the reference.
 
         Args:
-            finished: Whether all must be there; else only what is there must be right.
+            finished: Count missing files as different.
         """
-        expected, found = self.bench.digests, digests(self.root)
-        repeats = found.get(TIMED[0]) == expected[TIMED[0]]
-        names = found.keys() | (expected.keys() if finished else set())
+        expected, actual = self.bench.digests, digests(self.root)
+        same_times = actual.get(TIMED[0]) == expected[TIMED[0]]
+        names = actual.keys() | (expected.keys() if finished else set())
         if self.stage != COMMAND:
             names = {name for name in names if not name.startswith("masks/")}
         return sorted(
@@ -149,40 +148,40 @@ class Trial:
             for name in names
             if not name.startswith(TIMED)
             and (finished or not (Path(name).name.startswith(".") or name.startswith(MEASURED)))
-            and (repeats or name not in TELLING)
-            and found.get(name) != expected.get(name)
+            and (same_times or name not in TIME_DEPENDENT)
+            and actual.get(name) != expected.get(name)
         )
 
 
 @dataclass(frozen=True)
 class Running:
-    """A command on its way."""
+    """A running command."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait(self, patience_s: float = PATIENCE_S) -> Answer:
         try:
-            return Answer(self.process.wait(patience_s), self.said())
+            return Answer(self.process.wait(patience_s), self.output())
         except subprocess.TimeoutExpired:
             self.kill()
-            return Answer(None, self.said())
+            return Answer(None, self.output())
 
     def kill(self) -> Answer:
-        """Kill the command and all that it started."""
+        """Kill the command and its process group."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        return Answer(self.process.wait(), self.said())
+        return Answer(self.process.wait(), self.output())
 
     def wait_for(self, text: str) -> bool:
-        """Wait until something was said; false if the command ended before."""
+        """Wait until the output contains a text; return False if the command ends before."""
         while self.process.poll() is None:
-            if text in self.said():
+            if text in self.output():
                 return True
             time.sleep(0.02)
-        return text in self.said()
+        return text in self.output()
 
 
 def repro_command() -> tuple[str, ...]:
@@ -190,12 +189,12 @@ def repro_command() -> tuple[str, ...]:
 
 
 def title_of(stage: str) -> str:
-    """What dvc calls a stage."""
+    """Return the name of a stage in DVC."""
     return "data/phantom/dvc.yaml:phantom" if stage == "phantom" else stage
 
 
 def make_bench(folder: Path) -> Bench:
-    """Run a small project stage by stage, unless the folder holds one."""
+    """Run a small project stage by stage, unless the folder has one."""
     root, times = folder / "reference" / "project", folder / "seconds.yaml"
     if times.is_file():
         return Bench(Project(root), folder, yaml.safe_load(times.read_text()))
@@ -205,18 +204,18 @@ def make_bench(folder: Path) -> Bench:
     project.commit("Start small")
     seconds = {}
     for stage in STAGES:
-        begun = time.monotonic()
+        start = time.monotonic()
         project.dvc("repro", title_of(stage))
-        seconds[stage] = time.monotonic() - begun
+        seconds[stage] = time.monotonic() - start
     trial = Trial(Bench(project, folder), project, COMMAND)
     answer = trial.run_stage()
-    assert answer.status == 0, answer.said
+    assert answer.status == 0, answer.output
     times.write_text(yaml.safe_dump(seconds))
     return Bench(project, folder, seconds)
 
 
 def undo(root: Path, stage: str) -> None:
-    """Bring a project to where it was before a stage ran, with no way back through the cache."""
+    """Remove the outputs of a stage, its lock entry and the run cache."""
     shutil.rmtree(root / ".dvc/cache/runs", ignore_errors=True)
     shutil.rmtree(root / "masks")
     if stage == COMMAND:
@@ -230,15 +229,15 @@ def undo(root: Path, stage: str) -> None:
 
 
 def outputs(root: Path, stage: str) -> list[Path]:
-    """Outputs of a stage as `dvc.yaml` names them."""
+    """Return the outputs of a stage from `dvc.yaml`."""
     file = root / ("data/phantom/dvc.yaml" if stage == "phantom" else "dvc.yaml")
-    described = yaml.safe_load(file.read_text())["stages"][stage]
-    named = [*described.get("outs", ()), *described.get("metrics", ())]
-    return [root / (each if isinstance(each, str) else next(iter(each))) for each in named]
+    entry = yaml.safe_load(file.read_text())["stages"][stage]
+    outs = [*entry.get("outs", ()), *entry.get("metrics", ())]
+    return [root / (out if isinstance(out, str) else next(iter(out))) for out in outs]
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Digest of each file that the stages made, hidden ones too."""
+    """Return path → digest of all outputs, with hidden files."""
     tops = [path for stage in STAGES for path in outputs(root, stage)] + [root / "masks"]
     files = [path for top in tops for path in ([top] if top.is_file() else top.rglob("*"))]
     return {

@@ -1,4 +1,4 @@
-"""Ten thousand cases in a folder: what each step over them takes."""
+"""Time and memory of the steps over ten thousand cases."""
 
 import sys
 
@@ -8,28 +8,27 @@ from .fault import Fault
 CASES = 10_000
 MEASURE = """
 import os, resource, shutil, sys, time
-from dataclasses import asdict
 from pathlib import Path
 
 import nibabel
 import numpy as np
-import yaml
 
-from thorax.cases import load_dataset
-from thorax.folds import members_of, split_cases
-from thorax.index import load_index, verify
+from thorax.common.params import load_params
+from thorax.datasets.dataset import load_dataset
+from thorax.datasets.folds import split_cases
 from thorax.inference.inputs import find_tasks
 from thorax.inference.manifest import DONE, Manifest, ManifestRow
-from thorax.params import load_params
-from thorax.preparation import prepare
+from thorax.pipeline.train import members_of
+from thorax.preprocessing.index import load_index, verify_records
+from thorax.preprocessing.prepare import prepare
 
 CASES = int(sys.argv[1])
 FOLDER, RECORDS = Path("many"), Path("records")
 
-def told(what, begun):
+def report(step, start):
     mib = max(resource.getrusage(who).ru_maxrss for who in
               (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-    print(f"{what} {time.monotonic() - begun:.1f} s, at most {mib:.0f} MiB", flush=True)
+    print(f"{step} {time.monotonic() - start:.1f} s, at most {mib:.0f} MiB", flush=True)
 
 def make():
     for kind, value in (("scans", 40), ("masks", 1)):
@@ -44,46 +43,46 @@ def make():
 if __name__ == "__main__":
     make()
     params = load_params()
-    begun = time.monotonic()
+    start = time.monotonic()
     dataset = load_dataset(FOLDER)
-    told("load_dataset", begun)
-    for what in ("prepare", "prepare again"):
-        begun = time.monotonic()
+    report("load_dataset", start)
+    for step in ("prepare", "prepare again"):
+        start = time.monotonic()
         prepare(dataset, RECORDS, canvas=32, crop="none")
-        told(what, begun)
-    begun = time.monotonic()
+        report(step, start)
+    start = time.monotonic()
     index = load_index(RECORDS)
     split = split_cases(members_of(index), params.split, seed=0)
-    told("load_index and split", begun)
-    begun = time.monotonic()
-    verify(RECORDS, [index.entry(case) for case in split.train])
-    told("verify the records", begun)
-    begun = time.monotonic()
+    report("load_index and split", start)
+    start = time.monotonic()
+    verify_records(RECORDS, [index.entry(case) for case in split.train])
+    report("verify_records", start)
+    start = time.monotonic()
     tasks = find_tasks([FOLDER / "scans"], Path("out"))
     assert len(tasks) == CASES
-    told("find_tasks", begun)
-    begun = time.monotonic()
+    report("find_tasks", start)
+    start = time.monotonic()
     manifest = Manifest(Path("out"))
     for task in tasks:
         manifest.add(ManifestRow(task.case, DONE, str(task.scan), str(task.mask), "m", "s"))
     manifest.write()
     Manifest(Path("out"))
-    told("manifest", begun)
+    report("manifest", start)
     for folder in (FOLDER, RECORDS, Path("out")):
         shutil.rmtree(folder)
 """
 
 
 def many_cases(trial: Trial) -> Answer:
-    """Measure, and then let the stage run as it should."""
+    """Measure the steps, then run the stage normally."""
     script = trial.root / "measure.py"
     script.write_text(MEASURE)
-    measured = trial.run(sys.executable, "measure.py", str(CASES), env={"PYTHONPATH": "src"})
+    answer = trial.run(sys.executable, "measure.py", str(CASES), env={"PYTHONPATH": "src"})
     script.unlink()
-    if measured.status != 0:
-        return measured
+    if answer.status != 0:
+        return answer
     again = trial.repro()
-    steps = "; ".join(line for line in measured.said.splitlines() if " MiB" in line)
+    steps = "; ".join(line for line in answer.output.splitlines() if " MiB" in line)
     return Answer(again.status, f"{CASES:,} cases: {steps}")
 
 

@@ -1,6 +1,6 @@
-"""Files that are cut short, have a flipped bit, or go while they are read.
+"""Truncated files, files with a flipped bit, and files deleted while a stage runs.
 
-Each stage is run without dvc, which would notice and make the file again; dvc runs it afterwards.
+Each stage runs without DVC, which would recreate the file; DVC runs it afterwards.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from .bench import COMMAND, Answer, Trial
 from .fault import Fault
 
-Harm = Callable[[Path], None]
+Damage = Callable[[Path], None]
 READ = {
     "prepare": ("data/phantom/scans", "data/phantom/masks", "data/phantom/dataset.yaml"),
     "train": ("data/records", "data/records/index.json"),
@@ -37,7 +37,7 @@ READ = {
     ),
     COMMAND: ("models/segmenter.onnx", "data/phantom/scans"),
 }
-"""What each stage reads: of a folder, every file that lies in it."""
+"""Stage → files and folders that it reads."""
 
 
 def cut(path: Path) -> None:
@@ -54,23 +54,23 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def harmed(trial: Trial, read: str, harm: Harm) -> Answer:
-    """Harm what a stage reads, run it, and put back what was there."""
-    top = trial.root / read
+def damaged(trial: Trial, name: str, damage: Damage) -> Answer:
+    """Damage the files that a stage reads, run it, and restore them."""
+    top = trial.root / name
     paths = [path for path in top.iterdir() if path.is_file()] if top.is_dir() else [top]
-    kept = {path: (path.read_bytes(), path.stat()) for path in paths}
+    originals = {path: (path.read_bytes(), path.stat()) for path in paths}
     for path in paths:
-        harm(path)
+        damage(path)
     answer = trial.run_stage()
-    for path, (content, status) in kept.items():
+    for path, (content, status) in originals.items():
         path.write_bytes(content)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     return answer
 
 
-def every_harm() -> list[Fault]:
-    """One fault a file that is read and a way to harm it."""
-    harms: dict[str, Harm] = {"cut": cut, "empty": empty, "flip": flip}
+def damage_faults() -> list[Fault]:
+    """Return one fault per file that is read and way to damage it."""
+    damages: dict[str, Damage] = {"cut": cut, "empty": empty, "flip": flip}
     stages: dict[str, list[str]] = {}
     for stage, names in READ.items():
         for name in names:
@@ -78,33 +78,33 @@ def every_harm() -> list[Fault]:
     return [
         Fault(
             f"{kind}-{Path(name).name}",
-            partial(harmed, read=name, harm=harm),
-            tuple(where),
+            partial(damaged, name=name, damage=damage),
+            tuple(readers),
             by_default=kind != "empty",
         )
-        for kind, harm in harms.items()
-        for name, where in stages.items()
+        for kind, damage in damages.items()
+        for name, readers in stages.items()
         if kind != "flip" or name.endswith(CHECKED)
     ]
 
 
 CHECKED = ("scans", "masks", "records", ".keras", ".onnx", "predictions", "probabilities")
-"""What carries a checksum; a text with a flipped bit may just be another text."""
+"""Files with a checksum; a text with a flipped bit may be valid."""
 
 VANISH = """
 from pathlib import Path
-import thorax.cases
-before = thorax.datasets.dataset.load_dataset
+import thorax.datasets.dataset
+original = thorax.datasets.dataset.load_dataset
 def load_dataset(folder):
-    found = before(folder)
+    dataset = original(folder)
     sorted(Path("data/phantom/{kind}").iterdir())[-1].rename("gone")
-    return found
+    return dataset
 thorax.datasets.dataset.load_dataset = load_dataset
 """
 
 
 def vanish(trial: Trial, kind: str) -> Answer:
-    """Take a file away once it was listed."""
+    """Delete a file after the dataset was listed."""
     answer = trial.run_stage(VANISH.format(kind=kind))
     gone = trial.root / "gone"
     if gone.exists():
@@ -115,28 +115,28 @@ def vanish(trial: Trial, kind: str) -> Answer:
     return answer
 
 
-def damaged_checkpoint(trial: Trial, harm: Harm) -> Answer:
-    """Kill a training after its second epoch and harm what it kept."""
-    running = trial.begin(trial.stage_command(), {})
+def damaged_checkpoint(trial: Trial, damage: Damage) -> Answer:
+    """Kill a training after its second epoch and damage its checkpoint."""
+    running = trial.start(trial.stage_command(), {})
     running.wait_for("epoch 2/")
     answer = running.kill()
-    (kept,) = (trial.root / "models/checkpoints").glob("*.npz")
-    harm(kept)
+    (checkpoint,) = (trial.root / "models/checkpoints").glob("*.npz")
+    damage(checkpoint)
     return answer
 
 
 def cut_lock(trial: Trial) -> Answer:
-    """Cut DVC's lock file short, and run."""
+    """Truncate `dvc.lock` and run DVC."""
     lock = trial.root / "dvc.lock"
     lock.write_bytes(lock.read_bytes()[:30])
     return trial.repro()
 
 
 FAULTS = (
-    *every_harm(),
+    *damage_faults(),
     Fault("cut-lock", cut_lock, ("prepare",)),
     Fault("vanish-scan", partial(vanish, kind="scans"), ("prepare",)),
     Fault("vanish-mask", partial(vanish, kind="masks"), ("prepare",)),
-    Fault("cut-checkpoint", partial(damaged_checkpoint, harm=cut), ("train",)),
-    Fault("flip-checkpoint", partial(damaged_checkpoint, harm=flip), ("train",)),
+    Fault("cut-checkpoint", partial(damaged_checkpoint, damage=cut), ("train",)),
+    Fault("flip-checkpoint", partial(damaged_checkpoint, damage=flip), ("train",)),
 )

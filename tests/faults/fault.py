@@ -1,4 +1,4 @@
-"""What a fault is, and how the outcome of one is judged."""
+"""Faults, and the judgement of their outcomes."""
 
 import re
 from collections.abc import Callable
@@ -11,25 +11,25 @@ from .bench import COMMAND, STAGES, Answer, Trial
 ALL = (*STAGES, COMMAND)
 LINE = re.compile(r"^(?:thorax|Error|ERROR): (.+)$", re.MULTILINE)
 CUT_LOCK = re.compile(r"^(?:ERROR: )?(.*dvc\.lock' validation failed.*)$", re.MULTILINE)
-"""What DVC says of its lock file, which it writes in place, when it was killed meanwhile."""
+"""Message of DVC if it was killed while it wrote its lock file."""
 GOOD = ("right", "line", "–")
 
 
 class SkippedError(Exception):
-    """This machine cannot make the fault happen."""
+    """This machine cannot produce the fault."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault of the environment or of the inputs.
 
     Args:
-        name: As on the command line.
-        strike: Runs the stage of a trial under the fault, and takes the fault away again.
-        stages: Where it is tried.
-        setting: Where trials are held, such as on a small disk.
-        by_default: Whether it is tried unless it is named.
-        lasting: Whether it stays: then a refusal in one line is how it ends.
+        name: Name on the command line.
+        strike: Runs the stage of a trial under the fault, then removes the fault.
+        stages: Stages to run under the fault.
+        setting: Environment of the trial, such as a small disk.
+        by_default: Run the fault without naming it.
+        lasting: The fault cannot be removed; then a one-line error is the expected end.
     """
 
     name: str
@@ -42,75 +42,75 @@ class Fault:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a fault ended.
+    """The outcome of a fault.
 
     Args:
         word: One of `GOOD`, or ``DEFECT``.
-        seen: What was seen.
+        detail: Observation or message.
     """
 
     word: str
-    seen: str = ""
+    detail: str = ""
 
     @property
     def good(self) -> bool:
         return self.word in GOOD
 
 
-def defect(seen: str) -> Outcome:
-    return Outcome("DEFECT", seen)
+def defect(detail: str) -> Outcome:
+    return Outcome("DEFECT", detail)
 
 
 def attempt(fault: Fault, trial: Trial) -> Outcome:
-    """Let a fault happen, take it away, run again, and compare all with the reference."""
+    """Run a stage under a fault, then without it, and compare all files with the reference."""
     try:
-        with fault.setting(trial) as there:
-            first = judge(fault.strike(there), there)
+        with fault.setting(trial) as prepared:
+            first = judge(fault.strike(prepared), prepared)
             ended = first.word == "DEFECT" or (fault.lasting and first.word == "line")
-            return first if ended else endure(first, there)
+            return first if ended else rerun(first, prepared)
     except SkippedError as error:
         return Outcome("–", f"skipped: {error}")
 
 
-def endure(first: Outcome, trial: Trial) -> Outcome:
-    """Run again once the fault is gone."""
+def rerun(first: Outcome, trial: Trial) -> Outcome:
+    """Run again without the fault."""
     again = trial.repro()
-    if again.status != 0 and (line := CUT_LOCK.search(again.said)):
+    if again.status != 0 and (line := CUT_LOCK.search(again.output)):
         first = Outcome("line", f"{line[1]}: `git checkout dvc.lock`, then right")
         trial.run("git", "checkout", "--", "dvc.lock")
         again = trial.repro()
     if again.status != 0:
-        return defect(f"does not run again: {last_lines(again.said)}")
+        return defect(f"does not run again: {last_lines(again.output)}")
     if different := trial.differences():
         return defect(f"afterwards other files: {', '.join(different[:5])}")
     return first
 
 
 def judge(answer: Answer, trial: Trial) -> Outcome:
-    """Judge what was seen while the fault was there."""
+    """Judge the run under the fault."""
     if answer.status is None:
-        return defect(f"hung: {last_lines(answer.said)}")
+        return defect(f"hung: {last_lines(answer.output)}")
     if answer.status == 0:
         different = trial.differences()
         return (
             defect(f"wrong: {', '.join(different[:5])}")
             if different
-            else Outcome("right", told(answer))
+            else Outcome("right", single_line(answer))
         )
     if partial := trial.differences(finished=False):
         return defect(f"partial or wrong files: {', '.join(partial[:5])}")
     if answer.status < 0:
         return Outcome("right", "killed, then right")
-    if "Traceback (most recent call last)" in answer.said:
-        return defect(f"traceback: {last_lines(answer.said)}")
-    lines = LINE.findall(answer.said) or CUT_LOCK.findall(answer.said)
-    return Outcome("line", lines[0]) if lines else defect(f"no line: {last_lines(answer.said)}")
+    if "Traceback (most recent call last)" in answer.output:
+        return defect(f"traceback: {last_lines(answer.output)}")
+    lines = LINE.findall(answer.output) or CUT_LOCK.findall(answer.output)
+    return Outcome("line", lines[0]) if lines else defect(f"no line: {last_lines(answer.output)}")
 
 
-def told(answer: Answer) -> str:
-    """What a measurement told; nothing of a stage that ran as always."""
-    return answer.said if "\n" not in answer.said.strip() else ""
+def single_line(answer: Answer) -> str:
+    """Return the output of a measurement; empty for the log of a stage."""
+    return answer.output if "\n" not in answer.output.strip() else ""
 
 
-def last_lines(said: str) -> str:
-    return " / ".join(line.strip() for line in said.strip().splitlines()[-4:])
+def last_lines(output: str) -> str:
+    return " / ".join(line.strip() for line in output.strip().splitlines()[-4:])

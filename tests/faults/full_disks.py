@@ -1,4 +1,4 @@
-"""Disks that are full, or become full, or cannot be written; and a temporary folder like that."""
+"""Full disks, disks that fill up, read-only disks, and a full temporary folder."""
 
 from .bench import STAGES, Answer, outputs
 from .fault import ALL, Fault
@@ -8,32 +8,32 @@ TIGHT = 8192
 
 
 def full(trial: Island) -> Answer:
-    """Leave no room for the first file."""
+    """Leave no space for the first file."""
     trial.leave(TIGHT)
     answer = trial.run_stage()
-    trial.mend()
+    trial.repair()
     return answer
 
 
 def filling(trial: Island) -> Answer:
-    """Leave room for half of what the stage makes, and let dvc run it."""
+    """Leave space for half of the outputs of the stage, and run it with DVC."""
     root = trial.bench.project.root
-    made = outputs(root, trial.stage) if trial.stage in STAGES else [root / "masks"]
-    trial.leave(size_of(made) // 2 + TIGHT)
+    written = outputs(root, trial.stage) if trial.stage in STAGES else [root / "masks"]
+    trial.leave(size_of(written) // 2 + TIGHT)
     answer = trial.repro()
-    trial.mend()
+    trial.repair()
     return answer
 
 
 def read_only(trial: Island) -> Answer:
     trial.make_read_only()
     answer = trial.run_stage()
-    trial.mend()
+    trial.repair()
     return answer
 
 
 def full_temporary_folder(trial: Island) -> Answer:
-    """Give a temporary folder with hardly any room, while the project has its own."""
+    """Use a temporary folder without space on another disk."""
     trial.sh(f"mkdir '{trial.disk}/tmp' && mount -t tmpfs -o size=8k tmpfs '{trial.disk}/tmp'")
     return trial.run_stage(env={"TMPDIR": f"{trial.disk}/tmp"})
 

@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written, in a mount namespace of their own."""
+"""Small disks in memory, in a separate mount namespace."""
 
 import os
 import shutil
@@ -17,27 +17,27 @@ BLOCK = 4096
 
 @dataclass(frozen=True)
 class Island(Trial):
-    """A trial on a small disk in memory, which no other program sees.
+    """A trial on a small disk in memory, invisible to other programs.
 
     Args:
-        disk: Where it is mounted there.
+        disk: Its mount point in the namespace.
     """
 
     disk: Path = Path("/")
 
     def sh(self, script: str) -> str:
-        command = [*self.inside, "sh", "-euc", script]
+        command = [*self.prefix, "sh", "-euc", script]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def leave(self, room_bytes: int) -> None:
-        """Let the disk have so much room and no more."""
+    def leave(self, space_bytes: int) -> None:
+        """Limit the free space of the disk."""
         used = int(self.sh(f"df --output=used -B1 '{self.disk}' | tail -n 1"))
-        self.sh(f"mount -o remount,size={used + room_bytes} '{self.disk}'")
+        self.sh(f"mount -o remount,size={used + space_bytes} '{self.disk}'")
 
     def make_read_only(self) -> None:
         self.sh(f"mount -o remount,ro '{self.disk}'")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self.sh(f"mount -o remount,rw,size={ROOMY} '{self.disk}'")
 
 
@@ -46,25 +46,25 @@ def island(trial: Trial) -> Iterator[Island]:
     """Copy the project of a trial to a disk in memory."""
     disk = trial.bench.folder / "island"
     disk.mkdir(exist_ok=True)
-    home = disk / "project"
-    with lone_process(f"mount -t tmpfs -o size={ROOMY} tmpfs '{disk}'") as pid:
+    root = disk / "project"
+    with namespace_process(f"mount -t tmpfs -o size={ROOMY} tmpfs '{disk}'") as pid:
         enter = ("nsenter", f"--target={pid}", "--user", "--mount", "--preserve-credentials")
-        here = (*enter, "sh", "-c", 'cd "$0" && exec "$@"')
-        copy = ["cp", "-r", str(trial.project.root), str(home)]
-        subprocess.run([*here, str(disk), *copy], check=True)
+        shell = (*enter, "sh", "-c", 'cd "$0" && exec "$@"')
+        copy = ["cp", "-r", str(trial.project.root), str(root)]
+        subprocess.run([*shell, str(disk), *copy], check=True)
         yield Island(
             trial.bench,
-            replace(trial.project, root=home),
+            replace(trial.project, root=root),
             trial.stage,
-            inside=(*here, str(home)),
-            seen=Path(f"/proc/{pid}/root{home}"),
+            prefix=(*shell, str(root)),
+            outside_path=Path(f"/proc/{pid}/root{root}"),
             disk=disk,
         )
 
 
 @contextmanager
-def lone_process(setup: str) -> Iterator[int]:
-    """Keep a mount namespace alive; gives the process that holds it."""
+def namespace_process(setup: str) -> Iterator[int]:
+    """Start a process in a new mount namespace and yield its number."""
     if not shutil.which("unshare") or not shutil.which("nsenter"):
         raise SkippedError("unshare and nsenter are needed")
     command = ["unshare", "-rm", "sh", "-euc", f"{setup}; echo ready; exec sleep infinity"]
@@ -80,6 +80,6 @@ def lone_process(setup: str) -> Iterator[int]:
 
 
 def size_of(paths: list[Path]) -> int:
-    """Bytes that files take up in whole blocks."""
+    """Return the size of files in whole blocks, in bytes."""
     files = [path for top in paths for path in ([top] if top.is_file() else top.rglob("*"))]
     return sum(-(-os.path.getsize(path) // BLOCK) * BLOCK for path in files if path.is_file())  # noqa: PTH202

@@ -1,4 +1,4 @@
-"""Try faults on the pipeline: `python tests/faults/run.py`; `--help` tells the rest."""
+"""Run the pipeline under faults: `python tests/faults/run.py`; see `--help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Odd surroundings: no home, another locale, odd paths, links, a clock that is wrong."""
+"""Unusual environments: no home, other locales, unusual paths, links, a wrong clock."""
 
 import os
 import time
@@ -28,16 +28,16 @@ def odd_path(trial: Trial) -> Iterator[Trial]:
 
 @contextmanager
 def linked(trial: Trial) -> Iterator[Trial]:
-    """Let `data` and each scan be links to elsewhere."""
+    """Replace `data` by a link to another folder."""
     root = trial.project.root
-    elsewhere = root.with_name("elsewhere")
-    (root / "data").rename(elsewhere)
-    (root / "data").symlink_to(elsewhere)
+    target = root.with_name("elsewhere")
+    (root / "data").rename(target)
+    (root / "data").symlink_to(target)
     yield trial
 
 
 def linked_scans(trial: Trial) -> Answer:
-    """Let each scan be a link to a file beside the project."""
+    """Replace each scan by a link to a file outside of the project."""
     store = trial.root.with_name("store")
     store.mkdir()
     for scan in sorted((trial.root / "data/phantom/scans").iterdir()):
@@ -47,7 +47,7 @@ def linked_scans(trial: Trial) -> Answer:
 
 
 def clock_set_back(trial: Trial) -> Answer:
-    """Let all files come from tomorrow."""
+    """Set the modification time of all files to tomorrow."""
     tomorrow = time.time() + DAY_S
     for path in trial.root.rglob("*"):
         os.utime(path, (tomorrow, tomorrow), follow_symlinks=False)
@@ -56,19 +56,19 @@ def clock_set_back(trial: Trial) -> Answer:
 
 BACK = """
 import time
-before, begun = time.time, time.monotonic()
-time.time = lambda: before() - (86400 if time.monotonic() - begun > 3 else 0)
+original, start = time.time, time.monotonic()
+time.time = lambda: original() - (86400 if time.monotonic() - start > 3 else 0)
 """
 
 
 def clock_jumps(trial: Trial) -> Answer:
-    """Let the clock go back by a day while the stage runs."""
+    """Set the clock back by a day while the stage runs."""
     return trial.run_stage(BACK)
 
 
 FAULTS = (
     Fault("no-home", partial(with_environment, env={"HOME": None, **DVC})),
-    # Without dvc, which itself refuses such a home.
+    # Without DVC, which rejects such a home.
     Fault("odd-home", partial(Trial.run_stage, env={"HOME": "/dev/null/home"})),
     Fault("no-utf8", partial(with_environment, env=NO_UTF8)),
     Fault("odd-path", Trial.repro, setting=odd_path),

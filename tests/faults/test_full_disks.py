@@ -1,4 +1,4 @@
-"""Files that cannot be written to their end: one line, and nothing half-written."""
+"""Files that cannot be written completely: a one-line error and no partial file."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ run(lambda: write_record(Path("a.tfrecord"), record))
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_a_record_that_finds_no_room_is_one_line(tmp_path: Path) -> None:
+def test_a_record_without_disk_space_is_one_line(tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", SMALL_FILES],
         cwd=tmp_path,
@@ -47,15 +47,15 @@ def test_a_record_that_finds_no_room_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("free", "reason"), [(10, "No space left"), (10**9, "Input/output error")])
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
-def test_what_itk_cannot_write_is_one_line(
+def test_a_failed_write_of_itk_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, free: int, reason: str
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("Exception thrown in SimpleITK ImageFileWriter_Execute:\nITK ERROR")
 
     scan = tmp_path / "scan.nii"
     write_volume(scan, np.zeros((4, 4, 4), np.int16), np.eye(4))
-    monkeypatch.setattr(SimpleITK, "WriteImage", refuse)
+    monkeypatch.setattr(SimpleITK, "WriteImage", fail)
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(free, 0, free))
     path = tmp_path / f"mask{suffix}"
     with (

@@ -1,4 +1,4 @@
-"""A batch of good and broken scans: each broken one a clear line, each good one a mask."""
+"""A batch of valid and broken scans: each broken scan has an error, each valid one a mask."""
 
 import csv
 import os
@@ -22,30 +22,32 @@ from thorax.phantom import chest
 from ..io.conftest import one_slice
 from ..learning import save_dark_model
 
+pytestmark = pytest.mark.slow
+
 GOOD = 3
 Break = Callable[[Path, np.ndarray, np.ndarray], object]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model that takes what lies below -500 HU for lung."""
+    """Return a model whose lung is everything below -500 HU."""
     return save_dark_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def patient() -> tuple[np.ndarray, np.ndarray]:
     """Return a synthetic chest and its affine."""
-    made = chest(0, seed=0).scan
-    return made.voxels.astype(np.int16), made.grid.affine
+    scan = chest(0, seed=0).scan
+    return scan.voxels.astype(np.int16), scan.grid.affine
 
 
 def save(path: Path, voxels: Any, affine: Any) -> None:
-    """Write an image that `write_volume` would not."""
+    """Write an image that `write_volume` rejects."""
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
 
 
 def cut(path: Path, share: float) -> None:
-    """Cut a file short."""
+    """Truncate a file."""
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
 
@@ -65,7 +67,7 @@ def broken_gzip(damage: Callable[[Path], object]) -> Break:
 
 
 def changed(change: Callable[[np.ndarray], np.ndarray]) -> Break:
-    """A whole file of voxels that are no HU."""
+    """Return a writer of a complete file with changed voxels."""
     return lambda path, hu, affine: save(path, change(hu.astype(np.float32)), affine)
 
 
@@ -85,13 +87,13 @@ def colours(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
 
 
 def dicom(**tags: Any) -> Break:
-    """A series whose slices all have a fault."""
+    """Return a writer of a series with the same fault in all slices."""
 
     def write(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
         path.mkdir()
         for z in range(4):
-            made = one_slice(np.zeros((8, 8), np.uint16), (0, 0, 2.5 * z), **tags)
-            made.save_as(path / f"{z}.dcm", enforce_file_format=True)
+            slice_ = one_slice(np.zeros((8, 8), np.uint16), (0, 0, 2.5 * z), **tags)
+            slice_.save_as(path / f"{z}.dcm", enforce_file_format=True)
 
     return write
 
@@ -127,9 +129,12 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "plain.nii": (broken_gzip(lambda path: cut(path, 0.9)), "cut short|cannot be read"),
     "four.nii.gz": (changed(lambda hu: np.stack([hu, hu], -1)), "a scan must be 3D"),
     "flat.nii.gz": (changed(lambda hu: hu[..., 0]), "a scan must be 3D"),
-    "colours.nii.gz": (colours, "must hold one number a voxel"),
-    "complex.nii.gz": (changed(lambda hu: hu.astype(np.complex64)), "must hold one number a voxel"),
-    "nowhere.nii.gz": (affine_of(np.diag([1, 1, 0, 1])), "does not say where its voxels lie"),
+    "colours.nii.gz": (colours, "must have one number per voxel"),
+    "complex.nii.gz": (
+        changed(lambda hu: hu.astype(np.complex64)),
+        "must have one number per voxel",
+    ),
+    "nowhere.nii.gz": (affine_of(np.diag([1, 1, 0, 1])), "must state the position of its voxels"),
     "labels.nii.gz": (changed(lambda hu: (hu > -500).astype(np.float32)), "looks like a mask"),
     "constant.nii.gz": (changed(lambda hu: np.full_like(hu, 7)), "all its voxels are 7"),
     "static.nii.gz": (
@@ -149,7 +154,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
 
 @pytest.fixture
 def scans(tmp_path: Path, patient: tuple[np.ndarray, np.ndarray]) -> Path:
-    """Return a folder of good and broken scans."""
+    """Return a folder of valid and broken scans."""
     folder = tmp_path / "scans"
     folder.mkdir()
     for number in range(GOOD):
@@ -164,23 +169,25 @@ def predict(scans: Path, masks: Path, model: Path) -> list[str]:
     return [*command, "--model", str(model)]
 
 
-def test_every_broken_scan_is_a_line_and_every_good_one_a_mask(
+def test_every_broken_scan_has_an_error_and_every_valid_one_a_mask(
     scans: Path, model: Path, tmp_path: Path
 ) -> None:
     masks = tmp_path / "masks"
-    done = subprocess.run(predict(scans, masks, model), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert sorted(done.stdout.splitlines()) == [
+    result = subprocess.run(
+        predict(scans, masks, model), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert sorted(result.stdout.splitlines()) == [
         f"{masks}/good_{number}.nii.gz" for number in range(GOOD)
     ]
-    assert f"{GOOD} done, {len(BROKEN)} failed" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"{GOOD} done, {len(BROKEN)} failed" in result.stderr
+    assert "Traceback" not in result.stderr
     with (masks / "manifest.csv").open() as stream:
         rows = {Path(row["scan"]).name: row for row in csv.DictReader(stream)}
     assert set(rows) == {*BROKEN, *(f"good_{number}.nii.gz" for number in range(GOOD))}
-    for name, (_, said) in BROKEN.items():
+    for name, (_, message) in BROKEN.items():
         assert rows[name]["status"] == "failed", name
-        assert _matches(said, rows[name]["error"]), (name, rows[name]["error"])
+        assert _matches(message, rows[name]["error"]), (name, rows[name]["error"])
         assert "\n" not in rows[name]["error"]
     names = sorted(path.name for path in masks.iterdir())
     assert names == sorted(
@@ -188,14 +195,14 @@ def test_every_broken_scan_is_a_line_and_every_good_one_a_mask(
     )
 
 
-def _matches(said: str, error: str) -> bool:
-    return any(part in error for part in said.split("|"))
+def _matches(alternatives: str, error: str) -> bool:
+    return any(part in error for part in alternatives.split("|"))
 
 
-def test_a_batch_that_was_killed_goes_on(
+def test_a_killed_batch_resumes(
     model: Path, tmp_path: Path, patient: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """SIGKILL as soon as two masks are there; the same command does the rest, and only that."""
+    """SIGKILL after two masks; the same command segments only the other scans."""
     scans, masks = tmp_path / "scans", tmp_path / "masks"
     scans.mkdir()
     for number in range(6):
@@ -212,7 +219,9 @@ def test_a_batch_that_was_killed_goes_on(
     assert "6 done, 0 failed" in again.stderr
     kept = [path for path in before if path.stat().st_mtime_ns == before[path]]
     assert len(kept) >= len(before) - 1
-    whole = [np.asarray(nibabel.load(masks / f"{number}.nii.gz").dataobj) for number in range(6)]
-    assert whole[0].any()
-    assert all(np.array_equal(whole[0], other) for other in whole)
+    masks_after = [
+        np.asarray(nibabel.load(masks / f"{number}.nii.gz").dataobj) for number in range(6)
+    ]
+    assert masks_after[0].any()
+    assert all(np.array_equal(masks_after[0], mask) for mask in masks_after)
     assert not list(masks.glob(".part*"))

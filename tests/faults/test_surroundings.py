@@ -1,4 +1,4 @@
-"""Stages in odd surroundings: no home, no UTF-8 in the locale, odd names, links, folders full."""
+"""A stage in unusual environments: no home, no UTF-8 locale, unusual names, links."""
 
 import json
 import os
@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
 NO_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 NO_HOME = {
     "HOME": "/dev/null/home",
@@ -21,8 +23,8 @@ NO_HOME = {
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Path:
-    """Return a project at an odd path; its cases have odd names, and its scans are links."""
+def unusual(tmp_path: Path) -> Path:
+    """Return a project with an unusual path and case names, and with links as scans."""
     root = tmp_path / "Grüße  an's 影像"
     dataset, store = root / "data" / "lungenärzte", tmp_path / "store"
     for folder in (dataset / "scans", dataset / "masks", store):
@@ -58,15 +60,15 @@ def prepare(root: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_odd_names_links_and_no_home_do_no_harm(odd: Path) -> None:
-    answer = prepare(odd, {"PYTHONUTF8": "1", **NO_HOME})
+def test_unusual_names_links_and_no_home_work(unusual: Path) -> None:
+    answer = prepare(unusual, {"PYTHONUTF8": "1", **NO_HOME})
     assert answer.returncode == 0, answer.stderr
-    index = json.loads((odd / "data/records/index.json").read_text(encoding="utf-8"))
+    index = json.loads((unusual / "data/records/index.json").read_text(encoding="utf-8"))
     assert [entry["case"] for entry in index["records"]] == ["größe 1", "größe 2", "肺"]
 
 
-def test_a_locale_without_utf8_is_one_line_where_names_need_it(odd: Path) -> None:
-    answer = prepare(odd, NO_UTF8)
+def test_a_locale_without_utf8_is_one_line_if_names_need_it(unusual: Path) -> None:
+    answer = prepare(unusual, NO_UTF8)
     assert (answer.returncode, answer.stderr.splitlines()) == (
         1,
         [
@@ -74,20 +76,20 @@ def test_a_locale_without_utf8_is_one_line_where_names_need_it(odd: Path) -> Non
             "'\\xe4'; set PYTHONUTF8=1 and run this again"
         ],
     )
-    (odd / "data/lungenärzte").rename(odd / "data/chests")
-    params = odd / "params.yaml"
+    (unusual / "data/lungenärzte").rename(unusual / "data/chests")
+    params = unusual / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("lungenärzte", "chests"))
-    answer = prepare(odd, NO_UTF8)
+    answer = prepare(unusual, NO_UTF8)
     assert answer.stderr.startswith("thorax: the name of data/chests/scans/gr\\udcc3\\udcb6\\udcc3")
     assert answer.stderr.endswith("rename it, or set PYTHONUTF8=1 if it shows well elsewhere\n")
 
 
-def test_a_locale_without_utf8_does_no_harm_where_names_are_plain(odd: Path) -> None:
-    (odd / "data/lungenärzte").rename(odd / "data/chests")
-    params = odd / "params.yaml"
+def test_a_locale_without_utf8_works_with_ascii_names(unusual: Path) -> None:
+    (unusual / "data/lungenärzte").rename(unusual / "data/chests")
+    params = unusual / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("lungenärzte", "chests"))
     for kind in ("scans", "masks"):
-        for number, path in enumerate(sorted((odd / "data/chests" / kind).iterdir())):
+        for number, path in enumerate(sorted((unusual / "data/chests" / kind).iterdir())):
             path.rename(path.with_name(f"{number}.nii.gz"))
-    answer = prepare(odd, NO_UTF8)
+    answer = prepare(unusual, NO_UTF8)
     assert answer.returncode == 0, answer.stderr

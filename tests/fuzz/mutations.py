@@ -1,8 +1,7 @@
-"""Ways to damage a file, each drawn from a seeded generator, so that a number brings it back.
+"""Random damage to files, reproducible from a seed.
 
-A mutator of our own rather than hypothesis or atheris: the inputs are binary files for libraries
-in C and C++ that were not built for coverage, so atheris could not be led by it; and hypothesis
-takes longer to draw kilobytes than most of these readers take to refuse them.
+hypothesis and atheris do not fit: the readers are C and C++ libraries without the instrumentation
+that atheris needs, and hypothesis takes longer to draw kilobytes than most readers to reject them.
 """
 
 import re
@@ -29,7 +28,7 @@ HEAD = 400
 
 
 def mutate(content: bytes, others: Sequence[bytes], rng: Rng) -> bytes:
-    """Damage some bytes in one to four ways."""
+    """Apply one to four kinds of damage."""
     for _ in range(rng.integers(1, 5)):
         way = WAYS[rng.integers(len(WAYS))]
         content = way(content, rng) if rng.random() < 0.9 else splice(content, others, rng)
@@ -37,13 +36,13 @@ def mutate(content: bytes, others: Sequence[bytes], rng: Rng) -> bytes:
 
 
 def splice(content: bytes, others: Sequence[bytes], rng: Rng) -> bytes:
-    """The beginning of one file and the end of another."""
+    """Join the start of a file and the end of another one."""
     other = others[rng.integers(len(others))]
     return content[: _place(content, rng)] + other[_place(other, rng) :]
 
 
 def _place(content: bytes, rng: Rng) -> int:
-    """A position, every other time in the head, where most of the meaning is."""
+    """Return a position; half of them are in the header."""
     most = len(content) if rng.random() < 0.5 else min(len(content), HEAD)
     return int(rng.integers(0, most + 1))
 
@@ -72,7 +71,7 @@ def _repeat(content: bytes, rng: Rng) -> bytes:
 
 
 def _number(content: bytes, rng: Rng) -> bytes:
-    """An integer or float at the edge of what its type holds, of any width and byte order."""
+    """Write an extreme integer or float of any width and byte order."""
     start, width = _place(content, rng), int(2 ** rng.integers(4))
     order = "little" if rng.random() < 0.8 else "big"
     if rng.random() < 0.2 and width >= 4:
@@ -85,12 +84,12 @@ def _number(content: bytes, rng: Rng) -> bytes:
 
 
 def _digits(content: bytes, rng: Rng) -> bytes:
-    """A number written in digits becomes another."""
-    found = list(re.finditer(rb"-?\d+(\.\d+)?", content[:20_000]))
-    if not found:
+    """Replace a number in digits."""
+    matches = list(re.finditer(rb"-?\d+(\.\d+)?", content[:20_000]))
+    if not matches:
         return content
-    one = found[rng.integers(len(found))]
-    return content[: one.start()] + NUMBERS[rng.integers(len(NUMBERS))] + content[one.end() :]
+    match = matches[rng.integers(len(matches))]
+    return content[: match.start()] + NUMBERS[rng.integers(len(NUMBERS))] + content[match.end() :]
 
 
 def _token(content: bytes, rng: Rng) -> bytes:

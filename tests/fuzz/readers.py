@@ -1,4 +1,4 @@
-"""What is fuzzed: for each reader good files made on the spot, and how they are read."""
+"""The readers to fuzz, with generated valid files."""
 
 import gzip
 import io
@@ -30,21 +30,21 @@ class Reader:
     """A reader to fuzz.
 
     Args:
-        name: Of the file that is written; its ending tells the format.
-        seeds: Makes good files.
-        read: Reads the file, and all that is in it.
-        damage: Damages a file within its packing, where it has one.
-        beside: Good files that lie beside it.
+        name: File name; its suffix determines the format.
+        seeds: Returns valid files.
+        read: Reads the file completely.
+        damage: Damages the content of a compressed or framed file.
+        companions: Returns valid files for the same folder.
     """
 
     name: str
     seeds: Callable[[], tuple[bytes, ...]]
     read: Read
     damage: Pack | None = None
-    beside: Callable[[], Mapping[str, bytes]] = dict
+    companions: Callable[[], Mapping[str, bytes]] = dict
 
     def input(self, rng: Rng) -> bytes:
-        """One damaged file."""
+        """Return a damaged file."""
         seeds = self.seeds()
         content = seeds[rng.integers(len(seeds))]
         if self.damage and rng.random() < 0.6:
@@ -73,7 +73,7 @@ def nifti_seeds() -> tuple[bytes, ...]:
 
 
 def _gzipped() -> tuple[bytes, ...]:
-    return tuple(gzip.compress(each, 6, mtime=0) for each in nifti_seeds())
+    return tuple(gzip.compress(content, 6, mtime=0) for content in nifti_seeds())
 
 
 def _in_gzip(content: bytes, rng: Rng, _: tuple[bytes, ...]) -> bytes:
@@ -88,11 +88,11 @@ def _itk_seeds(suffix: str) -> tuple[bytes, ...]:
     image.SetMetaData("comment", "a line")
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"scan{suffix}"
-        found = []
+        contents = []
         for packed in (False, True):
             SimpleITK.WriteImage(image, str(path), useCompression=packed)
-            found.append(path.read_bytes())
-    return tuple(found)
+            contents.append(path.read_bytes())
+    return tuple(contents)
 
 
 @cache
@@ -136,7 +136,7 @@ def _slice(syntax: str, frames: int, *, height_mm: int = 5) -> bytes:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3.4"
-    made = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    slice_ = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     tags = {
         "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"1.2.3.{height_mm}",
         "SeriesInstanceUID": "1.2.3",
@@ -148,24 +148,24 @@ def _slice(syntax: str, frames: int, *, height_mm: int = 5) -> bytes:
         "RescaleIntercept": -1024, "PatientName": "DOE^JANE",
     }  # fmt: skip
     for name, value in tags.items():
-        setattr(made, name, value)
+        setattr(slice_, name, value)
     if frames > 1:
-        made.NumberOfFrames = frames
-        del made.ImagePositionPatient
-        made.SeriesInstanceUID = "1.2.9"
-        made.PerFrameFunctionalGroupsSequence = [_frame(number) for number in range(frames)]
-    made.PixelData = np.tile(np.arange(1600, dtype=np.int16), frames).tobytes()
+        slice_.NumberOfFrames = frames
+        del slice_.ImagePositionPatient
+        slice_.SeriesInstanceUID = "1.2.9"
+        slice_.PerFrameFunctionalGroupsSequence = [_frame(number) for number in range(frames)]
+    slice_.PixelData = np.tile(np.arange(1600, dtype=np.int16), frames).tobytes()
     if syntax != ExplicitVRLittleEndian:
-        made.compress(syntax)
+        slice_.compress(syntax)
     stream = io.BytesIO()
-    made.save_as(stream, enforce_file_format=True)
+    slice_.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 
 def _frame(number: int) -> Dataset:
-    place, groups = Dataset(), Dataset()
-    place.ImagePositionPatient = [0, 0, 2 * number]
-    groups.PlanePositionSequence = [place]
+    position, groups = Dataset(), Dataset()
+    position.ImagePositionPatient = [0, 0, 2 * number]
+    groups.PlanePositionSequence = [position]
     return groups
 
 
@@ -211,11 +211,11 @@ def record_seeds() -> tuple[bytes, ...]:
 
 
 def _in_frame(content: bytes, rng: Rng, seeds: tuple[bytes, ...]) -> bytes:
-    """A frame whose checksums are right, whatever it holds; or whose length is not."""
+    """Return a frame with valid checksums and damaged content, or with a wrong length."""
     (length,) = struct.unpack("<Q", content[:8])
     payload = mutate(content[12 : 12 + length], seeds, rng)
-    told = len(payload) if rng.random() < 0.8 else int(rng.integers(2**63))
-    head = struct.pack("<Q", told)
+    length = len(payload) if rng.random() < 0.8 else int(rng.integers(2**63))
+    head = struct.pack("<Q", length)
     return head + _crc(head) + payload + _crc(payload)
 
 
@@ -262,7 +262,7 @@ OPERATORS = (
 
 
 def _in_model(content: bytes, rng: Rng, _: tuple[bytes, ...]) -> bytes:
-    """A message that is whole, but means something else."""
+    """Return a valid message with changed content."""
     import onnx
 
     model = onnx.ModelProto.FromString(content)
@@ -290,9 +290,9 @@ def _change_attribute(model: Any, rng: Rng) -> None:
 
 def _change_wiring(model: Any, rng: Rng) -> None:
     nodes = model.graph.node
-    one, other = (nodes[rng.integers(len(nodes))] for _ in range(2))
-    if one.input and other.output:
-        one.input[0] = other.output[0]
+    target, source = (nodes[rng.integers(len(nodes))] for _ in range(2))
+    if target.input and source.output:
+        target.input[0] = source.output[0]
 
 
 def _change_node(model: Any, rng: Rng) -> None:
@@ -328,8 +328,9 @@ def _spec_seeds() -> tuple[bytes, ...]:
 
 def _index_seeds() -> tuple[bytes, ...]:
     return (
-        b'{"format_version": 3, "dataset": "a", "canvas": 8, "crop": "none", "regions": {"lung": [1]},'
-        b' "ignored": [], "records": [{"case": "a", "patient": "a", "site": "", "planes": 2,'
+        b'{"format_version": 3, "dataset": "a", "canvas": 8, "crop": "none",'
+        b' "regions": {"lung": [1]}, "ignored": [], "records": [{"case": "a", "patient": "a",'
+        b' "site": "", "planes": 2,'
         b' "scan_sha256": "0", "mask_sha256": "1", "intensity": "-1250,250", "record_sha256": "2",'
         b' "ceiling": {"lung": {"both": 1, "truth": 1, "predicted": 1}}}]}',
     )
@@ -472,8 +473,8 @@ def _raw() -> Mapping[str, bytes]:
 READERS = {
     "nifti": Reader("scan.nii", nifti_seeds, read_scan),
     "nifti-gz": Reader("scan.nii.gz", _gzipped, read_scan, _in_gzip),
-    "nrrd": Reader("scan.nrrd", nrrd_seeds, read_scan, beside=_raw),
-    "mha": Reader("scan.mha", mha_seeds, read_scan, beside=_raw),
+    "nrrd": Reader("scan.nrrd", nrrd_seeds, read_scan, companions=_raw),
+    "mha": Reader("scan.mha", mha_seeds, read_scan, companions=_raw),
     "dicom": Reader("a.dcm", dicom_seeds, read_series),
     "zip": Reader("scan.zip", zip_seeds, read_scan, _in_zip),
     "record": Reader("a.tfrecord", record_seeds, read_records, _in_frame),

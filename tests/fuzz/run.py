@@ -1,11 +1,11 @@
 # ruff: noqa: T201
-"""Damaged files by the thousand, for every reader: each must be read or refused in one line.
+"""Feed thousands of damaged files to every reader: each must be read or rejected in one line.
 
     python tests/fuzz/run.py --runs 1000 --reader nifti,nrrd --seed 1 --keep findings
 
-A finding is any other error, a crash, more than 20 seconds, or much memory for a small file. It
-is kept as `READER-SEED-NUMBER-NAME`; the same numbers make the same file again. The exit status
-is 1 if there are any.
+Findings are other errors, crashes, more than 20 seconds, and much memory for a small file. Files
+are kept as `READER-SEED-NUMBER-NAME`; seed and number determine the file. The exit status is 1 if
+there are findings.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from tests.fuzz.trying import input_of  # noqa: E402
 
 LIMIT_SECONDS = 20.0
 START_SECONDS = 300.0
-"""For the libraries to be loaded on a busy machine."""
+"""Limit for loading the libraries on a busy machine."""
 
 
 @dataclass
 class Tally:
-    """What became of the files of one reader."""
+    """Outcomes of one reader."""
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: dict[int, str] = field(default_factory=dict)
@@ -39,28 +39,28 @@ class Tally:
 
     @property
     def runs(self) -> int:
-        """How many files were read."""
+        """Number of files."""
         return self.counts.total() + len(self.findings)
 
     def add(self, number: int, outcome: str) -> None:
-        """Note what became of a file."""
-        if outcome in ("ok", "refused"):
+        """Add the outcome of a file."""
+        if outcome in ("ok", "rejected"):
             self.counts[outcome] += 1
         else:
             self.findings[number] = outcome
 
 
 def fuzz(name: str, *, seed: int, runs: int) -> Tally:
-    """Let one reader read damaged files, in as many processes as it takes."""
-    tally, number, begun = Tally(), 0, time.monotonic()
+    """Run one reader on damaged files; restart its process after a crash."""
+    tally, number, start = Tally(), 0, time.monotonic()
     while number < runs:
         number = _fuzz_on(name, seed, range(number, runs), tally)
-    tally.seconds = time.monotonic() - begun
+    tally.seconds = time.monotonic() - start
     return tally
 
 
 def _fuzz_on(name: str, seed: int, numbers: range, tally: Tally) -> int:
-    """Go on until all is done or the process ends; the number to go on from."""
+    """Read files until the process ends; return the number to continue from."""
     command = [sys.executable, "-m", "tests.fuzz.trying", name]
     command += map(str, (seed, numbers.start, numbers.stop))
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
@@ -69,7 +69,7 @@ def _fuzz_on(name: str, seed: int, numbers: range, tally: Tally) -> int:
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         if (answer := _line(process, START_SECONDS)) != "ready":
-            raise RuntimeError(f"the reader {name} cannot begin: {answer}")
+            raise RuntimeError(f"the reader {name} cannot start: {answer}")
         for number in numbers:
             outcome = _line(process, LIMIT_SECONDS)
             if outcome is None:
@@ -84,7 +84,7 @@ def _fuzz_on(name: str, seed: int, numbers: range, tally: Tally) -> int:
 
 
 def _line(process: "subprocess.Popen[bytes]", seconds: float) -> str | None:
-    """The next line; empty at the end, None after that time."""
+    """Return the next line; empty at the end, None after the time limit."""
     assert process.stdout
     buffer = b""
     while not buffer.endswith(b"\n"):
@@ -99,33 +99,33 @@ def _line(process: "subprocess.Popen[bytes]", seconds: float) -> str | None:
 
 
 def main() -> int:
-    """Fuzz the readers that are asked for, and print a table."""
+    """Fuzz the chosen readers and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=1000, help="files for each reader [1000]")
-    parser.add_argument("--reader", default=",".join(READERS), help="which, with commas [all]")
+    parser.add_argument("--runs", type=int, default=1000, help="files per reader [1000]")
+    parser.add_argument("--reader", default=",".join(READERS), help="names, with commas [all]")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder for the files that were findings")
-    asked = parser.parse_args()
+    parser.add_argument("--keep", type=Path, help="folder for the findings")
+    options = parser.parse_args()
     print(
-        f"{'reader':10} {'runs':>7} {'seconds':>8} {'runs/s':>7} {'ok':>7} {'refused':>8} findings"
+        f"{'reader':10} {'runs':>7} {'seconds':>8} {'runs/s':>7} {'ok':>7} {'rejected':>8} findings"
     )
-    found = 0
-    for name in asked.reader.split(","):
-        tally = fuzz(name, seed=asked.seed, runs=asked.runs)
-        found += len(tally.findings)
+    findings = 0
+    for name in options.reader.split(","):
+        tally = fuzz(name, seed=options.seed, runs=options.runs)
+        findings += len(tally.findings)
         print(
             f"{name:10} {tally.runs:7} {tally.seconds:8.1f} {tally.runs / tally.seconds:7.1f} "
-            f"{tally.counts['ok']:7} {tally.counts['refused']:8} {len(tally.findings)}",
+            f"{tally.counts['ok']:7} {tally.counts['rejected']:8} {len(tally.findings)}",
             flush=True,
         )
-        _report(name, asked.seed, tally, asked.keep)
-    return 1 if found else 0
+        _report(name, options.seed, tally, options.keep)
+    return 1 if findings else 0
 
 
 def _report(name: str, seed: int, tally: Tally, keep: Path | None) -> None:
-    """Each kind of finding with its first number; all files where they are to be kept."""
+    """Print each kind of finding with its first number; write the files to a folder if given."""
     kinds: dict[str, list[int]] = {}
     for number, outcome in tally.findings.items():
         kinds.setdefault(outcome, []).append(number)

@@ -1,4 +1,4 @@
-"""One damaged file after the other, in a process that may neither grow nor hang."""
+"""Read damaged files in a process with limited memory."""
 
 import os
 import resource
@@ -16,20 +16,20 @@ from thorax.common.errors import InputError, printable
 from .readers import READERS, Reader
 
 GROWTH_BYTES = 2**30
-"""By which the memory of a process may grow while it reads a file of some kilobytes."""
+"""Allowed growth of memory while a file of some kilobytes is read."""
 MOST_BYTES = 4 * 2**30
-"""Of addresses beyond those that the libraries take; what asks for more is refused."""
+"""Address space beyond that of the libraries; larger allocations fail."""
 
 
 def input_of(name: str, seed: int, number: int) -> bytes:
-    """The damaged file of that number; always the same."""
+    """Return the damaged file of a number; it is always the same."""
     return READERS[name].input(np.random.default_rng([seed, zlib.crc32(name.encode()), number]))
 
 
 def outcomes(name: str, seed: int, numbers: range) -> Iterator[str]:
-    """``ok``, ``refused`` or what is wrong, for each number."""
+    """Yield ``ok``, ``rejected`` or the failure, for each number."""
     reader = READERS[name]
-    # What is slow or large at the first time, whatever is read, is loaded here.
+    # The first read loads libraries, which takes time and memory.
     for content in reader.seeds():
         attempt(reader, content)
     for number in numbers:
@@ -40,28 +40,28 @@ def outcomes(name: str, seed: int, numbers: range) -> Iterator[str]:
 
 
 def attempt(reader: Reader, content: bytes) -> str:
-    """Read a file, and say what became of it."""
+    """Read a file and return the outcome."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, good in reader.beside().items():
-            (Path(folder) / name).write_bytes(good)
+        for name, companion in reader.companions().items():
+            (Path(folder) / name).write_bytes(companion)
         path = Path(folder) / reader.name
         path.write_bytes(content)
         try:
-            # As in a program, not as in a test: what a library warns of is no error.
+            # Warnings are errors in tests only.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 reader.read(path)
         except InputError as error:
             line = str(error)
-            short = "more memory than there is" in line
-            return "memory: refused by the system" if short else _checked(line)
+            short = "more memory than is available" in line
+            return "memory: allocation failed" if short else _checked(line)
         except Exception as error:
             return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         return "ok"
 
 
 def _checked(line: str) -> str:
-    return "refused" if line and printable(line) == line else f"not one line: {line!r:.150}"
+    return "rejected" if line and printable(line) == line else f"not one line: {line!r:.150}"
 
 
 def _peak_bytes() -> int:
@@ -69,20 +69,20 @@ def _peak_bytes() -> int:
 
 
 def main() -> None:
-    """``python -m tests.fuzz.trying READER SEED START STOP``; one line a file on stdout."""
+    """Run ``python -m tests.fuzz.trying READER SEED START STOP``; prints one line per file."""
     name, *numbers = sys.argv[1:]
     seed, start, stop = map(int, numbers)
-    # Libraries in C print what they like; the answers have a stream of their own.
+    # C libraries print to stdout; the outcomes need a separate stream.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     for content in READERS[name].seeds():
         if (outcome := attempt(READERS[name], content)) != "ok":
-            print(f"its good file: {outcome}", file=answers, flush=True)
+            print(f"a valid file: {outcome}", file=answers, flush=True)
             return
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MOST_BYTES, taken + MOST_BYTES))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, used + MOST_BYTES))
     print("ready", file=answers, flush=True)
     for outcome in outcomes(name, seed, range(start, stop)):
         print(outcome.replace("\n", " "), file=answers, flush=True)
