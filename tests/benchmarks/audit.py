@@ -1,9 +1,9 @@
-"""One dataset with a planted fault of every kind: is each found, and none made up elsewhere?
+"""Audit a dataset with one planted fault of every kind; report missed faults and false findings.
 
     python tests/benchmarks/audit.py [--keep FOLDER]
 
-Each fault has a synthetic chest of its own; one more chest than that are left as they are, two of
-which have nearly one name.
+Each fault is in a separate synthetic chest. As many chests and one more stay unchanged; two of
+these have similar names.
 """
 
 import argparse
@@ -31,38 +31,38 @@ SPEC = "regions: {lung: [1, 2, 3], infection: [3], nodule: [9]}\n"
 
 
 def main() -> None:
-    """Print a row a fault; exit with 1 if one was missed or made up."""
+    """Print one row per fault; exit with 1 after missed faults or false findings."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--keep", type=Path, help="where to leave the dataset, for a look")
-    kept = parser.parse_args().keep
+    parser.add_argument("--keep", type=Path, help="folder to keep the dataset in")
+    keep = parser.parse_args().keep
     with TemporaryDirectory() as temporary:
-        folder = kept or Path(temporary) / "planted"
+        folder = keep or Path(temporary) / "planted"
         make(folder)
         findings = audit_dataset(folder, context=CONTEXT).findings
-    missed = sum([tell(fault, findings) for fault in FAULTS])
-    missed += sum([tell_whole(check, findings) for check in WHOLE])
-    named = {fault.case for fault in FAULTS}
-    made_up = [
-        one
-        for one in findings
-        if one.case and one.case not in named and one.check != "region-empty"
+    missed = sum([report_fault(fault, findings) for fault in FAULTS])
+    missed += sum([report_dataset_finding(check, findings) for check in DATASET_FINDINGS])
+    faulty = {fault.case for fault in FAULTS}
+    false = [
+        finding
+        for finding in findings
+        if finding.case and finding.case not in faulty and finding.check != "region-empty"
     ]
-    say(f"{len(FAULTS) + len(WHOLE)} faults, {missed} missed")
-    say(f"{len(FAULTS) + 1} clean cases, findings that are not true: {made_up or 'none'}")
-    sys.exit(bool(missed or made_up))
+    say(f"{len(FAULTS) + len(DATASET_FINDINGS)} faults, {missed} missed")
+    say(f"{len(FAULTS) + 1} clean cases, false findings: {false or 'none'}")
+    sys.exit(bool(missed or false))
 
 
-def tell(fault: "Fault", findings: tuple[Finding, ...]) -> bool:
-    """Print what was found in one case; return whether its fault was missed."""
-    checks = {one.check: one.severity for one in findings if one.case == fault.case}
+def report_fault(fault: "Fault", findings: tuple[Finding, ...]) -> bool:
+    """Print the findings of one case; return whether its fault was missed."""
+    checks = {item.check: item.severity for item in findings if item.case == fault.case}
     severity = checks.pop(fault.check, "MISSED")
     say(f"{fault.case:<20} {fault.check:<20} {severity:<8} {', '.join(checks)}")
     return severity == "MISSED"
 
 
-def tell_whole(check: str, findings: tuple[Finding, ...]) -> bool:
-    """Print whether something was found of the dataset as a whole; return whether it was missed."""
-    severities = [one.severity for one in findings if one.check == check]
+def report_dataset_finding(check: str, findings: tuple[Finding, ...]) -> bool:
+    """Print a finding about the whole dataset; return whether it was missed."""
+    severities = [item.severity for item in findings if item.check == check]
     say(f"{'(the dataset)':<20} {check:<20} {severities[0] if severities else 'MISSED'}")
     return not severities
 
@@ -72,9 +72,9 @@ class Fault:
     """One fault.
 
     Args:
-        case: Name of the case that it is planted in.
-        check: By what it is to be found.
-        plant: Changes the files of the scan and of the mask.
+        case: Case with the fault.
+        check: Check that must find it.
+        plant: Changes the files of the scan and the mask.
     """
 
     case: str
@@ -83,7 +83,7 @@ class Fault:
 
 
 def make(folder: Path) -> None:
-    """Make two chests a fault, and plant each fault in one of them."""
+    """Write two chests per fault, and plant each fault in one of them."""
     for part in ("scans", "masks"):
         (folder / part).mkdir(parents=True)
     (folder / "dataset.yaml").write_text(SPEC)
@@ -95,14 +95,14 @@ def make(folder: Path) -> None:
 
 
 def letters(number: int) -> str:
-    """A name of a clean case that no pattern takes for the number of a scan."""
+    """Return the name of a clean case without digits, which could be scan numbers."""
     return f"clean_{chr(97 + number // 26)}{chr(97 + number % 26)}"
 
 
 def save_chest(number: int, folder: Path, name: str) -> None:
-    """Save a synthetic chest, every third voxel of each plane."""
-    made = chest(number, seed=0)
-    for part, volume in (("scans", made.scan), ("masks", made.mask)):
+    """Save a synthetic chest, every third voxel along rows and columns."""
+    synthetic = chest(number, seed=0)
+    for part, volume in (("scans", synthetic.scan), ("masks", synthetic.mask)):
         image = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume.voxels, volume.grid.affine))
         thin = np.asarray(image.dataobj)[::3, ::3]
         image = nibabel.Nifti1Image(thin, image.affine @ np.diag([3, 3, 1, 1]))
@@ -123,7 +123,7 @@ def changed(
 
 
 def without_forms(*paths: Path) -> None:
-    """Take away what says where voxels lie."""
+    """Remove the affine."""
     for path in paths:
         image = nibabel.load(path)
         bare = nibabel.Nifti1Image(np.asarray(image.dataobj).copy(), None)
@@ -135,12 +135,12 @@ def without_forms(*paths: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    """Cut a file short."""
+    """Truncate a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def copied(name: str, *, flip: bool = False) -> Callable[[Path, Path], None]:
-    """Put another case in the place of this one, mirrored front to back if asked."""
+    """Return a function that replaces a case by a copy of another, flipped front to back if set."""
 
     def plant(scan: Path, mask: Path) -> None:
         for path in (scan, mask):
@@ -155,32 +155,32 @@ def copied(name: str, *, flip: bool = False) -> Callable[[Path, Path], None]:
 
 
 def to_bytes(voxels: Voxels) -> Voxels:
-    """Export in 8 bits."""
+    """Convert HU to 8 bits."""
     return np.clip((voxels + 1250) * (255 / 1500), 0, 255).astype(np.uint8)
 
 
 def sheared(affine: Voxels) -> Voxels:
-    """A tilted gantry."""
+    """Shear the affine, as a tilted gantry does."""
     return affine @ np.array([[1, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 
 def scaled(factor: float) -> Callable[[Voxels], Voxels]:
-    """Larger or smaller voxels."""
+    """Return a function that scales the voxels."""
     return lambda affine: affine @ np.diag([factor, factor, factor, 1])
 
 
 def noisy(voxels: Voxels) -> Voxels:
-    """All voxels in another order."""
+    """Shuffle the voxels."""
     return np.random.default_rng(0).permuted(voxels.ravel()).reshape(voxels.shape)
 
 
 def emptied(voxels: Voxels) -> Voxels:
-    """Nothing in the first planes."""
+    """Empty the first slices."""
     return np.where(np.arange(voxels.shape[2]) < 6, -1024, voxels).astype(voxels.dtype)
 
 
 def with_label(voxels: Voxels) -> Voxels:
-    """A label that no region names."""
+    """Add a label of no region."""
     voxels[0, 0, 0] = 7
     return voxels
 
@@ -215,7 +215,7 @@ FAULTS = (
     Fault("copy", "scan-duplicate", copied("clean_ad")),
     Fault("flipped-copy", "scan-duplicate", copied("clean_af", flip=True)),
 )
-WHOLE = ("intensity-mixture", "patient-twice", "region-unused")
+DATASET_FINDINGS = ("intensity-mixture", "patient-twice", "region-unused")
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,10 @@
-"""Draw how the validation Dice of several experiments went from epoch to epoch.
+"""Plot the validation Dice of several experiments by epoch.
 
     python tests/benchmarks/curves.py PNG LABEL=EXPERIMENT [LABEL=EXPERIMENT ...]
 
-Run it at the top of a project. Each experiment is one by its name in `dvc exp show`, trained with
-`split.validation` or `split.validation_cases`; Dice is what `reports/history.csv` holds of the first region.
-Beside the picture, one line an experiment: each epoch's Dice, and the deepest fall from one epoch
-to a later one.
+Run it in the top folder of a project. Experiments are named as in `dvc exp show` and were trained
+with validation cases; the Dice is that of the first region in `reports/history.csv`. One line per
+experiment is printed: the Dice of each epoch, and the largest drop from an epoch to a later one.
 """
 
 import csv
@@ -21,19 +20,19 @@ from thorax.visualization.drawing import save_png
 
 
 def curve(experiment: str) -> list[float]:
-    """Validation Dice by epoch, from the commit that DVC keeps of an experiment."""
+    """Return the validation Dice by epoch from the commit of an experiment."""
     rows = list(csv.DictReader(dvc.api.read("reports/history.csv", rev=experiment).splitlines()))
     region = next(name for name in rows[0] if name.startswith("dice_"))
     return [float(row[region]) for row in rows]
 
 
-def deepest_fall(dice: list[float]) -> float:
-    """The most that was lost since the best epoch before."""
-    return max(best - here for best, here in zip(accumulate(dice, max), dice, strict=True))
+def largest_drop(dice: list[float]) -> float:
+    """Return the largest difference to the best earlier epoch."""
+    return max(best - value for best, value in zip(accumulate(dice, max), dice, strict=True))
 
 
 def draw(curves: dict[str, list[float]], png: Path) -> None:
-    """One line an experiment, named in a legend."""
+    """Plot one line per experiment, with a legend."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="validation Dice", ylim=(0.75, 1))
     axes.spines[["top", "right"]].set_visible(False)
@@ -46,8 +45,8 @@ def draw(curves: dict[str, list[float]], png: Path) -> None:
 
 if __name__ == "__main__":
     png, *named = sys.argv[1:]
-    found = {label: curve(name) for label, name in (item.rsplit("=", 1) for item in named)}
-    for label, values in found.items():
+    curves = {label: curve(name) for label, name in (item.rsplit("=", 1) for item in named)}
+    for label, values in curves.items():
         dice = " ".join(f"{value:.3f}" for value in values)
-        say(f"{label:<40} {dice}  deepest fall {deepest_fall(values):.3f}")
-    draw(found, Path(png))
+        say(f"{label:<40} {dice}  largest drop {largest_drop(values):.3f}")
+    draw(curves, Path(png))

@@ -1,6 +1,6 @@
-"""The networks of `params.yaml` in Keras: their speed, or weights and logits for comparison.
+"""Speed of the networks of `params.yaml` in Keras, or weights and logits for comparison.
 
-What it finds goes to stdout, one JSON object. `side_by_side.py` runs it next to PyTorch.
+Prints one JSON object. `side_by_side.py` runs it next to PyTorch.
 """
 
 import argparse
@@ -25,23 +25,23 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 CANVAS, PLANES, REGIONS = 128, 5, ["lung", "infection"]
 TRIALS = 3
 Speed = tuple[float, float]
-"""Stacks a second, and how many cores the process had meanwhile."""
+"""Stacks per second, and average number of cores in use."""
 
 
-def make_network(asked: argparse.Namespace) -> Any:
-    """The network by that name, with the other parameters at their defaults."""
+def make_network(options: argparse.Namespace) -> Any:
+    """Build the named network with the default parameters."""
     return build(
-        replace(load_params().network, name=asked.name),
+        replace(load_params().network, name=options.name),
         canvas=CANVAS,
         channels=PLANES,
         regions=len(REGIONS),
         seed=0,
-        dtype=POLICIES[asked.precision],
+        dtype=POLICIES[options.precision],
     )
 
 
 def compile_for_training(network: Any) -> None:
-    """AdamW on the default loss, as in training, but without the moving average of the weights."""
+    """Compile with AdamW and the default loss, without the moving average of the weights."""
     params = load_params()
     network.compile(
         make_optimizer(
@@ -53,44 +53,44 @@ def compile_for_training(network: Any) -> None:
     )
 
 
-def draw_batch(asked: argparse.Namespace) -> tuple[Any, Any]:
-    """Draw stacks and truth."""
+def draw_batch(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Draw random stacks and truth."""
     numbers = np.random.default_rng(0)
-    shape = (asked.batch, CANVAS, CANVAS)
+    shape = (options.batch, CANVAS, CANVAS)
     truth = numbers.random((*shape, len(REGIONS))) > 0.5
     return numbers.random((*shape, PLANES), np.float32), truth.astype(np.float32)
 
 
-def measure(network: Any, asked: argparse.Namespace) -> dict[str, Speed]:
-    """Stacks a second in training and in prediction, on one batch again and again."""
+def measure(network: Any, options: argparse.Namespace) -> dict[str, Speed]:
+    """Measure training and prediction on one repeated batch."""
     compile_for_training(network)
-    stacks, truth = map(tf.constant, draw_batch(asked))
-    batches = tf.data.Dataset.from_tensors((stacks, truth)).cache().repeat(asked.steps)
+    stacks, truth = map(tf.constant, draw_batch(options))
+    batches = tf.data.Dataset.from_tensors((stacks, truth)).cache().repeat(options.steps)
 
     def predict() -> None:
-        for _ in range(asked.steps):
+        for _ in range(options.steps):
             network.predict_on_batch(stacks)
 
     return {
-        "train": stacks_per_s(lambda: network.fit(batches, shuffle=False, verbose=0), asked),
-        "predict": stacks_per_s(predict, asked),
+        "train": stacks_per_s(lambda: network.fit(batches, shuffle=False, verbose=0), options),
+        "predict": stacks_per_s(predict, options),
     }
 
 
-def stacks_per_s(work: Callable[[], object], asked: argparse.Namespace) -> Speed:
-    """The best of a few trials, warmed up."""
-    return max(_trial(work, asked) for _ in range(TRIALS + 1))
+def stacks_per_s(work: Callable[[], object], options: argparse.Namespace) -> Speed:
+    """Return the fastest of several trials after a warm-up."""
+    return max(_trial(work, options) for _ in range(TRIALS + 1))
 
 
-def _trial(work: Callable[[], object], asked: argparse.Namespace) -> Speed:
-    started, used = time.perf_counter(), time.process_time()
+def _trial(work: Callable[[], object], options: argparse.Namespace) -> Speed:
+    start, cpu = time.perf_counter(), time.process_time()
     work()
-    seconds = time.perf_counter() - started
-    return asked.steps * asked.batch / seconds, (time.process_time() - used) / seconds
+    seconds = time.perf_counter() - start
+    return options.steps * options.batch / seconds, (time.process_time() - cpu) / seconds
 
 
 def write_example(network: Any, folder: Path) -> None:
-    """Write weights, with biases that are not 0, stacks and the logits that they give."""
+    """Write weights with nonzero biases, stacks and their logits."""
     numbers = np.random.default_rng(0)
     for weight in network.weights:
         weight.assign_add(numbers.normal(0, 0.01, weight.shape))
@@ -110,17 +110,19 @@ def main() -> None:
     parser.add_argument("--precision", choices=POLICIES, default="float32")
     for name, default in (("batch", 8), ("steps", 20), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--example", type=Path, help="a folder; then an example, and no speed")
-    asked = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(asked.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(asked.threads)
-    network = make_network(asked)
-    found: dict[str, Any] = {"parameters": network.count_params()}
-    if asked.example:
-        write_example(network, asked.example)
+    parser.add_argument(
+        "--example", type=Path, help="write an example to this folder instead of measuring"
+    )
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+    network = make_network(options)
+    results: dict[str, Any] = {"parameters": network.count_params()}
+    if options.example:
+        write_example(network, options.example)
     else:
-        found |= measure(network, asked)
-    print(json.dumps(found))  # noqa: T201
+        results |= measure(network, options)
+    print(json.dumps(results))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How things are measured, and told."""
+"""Measurement of time and memory for the benchmarks."""
 
 import gzip
 import json
@@ -18,17 +18,17 @@ from thorax.io import write_volume
 from thorax.phantom import chest
 
 REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
-"""What the masks of the phantom show."""
+"""Regions of the phantom."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took, as a whole process with its children.
+    """Time and memory of a process with its children.
 
     Args:
-        wall: Seconds on the clock.
-        cpu: Seconds of all cores.
-        peak_mib: Largest resident memory of one of its processes.
+        wall: Elapsed seconds.
+        cpu: CPU seconds of all cores.
+        peak_mib: Largest resident memory of one process.
     """
 
     wall: float
@@ -40,29 +40,29 @@ class Cost:
 
 
 def make_scan(number: int, shape: tuple[int, int, int], scan: Path, mask: Path) -> None:
-    """Blow a phantom up to a shape, with noise so that it compresses like a real scan."""
-    made = chest(number, seed=0)
-    zoom = np.divide(shape, made.scan.voxels.shape)
+    """Write a phantom resampled to a shape, with noise so that it compresses like a real scan."""
+    synthetic = chest(number, seed=0)
+    zoom = np.divide(shape, synthetic.scan.voxels.shape)
     draw = np.random.default_rng(number)
     hu = np.empty(shape, dtype=np.int16)
-    grown = ndimage.zoom(made.scan.voxels.astype(np.float32), zoom, order=1)
+    resampled = ndimage.zoom(synthetic.scan.voxels.astype(np.float32), zoom, order=1)
     for plane in range(shape[2]):
         noise = 12 * draw.standard_normal(shape[:2], dtype=np.float32)
-        hu[..., plane] = np.rint(grown[..., plane] + noise)
-    affine = made.scan.grid.affine @ np.diag([*(1 / zoom), 1.0])
+        hu[..., plane] = np.rint(resampled[..., plane] + noise)
+    affine = synthetic.scan.grid.affine @ np.diag([*(1 / zoom), 1.0])
     write_volume(scan, hu, affine)
-    write_volume(mask, ndimage.zoom(made.mask.voxels, zoom, order=0), affine)
+    write_volume(mask, ndimage.zoom(synthetic.mask.voxels, zoom, order=0), affine)
 
 
 def gunzip(path: Path) -> None:
-    """Decompress a file and throw the bytes away."""
+    """Decompress a file and discard the bytes."""
     with gzip.open(path) as stream:
         while stream.read(2**20):
             pass
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds that something takes."""
+    """Return the seconds that a call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 
 def cost_of(command: list[str]) -> Cost:
-    """Run a command from a process that starts nothing else, and see what it took."""
+    """Run a command in a separate process and measure it."""
     code = (
         "import json, resource, subprocess, sys, time; started = time.perf_counter(); "
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
@@ -82,7 +82,7 @@ def cost_of(command: list[str]) -> Cost:
         "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
         "print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
     )
-    return Cost(*json.loads(done.stdout))
+    return Cost(*json.loads(result.stdout))

@@ -1,4 +1,4 @@
-"""Training, measured."""
+"""Benchmark of training."""
 
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ STEPS = 60
 
 
 def bench_training(index: RecordIndex, folder: Path) -> None:
-    """Stacks a second with the real input, next to the model alone on one cached batch."""
+    """Measure stacks per second with the real input, with one cached batch, and of the input."""
     params = load_params()
     names = [folder / "records" / f"{e.case}.tfrecord" for e in index.records]
-    source = StackDataset(
+    dataset = StackDataset(
         paths=names,
         planes=[entry.planes for entry in index.records],
         canvas=128,
@@ -31,33 +31,33 @@ def bench_training(index: RecordIndex, folder: Path) -> None:
         window=Window(*params.train.window),
         augmentation=Augmentation(params.augmentation),
     )
-    job = TrainingPlan(
-        source, [], ["lung", "infection"], params.train, params.train.batch, 0, Path()
+    plan = TrainingPlan(
+        dataset, [], ["lung", "infection"], params.train, params.train.batch, 0, Path()
     )
-    network = compiled(params, job)
-    batches = epoch_batches(source, batch=job.batch, seed=0, epoch=0).take(STEPS)
+    network = compiled(params, plan)
+    batches = epoch_batches(dataset, batch=plan.batch, seed=0, epoch=0).take(STEPS)
     cached = batches.take(1).cache().repeat(STEPS)
     fit_once(network, cached.take(3))
     rounds = [
         (timed(lambda: fit_once(network, cached)), timed(lambda: fit_once(network, batches)))
         for _ in range(3)
     ]
-    alone, real = (STEPS * job.batch / min(seconds) for seconds in zip(*rounds, strict=True))
-    feed = STEPS * job.batch / timed(lambda: sum(1 for _ in batches))
+    alone, real = (STEPS * plan.batch / min(seconds) for seconds in zip(*rounds, strict=True))
+    feed = STEPS * plan.batch / timed(lambda: sum(1 for _ in batches))
     say(
         f"train       {real:6.1f} stacks/s with the real input; one cached batch {alone:.1f}; "
-        f"input alone {feed:.0f}; batch {job.batch}, {choose_precision(params.train.precision).policy}; "
-        "best of 3"
+        f"input alone {feed:.0f}; batch {plan.batch}, "
+        f"{choose_precision(params.train.precision).policy}; best of 3"
     )
 
 
 def fit_once(network: Any, batches: Any) -> None:
-    """One pass over batches that come shuffled."""
+    """Train on batches that are shuffled already."""
     network.fit(batches, shuffle=False, verbose=0)
 
 
-def compiled(params: Params, job: TrainingPlan) -> Any:
-    """The default network, compiled as the train stage does."""
+def compiled(params: Params, plan: TrainingPlan) -> Any:
+    """Build the default network and compile it as the stage `train` does."""
     precision = choose_precision(params.train.precision)
     network = build(
         params.network,
@@ -67,8 +67,8 @@ def compiled(params: Params, job: TrainingPlan) -> Any:
         seed=0,
         dtype=precision.policy,
     )
-    loss = SegmentationLoss(params.loss, params.losses, regions=job.regions)
+    loss = SegmentationLoss(params.loss, params.losses, regions=plan.regions)
     compile_training_model(
-        TrainingModel(network, network), loss, job, scale_loss=precision.scales_loss
+        TrainingModel(network, network), loss, plan, scale_loss=precision.scales_loss
     )
     return network

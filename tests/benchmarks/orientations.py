@@ -1,8 +1,8 @@
-"""One scan in all 48 axis orders and flips, each with a correct affine: does the mask stay?
+"""Segment one scan in all 48 axis orders and flips, each with a correct affine.
 
     python tests/benchmarks/orientations.py CT MODEL
 
-Prints the least Dice of any of them with the mask of the file as it is, in the patient.
+Prints the lowest Dice with the mask of the original orientation, in patient coordinates.
 """
 
 import itertools
@@ -18,23 +18,23 @@ from thorax.imaging.overlap import overlap
 
 
 def main() -> None:
-    """Print the least Dice."""
+    """Print the lowest Dice."""
     path, model = sys.argv[1:]
     predictor = thorax.load(model)
     image = nibabel.as_closest_canonical(nibabel.load(path))
     expected = predictor.segment(image).mask
-    least = {}
+    dice = {}
     for axes in itertools.permutations(range(3)):
         for flips in itertools.product((1, -1), repeat=3):
             turn = np.array([axes, flips], dtype=float).T
-            found = predictor.segment(image.as_reoriented(turn)).mask
+            mask = predictor.segment(image.as_reoriented(turn)).mask
             inverse = np.array([[axes.index(axis), flips[axes.index(axis)]] for axis in range(3)])
-            back = orientations.apply_orientation(found, inverse)
-            least["".join(nibabel.aff2axcodes(image.as_reoriented(turn).affine))] = overlap(
+            back = orientations.apply_orientation(mask, inverse)
+            dice["".join(nibabel.aff2axcodes(image.as_reoriented(turn).affine))] = overlap(
                 expected, back
             ).dice
-    order = min(least, key=least.__getitem__)
-    say(f"{len(least)} axis orders and flips: least Dice {least[order]:.6f} ({order})")
+    order = min(dice, key=dice.__getitem__)
+    say(f"{len(dice)} axis orders and flips: lowest Dice {dice[order]:.6f} ({order})")
 
 
 if __name__ == "__main__":

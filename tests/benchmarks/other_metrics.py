@@ -1,6 +1,6 @@
-"""The metrics of other packages, for `metrics.py`; runs in an interpreter that has these.
+"""Metrics of other packages for `metrics.py`; runs in an interpreter with these packages.
 
-Reads one .npz with `truth`, `predicted` and `spacing_mm` a case, prints one JSON object.
+Reads one .npz per case with `truth`, `predicted` and `spacing_mm`; prints one JSON object.
 
     python tests/benchmarks/other_metrics.py case.npz --packages surface-distance monai medpy
 """
@@ -16,57 +16,57 @@ from typing import Any
 
 import numpy as np
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 TOLERANCE_MM = 1.0
 TINY = np.pad(np.ones((2, 2, 2), bool), 1)
 
 
-def surface_distance(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Figures:
-    """As DeepMind's package has it; the mean over both surfaces is put together here."""
-    vars(np)["Inf"] = np.inf  # The release on PyPI was written for NumPy 1.
+def surface_distance(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Metrics:
+    """Measure with DeepMind's package; the mean over both surfaces is computed here."""
+    vars(np)["Inf"] = np.inf  # The release on PyPI needs a name of NumPy 1.
     package = importlib.import_module("surface_distance")
-    found = package.compute_surface_distances(truth, predicted, spacing_mm)
-    areas = [found["surfel_areas_gt"], found["surfel_areas_pred"]]
-    distances = [found["distances_gt_to_pred"], found["distances_pred_to_gt"]]
-    summed = sum((far * area).sum() for far, area in zip(distances, areas, strict=True))
+    surfaces = package.compute_surface_distances(truth, predicted, spacing_mm)
+    areas = [surfaces["surfel_areas_gt"], surfaces["surfel_areas_pred"]]
+    distances = [surfaces["distances_gt_to_pred"], surfaces["distances_pred_to_gt"]]
+    summed = sum((distance * area).sum() for distance, area in zip(distances, areas, strict=True))
     return {
-        "nsd": package.compute_surface_dice_at_tolerance(found, TOLERANCE_MM),
-        "hd95_mm": package.compute_robust_hausdorff(found, 95),
+        "nsd": package.compute_surface_dice_at_tolerance(surfaces, TOLERANCE_MM),
+        "hd95_mm": package.compute_robust_hausdorff(surfaces, 95),
         "mean_distance_mm": summed / (areas[0].sum() + areas[1].sum()),
     }
 
 
-def monai(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Figures:
-    """As MONAI has it: the outermost voxels, each counting one."""
+def monai(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Metrics:
+    """Measure with MONAI: surfaces are the outermost voxels, all with weight 1."""
     torch, metrics = importlib.import_module("torch"), importlib.import_module("monai.metrics")
     masks = [torch.from_numpy(mask)[None, None] for mask in (predicted, truth)]
     common = {"include_background": True, "spacing": list(spacing_mm)}
-    found = {
+    values = {
         "nsd": metrics.compute_surface_dice(*masks, class_thresholds=[TOLERANCE_MM], **common),
         "hd95_mm": metrics.compute_hausdorff_distance(*masks, percentile=95, **common),
         "mean_distance_mm": metrics.compute_average_surface_distance(
             *masks, symmetric=True, **common
         ),
     }
-    return {name: float(value.squeeze()) for name, value in found.items()}
+    return {name: float(value.squeeze()) for name, value in values.items()}
 
 
-def monai_areas(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Figures:
-    """MONAI's other surface Dice, which has elements with areas."""
+def monai_areas(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Metrics:
+    """Measure MONAI's surface Dice with surface elements weighted by area."""
     torch, metrics = importlib.import_module("torch"), importlib.import_module("monai.metrics")
     masks = [torch.from_numpy(mask)[None, None] for mask in (predicted, truth)]
-    found = metrics.compute_surface_dice(
+    nsd = metrics.compute_surface_dice(
         *masks,
         class_thresholds=[TOLERANCE_MM],
         include_background=True,
         spacing=list(spacing_mm),
         use_subvoxels=True,
     )
-    return {"nsd": float(found.squeeze())}
+    return {"nsd": float(nsd.squeeze())}
 
 
-def medpy(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Figures:
-    """As MedPy has it; its 95th percentile goes over both surfaces together."""
+def medpy(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Metrics:
+    """Measure with MedPy, whose 95th percentile is that of both surfaces together."""
     metric = importlib.import_module("medpy.metric.binary")
     spacing = tuple(spacing_mm)
     return {
@@ -75,23 +75,23 @@ def medpy(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Figures:
     }
 
 
-def sitk(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Figures:
-    """Lesions, numbered by SimpleITK."""
+def sitk(truth: Any, predicted: Any, spacing_mm: Sequence[float]) -> Metrics:
+    """Count lesions with SimpleITK."""
     package = importlib.import_module("SimpleITK")
     numbered = []
     for mask in (truth, predicted):
         scan = package.GetImageFromArray(mask.astype(np.uint8))
         numbered.append(package.GetArrayFromImage(package.ConnectedComponent(scan, True)))
-    true, found = numbered
+    lesions, components = numbered
     return {
-        "lesions": int(true.max()),
-        "lesions_predicted": int(found.max()),
-        "lesions_found": len(set(true[predicted].tolist()) - {0}),
-        "lesions_true": len(set(found[truth].tolist()) - {0}),
+        "lesions": int(lesions.max()),
+        "lesions_predicted": int(components.max()),
+        "lesions_found": len(set(lesions[predicted].tolist()) - {0}),
+        "lesions_true": len(set(components[truth].tolist()) - {0}),
     }
 
 
-PACKAGES: dict[str, Callable[..., Figures]] = {
+PACKAGES: dict[str, Callable[..., Metrics]] = {
     "surface-distance": surface_distance,
     "monai": monai,
     "monai-areas": monai_areas,
@@ -100,50 +100,50 @@ PACKAGES: dict[str, Callable[..., Figures]] = {
 }
 
 
-def measured(work: Callable[[], Figures]) -> dict[str, Any]:
-    """Figures, and what they took: seconds, seconds of all cores, MiB beyond what was held."""
-    Path("/proc/self/clear_refs").write_text("5")  # Sets the peak to what is held now.
-    held, started, cores = resident_mib("VmRSS"), time.perf_counter(), time.process_time()
-    figures = work()
+def measured(work: Callable[[], Metrics]) -> dict[str, Any]:
+    """Return metrics, elapsed seconds, CPU seconds and the growth of memory in MiB."""
+    Path("/proc/self/clear_refs").write_text("5")  # Resets the peak to the current memory.
+    before, start, cpu = resident_mib("VmRSS"), time.perf_counter(), time.process_time()
+    metrics = work()
     return {
-        "figures": {name: float(value) for name, value in figures.items()},
-        "seconds": time.perf_counter() - started,
-        "core_seconds": time.process_time() - cores,
-        "mib": resident_mib("VmHWM") - held,
+        "metrics": {name: float(value) for name, value in metrics.items()},
+        "seconds": time.perf_counter() - start,
+        "core_seconds": time.process_time() - cpu,
+        "mib": resident_mib("VmHWM") - before,
     }
 
 
 def resident_mib(field: str) -> float:
-    """Memory of this process in MiB as the kernel counts it: VmRSS now, VmHWM at its peak."""
+    """Return memory of this process in MiB: VmRSS now, VmHWM at its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def answer(package: str, case: dict[str, Any]) -> dict[str, Any]:
-    """What one package says of one case; what it refuses with is told as it is."""
+    """Measure one case with one package; errors are returned as text."""
     arguments = case["truth"], case["predicted"], case["spacing_mm"].tolist()
     try:
         return measured(lambda: PACKAGES[package](*arguments))
-    except Exception as error:  # Whatever a package makes of an empty mask belongs in the table.
+    except Exception as error:  # Errors for empty masks belong in the table.
         return {"error": f"{type(error).__name__}: {error}"}
 
 
 def main() -> None:
-    """Read cases, answer for each package."""
+    """Read the cases and measure them with each package."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", nargs="+")
     parser.add_argument("--packages", nargs="+", choices=PACKAGES, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
-    for package in asked.packages:  # Imports are no part of what is measured.
+    for package in options.packages:  # Imports are not measured.
         answer(package, {"truth": TINY, "predicted": TINY, "spacing_mm": np.ones(3)})
-    found = {}
-    for path in asked.cases:
+    results = {}
+    for path in options.cases:
         with np.load(path) as stored:
             case = dict(stored)
-        found[path] = {package: answer(package, case) for package in asked.packages}
-    print(json.dumps(found))  # noqa: T201
+        results[path] = {package: answer(package, case) for package in options.packages}
+    print(json.dumps(results))  # noqa: T201
 
 
 if __name__ == "__main__":

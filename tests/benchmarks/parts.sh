@@ -1,10 +1,10 @@
 #!/bin/sh
-# What each part of the recipe brings: one at a time, with two seeds so that noise is not sold as
-# gain. Run it at the top of a project whose dataset is in place; what is done is not run again.
+# Ablation: vary one setting at a time, each with two seeds to show the noise. Run it in the top
+# folder of a project with its dataset; finished runs are skipped.
 #
-#     sh tests/benchmarks/parts.sh [-S key=value ...]      settings that all runs share
+#     sh tests/benchmarks/parts.sh [-S key=value ...]      settings of all runs
 #
-# Of the rows of a part, the one with the value in params.yaml is the recipe itself.
+# In each table, the row with the value of params.yaml is the baseline.
 set -e
 for part in \
     augmentation.level=none,soft,medium,hard \

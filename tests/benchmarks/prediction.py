@@ -1,9 +1,9 @@
-"""`thorax predict`, measured: `make bench`, or in more detail
+"""Benchmark of `thorax predict`: `make bench`, or in more detail
 
     python tests/benchmarks/prediction.py [--engines] [--growth] [--batch] [--scan CT --model MODEL]
 
-Without a model, the default network with fresh weights is exported: speed does not depend on what
-was learnt. Wall and CPU time and peak memory are those of a whole process from the shell.
+Without a model, the default network is exported untrained: speed does not depend on the weights.
+Wall time, CPU time and peak memory are those of a whole process.
 """
 
 import argparse
@@ -34,29 +34,29 @@ STACKS = 128
 
 
 def main() -> None:
-    """Measure what was asked for."""
-    asked = parse()
+    """Run the chosen benchmarks."""
+    options = parse()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trained, model = fresh_model(folder)
-        scan = asked.scan or folder / "scan.nii.gz"
-        if not asked.scan:
+        trained, model = untrained_model(folder)
+        scan = options.scan or folder / "scan.nii.gz"
+        if not options.scan:
             make_scan(0, SHAPE, scan, folder / "truth.nii.gz")
-        bench_prediction(scan, folder, model=asked.model or model)
-        if asked.engines:
+        bench_prediction(scan, folder, model=options.model or model)
+        if options.engines:
             compare_engines(trained, model)
             compare_processes(scan, folder, trained=trained, model=model)
-        if asked.growth:
+        if options.growth:
             for shape in GROWTH:
-                grown = folder / "grown.nii.gz"
-                make_scan(0, shape, grown, folder / "truth.nii.gz")
-                say(f"{shape!s:<18} {cost_of(command(grown, folder / 'mask.nii.gz', model))}")
-        if asked.batch:
-            bench_batch(scan, folder, asked.model or model)
+                resampled = folder / "resampled.nii.gz"
+                make_scan(0, shape, resampled, folder / "truth.nii.gz")
+                say(f"{shape!s:<18} {cost_of(command(resampled, folder / 'mask.nii.gz', model))}")
+        if options.batch:
+            bench_batch(scan, folder, options.model or model)
 
 
 def parse() -> argparse.Namespace:
-    """Read what to measure."""
+    """Parse the options."""
     parser = argparse.ArgumentParser()
     for name in ("engines", "growth", "batch"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -65,8 +65,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def fresh_model(folder: Path) -> tuple[Path, Path]:
-    """The default network with fresh weights: as training leaves it, and exported."""
+def untrained_model(folder: Path) -> tuple[Path, Path]:
+    """Save the untrained default network in Keras and ONNX format."""
     params = load_params()
     network = build(params.network, canvas=128, channels=5, regions=2, seed=0, dtype="float32")
     spec = ModelSpec(
@@ -75,7 +75,7 @@ def fresh_model(folder: Path) -> tuple[Path, Path]:
         2,
         params.train.window,
         dict(REGIONS.labels),
-        cleaning=default_postprocessing(REGIONS.names),
+        postprocessing=default_postprocessing(REGIONS.names),
     )
     save_trained(folder / "trained", network, spec)
     export_model(folder / "trained", folder / "model.onnx")
@@ -83,14 +83,14 @@ def fresh_model(folder: Path) -> tuple[Path, Path]:
 
 
 def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> None:
-    """One scan: the whole process from the shell, then its parts in a warm process."""
-    used = model or fresh_model(folder)[1]
-    segment = command(scan, folder / "mask.nii.gz", used)
+    """Measure the whole process for one scan, then its parts in a warm process."""
+    path = model or untrained_model(folder)[1]
+    segment = command(scan, folder / "mask.nii.gz", path)
     cost_of(segment)
     say(f"predict     {Scan(scan).grid.shape}: {cost_of(segment)}")
-    started = time.perf_counter()
-    segmenter = Segmenter([load(used)])
-    parts = {"model": time.perf_counter() - started}
+    start = time.perf_counter()
+    segmenter = Segmenter([load(path)])
+    parts = {"model": time.perf_counter() - start}
     preprocessed, predictions = [], []
     parts["read and place"] = timed(lambda: preprocessed.append(segmenter.preprocess(Scan(scan))))
     parts["network and postprocessing"] = timed(
@@ -103,23 +103,23 @@ def bench_prediction(scan: Path, folder: Path, *, model: Path | None = None) -> 
 
 
 def command(scans: Path, target: Path, model: Path, *more: str) -> list[str]:
-    """The command that segments a scan, or a folder of them."""
-    start = [sys.executable, "-m", "thorax.cli", "predict", str(scans), str(target)]
-    return [*start, "--model", str(model), "--force", *more]
+    """Return the command that segments a scan or a folder of scans."""
+    arguments = [sys.executable, "-m", "thorax.cli", "predict", str(scans), str(target)]
+    return [*arguments, "--model", str(model), "--force", *more]
 
 
 def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> None:
-    """Several scans in one call."""
+    """Measure several scans in one call."""
     many = folder / "many"
     many.mkdir()
     for number in range(scans):
         (many / f"{number}.nii.gz").symlink_to(scan)
     cost = cost_of(command(many, folder / "masks", model))
-    say(f"batch       {scans} scans in one call: {cost.wall / scans:.2f} s a scan; {cost}")
+    say(f"batch       {scans} scans in one call: {cost.wall / scans:.2f} s per scan; {cost}")
 
 
 def compare_engines(trained: Path, path: Path) -> None:
-    """Speed, start and agreement of the engines, on noise that fills the window."""
+    """Measure speed, start and agreement of the engines on noise within the window."""
     spec, graph = read_model(path)
     planes = np.random.default_rng(0).integers(-1000, 400, (STACKS, 128, 128)).astype(np.int16)
     keras = KerasEngine(load_network(trained / MODEL))
@@ -132,25 +132,25 @@ def compare_engines(trained: Path, path: Path) -> None:
         "openvino auto": lambda: open_engine(graph, "openvino"),
     }
     for name, make in makers.items():
-        started = time.perf_counter()
+        begin = time.perf_counter()
         engine = make()
-        start = time.perf_counter() - started
+        start = time.perf_counter() - begin
         seconds = min(
             timed(lambda e=engine: e.probabilities(planes, 0, STACKS, window=spec.window))
             for _ in range(4)
         )
-        found = engine.probabilities(planes, 0, STACKS, window=spec.window)
-        differing = np.count_nonzero((found >= 0.5) != (reference >= 0.5))
-        largest = np.abs(found - reference).max()
+        probabilities = engine.probabilities(planes, 0, STACKS, window=spec.window)
+        differing = np.count_nonzero((probabilities >= 0.5) != (reference >= 0.5))
+        largest = np.abs(probabilities - reference).max()
         say(f"{name:<24} {start:8.2f} {STACKS / seconds:9.1f} {largest:19.1e} {differing:7}")
 
 
 def compare_processes(scan: Path, folder: Path, *, trained: Path, model: Path) -> None:
-    """Whole processes with each engine, and the voxels in which their masks differ from Keras'."""
+    """Measure whole processes with each engine, and count voxels that differ from Keras."""
     masks = []
-    for name, used in (("keras", trained), ("onnxruntime", model), ("openvino", model)):
+    for name, model_path in (("keras", trained), ("onnxruntime", model), ("openvino", model)):
         mask = folder / "mask.nii.gz"
-        cost = cost_of(command(scan, mask, used, "--engine", name, "--precision", "float32"))
+        cost = cost_of(command(scan, mask, model_path, "--engine", name, "--precision", "float32"))
         masks.append(Scan(mask).voxels())
         differing = np.count_nonzero(masks[-1] != masks[0])
         say(f"{name:<12} {cost}; {differing} of {masks[0].size} voxels differ from keras")

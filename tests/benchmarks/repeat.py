@@ -1,7 +1,7 @@
-"""Run the whole pipeline twice from clean copies, and compare the bytes of all that it makes.
+"""Run the whole pipeline twice from clean copies, and compare the bytes of its outputs.
 
-The second copy lies in another folder, with a longer name of other letters, in another time zone
-and in another language. Nothing but the time that the training took may differ.
+The second copy is in another folder, with a longer non-ASCII name, another time zone and another
+language. Only the time of the training may differ.
 
 Example:
     python tests/benchmarks/repeat.py --small
@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.pipeline.project import SMALL, copy_of_the_working_tree
+from tests.end_to_end.project import SMALL, copy_of_the_working_tree
 
 OUTPUTS = {
     "volumes": ("data/phantom/scans/*", "data/phantom/masks/*"),
@@ -30,20 +30,20 @@ OUTPUTS = {
     "metrics": ("reports/metrics.json", "reports/summary.json"),
     "overlays": ("reports/overlays/*",),
 }
-"""All but what tells of the time of the training: `training.json` and the report."""
+"""All outputs without times: not `training.json` and the report."""
 
 
 def main() -> None:
-    """Print a digest of each kind of output for both runs; exit with 1 if any two differ."""
+    """Print the digest of each kind of output for both runs; exit with 1 after a difference."""
     options = read_options()
     with TemporaryDirectory() as temporary:
         runs = [
-            made(Path(temporary) / "one", options.small, TZ="UTC", LANG="C"),
-            made(Path(temporary) / "Größe 2/two", options.small, TZ="Asia/Tokyo", LANG="de_DE"),
+            run(Path(temporary) / "one", options.small, TZ="UTC", LANG="C"),
+            run(Path(temporary) / "Größe 2/two", options.small, TZ="Asia/Tokyo", LANG="de_DE"),
         ]
     print(f"{'':<24} {'files':>5}  {'first run':<16}  {'second run':<16}")  # noqa: T201
     for name in OUTPUTS:
-        (count, first), (_, second) = (run[name] for run in runs)
+        (count, first), (_, second) = (digests[name] for digests in runs)
         same = "the same" if first == second else "DIFFERENT"
         print(f"{name:<24} {count:>5}  {first:<16}  {second:<16}  {same}")  # noqa: T201
     sys.exit(runs[0] != runs[1])
@@ -52,44 +52,44 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="a tiny network on few planes")
+    parser.add_argument("--small", action="store_true", help="a small network and few cases")
     return parser.parse_args()
 
 
-def made(folder: Path, small: bool, **surroundings: str) -> dict[str, tuple[int, str]]:
-    """Run the pipeline in a fresh folder, and return how many files it made and their digests."""
-    os.environ.update(surroundings)
+def run(folder: Path, small: bool, **environment: str) -> dict[str, tuple[int, str]]:
+    """Run the pipeline in a new folder; return number and digest of its files by kind."""
+    os.environ.update(environment)
     project = copy_of_the_working_tree(folder)
     if small:
         project.set(SMALL)
     project.commit("Start")
-    tell(f"{datetime.now(UTC):%H:%M:%S} dvc repro in {folder}")
+    log(f"{datetime.now(UTC):%H:%M:%S} dvc repro in {folder}")
     project.dvc("repro")
-    tell(f"{datetime.now(UTC):%H:%M:%S} done")
+    log(f"{datetime.now(UTC):%H:%M:%S} done")
     return {name: digest(project.root, patterns) for name, patterns in OUTPUTS.items()}
 
 
 def digest(root: Path, patterns: tuple[str, ...]) -> tuple[int, str]:
-    """How many files there are, and one digest of their names and bytes."""
-    whole = hashlib.sha256()
-    files = list(found(root, patterns))
+    """Return the number of files, and one digest of their names and bytes."""
+    total = hashlib.sha256()
+    files = list(matches(root, patterns))
     for path in files:
-        whole.update(path.relative_to(root).as_posix().encode())
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return len(files), whole.hexdigest()[:16]
+        total.update(path.relative_to(root).as_posix().encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return len(files), total.hexdigest()[:16]
 
 
-def found(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    """The files of a kind; there must be some."""
+def matches(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files of a kind; every pattern must match a file."""
     for pattern in patterns:
         paths = sorted(path for path in root.glob(pattern) if path.is_file())
         if not paths:
-            sys.exit(f"{root / pattern} finds nothing")
+            sys.exit(f"{root / pattern} matches no file")
         yield from paths
 
 
-def tell(text: str) -> None:
-    """Say how far it is."""
+def log(text: str) -> None:
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 

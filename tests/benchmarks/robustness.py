@@ -1,10 +1,10 @@
-"""Dice of trained segmenters on scans that are degraded on purpose.
+"""Dice of trained models on degraded scans.
 
-    python tests/benchmarks/robustness.py STUDY CASE NAME=MODEL [NAME=MODEL ...]
+    python tests/benchmarks/robustness.py DATASET CASE NAME=MODEL [NAME=MODEL ...]
 
-STUDY holds scans/ and masks/, CASE is a file name there, and each MODEL a segmenter that has not
-seen the case. One row a degradation, one column a segmenter; Dice is volumetric, on the grid of
-the degraded file, all regions that the mask shows taken for themselves.
+DATASET has the folders scans/ and masks/, CASE is a file name in both, and the models were not
+trained on the case. The table has one row per degradation and one column per model, with the
+Dice of each region on the grid of the degraded file.
 """
 
 import sys
@@ -30,12 +30,12 @@ Volume = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]
 
 
 def noise(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
-    """Gaussian noise of 60 HU, as in a low-dose scan."""
+    """Add Gaussian noise of 60 HU, as in a low-dose scan."""
     return hu + np.random.default_rng(0).normal(0, 60, hu.shape), labels, affine
 
 
 def thick(mm: float) -> Callable[..., Volume]:
-    """Slices of so many mm, each the mean of what it spans."""
+    """Return a degradation to thick slices, each the mean over its extent."""
 
     def degrade(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
         step = mm / np.linalg.norm(affine[:3, 2])
@@ -49,7 +49,7 @@ def thick(mm: float) -> Callable[..., Volume]:
 
 
 def mean_between(volume: NDArray, edges: NDArray, step: float) -> NDArray:
-    """Mean along z over ``edge..edge + step``, parts of slices counted as parts."""
+    """Average along z over ``edge..edge + step``, with fractions of slices."""
     sums = np.concatenate([np.zeros((*volume.shape[:2], 1)), np.cumsum(volume, axis=2)], axis=2)
 
     def until(z: NDArray) -> NDArray:
@@ -60,23 +60,23 @@ def mean_between(volume: NDArray, edges: NDArray, step: float) -> NDArray:
 
 
 def soft(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
-    """A soft kernel: Gaussian blur of 1.5 pixels within slices."""
+    """Simulate a soft kernel: Gaussian blur of 1.5 pixels within slices."""
     return ndimage.gaussian_filter(hu, (1.5, 1.5, 0)), labels, affine
 
 
 def sharp(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
-    """A sharp kernel: twice what a blur of 1.5 pixels takes away is added."""
+    """Simulate a sharp kernel: unsharp masking with factor 2 and a blur of 1.5 pixels."""
     return hu + 2 * (hu - ndimage.gaussian_filter(hu, (1.5, 1.5, 0))), labels, affine
 
 
 def rotated(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
-    """The patient rotated by 10° within slices."""
+    """Rotate the patient by 10° within slices."""
     turned = ndimage.rotate(hu, 10, reshape=False, order=1, cval=AIR)
     return turned, ndimage.rotate(labels, 10, reshape=False, order=0), affine
 
 
 def padded(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
-    """A field of view a third wider, filled with air."""
+    """Pad the field of view by a third with air."""
     rim = [(size // 6, size // 6) for size in hu.shape[:2]] + [(0, 0)]
     moved = affine.copy()
     moved[:3, 3] -= affine[:3, :2] @ [rim[0][0], rim[1][0]]
@@ -84,7 +84,7 @@ def padded(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
 
 
 def flipped(axis: int) -> Callable[..., Volume]:
-    """The file stored the other way round along an axis, with the affine that says so."""
+    """Return a reversal of the storage order along an axis, with the matching affine."""
 
     def degrade(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
         turn = np.eye(4)
@@ -95,7 +95,7 @@ def flipped(axis: int) -> Callable[..., Volume]:
 
 
 DEGRADATIONS: dict[str, Callable[..., Volume]] = {
-    "as it is": lambda *volume: volume,
+    "original": lambda *volume: volume,
     "noise of 60 HU": noise,
     "slices of 5 mm": thick(5),
     "slices of 8 mm": thick(8),
@@ -110,12 +110,12 @@ DEGRADATIONS: dict[str, Callable[..., Volume]] = {
 
 def main() -> None:
     """Print the table."""
-    study, case, *named = sys.argv[1:]
+    dataset, case, *named = sys.argv[1:]
     models = {
         name: Segmenter([load(Path(path))])
-        for name, _, path in (one.partition("=") for one in named)
+        for name, _, path in (item.partition("=") for item in named)
     }
-    scan, mask = (Scan(Path(study) / kind / case) for kind in ("scans", "masks"))
+    scan, mask = (Scan(Path(dataset) / kind / case) for kind in ("scans", "masks"))
     hu, labels = scan.voxels().astype(np.float32), mask.voxels()
     say(f"{'':<34}" + "".join(f"{name:>16}" for name in models))
     with tempfile.TemporaryDirectory() as folder:
@@ -126,14 +126,15 @@ def main() -> None:
 
 
 def dice_of(model: Segmenter, degraded: Volume, folder: Path) -> str:
-    """Dice of each region, from file to file."""
+    """Write, segment and score a degraded scan; return the Dice of each region."""
     hu, labels, affine = degraded
-    scan, truth, found = (folder / f"{name}.nii.gz" for name in ("scan", "truth", "found"))
+    names = ("scan", "truth", "predicted")
+    scan, truth, predicted = (folder / f"{name}.nii.gz" for name in names)
     write_volume(scan, np.rint(hu).astype(np.int16), affine)
     write_volume(truth, labels.astype(np.uint8), affine)
     preprocessed = model.preprocess(Scan(scan), intensity=HU)
-    write_outputs(model.predict(preprocessed), Outputs(found))
-    pair = open_pair(Scan(truth), Scan(found), model.regions, sided=False)
+    write_outputs(model.predict(preprocessed), Outputs(predicted))
+    pair = open_pair(Scan(truth), Scan(predicted), model.regions, sided=False)
     return " ".join(f"{overlap(*pair.masks(region)).dice:.4f}" for region in pair.regions)
 
 

@@ -1,7 +1,7 @@
 """Measure speed and memory on this machine: `make bench`.
 
-Everything is measured on synthetic chests blown up to the size of a clinical CT, so that anyone
-can run it. Nothing here is asserted; the numbers go to stdout, with the machine beside them.
+The data are synthetic chests, enlarged to the size of a clinical CT. Results and a description of
+the machine go to stdout; nothing is asserted.
 """
 
 import os
@@ -22,7 +22,7 @@ CASES = 4
 
 
 def main() -> None:
-    """Measure one thing after the other."""
+    """Run all benchmarks."""
     say(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}"
@@ -31,7 +31,7 @@ def main() -> None:
         cases = make_cases(Path(folder))
         index = bench_prepare(cases, Path(folder))
         import_keras()
-        # Not above: the processes that prepare import this file too, and need no TensorFlow.
+        # Imported late: the worker processes of `prepare` import this file without TensorFlow.
         from networks import bench_training
         from prediction import bench_prediction
 
@@ -50,7 +50,7 @@ def make_cases(folder: Path) -> list[Case]:
 
 
 def bench_prepare(cases: list[Case], folder: Path) -> RecordIndex:
-    """Volumes a second, next to what gunzip alone takes."""
+    """Measure volumes per second, and those of gunzip alone."""
     unzip = sum(
         timed(lambda path=path: gunzip(path)) for case in cases for path in (case.scan, case.mask)
     )

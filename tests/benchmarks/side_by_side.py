@@ -1,11 +1,10 @@
 """Measure the default `unet` and `lean` next to the same `unet` in PyTorch, on this CPU.
 
-PyTorch is no dependency of this project: name an interpreter that has it. Each configuration runs
-in a process of its own, one after the other, in several rounds, of which the best counts, because
-whatever else the machine does can only slow them down. The weights of the Keras network are poured
-into the other one first, and both are given the same stacks: the networks are the same if their
-logits are. Beside each speed stands how many cores the process had, on average, while it was
-measured: where that is less than it was given threads, the machine was busy with something else.
+PyTorch is not a dependency of this project: name an interpreter that has it. Each configuration
+runs in a separate process, in several rounds; the best counts, because other load can only slow
+it down. First, the weights of the Keras network are copied to PyTorch, and the logits of both are
+compared. Each speed is printed with the average number of cores in use: if that is less than the
+number of threads, other processes used the machine.
 
     python tests/benchmarks/side_by_side.py --torch-python ../torch/bin/python
 """
@@ -28,19 +27,19 @@ from measuring import say
 
 HERE = Path(__file__).parent
 CLOSE = 1e-3
-Figures = dict[str, Any]
-"""`parameters`, and for `train` and `predict` stacks a second and cores in use."""
+Measurements = dict[str, Any]
+"""`parameters`; for `train` and `predict`, stacks per second and cores in use."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to run one network.
+    """A network with its framework and options.
 
     Args:
-        name: For people.
-        torch: Whether it is PyTorch.
-        batch: Stacks a step.
-        command: What measures it.
+        name: Name in the table.
+        torch: True for PyTorch.
+        batch: Stacks per step.
+        command: Command that measures it.
     """
 
     name: str
@@ -48,76 +47,85 @@ class Configuration:
     batch: int
     command: tuple[str, ...]
 
-    def run(self) -> Figures:
-        """Measure it in a process of its own."""
-        return answer(self.command)
+    def run(self) -> Measurements:
+        """Measure in a separate process."""
+        return run_json(self.command)
 
 
-def configurations(asked: argparse.Namespace) -> list[Configuration]:
-    """All that are measured."""
-    found = []
-    for batch, precision in itertools.product(asked.batches, asked.precisions):
+def configurations(options: argparse.Namespace) -> list[Configuration]:
+    """Return all configurations to measure."""
+    result = []
+    for batch, precision in itertools.product(options.batches, options.precisions):
         common = ["--batch", str(batch), "--precision", precision]
-        common += ["--steps", str(asked.steps), "--threads", str(asked.threads)]
+        common += ["--steps", str(options.steps), "--threads", str(options.threads)]
         for name in ("unet", "lean"):
             command = [sys.executable, str(HERE / "keras_networks.py"), name, *common]
-            found.append(Configuration(f"Keras {name}, {precision}", False, batch, tuple(command)))
+            result.append(Configuration(f"Keras {name}, {precision}", False, batch, tuple(command)))
         for flags in ([], ["--channels-last"]):
             for more in ([], ["--compile"]):
-                command = [asked.torch_python, str(HERE / "torch_unet.py"), *common, *flags, *more]
+                command = [
+                    options.torch_python,
+                    str(HERE / "torch_unet.py"),
+                    *common,
+                    *flags,
+                    *more,
+                ]
                 name = f"PyTorch unet, {precision}, {'compiled' if more else 'eager'}"
                 name += ", channels last" if flags else ""
-                found.append(Configuration(name, True, batch, tuple(command)))
-    return found
+                result.append(Configuration(name, True, batch, tuple(command)))
+    return result
 
 
-def answer(command: Sequence[str]) -> Figures:
-    """Run a command that prints one JSON object last."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+def run_json(command: Sequence[str]) -> Measurements:
+    """Run a command and parse the JSON object on its last line."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {result.returncode}:\n{result.stderr}")
+    return json.loads(result.stdout.splitlines()[-1])
 
 
-def compare_networks(asked: argparse.Namespace) -> None:
-    """Pour the weights of Keras into PyTorch, and say how far the logits differ in float32."""
+def compare_networks(options: argparse.Namespace) -> None:
+    """Copy the weights of Keras to PyTorch, and compare the logits in float32."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keras = [sys.executable, str(HERE / "keras_networks.py"), "unet", "--example", name]
-        torch = [asked.torch_python, str(HERE / "torch_unet.py")]
+        torch = [options.torch_python, str(HERE / "torch_unet.py")]
         torch += ["--weights", str(folder / "weights.npz"), "--stacks", str(folder / "stacks.npy")]
         torch += ["--logits", str(folder / "torch.npy")]
-        counts = [answer(command)["parameters"] for command in (keras, torch)]
+        counts = [run_json(command)["parameters"] for command in (keras, torch)]
         logits = np.load(folder / "keras.npy")
-        apart = float(np.abs(logits - np.load(folder / "torch.npy")).max())
+        difference = float(np.abs(logits - np.load(folder / "torch.npy")).max())
     say(f"parameters of unet: {counts[0]} in Keras, {counts[1]} in PyTorch")
     size = np.abs(logits).max()
     say(
-        f"same weights and stacks, float32: logits up to {size:.2f}, largest difference {apart:.1e}"
+        f"same weights and stacks, float32: logits up to {size:.2f}, "
+        f"largest difference {difference:.1e}"
     )
-    if counts[0] != counts[1] or apart > CLOSE:
-        raise SystemExit(f"the two are not the same network: they may be {CLOSE} apart at most")
+    if counts[0] != counts[1] or difference > CLOSE:
+        raise SystemExit(f"the logits of both networks must differ by at most {CLOSE}")
 
 
-def tabulate(found: Sequence[Configuration], best: dict[Configuration, Figures]) -> None:
-    """Print stacks a second, the ratio to the best of PyTorch at that batch, and cores in use."""
+def tabulate(measured: Sequence[Configuration], best: dict[Configuration, Measurements]) -> None:
+    """Print stacks per second, the ratio to the best PyTorch at this batch, and cores in use."""
     say(f"{'batch':5} {'':48} {'train':>20} {'predict':>20}   parameters")
-    for batch, group in itertools.groupby(found, key=lambda each: each.batch):
+    for batch, group in itertools.groupby(measured, key=lambda item: item.batch):
         rows = list(group)
-        for each in rows:
-            line = f"{batch:5} {each.name:48}"
+        for row in rows:
+            line = f"{batch:5} {row.name:48}"
             for kind in ("train", "predict"):
-                speed, cores = best[each][kind]
+                speed, cores = best[row][kind]
                 top = max(best[other][kind][0] for other in rows if other.torch)
                 line += f" {speed:7.1f} ×{speed / top:5.2f} ({cores:.1f})"
-            say(f"{line}   {best[each]['parameters']}")
+            say(f"{line}   {best[row]['parameters']}")
 
 
 def check_torch(interpreter: str) -> None:
-    """Say what to do where PyTorch is missing."""
+    """Exit with a remedy if PyTorch is missing."""
     code = "import torch; print(torch.__version__)"
     try:
-        done = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            [interpreter, "-c", code], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         raise SystemExit(
             f"{interpreter} has no PyTorch; install `torch` and `numpy` into a virtual environment "
@@ -125,30 +133,32 @@ def check_torch(interpreter: str) -> None:
         ) from None
     say(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"PyTorch {done.stdout.strip()}"
+        f"PyTorch {result.stdout.strip()}"
     )
 
 
 def main() -> None:
-    """Compare, measure, tell."""
+    """Compare the networks and measure their speed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--torch-python", default=sys.executable, help="Python that has PyTorch")
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
-    parser.add_argument("--steps", type=int, default=20, help="a trial; each round has three")
+    parser.add_argument("--rounds", type=int, default=3, help="the best round counts")
+    parser.add_argument(
+        "--steps", type=int, default=20, help="steps per trial; each round has three trials"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    asked = parser.parse_args()
-    check_torch(asked.torch_python)
-    compare_networks(asked)
-    found = configurations(asked)
-    best: dict[Configuration, Figures] = {}
-    for _ in range(asked.rounds):
-        for each in found:
-            figures = each.run()
-            earlier = best.get(each, figures)
-            best[each] = {kind: max(figures[kind], earlier[kind]) for kind in figures}
-    tabulate(found, best)
+    options = parser.parse_args()
+    check_torch(options.torch_python)
+    compare_networks(options)
+    chosen = configurations(options)
+    best: dict[Configuration, Measurements] = {}
+    for _ in range(options.rounds):
+        for configuration in chosen:
+            measurements = configuration.run()
+            earlier = best.get(configuration, measurements)
+            best[configuration] = {k: max(measurements[k], earlier[k]) for k in measurements}
+    tabulate(chosen, best)
 
 
 if __name__ == "__main__":

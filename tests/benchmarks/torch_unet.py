@@ -1,7 +1,6 @@
-"""The default `unet` in PyTorch: its speed, and its logits from weights that are given.
+"""Speed of the default `unet` in PyTorch, or its logits from given weights.
 
-It needs PyTorch and NumPy alone, so that any interpreter that has them can run it; what it finds
-goes to stdout, one JSON object. `side_by_side.py` runs it next to Keras.
+Needs only PyTorch and NumPy; prints one JSON object. `side_by_side.py` runs it next to Keras.
 """
 
 import argparse
@@ -21,12 +20,12 @@ from torch.nn import functional
 WIDEST = 256
 TRIALS = 3
 Speed = tuple[float, float]
-"""Stacks a second, and how many cores the process had meanwhile."""
+"""Stacks per second, and average number of cores in use."""
 Step = Callable[[], object]
 
 
 class UNet(nn.Module):
-    """The network of `thorax.models.networks.unet` with its defaults and names of layers."""
+    """The network of `thorax.models.networks.unet`, with its defaults and layer names."""
 
     def __init__(self, *, width: int, depth: int, planes: int, regions: int) -> None:
         super().__init__()
@@ -46,7 +45,7 @@ class UNet(nn.Module):
         self.layers[f"{name}_conv_1"] = nn.Conv2d(wide, wide, 3, padding=1)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Stacks `(N, 2k+1, H, W)` in, float32 logits `(N, R, H, W)` out."""
+        """Compute float32 logits `(N, R, H, W)` of stacks `(N, 2k+1, H, W)`."""
         skips = []
         for level in range(self.depth):
             maps = self._pair(maps, f"encoder_{level}")
@@ -68,32 +67,32 @@ class UNet(nn.Module):
 
 
 def focal_dice(truth: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """The default loss of `thorax.training.losses`, for maps `(N, R, H, W)`."""
-    found = torch.sigmoid(logits)
+    """Compute the default loss of `thorax.training.losses` for maps `(N, R, H, W)`."""
+    probability = torch.sigmoid(logits)
     entropy = truth * functional.softplus(-logits) + (1 - truth) * functional.softplus(logits)
-    focal = ((truth - found).abs().clamp(min=1e-6).square() * entropy).mean()
-    over = (0, 2, 3)
-    both = (found * truth).sum(over)
-    either = found.square().sum(over) + truth.square().sum(over)
+    focal = ((truth - probability).abs().clamp(min=1e-6).square() * entropy).mean()
+    axes = (0, 2, 3)
+    both = (probability * truth).sum(axes)
+    either = probability.square().sum(axes) + truth.square().sum(axes)
     return focal + (1 - (2 * both + 1) / (either + 1)).mean()
 
 
-def pour(network: UNet, weights: Path) -> None:
-    """Give the network the weights of the Keras one, which lie under `<layer>/<weight>`."""
-    held = np.load(weights)
+def copy_weights(network: UNet, weights: Path) -> None:
+    """Copy the weights of the Keras network, stored as `<layer>/<weight>`."""
+    arrays = np.load(weights)
     for name, layer in network.layers.items():
-        # Convolutions are (h, w, in, out) there and (out, in, h, w) here, transposed ones
-        # (h, w, out, in) there and (in, out, h, w) here.
-        kernel = np.ascontiguousarray(held[f"{name}/kernel"].transpose(3, 2, 0, 1))
+        # Kernels are (h, w, in, out) in Keras and (out, in, h, w) in PyTorch; transposed
+        # convolutions have (h, w, out, in) and (in, out, h, w).
+        kernel = np.ascontiguousarray(arrays[f"{name}/kernel"].transpose(3, 2, 0, 1))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(kernel))
-            layer.bias.copy_(torch.from_numpy(held[f"{name}/bias"]))
+            layer.bias.copy_(torch.from_numpy(arrays[f"{name}/bias"]))
 
 
-def training_step(network: UNet, stacks: torch.Tensor, asked: argparse.Namespace) -> Step:
-    """One step of AdamW on a batch; norms and biases are not decayed."""
-    truth = (torch.rand(len(stacks), asked.regions, *stacks.shape[2:]) > 0.5).float()
-    truth = truth.to(memory_format=layout(asked))
+def training_step(network: UNet, stacks: torch.Tensor, options: argparse.Namespace) -> Step:
+    """Return a step of AdamW on a batch, without weight decay of biases."""
+    truth = (torch.rand(len(stacks), options.regions, *stacks.shape[2:]) > 0.5).float()
+    truth = truth.to(memory_format=layout(options))
     kinds = [
         [p for p in network.parameters() if (p.ndim > 1) is kernel] for kernel in (True, False)
     ]
@@ -101,10 +100,10 @@ def training_step(network: UNet, stacks: torch.Tensor, asked: argparse.Namespace
     optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
 
     def cost_of(batch: torch.Tensor) -> torch.Tensor:
-        with precision(asked):
+        with precision(options):
             return focal_dice(truth, network(batch))
 
-    cost = torch.compile(cost_of) if asked.compile else cost_of
+    cost = torch.compile(cost_of) if options.compile else cost_of
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -114,44 +113,44 @@ def training_step(network: UNet, stacks: torch.Tensor, asked: argparse.Namespace
     return step
 
 
-def prediction_step(network: UNet, stacks: torch.Tensor, asked: argparse.Namespace) -> Step:
-    """One pass forward."""
-    ready = torch.compile(network) if asked.compile else network
+def prediction_step(network: UNet, stacks: torch.Tensor, options: argparse.Namespace) -> Step:
+    """Return a forward pass."""
+    ready = torch.compile(network) if options.compile else network
 
     def step() -> torch.Tensor:
-        with torch.inference_mode(), precision(asked):
+        with torch.inference_mode(), precision(options):
             return ready(stacks)
 
     return step
 
 
-def precision(asked: argparse.Namespace) -> AbstractContextManager[Any]:
-    """Autocast to bfloat16, or not."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=asked.precision == "bfloat16")
+def precision(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    """Return the autocast context."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
 
 
-def layout(asked: argparse.Namespace) -> torch.memory_format:
-    """How maps lie in memory."""
-    return torch.channels_last if asked.channels_last else torch.contiguous_format
+def layout(options: argparse.Namespace) -> torch.memory_format:
+    """Return the memory format of maps."""
+    return torch.channels_last if options.channels_last else torch.contiguous_format
 
 
-def stacks_per_s(step: Step, asked: argparse.Namespace) -> Speed:
-    """The best of a few trials, warmed up."""
+def stacks_per_s(step: Step, options: argparse.Namespace) -> Speed:
+    """Return the fastest of several trials after a warm-up."""
     for _ in range(3):
         step()
-    return max(_trial(step, asked) for _ in range(TRIALS))
+    return max(_trial(step, options) for _ in range(TRIALS))
 
 
-def _trial(step: Step, asked: argparse.Namespace) -> Speed:
-    started, used = time.perf_counter(), time.process_time()
-    for _ in range(asked.steps):
+def _trial(step: Step, options: argparse.Namespace) -> Speed:
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(options.steps):
         step()
-    seconds = time.perf_counter() - started
-    return asked.steps * asked.batch / seconds, (time.process_time() - used) / seconds
+    seconds = time.perf_counter() - start
+    return options.steps * options.batch / seconds, (time.process_time() - cpu) / seconds
 
 
 def logits_of(network: UNet, stacks: Path) -> np.ndarray:
-    """Logits `(N, H, W, R)` of stacks `(N, H, W, 2k+1)` in a file."""
+    """Return logits `(N, H, W, R)` of stacks `(N, H, W, 2k+1)` in a file."""
     maps = torch.from_numpy(np.load(stacks)).permute(0, 3, 1, 2)
     with torch.inference_mode():
         return network(maps).permute(0, 2, 3, 1).numpy()
@@ -167,24 +166,26 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--weights", type=Path, help="an .npz; then logits, and no speed")
-    parser.add_argument("--stacks", type=Path, help="an .npy to compute the logits of")
-    parser.add_argument("--logits", type=Path, help="where to write them")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    parser.add_argument("--weights", type=Path, help=".npz; compute logits instead of measuring")
+    parser.add_argument("--stacks", type=Path, help=".npy with the stacks for the logits")
+    parser.add_argument("--logits", type=Path, help="output file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    network = UNet(width=asked.width, depth=asked.depth, planes=asked.planes, regions=asked.regions)
-    found: dict[str, Any] = {"parameters": sum(p.numel() for p in network.parameters())}
-    if asked.weights:
-        pour(network, asked.weights)
-        np.save(asked.logits, logits_of(network, asked.stacks))
+    network = UNet(
+        width=options.width, depth=options.depth, planes=options.planes, regions=options.regions
+    )
+    results: dict[str, Any] = {"parameters": sum(p.numel() for p in network.parameters())}
+    if options.weights:
+        copy_weights(network, options.weights)
+        np.save(options.logits, logits_of(network, options.stacks))
     else:
-        network = network.to(memory_format=layout(asked))
-        stacks = torch.rand(asked.batch, asked.planes, asked.canvas, asked.canvas)
-        stacks = stacks.to(memory_format=layout(asked))
-        found["train"] = stacks_per_s(training_step(network, stacks, asked), asked)
-        found["predict"] = stacks_per_s(prediction_step(network, stacks, asked), asked)
-    print(json.dumps(found))  # noqa: T201
+        network = network.to(memory_format=layout(options))
+        stacks = torch.rand(options.batch, options.planes, options.canvas, options.canvas)
+        stacks = stacks.to(memory_format=layout(options))
+        results["train"] = stacks_per_s(training_step(network, stacks, options), options)
+        results["predict"] = stacks_per_s(prediction_step(network, stacks, options), options)
+    print(json.dumps(results))  # noqa: T201
 
 
 if __name__ == "__main__":

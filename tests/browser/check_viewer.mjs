@@ -1,12 +1,12 @@
-// Drive a page of the viewer in Chromium: node check_viewer.mjs PAGE [FOLDER FOR PICTURES]
-// Ends with 1 if the browser complains, a request leaves the page, or a control does nothing.
+// Test a page of the viewer in Chromium: node check_viewer.mjs PAGE [FOLDER FOR SCREENSHOTS]
+// Exits with 1 after an error of the browser, a network request, or a control without effect.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const { chromium } = createRequire(import.meta.url)("playwright-core");
-const [page_path, pictures] = process.argv.slice(2);
+const [page_path, screenshots] = process.argv.slice(2);
 const SIZES = [{ width: 1280, height: 900 }, { width: 390, height: 844 }];
 const PHONE = 500;
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -22,14 +22,14 @@ async function check(browser, size) {
     viewport: size, hasTouch: phone, colorScheme: phone ? "dark" : "light",
   });
   const page = await context.newPage();
-  const complaints = [];
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => {
-    const known = /GPU stall due to ReadPixels|GL Driver Message/.test(message.text());
-    if (["error", "warning"].includes(message.type()) && !known) complaints.push(message.text());
+    const expected = /GPU stall due to ReadPixels|GL Driver Message/.test(message.text());
+    if (["error", "warning"].includes(message.type()) && !expected) problems.push(message.text());
   });
   page.on("request", (request) => {
-    if (!/^(file|data|blob):/.test(request.url())) complaints.push(`request of ${request.url()}`);
+    if (!/^(file|data|blob):/.test(request.url())) problems.push(`request of ${request.url()}`);
   });
   await page.goto(pathToFileURL(resolve(page_path)).href);
   const viewer = page.locator(".viewer");
@@ -38,10 +38,10 @@ async function check(browser, size) {
 
   const shot = async (name) => {
     await page.waitForTimeout(200);
-    if (pictures) await page.locator("body").screenshot({ path: `${pictures}/viewer-${name}-${size.width}.png`, timeout: 120000 });
+    if (screenshots) await page.locator("body").screenshot({ path: `${screenshots}/viewer-${name}-${size.width}.png`, timeout: 120000 });
   };
-  // The pixels of both canvases, as one number that changes when they do.
-  const seen = (canvas) => page.evaluate((name) => {
+  // Checksum of the pixels of a canvas.
+  const checksum = (canvas) => page.evaluate((name) => {
     const nv = globalThis.thoraxViewer.nv;
     nv.drawScene();
     const source = document.querySelector(name);
@@ -52,10 +52,10 @@ async function check(browser, size) {
     return data.reduce((sum, value, at) => (sum + value * ((at % 9973) + 1)) % 2 ** 40, 0);
   }, canvas);
   const changes = async (what, canvas, act) => {
-    const before = await seen(canvas);
+    const before = await checksum(canvas);
     await act();
     await page.waitForTimeout(150);
-    assert.notEqual(await seen(canvas), before, `${what} changes nothing`);
+    assert.notEqual(await checksum(canvas), before, `${what} changes nothing`);
   };
   const button = (name) => viewer.getByRole("button", { name, exact: true });
   const where = () => viewer.locator(".viewer-where").textContent();
@@ -66,12 +66,12 @@ async function check(browser, size) {
     await range.focus();
     for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowRight");
   });
-  const told = await where();
+  const position = await where();
   await changes("the wheel", ".viewer-gl", async () => {
     await viewer.locator(".viewer-gl").hover();
     await page.mouse.wheel(0, 100);
   });
-  assert.notEqual(await where(), told, "the wheel does not move the slider");
+  assert.notEqual(await where(), position, "the wheel does not move the slider");
   await changes("the keyboard", ".viewer-gl", async () => {
     await viewer.locator(".viewer-gl").focus();
     await page.keyboard.press("PageDown");
@@ -112,7 +112,7 @@ async function check(browser, size) {
       document.querySelector(".viewer").dataset.opened === name, wanted, { timeout: 120000 });
     await opened(name);
     await shot("other-case");
-    // What a report does: a button of its own that opens a case.
+    // A report has buttons that open a case.
     const first = await choice.locator("option").nth(0).textContent();
     await page.evaluate((wanted) => {
       const own = Object.assign(document.createElement("button"), { id: "own", textContent: "Look" });
@@ -125,7 +125,7 @@ async function check(browser, size) {
   }
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `the page is ${overflow} px too wide at ${size.width} px`);
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(problems, []);
   await context.close();
 }
 
