@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept comes back whole or not at all, and runs no code."""
+"""Checkpoints: a saved one is loaded completely or not at all, and runs no code."""
 
 import io
 import itertools
@@ -29,8 +29,8 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    """More than ten variables, so that 10 must not come before 2; all shapes and types."""
+def test_a_saved_checkpoint_is_loaded(tmp_path: Path) -> None:
+    """More than ten variables, since 10 must not come before 2; all shapes and types."""
     variables = [np.full((number, 2), number, np.float32) for number in range(12)]
     variables += [np.array(7, np.int64), np.array(True), np.array([0.1], np.float64)]
     history = [{"epoch": 1, "loss": 0.1 + 0.2, "dice_lung": math.nan}, {"epoch": 2, "loss": 1e-30}]
@@ -38,10 +38,10 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save_checkpoint(path, Checkpoint(variables, variables[3:5], history, 8))
     loaded = load_checkpoint(path)
     assert loaded is not None
-    for kept, back in ((variables, loaded.variables), (variables[3:5], loaded.best)):
-        assert [array.dtype for array in back] == [array.dtype for array in kept]
-        for one, other in zip(kept, back, strict=True):
-            np.testing.assert_array_equal(one, other)
+    for arrays, expected in ((loaded.variables, variables), (loaded.best, variables[3:5])):
+        assert [array.dtype for array in arrays] == [array.dtype for array in expected]
+        for array, values in zip(arrays, expected, strict=True):
+            np.testing.assert_array_equal(array, values)
     assert math.isnan(loaded.history[0].pop("dice_lung"))
     assert loaded.history == [
         {"epoch": 1, "loss": 0.30000000000000004},
@@ -49,7 +49,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     ]
 
 
-def test_a_later_checkpoint_takes_the_place_of_the_first(saved: Path) -> None:
+def test_a_later_checkpoint_replaces_the_first(saved: Path) -> None:
     save_checkpoint(saved, Checkpoint([], [], [], 8))
     assert load_checkpoint(saved) == Checkpoint([], [], [], 8)
     assert list(saved.parent.iterdir()) == [saved]
@@ -63,26 +63,28 @@ def test_a_folder_is_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
 
 
-def test_a_checkpoint_that_is_cut_short_is_none(saved: Path) -> None:
+def test_a_truncated_checkpoint_is_none(saved: Path) -> None:
     whole = saved.read_bytes()
-    for kept in range(0, len(whole), 7):
-        saved.write_bytes(whole[:kept])
-        assert load_checkpoint(saved) is None, f"cut after {kept} of {len(whole)} bytes"
+    for length in range(0, len(whole), 7):
+        saved.write_bytes(whole[:length])
+        assert load_checkpoint(saved) is None, f"truncated to {length} of {len(whole)} bytes"
 
 
-def test_a_flipped_bit_never_gives_other_numbers(saved: Path) -> None:
-    """Dates in a zip file do not matter, and an array that lost its name is missed by `fit`."""
+def test_a_flipped_bit_never_changes_a_value(saved: Path) -> None:
+    """Dates in a zip file have no effect, and `fit` notices an array that lost its name."""
     whole = saved.read_bytes()
     refused = 0
-    for at, bit in itertools.product(range(0, len(whole), 5), (0x01, 0x08, 0x40)):
+    for position, bit in itertools.product(range(0, len(whole), 5), (0x01, 0x08, 0x40)):
         damaged = bytearray(whole)
-        damaged[at] ^= bit
+        damaged[position] ^= bit
         saved.write_bytes(damaged)
         loaded = load_checkpoint(saved)
         refused += loaded is None
         if loaded is not None:
-            assert all(a.tolist() == [1.5, 2.5] for a in (*loaded.variables, *loaded.best)), at
-            assert loaded.history == [{"epoch": 1, "loss": 0.25}], at
+            assert all(a.tolist() == [1.5, 2.5] for a in (*loaded.variables, *loaded.best)), (
+                position
+            )
+            assert loaded.history == [{"epoch": 1, "loss": 0.25}], position
     assert refused > len(whole) / 5
 
 
@@ -110,17 +112,17 @@ def array_file(**arrays: Any) -> bytes:
             id="an array of objects",
         ),
         pytest.param(array_file(variable_00000=np.zeros(1)), id="arrays without a history"),
-        pytest.param(array_file(history=np.array("[{")), id="a history that is no JSON"),
+        pytest.param(array_file(history=np.array("[{")), id="a history that is not JSON"),
     ],
 )
-def test_what_is_no_checkpoint_is_none_and_never_unpickled(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_none_and_never_unpickled(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.npz"
     path.write_bytes(content)
     assert load_checkpoint(path) is None
 
 
 def test_the_file_is_an_archive_of_plain_arrays(saved: Path) -> None:
-    """Which NumPy alone can read."""
+    """NumPy alone reads it."""
     with np.load(saved, allow_pickle=False) as stored:
         assert stored["variable_00000"].tolist() == stored["best_00000"].tolist() == [1.5, 2.5]
         assert json.loads(str(stored["history"])) == [{"epoch": 1, "loss": 0.25}]
@@ -146,7 +148,7 @@ def code(tmp_path: Path) -> list[Path]:
 SETTINGS = {"seed": 0, "train": {"epochs": 2, "window": (-1000, 400)}}
 
 
-def test_a_key_depends_on_each_ingredient(code: list[Path]) -> None:
+def test_a_key_depends_on_settings_records_and_code(code: list[Path]) -> None:
     keys = [
         run_key(settings=SETTINGS, records="aa", code=code),
         run_key(settings=SETTINGS | {"seed": 1}, records="aa", code=code),
@@ -159,10 +161,10 @@ def test_a_key_depends_on_each_ingredient(code: list[Path]) -> None:
     assert len(set(keys)) == 6
 
 
-def test_a_key_does_not_depend_on_the_order_in_which_things_are_named(code: list[Path]) -> None:
-    turned = dict(reversed(SETTINGS.items()))
+def test_a_key_does_not_depend_on_the_order_of_settings_and_files(code: list[Path]) -> None:
+    reordered = dict(reversed(SETTINGS.items()))
     assert run_key(settings=SETTINGS, records="aa", code=code) == run_key(
-        settings=turned, records="aa", code=reversed(code)
+        settings=reordered, records="aa", code=reversed(code)
     )
 
 
@@ -172,7 +174,7 @@ def test_a_key_is_a_file_name(code: list[Path]) -> None:
     assert set(key) <= set("0123456789abcdef")
 
 
-def test_the_batch_is_read_alone(saved: Path, tmp_path: Path) -> None:
+def test_the_batch_size_is_read(saved: Path, tmp_path: Path) -> None:
     assert saved_batch(saved) == 8
     assert saved_batch(tmp_path / "none.npz") is None
     saved.write_bytes(saved.read_bytes()[:100])

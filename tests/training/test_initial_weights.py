@@ -1,4 +1,4 @@
-"""What a training begins with: what weights become, what it is named after, what it is told of."""
+"""Inputs of a training besides records: initial weights, digests of files, and notes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from thorax.common.params import Params
-from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.keras_file import load_network, save_trained
 from thorax.models.spec import ModelSpec
 from thorax.preprocessing.index import RecordIndex
@@ -24,12 +23,12 @@ INDEX = RecordIndex(1, "chests", 8, "lungs", REGIONS, (), ())
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a segmenter whose weight is 3 and whose bias is 2."""
     spec = ModelSpec(8, "lungs", 0, (-1000, 400), REGIONS)
-    save_trained(tmp_path / "start", KerasEngine(pointwise([[3]], [2], canvas=8)), spec)
-    return tmp_path / "start"
+    save_trained(tmp_path / "initial", pointwise([[3]], [2], canvas=8), spec)
+    return tmp_path / "initial"
 
 
-def params_of(origin: str = "fresh", *, custom: str = "", **train: Any) -> Params:
-    """Return the parameters with a start, a file of augmentation, and changes to `train`."""
+def params_of(origin: str = "random", *, custom: str = "", **train: Any) -> Params:
+    """Return the parameters with initial weights, a custom file, and changes to `train`."""
     return replace(
         DEFAULTS,
         network=network_params(initial_weights=origin),
@@ -38,92 +37,92 @@ def params_of(origin: str = "fresh", *, custom: str = "", **train: Any) -> Param
     )
 
 
-def numbers(network: Any) -> list[float]:
+def weights_of(network: Any) -> list[float]:
     return [float(array.ravel()[0]) for array in network.get_weights()]
 
 
-def test_fresh_weights_stay_what_they_are(folder: Path) -> None:
+def test_random_weights_are_not_changed(folder: Path) -> None:
     network = pointwise([[1]], [0], canvas=8)
-    assert initialise_weights(network, "fresh", ["lung"], folder=folder) is None
-    assert numbers(network) == [1, 0]
+    assert initialise_weights(network, "random", ["lung"], folder=folder) is None
+    assert weights_of(network) == [1, 0]
 
 
-def test_the_weights_of_the_segmenter_are_poured_in(folder: Path) -> None:
+def test_the_weights_of_a_segmenter_are_transferred(folder: Path) -> None:
     network = pointwise([[1]], [0], canvas=8)
-    # Layers are matched by name, and Keras counts those that have none of their own.
+    # Layers are matched by name, and Keras numbers layers without a name.
     network.layers[-1].name = load_network(folder / "model.keras").layers[-1].name
     assert str(initialise_weights(network, "segmenter", ["lung"], folder=folder)).startswith(
         "1 layers copied"
     )
-    assert numbers(network) == [3, 2]
+    assert weights_of(network) == [3, 2]
 
 
 # Files
 
 
-def test_files_are_known_by_their_digests(folder: Path) -> None:
+def test_files_have_digests(folder: Path) -> None:
     custom = folder / "mine.json"
     custom.write_text("{}")
-    told = input_digests(params_of("segmenter", custom=str(custom)), folder)
-    assert [Path(path).name for path in told] == ["model.keras", "spec.json", "mine.json"]
+    digests = input_digests(params_of("segmenter", custom=str(custom)), folder)
+    assert [Path(path).name for path in digests] == ["model.keras", "spec.json", "mine.json"]
     custom.write_text("{ }")
-    again = input_digests(params_of("segmenter", custom=str(custom)), folder)
-    assert [path for path in told if told[path] != again[path]] == [custom.as_posix()]
+    changed = input_digests(params_of("segmenter", custom=str(custom)), folder)
+    assert [path for path in digests if digests[path] != changed[path]] == [custom.as_posix()]
 
 
-def test_a_preset_in_a_folder_is_known_by_all_of_its_files(folder: Path) -> None:
+def test_all_files_of_a_preset_folder_have_digests(folder: Path) -> None:
     (folder / "resnet" / "assets").mkdir(parents=True)
     for name in ("config.json", "assets/weights.h5"):
         (folder / "resnet" / name).write_text(name)
-    told = input_digests(params_of(str(folder / "resnet")), folder)
-    assert [Path(path).name for path in told] == ["weights.h5", "config.json"]
+    digests = input_digests(params_of(str(folder / "resnet")), folder)
+    assert [Path(path).name for path in digests] == ["weights.h5", "config.json"]
 
 
 def test_without_files_there_are_no_digests(folder: Path) -> None:
     assert input_digests(params_of(), folder) == {}
-    assert input_digests(params_of(""), folder) == {}, "not those of all that is here"
+    assert input_digests(params_of(""), folder) == {}, "not those of the working folder"
 
 
 # Notes
 
 
-def test_there_is_mostly_nothing_to_tell(folder: Path) -> None:
+def test_without_problems_there_are_no_notes(folder: Path) -> None:
     (folder / "mine.json").write_text("{}")
     assert input_notes(params_of(), INDEX, folder) == []
     assert input_notes(params_of("segmenter"), INDEX, folder) == []
     assert input_notes(params_of(custom=str(folder / "mine.json")), INDEX, folder) == []
     assert (
-        input_notes(params_of(custom=str(folder / ".." / "start" / "mine.json")), INDEX, folder)
+        input_notes(params_of(custom=str(folder / ".." / "initial" / "mine.json")), INDEX, folder)
         == []
     )
 
 
-def test_a_file_that_dvc_does_not_watch_is_told_of(folder: Path) -> None:
-    stranger = folder.parent / "mine.json"
-    stranger.write_text("{}")
-    (note,) = input_notes(params_of(custom=str(stranger)), INDEX, folder)
+def test_a_file_outside_of_the_folder_has_a_note(folder: Path) -> None:
+    outside = folder.parent / "mine.json"
+    outside.write_text("{}")
+    (note,) = input_notes(params_of(custom=str(outside)), INDEX, folder)
     assert note == (
-        f"Note: {stranger} lies outside of {folder}, so `dvc repro` does not notice when it "
-        "changes; move it there"
+        f"Note: {outside} is outside of {folder}, so `dvc repro` does not notice its changes; move "
+        f"it to {folder}"
     )
 
 
 @pytest.mark.parametrize(
-    ("train", "index", "said"),
+    ("train", "index", "difference"),
     [
         (
             {"window": (-1350, 150)},
             {},
-            "`train.window: [-1000, 400]`, this training has [-1350, 150]",
+            "Note: `train.window` is [-1350, 150], but [-1000, 400] in ",
         ),
-        ({}, {"crop": "none"}, "`prepare.crop: lungs`, this training has none"),
-        ({}, {"canvas": 16}, "`prepare.canvas: 8`, this training has 16"),
+        ({}, {"crop": "none"}, "Note: `prepare.crop` is none, but lungs in "),
+        ({}, {"canvas": 16}, "Note: `prepare.canvas` is 16, but 8 in "),
     ],
 )
-def test_planes_that_looked_otherwise_to_the_segmenter_are_told_of(
-    folder: Path, train: dict[str, Any], index: dict[str, Any], said: str
+def test_settings_that_differ_from_the_segmenter_have_a_note(
+    folder: Path, train: dict[str, Any], index: dict[str, Any], difference: str
 ) -> None:
     params = params_of("segmenter")
     params = replace(params, train=replace(params.train, **train))
     (note,) = input_notes(params, replace(INDEX, **index), folder)
-    assert said in note
+    assert note.startswith(difference)

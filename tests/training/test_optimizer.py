@@ -1,4 +1,4 @@
-"""Optimizers: single steps that can be worked out by hand."""
+"""Optimizers: single steps, computed by hand."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
 
 from ..settings import train_params
 
-STEADY: dict[str, Any] = {
+PLAIN_DESCENT: dict[str, Any] = {
     "optimizer": "sgd",
     "momentum": 0.0,
     "schedule": "constant",
@@ -20,14 +20,15 @@ STEADY: dict[str, Any] = {
     "weight_decay": 0.0,
     "ema_momentum": 0.0,
 }
-"""A weight loses half of its gradient."""
+"""Gradient descent at a rate of 0.5."""
 
 
 class Trained:
-    """A kernel of an encoder and one of a decoder, a bias and a scale, all 1 at first.
+    """Kernels of an encoder and of a decoder, a bias and a scale; the initial values are 1.
 
     Args:
-        changes: To plain gradient descent at the rate 0.5.
+        scale_loss: Scale the loss.
+        changes: Changes to gradient descent at a rate of 0.5.
     """
 
     def __init__(self, *, scale_loss: bool = False, **changes: Any) -> None:
@@ -38,7 +39,7 @@ class Trained:
             with keras.name_scope(layer):
                 self.variables.append(keras.Variable(np.ones(1, np.float32), name=name))
         self.optimizer = make_optimizer(
-            train_params(**STEADY | changes),
+            train_params(**PLAIN_DESCENT | changes),
             self.variables,
             steps=100,
             encoder=lambda name: name.startswith("encoder"),
@@ -46,10 +47,10 @@ class Trained:
         )
 
     def step(self, *gradients: float) -> list[float]:
-        """Take a step along a gradient for each variable, or one for all; the values then."""
-        every = gradients * 4 if len(gradients) == 1 else gradients
+        """Take a step with a gradient for each variable, or one for all, and return the values."""
+        gradients = gradients * 4 if len(gradients) == 1 else gradients
         scale = float(keras.ops.convert_to_numpy(self.optimizer.scale_loss(1.0)))
-        self.optimizer.apply([keras.ops.array([scale * one]) for one in every])
+        self.optimizer.apply([keras.ops.array([scale * gradient]) for gradient in gradients])
         return self.values()
 
     def values(self) -> list[float]:
@@ -87,8 +88,8 @@ def test_kernels_decay_and_biases_and_norms_do_not(optimizer: str, scale_loss: b
     assert trained.step(0.0) == pytest.approx([0.95, 0.95, 1.0, 1.0])
 
 
-def test_adam_takes_the_decay_for_a_gradient() -> None:
-    """So its first step is as long as any: that is what sets it apart from AdamW."""
+def test_adam_adds_the_decay_to_the_gradient() -> None:
+    """So its first step is as long as any, unlike that of AdamW."""
     assert Trained(optimizer="adam", weight_decay=0.1).step(0.0) == pytest.approx(
         [0.5, 0.5, 1.0, 1.0], abs=1e-4
     )
@@ -98,11 +99,11 @@ def test_adam_takes_the_decay_for_a_gradient() -> None:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1.0), (0.5, 0.95), (1.0, 0.9)])
-def test_the_encoder_learns_at_its_share_of_the_rate(share: float, expected: float) -> None:
+def test_the_encoder_has_a_share_of_the_rate(share: float, expected: float) -> None:
     assert Trained(encoder_rate=share).step(0.2) == pytest.approx([expected, 0.9, 0.9, 0.9])
 
 
-def test_an_encoder_that_is_frozen_does_not_decay_either() -> None:
+def test_a_frozen_encoder_does_not_decay() -> None:
     trained = Trained(encoder_rate=0.0, weight_decay=0.1, optimizer="adamw")
     assert trained.step(0.0) == pytest.approx([1.0, 0.95, 1.0, 1.0])
 
@@ -110,29 +111,31 @@ def test_an_encoder_that_is_frozen_does_not_decay_either() -> None:
 # Clipping
 
 
-def test_the_gradient_is_shortened_over_all_weights() -> None:
-    """(3, 0, 4, 0) has the length 5; of length 1 it is (0.6, 0, 0.8, 0)."""
+def test_the_norm_of_the_whole_gradient_is_clipped() -> None:
+    """(3, 0, 4, 0) has norm 5; with norm 1 it is (0.6, 0, 0.8, 0)."""
     assert Trained(clip_norm=1.0).step(3.0, 0.0, 4.0, 0.0) == pytest.approx([0.7, 1.0, 0.6, 1.0])
 
 
-def test_a_short_gradient_is_left_alone() -> None:
+def test_a_short_gradient_is_not_clipped() -> None:
     assert Trained(clip_norm=1.0).step(0.2) == pytest.approx([0.9] * 4)
 
 
-def test_values_of_the_gradient_are_cut() -> None:
+def test_values_of_the_gradient_are_clipped() -> None:
     trained = Trained(clip_value=0.5)
     assert trained.step(3.0, -3.0, 0.2, 0.0) == pytest.approx([0.75, 1.25, 0.9, 1.0])
 
 
 def test_both_kinds_of_clipping_at_once_are_refused() -> None:
-    with pytest.raises(InputError, match=r"`train.clip_norm` and `train.clip_value` are both set"):
+    with pytest.raises(
+        InputError, match=r"`train.clip_norm` or `train.clip_value` must be 0, got 1 and 1"
+    ):
         Trained(clip_norm=1.0, clip_value=1.0)
 
 
 # Accumulation
 
 
-def test_gradients_of_some_batches_are_averaged_for_one_step() -> None:
+def test_gradients_of_accumulated_batches_are_averaged_for_one_step() -> None:
     trained = Trained(accumulate=2)
     assert trained.step(0.2) == [1.0] * 4
     assert trained.step(0.6) == pytest.approx([0.8] * 4), "half of their mean 0.4"
@@ -145,7 +148,7 @@ def test_gradients_of_some_batches_are_averaged_for_one_step() -> None:
 @pytest.mark.parametrize(
     ("momentum", "expected"),
     [
-        pytest.param(0.05, 0.05 * 0.9 + 0.95 * 0.8, id="as asked"),
+        pytest.param(0.05, 0.05 * 0.9 + 0.95 * 0.8, id="the set momentum"),
         pytest.param(0.99, 0.1 * 0.9 + 0.9 * 0.8, id="closely at first: 1 / (1 + 9)"),
     ],
 )
@@ -161,8 +164,8 @@ def test_the_average_follows_the_weights(
     assert trained.values() == pytest.approx([expected] * 4)
 
 
-def test_the_average_becomes_as_slow_as_asked() -> None:
-    """After 9 steps the momentum could be 1/2; of 0.25 it stays what it is."""
+def test_the_average_reaches_its_momentum() -> None:
+    """After 9 steps the limit is 1/2, so a momentum of 0.25 is in effect."""
     trained = Trained(ema_momentum=0.25)
     for _ in range(10):
         trained.step(0.0)
@@ -171,7 +174,7 @@ def test_the_average_becomes_as_slow_as_asked() -> None:
     assert trained.values() == pytest.approx([0.25 * 1.0 + 0.75 * 0.9] * 4)
 
 
-def test_each_of_the_batches_of_a_step_has_its_share_in_the_average() -> None:
+def test_the_batches_of_a_step_share_the_average() -> None:
     """Ten steps of two batches, and one of 0.1: the two batches after it move it by 3/4."""
     trained = Trained(ema_momentum=0.25, accumulate=2)
     for _ in range(20):
@@ -183,7 +186,7 @@ def test_each_of_the_batches_of_a_step_has_its_share_in_the_average() -> None:
     assert trained.values() == pytest.approx([0.25 * 1.0 + 0.75 * 0.9] * 4)
 
 
-def test_without_an_average_the_weights_stay_what_they_are() -> None:
+def test_without_an_average_the_weights_are_not_changed() -> None:
     trained = Trained()
     trained.step(0.2)
     unwrap_loss_scaling(trained.optimizer).average_into(trained.variables)
@@ -191,8 +194,8 @@ def test_without_an_average_the_weights_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
-def test_the_end_of_a_fit_leaves_the_weights_alone(scale_loss: bool) -> None:
-    """Keras would put the average in their place, after each epoch of ours."""
+def test_the_end_of_a_fit_does_not_change_the_weights(scale_loss: bool) -> None:
+    """Keras would replace them by their average after each epoch."""
     trained = Trained(ema_momentum=0.75, scale_loss=scale_loss)
     trained.step(0.2)
     trained.step(0.2)
@@ -200,10 +203,10 @@ def test_the_end_of_a_fit_leaves_the_weights_alone(scale_loss: bool) -> None:
     assert trained.values() == pytest.approx([0.8] * 4)
 
 
-# What is told, and what steers
+# Log and factor
 
 
-def test_the_length_of_gradients_is_added_up_before_they_are_clipped() -> None:
+def test_norms_of_gradients_are_summed_before_clipping() -> None:
     trained = Trained(clip_norm=1.0)
     trained.step(3.0, 0.0, 4.0, 0.0)
     trained.step(0.0, 6.0, 8.0, 0.0)

@@ -1,4 +1,4 @@
-"""Precision: what the hardware decides, and what the user does."""
+"""Precision: set by the user or chosen by the hardware."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from thorax.training.precision import PrecisionChoice, choose_precision
 
 @pytest.fixture
 def cpuinfo(tmp_path: Path) -> Path:
-    """Return what an old processor tells of itself."""
+    """Return the feature flags of an old processor."""
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nflags\t\t: fpu sse4_2 avx2 avx512f avx512_vnni\n")
     return path
@@ -22,7 +22,7 @@ def cpuinfo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that puts GPUs of these compute capabilities into the machine."""
+    """Return a function that sets the compute capabilities of the GPUs of the machine."""
 
     def put(*capabilities: tuple[int, int] | None) -> None:
         details = {
@@ -39,25 +39,26 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("asked", "policy"),
+    ("requested", "policy"),
     [("float32", "float32"), ("bfloat16", "mixed_bfloat16"), ("float16", "mixed_float16")],
 )
-def test_what_is_asked_is_given(asked: Any, policy: str, tmp_path: Path) -> None:
-    assert choose_precision(asked, cpuinfo=tmp_path / "none") == PrecisionChoice(policy, "as asked")
+def test_a_set_precision_is_used(requested: Any, policy: str, tmp_path: Path) -> None:
+    choice = choose_precision(requested, cpuinfo=tmp_path / "none")
+    assert choice == PrecisionChoice(policy, "set in params.yaml")
 
 
 @pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16"])
-def test_auto_takes_bfloat16_where_the_cpu_has_it(cpuinfo: Path, flag: str) -> None:
+def test_auto_is_bfloat16_if_the_cpu_supports_it(cpuinfo: Path, flag: str) -> None:
     cpuinfo.write_text(cpuinfo.read_text().replace("avx2", f"avx2 {flag}"))
     assert choose_precision("auto", cpuinfo=cpuinfo) == PrecisionChoice(
-        "mixed_bfloat16", f"the CPU has {flag}"
+        "mixed_bfloat16", f"the CPU supports {flag}"
     )
 
 
 @pytest.mark.usefixtures("gpus")
-def test_auto_takes_float32_on_another_cpu(cpuinfo: Path) -> None:
-    plain = PrecisionChoice("float32", "neither a GPU nor a CPU with bfloat16 was found")
+def test_auto_is_float32_on_another_cpu(cpuinfo: Path) -> None:
+    plain = PrecisionChoice("float32", "there is no GPU, and the CPU does not support bfloat16")
     assert choose_precision("auto", cpuinfo=cpuinfo) == plain
 
 
@@ -68,33 +69,33 @@ def test_a_flag_is_a_whole_word(cpuinfo: Path) -> None:
 
 
 @pytest.mark.usefixtures("gpus")
-def test_auto_takes_float32_where_the_processor_tells_nothing(tmp_path: Path) -> None:
+def test_auto_is_float32_without_feature_flags(tmp_path: Path) -> None:
     assert choose_precision("auto", cpuinfo=tmp_path / "none").policy == "float32"
 
 
 @pytest.mark.parametrize(
     ("capabilities", "policy", "reason"),
     [
-        pytest.param([(9, 0)], "mixed_bfloat16", "the GPU has bfloat16", id="H100"),
-        pytest.param([(8, 0)], "mixed_bfloat16", "the GPU has bfloat16", id="A100, the first"),
+        pytest.param([(9, 0)], "mixed_bfloat16", "the GPU supports bfloat16", id="H100"),
+        pytest.param([(8, 0)], "mixed_bfloat16", "the GPU supports bfloat16", id="A100, the first"),
         pytest.param(
-            [(7, 5)], "mixed_float16", "the GPU has half precision, but not bfloat16", id="T4"
+            [(7, 5)], "mixed_float16", "the GPU supports float16, but not bfloat16", id="T4"
         ),
         pytest.param(
             [(9, 0), (7, 5)],
             "mixed_float16",
-            "the GPU has half precision, but not bfloat16",
-            id="what all of several have",
+            "the GPU supports float16, but not bfloat16",
+            id="the least of several",
         ),
         pytest.param(
             [None],
             "mixed_float16",
-            "the GPU has half precision, but not bfloat16",
-            id="one that tells nothing",
+            "the GPU supports float16, but not bfloat16",
+            id="unknown capability",
         ),
     ],
 )
-def test_a_gpu_goes_before_the_cpu(
+def test_a_gpu_has_priority_over_the_cpu(
     gpus: Any, cpuinfo: Path, capabilities: list[Any], policy: str, reason: str
 ) -> None:
     cpuinfo.write_text("flags\t: avx512_bf16\n")
@@ -111,22 +112,22 @@ def test_a_gpu_goes_before_the_cpu(
         pytest.param([("cpu", None)], "float32", id="no GPU"),
     ],
 )
-def test_jax_is_asked_where_keras_runs_on_it(
+def test_the_gpus_of_jax_count_if_keras_uses_it(
     monkeypatch: pytest.MonkeyPatch, cpuinfo: Path, devices: list[Any], policy: str
 ) -> None:
-    made = [SimpleNamespace(platform=kind, compute_capability=text) for kind, text in devices]
+    fakes = [SimpleNamespace(platform=kind, compute_capability=text) for kind, text in devices]
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda: made))
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda: fakes))
     assert choose_precision("auto", cpuinfo=cpuinfo).policy == policy
 
 
 @pytest.mark.parametrize(
     ("policy", "scales"),
     [
-        pytest.param("float32", False, id="float32 loses nothing"),
+        pytest.param("float32", False, id="float32"),
         pytest.param("mixed_bfloat16", False, id="bfloat16 has the exponents of float32"),
         pytest.param("mixed_float16", True, id="float16 loses gradients below 6e-8"),
     ],
 )
-def test_the_loss_is_scaled_in_float16_alone(policy: str, scales: bool) -> None:
+def test_the_loss_is_scaled_in_float16_only(policy: str, scales: bool) -> None:
     assert PrecisionChoice(policy, "").scales_loss is scales

@@ -1,4 +1,4 @@
-"""Learning rates: checked at steps where they can be worked out by hand."""
+"""Learning rates at single steps, computed by hand."""
 
 import math
 
@@ -12,13 +12,13 @@ STEPS = 100
 
 
 def rate(step: int, **changes: object) -> float:
-    """Rate at a step of 100, of 10 steps' rise to 1 unless changed."""
+    """Return the rate at a step of 100; by default it rises to 1 in 10 steps."""
     params = train_params(**{"learning_rate": 1.0, "warm_up": 0.1} | changes)
     return float(LearningRate(params, steps=STEPS)(step))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "polynomial", "constant", "plateau"])
-def test_the_rate_rises_in_a_straight_line(schedule: str) -> None:
+def test_the_rate_rises_linearly(schedule: str) -> None:
     assert [rate(step, schedule=schedule) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
 
 
@@ -27,11 +27,11 @@ def test_the_rate_rises_in_a_straight_line(schedule: str) -> None:
     [
         pytest.param("cosine", 0.5, 0.0, id="half a cosine"),
         pytest.param("polynomial", 0.5**0.9, 0.0, id="(1 - 45/90)^0.9"),
-        pytest.param("constant", 1.0, 1.0, id="stays"),
-        pytest.param("plateau", 1.0, 1.0, id="falls by the validation alone"),
+        pytest.param("constant", 1.0, 1.0, id="constant"),
+        pytest.param("plateau", 1.0, 1.0, id="falls with the validation Dice only"),
     ],
 )
-def test_the_rate_falls_as_its_name_says(schedule: str, middle: float, end: float) -> None:
+def test_the_rate_falls_by_its_schedule(schedule: str, middle: float, end: float) -> None:
     """From step 10 to 100; the middle of that is 55."""
     assert rate(55, schedule=schedule) == pytest.approx(middle)
     assert rate(STEPS, schedule=schedule) == pytest.approx(end, abs=1e-6)
@@ -39,8 +39,8 @@ def test_the_rate_falls_as_its_name_says(schedule: str, middle: float, end: floa
 
 def test_one_cycle_rises_on_a_cosine_over_at_least_three_tenths() -> None:
     """Step 14 is the 15th of 30: half way up. Down from 30 to 100: 65 is half way."""
-    one = [rate(step, schedule="one_cycle") for step in (14, 29, 65, 100)]
-    assert one == pytest.approx([0.5, 1.0, 0.5, 0.0], abs=1e-6)
+    rates = [rate(step, schedule="one_cycle") for step in (14, 29, 65, 100)]
+    assert rates == pytest.approx([0.5, 1.0, 0.5, 0.0], abs=1e-6)
     longer = rate(29, schedule="one_cycle", warm_up=0.6)
     assert longer == pytest.approx(0.5), "the 30th of 60 steps"
 
@@ -49,18 +49,18 @@ def test_without_warm_up_the_first_step_has_the_highest_rate() -> None:
     assert rate(0, warm_up=0.0) == 1.0
 
 
-def test_the_highest_rate_is_the_one_asked_for() -> None:
+def test_the_maximum_is_the_learning_rate() -> None:
     assert max(rate(step, learning_rate=0.25) for step in range(STEPS)) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
     ("dice", "patience", "expected"),
     [
-        pytest.param([], 2, 0, id="nothing yet"),
-        pytest.param([0.1, 0.2, 0.3], 1, 0, id="ever better"),
+        pytest.param([], 2, 0, id="no epoch"),
+        pytest.param([0.1, 0.2, 0.3], 1, 0, id="always better"),
         pytest.param([0.5, 0.5], 1, 1, id="equal is not better"),
         pytest.param([0.5, 0.4, 0.4, 0.4, 0.4], 2, 2, id="twice two epochs"),
-        pytest.param([0.5, 0.4, 0.6, 0.4, 0.4], 2, 1, id="a better one starts the count anew"),
+        pytest.param([0.5, 0.4, 0.6, 0.4, 0.4], 2, 1, id="a better epoch restarts the count"),
         pytest.param([0.5, math.nan, math.nan], 2, 1, id="undefined is not better"),
     ],
 )
@@ -73,16 +73,16 @@ def test_the_plateau_is_counted_from_the_history(
 @pytest.mark.parametrize(
     ("dice", "patience", "expected"),
     [
-        pytest.param([0.9, 0.1, 0.1], 0, False, id="0 waits for ever"),
-        pytest.param([0.9, 0.1], 2, False, id="one epoch without"),
-        pytest.param([0.9, 0.1, 0.1], 2, True, id="two epochs without"),
+        pytest.param([0.9, 0.1, 0.1], 0, False, id="0 never stops"),
+        pytest.param([0.9, 0.1], 2, False, id="one epoch without improvement"),
+        pytest.param([0.9, 0.1, 0.1], 2, True, id="two epochs without improvement"),
         pytest.param([0.9, 0.1, 0.9], 2, True, id="equal is not better"),
-        pytest.param([0.1, 0.2, 0.3], 2, False, id="ever better"),
+        pytest.param([0.1, 0.2, 0.3], 2, False, id="always better"),
         pytest.param([math.nan, 0.0, math.nan], 2, False, id="0 is better than undefined"),
         pytest.param([math.nan] * 3, 2, True, id="always undefined"),
     ],
 )
-def test_patience_ends_where_nothing_gets_better(
+def test_early_stopping_after_epochs_without_improvement(
     dice: list[float], patience: int, expected: bool
 ) -> None:
     assert should_stop_early([{"dice": value} for value in dice], patience=patience) is expected

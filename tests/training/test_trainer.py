@@ -174,9 +174,7 @@ def script_dice(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     ("damage", "message"),
     [
         pytest.param(lambda path: path.unlink(), "cannot be read", id="removed"),
-        pytest.param(
-            lambda path: path.write_bytes(path.read_bytes()[:-9]), "is ", id="truncated"
-        ),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-9]), "is ", id="truncated"),
     ],
 )
 def test_a_record_that_is_damaged_during_the_training_is_named(
@@ -374,9 +372,7 @@ def test_a_row_has_the_dice_of_each_region_and_their_mean(
     make_plan: MakePlan, script_dice: Any
 ) -> None:
     script_dice((0.5, 0.75), (math.nan, 0.25), (math.nan, math.nan))
-    history, _, _ = train(
-        replace(make_plan(validation_paths=CASE), regions=["bright", "other"])
-    )
+    history, _, _ = train(replace(make_plan(validation_paths=CASE), regions=["bright", "other"]))
     dice = [(row["dice_bright"], row["dice_other"], row["dice"]) for row in history]
     expected = [(0.5, 0.75, 0.625), (math.nan, 0.25, 0.25), (math.nan, math.nan, math.nan)]
     np.testing.assert_equal(dice, expected)
@@ -504,9 +500,7 @@ def test_each_epoch_is_saved_before_it_is_reported(make_plan: MakePlan) -> None:
     """Otherwise an interruption after the report would lose the epoch."""
     plan = make_plan()
     saved: list[Any] = []
-    callback = RecordingCallback(
-        after_epoch=lambda: saved.append(load_checkpoint(plan.checkpoint))
-    )
+    callback = RecordingCallback(after_epoch=lambda: saved.append(load_checkpoint(plan.checkpoint)))
     history = fit(compiled(plan), plan, callback=callback)
     assert [checkpoint.history for checkpoint in saved] == [history[:1], history[:2], history]
 
@@ -619,6 +613,7 @@ def train_in_process(kill_after: int, *folders: Path) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """Weights and history are equal to the last bit: order, augmentation, optimizer and all."""
     killed = train_in_process(1, tmp_path / "killed")

@@ -1,4 +1,4 @@
-"""Watching the training: Dice of volumes on the canvas."""
+"""Validation: volumetric Dice on the canvas."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ HIT, MISS = 1000, 0
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    """Return a network that finds 500 HU and more in the first region, the rest in the second."""
+    """Return a network whose first region is 500 HU and more, and the second one the rest."""
     return pointwise([[16, -16]], [-8, 8 - 1e-3], canvas=2)
 
 
@@ -32,15 +32,15 @@ def mean_dice(network: Any, paths: list[Path]) -> dict[str, float]:
     }
 
 
-def save(path: Path, found: list[Any], *truth: list[Any]) -> Path:
-    """Write a case: planes in HU, and one list of fractions, 0..255, a region."""
-    return save_record(path, found, np.stack(truth, axis=-1))
+def save(path: Path, planes: list[Any], *truth: list[Any]) -> Path:
+    """Write a case: slices in HU, and a list of fractions, 0..255, per region."""
+    return save_record(path, planes, np.stack(truth, axis=-1))
 
 
 def test_dice_by_hand(network: Any, tmp_path: Path) -> None:
     """Lung: 2·3 / (4 + 3) of the first case, 2·0 / (1 + 1) of the second; their mean is 3/7.
 
-    The rest, which is found where lung is not: 2·0 / (0 + 1) and 2·2 / (2 + 3).
+    The rest, which is predicted outside of the lung: 2·0 / (0 + 1) and 2·2 / (2 + 3).
     """
     all_, none = [[255, 255], [255, 255]], [[0, 0], [0, 0]]
     first = save(tmp_path / "a", [[[HIT, HIT], [HIT, MISS]]], [all_], [none])
@@ -55,12 +55,12 @@ def test_dice_by_hand(network: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fraction", "hu", "expected"),
     [
-        pytest.param(128, 500, 1.0, id="more than half is truth, one half is found"),
-        pytest.param(127, 500, 0.0, id="less than half is no truth"),
-        pytest.param(128, 499, 0.0, id="less than one half is not found"),
+        pytest.param(128, 500, 1.0, id="truth is more than half, prediction one half"),
+        pytest.param(127, 500, 0.0, id="truth is less than half"),
+        pytest.param(128, 499, 0.0, id="prediction is less than one half"),
     ],
 )
-def test_truth_and_prediction_are_cut_at_one_half(
+def test_truth_and_prediction_are_thresholded_at_one_half(
     network: Any, tmp_path: Path, fraction: int, hu: int, expected: float
 ) -> None:
     full = [[[fraction] * 2] * 2]
@@ -68,10 +68,10 @@ def test_truth_and_prediction_are_cut_at_one_half(
     assert mean_dice(network, [path])["lung"] == expected
 
 
-def test_a_case_is_one_volume_however_many_planes_it_has(network: Any, tmp_path: Path) -> None:
-    """40 planes, more than two batches: 4 voxels in the first, found; 1 in the last, not found.
+def test_a_case_is_one_volume_in_any_number_of_slices(network: Any, tmp_path: Path) -> None:
+    """40 slices, more than two batches: 4 correct voxels in the first; 1 missed in the last.
 
-    2·4 / (5 + 4) of the volume. Means over planes would be 1/2, over batches 1/2, too.
+    2·4 / (5 + 4) of the volume. Means over slices would be 1/2, over batches 1/2, too.
     """
     planes, truth = np.full((40, 2, 2), MISS), np.zeros((40, 2, 2))
     planes[0], truth[0], truth[39, 1, 1] = HIT, 255, 255
@@ -80,9 +80,7 @@ def test_a_case_is_one_volume_however_many_planes_it_has(network: Any, tmp_path:
     assert dice["lung"] == pytest.approx(8 / 9)
 
 
-def test_a_case_without_a_region_that_is_not_found_either_is_left_out(
-    network: Any, tmp_path: Path
-) -> None:
+def test_a_case_with_empty_truth_and_prediction_is_left_out(network: Any, tmp_path: Path) -> None:
     """The mean is that of the other case, 2·2 / (2 + 4)."""
     none, half = [[[0, 0], [0, 0]]], [[[255, 255], [0, 0]]]
     paths = [
@@ -93,7 +91,7 @@ def test_a_case_without_a_region_that_is_not_found_either_is_left_out(
     assert dice["lung"] == pytest.approx(4 / 6)
 
 
-def test_a_region_that_no_case_shows_is_undefined(network: Any, tmp_path: Path) -> None:
+def test_the_dice_of_a_region_in_no_case_is_undefined(network: Any, tmp_path: Path) -> None:
     none = [[[0, 0], [0, 0]]]
     path = save(tmp_path / "case", [[[MISS] * 2] * 2], none, [[[255] * 2] * 2])
     dice = mean_dice(network, [path])
@@ -101,5 +99,5 @@ def test_a_region_that_no_case_shows_is_undefined(network: Any, tmp_path: Path) 
     assert dice["rest"] == 1.0
 
 
-def test_the_mean_of_a_case_leaves_out_what_is_undefined() -> None:
+def test_the_mean_of_a_case_leaves_out_undefined_values() -> None:
     assert CaseDice(Path("a"), (0.5, float("nan"), 1.0)).mean == 0.75

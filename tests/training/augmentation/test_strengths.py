@@ -1,4 +1,4 @@
-"""Strengths at each level."""
+"""Strengths at the levels."""
 
 from dataclasses import asdict, fields
 from typing import Any
@@ -8,33 +8,31 @@ import pytest
 from thorax.common.params import AugmentationParams
 from thorax.training.augmentation.strengths import at_level
 
-from ...learning import STILL
+from ...learning import NO_AUGMENTATION
 
-STRENGTHS = sorted(name for name, value in STILL.items() if isinstance(value, float))
+STRENGTHS = sorted(name for name, value in NO_AUGMENTATION.items() if isinstance(value, float))
 
 
 def at(level: str, **strengths: Any) -> dict[str, Any]:
     """Return the strengths of a level as a dict."""
-    return asdict(at_level(AugmentationParams(**STILL | strengths | {"level": level})))
+    return asdict(at_level(AugmentationParams(**NO_AUGMENTATION | strengths | {"level": level})))
 
 
-def test_no_parameter_is_forgotten() -> None:
-    assert {field.name for field in fields(AugmentationParams)} == set(STILL)
+def test_the_settings_of_the_tests_are_complete() -> None:
+    assert {field.name for field in fields(AugmentationParams)} == set(NO_AUGMENTATION)
 
 
 @pytest.mark.parametrize("name", STRENGTHS)
-@pytest.mark.parametrize(
-    ("level", "strength"), [("none", 0.0), ("soft", 0.125), ("medium", 0.25), ("hard", 0.5)]
-)
-def test_a_level_scales_each_strength_and_no_other(name: str, level: str, strength: float) -> None:
-    scaled = at(level, **{name: 0.25})
-    assert scaled[name] == strength
-    assert all(scaled[other] == 0 for other in STRENGTHS if other != name)
+def test_a_level_scales_each_strength_and_no_other(name: str) -> None:
+    for level, strength in (("none", 0.0), ("soft", 0.125), ("medium", 0.25), ("hard", 0.5)):
+        scaled = at(level, **{name: 0.25})
+        assert scaled[name] == strength
+        assert all(scaled[other] == 0 for other in STRENGTHS if other != name)
 
 
-def test_chances_and_shares_stay_below_1_and_turns_within_half_a_circle() -> None:
-    whole = dict.fromkeys(STRENGTHS, 0.75) | {"rotate_degrees": 170.0}
-    scaled = at("hard", **whole)
+def test_probabilities_and_shares_stay_below_1_and_rotation_within_180_degrees() -> None:
+    strong = dict.fromkeys(STRENGTHS, 0.75) | {"rotate_degrees": 170.0}
+    scaled = at("hard", **strong)
     unlimited = ("gamma", "blur", "sharpen", "mixup", "cutmix")
     assert [scaled.pop(name) for name in unlimited] == [1.5] * 5
     assert scaled.pop("rotate_degrees") == 180
@@ -43,12 +41,12 @@ def test_chances_and_shares_stay_below_1_and_turns_within_half_a_circle() -> Non
 
 
 @pytest.mark.parametrize(("chance", "at_hard"), [(0.1, 0.2), (0.4, 0.5), (0.5, 0.5), (0.7, 0.7)])
-def test_hard_mirrors_no_more_than_half_of_the_stacks(chance: float, at_hard: float) -> None:
-    """With more, most stacks would be mirrored, and few as they are; what was asked for stands."""
+def test_hard_flips_at_most_half_of_the_stacks(chance: float, at_hard: float) -> None:
+    """With more, most stacks would be mirrored; a higher setting is kept."""
     assert at("hard", flip=chance)["flip"] == at_hard
 
 
-def test_what_stands_is_never_lowered_but_by_soft() -> None:
+def test_a_strength_above_the_limit_is_only_lowered_by_soft() -> None:
     assert [at(level, noise=0.999)["noise"] for level in ("soft", "medium", "hard")] == [
         0.4995,
         0.999,
@@ -59,7 +57,5 @@ def test_what_stands_is_never_lowered_but_by_soft() -> None:
 @pytest.mark.parametrize(
     ("level", "custom"), [("none", ""), ("soft", "a.json"), ("medium", "a.json")]
 )
-def test_the_users_own_changes_have_no_strength_and_only_none_leaves_them_out(
-    level: str, custom: str
-) -> None:
+def test_custom_transforms_are_only_removed_at_none(level: str, custom: str) -> None:
     assert at(level, custom="a.json")["custom"] == custom

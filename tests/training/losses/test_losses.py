@@ -1,4 +1,4 @@
-"""A loss by name: its parts, every setting of them, weights, and what cannot be used."""
+"""Losses by name: parts, settings, weights, and errors."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from thorax.common.errors import InputError
 
-from .examples import NAMES, UNSURE, by_name, every_name, finding, maps, pixels
+from .examples import EVEN, NAMES, by_name, every_name, logits_of, maps, pixels
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from .examples import NAMES, UNSURE, by_name, every_name, finding, maps, pixels
     ],
 )
 def test_a_loss_by_name_is_the_sum_of_its_parts(name: Any, expected: float) -> None:
-    loss = by_name(name)(pixels(1), pixels(UNSURE))
+    loss = by_name(name)(pixels(1), pixels(EVEN))
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
@@ -48,7 +48,7 @@ def test_a_loss_by_name_is_the_sum_of_its_parts(name: Any, expected: float) -> N
     ],
 )
 def test_settings_by_hand(name: Any, change: Any, expected: float) -> None:
-    loss = by_name(name, **change)(pixels(1), pixels(UNSURE))
+    loss = by_name(name, **change)(pixels(1), pixels(EVEN))
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
@@ -76,24 +76,24 @@ CHANGES = {
 
 
 @every_name
-def test_each_loss_follows_its_own_settings_and_no_other(name: Any) -> None:
-    draw = np.random.default_rng(5)
-    truth, logits = draw.random((2, 4, 4, 2)), draw.normal(0, 1, (2, 4, 4, 2))
+def test_each_loss_depends_on_its_own_settings_only(name: Any) -> None:
+    generator = np.random.default_rng(5)
+    truth, logits = generator.random((2, 4, 4, 2)), generator.normal(0, 1, (2, 4, 4, 2))
     truth[0] /= 4
     plain = float(by_name(name, regions=2)(truth, logits))
-    acting = {
+    effective = {
         setting
         for setting, value in CHANGES.items()
         if float(by_name(name, regions=2, **{setting: value})(truth, logits)) != plain
     }
-    assert acting == USES[name]
+    assert effective == USES[name]
 
 
-# Over the batch or each stack: one stack whose 4 pixels are all there and found, and one without
-# any, where 1 is found by mistake
+# Over the batch or each stack: a stack whose 4 pixels are all correct, and an empty one with one
+# false positive
 
 TWO = np.concatenate([maps([[1, 1], [1, 1]]), maps([[0, 0], [0, 0]])])
-TWO_FOUND = finding(np.concatenate([maps([[1, 1], [1, 1]]), maps([[1, 0], [0, 0]])]))
+TWO_PREDICTED = logits_of(np.concatenate([maps([[1, 1], [1, 1]]), maps([[1, 0], [0, 0]])]))
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,10 @@ TWO_FOUND = finding(np.concatenate([maps([[1, 1], [1, 1]]), maps([[1, 0], [0, 0]
         pytest.param("generalised_dice", 1 / 10, (0 + 1 / 2) / 2, id="generalised_dice"),
     ],
 )
-def test_one_figure_for_the_batch_or_one_for_each_stack(
-    name: Any, batch: float, stack: float
-) -> None:
+def test_ratios_over_the_batch_or_over_each_stack(name: Any, batch: float, stack: float) -> None:
     for over, expected in (("batch", batch), ("stack", stack)):
         loss = by_name(name, dice_over=over, tversky_gamma=0.5)
-        assert float(loss(TWO, TWO_FOUND)) == pytest.approx(expected, abs=1e-5)
+        assert float(loss(TWO, TWO_PREDICTED)) == pytest.approx(expected, abs=1e-5)
 
 
 # Weights
@@ -120,45 +118,45 @@ def test_one_figure_for_the_batch_or_one_for_each_stack(
 @pytest.mark.parametrize(
     ("name", "weights", "expected"),
     [
-        pytest.param("bce_dice", [1.0, 1.0], 0.804258, id="1 each is none"),
+        pytest.param("bce_dice", [1.0, 1.0], 0.804258, id="1 has no effect"),
         pytest.param("bce_dice", [0.5, 3.0], 0.346574 + 0.333333, id="halved and tripled"),
-        pytest.param("bce_dice", [0.0, 1.0], 0.111111, id="the second alone"),
-        pytest.param("focal_dice", [2.0, 0.0], 0.346574, id="the first alone, doubled"),
+        pytest.param("bce_dice", [0.0, 1.0], 0.111111, id="the second only"),
+        pytest.param("focal_dice", [2.0, 0.0], 0.346574, id="the first only, doubled"),
         pytest.param("lovasz", [3.0], 0.75, id="a loss of one part"),
     ],
 )
 def test_part_weights_multiply_the_parts(name: Any, weights: list[float], expected: float) -> None:
-    loss = by_name(name, part_weights=weights)(pixels(1), pixels(UNSURE))
+    loss = by_name(name, part_weights=weights)(pixels(1), pixels(EVEN))
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
-        pytest.param({}, 0.693147 / 2, id="alike"),
-        pytest.param({"b": 3.0}, 0.693147 * 3 / 4, id="the one not named weighs 1"),
-        pytest.param({"a": 3.0}, 0.693147 / 4, id="what the other region weighs"),
-        pytest.param({"b": 0.0}, 0, id="left out"),
+        pytest.param({}, 0.693147 / 2, id="equal"),
+        pytest.param({"b": 3.0}, 0.693147 * 3 / 4, id="the other has weight 1"),
+        pytest.param({"a": 3.0}, 0.693147 / 4, id="weight of the other region"),
+        pytest.param({"b": 0.0}, 0, id="ignored"),
     ],
 )
 def test_region_weights_by_hand(weights: dict[str, float], expected: float) -> None:
-    """The first region is found, the second one is unsure: log 2."""
+    """The first region is predicted, the second one has p = 1/2: log 2."""
     loss = by_name("bce", regions=2, region_weights=weights)
-    found = loss(maps([[1]], [[1]]), maps([[30]], [[0]]))
-    assert float(found) == pytest.approx(expected, abs=1e-6)
+    value = loss(maps([[1]], [[1]]), maps([[30]], [[0]]))
+    assert float(value) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("name", "weights", "message"),
     [
-        ("bce_dice", [1.0, 2.0, 3.0], r"hold one weight for each of bce, dice; got 3$"),
-        ("focal_dice", [1.0], r"hold one weight for each of focal, dice; got 1$"),
-        ("tversky", [1.0, 2.0], r"hold one weight for each of tversky; got 2$"),
-        ("generalised_dice", [0.5, 0.5], r"hold one weight for each of generalised_dice; got 2$"),
+        ("bce_dice", [1.0, 2.0, 3.0], r"have one weight per part \(bce, dice\), got 3$"),
+        ("focal_dice", [1.0], r"have one weight per part \(focal, dice\), got 1$"),
+        ("tversky", [1.0, 2.0], r"have one weight per part \(tversky\), got 2$"),
+        ("generalised_dice", [0.5, 0.5], r"have one weight per part \(generalised_dice\), got 2$"),
         ("bce_dice", [0.0, 0.0], r"not all be 0, got \[0.0, 0.0\]$"),
     ],
 )
-def test_part_weights_that_do_not_match_the_parts(
+def test_part_weights_that_do_not_match_the_parts_are_refused(
     name: Any, weights: list[float], message: str
 ) -> None:
     with pytest.raises(InputError, match=rf"^`losses.part_weights` must {message}"):
@@ -168,12 +166,15 @@ def test_part_weights_that_do_not_match_the_parts(
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"c": 2.0}, r"must name known regions \(a, b\), got c$"),
-        ({"a": 2.0, "A": 1.0, "x": 1.0}, r"must name known regions \(a, b\), got A, x$"),
+        ({"c": 2.0}, r"must only name regions .* \(a, b\), got c$"),
+        (
+            {"a": 2.0, "A": 1.0, "x": 1.0},
+            r"must only name regions .* \(a, b\), got A, x$",
+        ),
         ({"a": 0.0, "b": 0.0}, r"must not all be 0, got \{'a': 0.0, 'b': 0.0\}$"),
     ],
 )
-def test_region_weights_that_cannot_be_used(weights: dict[str, float], message: str) -> None:
+def test_invalid_region_weights_are_refused(weights: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=rf"^`losses.region_weights` {message}"):
         by_name("dice", regions=2, region_weights=weights)
 
@@ -181,24 +182,24 @@ def test_region_weights_that_cannot_be_used(weights: dict[str, float], message: 
 # In Keras
 
 
-def test_each_of_two_devices_gives_half_since_keras_adds_their_gradients(
+def test_two_devices_have_half_of_the_loss_since_keras_sums_their_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loss = by_name("bce")
-    one = float(loss(pixels(1), pixels(UNSURE)))
+    single = float(loss(pixels(1), pixels(EVEN)))
     two = type("TwoDevices", (), {"num_replicas_in_sync": 2})
     monkeypatch.setattr(tf.distribute, "get_strategy", two)
-    assert float(loss(pixels(1), pixels(UNSURE))) == pytest.approx(one / 2)
+    assert float(loss(pixels(1), pixels(EVEN))) == pytest.approx(single / 2)
 
 
 @pytest.mark.parametrize(
     "jit_compile", [pytest.param(False, id="graph"), pytest.param(True, id="compiled by XLA")]
 )
-def test_compiled_losses_give_the_same(jit_compile: bool) -> None:
-    """In a graph batches may be of any size."""
-    draw = np.random.default_rng(7)
-    truth = draw.random((3, 4, 4, 2), np.float32)
-    logits = draw.normal(0, 2, truth.shape).astype(np.float32)
+def test_compiled_losses_are_equal(jit_compile: bool) -> None:
+    """In a graph the batch size is dynamic."""
+    generator = np.random.default_rng(7)
+    truth = generator.random((3, 4, 4, 2), np.float32)
+    logits = generator.normal(0, 2, truth.shape).astype(np.float32)
     losses = [by_name(name, regions=2, dice_over="stack") for name in NAMES]
 
     def slopes(truth: Any, logits: Any) -> tuple[Any, Any]:
@@ -211,7 +212,7 @@ def test_compiled_losses_give_the_same(jit_compile: bool) -> None:
     compiled = tf.function(
         slopes, jit_compile=jit_compile, input_signature=[tf.TensorSpec(shape)] * 2
     )
-    found = compiled(tf.constant(truth), tf.constant(logits))
+    actual = compiled(tf.constant(truth), tf.constant(logits))
     expected = slopes(tf.constant(truth), tf.constant(logits))
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    for values, expected_values in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(values, expected_values, rtol=1e-3, atol=1e-5)

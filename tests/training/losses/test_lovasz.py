@@ -1,4 +1,4 @@
-"""The Lovász loss: by hand, against two other definitions of the Lovász extension, and its kink."""
+"""The Lovász loss: by hand, and compared with two other definitions of the extension."""
 
 import itertools
 from typing import Any
@@ -12,12 +12,12 @@ from hypothesis.extra.numpy import arrays
 from thorax.training.losses import lovasz
 from thorax.training.losses.lovasz import jaccard_steps
 
-from .examples import finding, gradient, maps, pixels
+from .examples import gradient, logits_of, maps, pixels
 
 
-def cost(truth: np.ndarray, found: np.ndarray, *, smoothing: float = 1.0) -> float:
+def cost(truth: np.ndarray, predicted: np.ndarray, *, smoothing: float = 1.0) -> float:
     """Return the loss of fractions and probabilities of one region."""
-    return float(lovasz(truth, finding(found), smoothing=smoothing, over="batch")[0])
+    return float(lovasz(truth, logits_of(predicted), smoothing=smoothing, over="batch")[0])
 
 
 def test_the_steps_by_hand() -> None:
@@ -30,41 +30,41 @@ def test_the_steps_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("truth", "found", "expected"),
+    ("truth", "predicted", "expected"),
     [
         pytest.param([[1, 1], [0, 0]], [[1, 0], [0, 0]], 1 - 2 / 3, id="1 of 2 missed"),
         pytest.param([[1, 1], [0, 0]], [[1, 1], [1, 0]], 1 - 3 / 4, id="1 too many"),
         pytest.param([[1, 1], [0, 0]], [[0, 1], [1, 0]], 1 - 2 / 4, id="1 missed, 1 too many"),
         pytest.param([[0, 0], [0, 0]], [[0, 0], [0, 0]], 0, id="both empty"),
         pytest.param([[0, 0], [0, 0]], [[1, 0], [0, 0]], 1 - 1 / 2, id="1 in an empty mask"),
-        pytest.param([[1, 1], [1, 1]], [[0, 0], [0, 0]], 1 - 1 / 5, id="nothing found"),
+        pytest.param([[1, 1], [1, 1]], [[0, 0], [0, 0]], 1 - 1 / 5, id="nothing predicted"),
     ],
 )
-def test_hard_masks_cost_the_jaccard_loss_with_one_pixel_more(
-    truth: Any, found: Any, expected: float
+def test_hard_masks_have_the_jaccard_loss_with_one_more_pixel(
+    truth: Any, predicted: Any, expected: float
 ) -> None:
-    assert cost(maps(truth), maps(found)) == pytest.approx(expected, abs=1e-6)
+    assert cost(maps(truth), maps(predicted)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_half_a_pixel_that_is_found_whole() -> None:
-    """The error is 1/2; half a pixel of 2.5 can be missed, half of one more found: 1 - 2/3."""
+def test_half_a_pixel_that_is_predicted_as_a_whole() -> None:
+    """The error is 1/2; half a pixel of 2.5 may be missed, half of another predicted: 1 - 2/3."""
     loss = cost(maps([[1 / 2, 1], [0, 0]]), maps([[1, 1], [0, 0]]))
     assert loss == pytest.approx(1 / 2 * 1 / 3, abs=1e-6)
 
 
-def test_each_stack_is_sorted_by_itself_where_the_loss_is() -> None:
-    """Errors 1 and 1/2; together 1 · (3/3 - 2/3) + 1/2 · (2/3 - 1/3), apart 1/2 and 1/4."""
+def test_stacks_are_sorted_together_or_separately() -> None:
+    """Errors 1 and 1/2; together 1 · (3/3 - 2/3) + 1/2 · (2/3 - 1/3), separately 1/2 and 1/4."""
     truth = np.concatenate([maps([[1, 0]]), maps([[1, 0]])])
-    logits = finding(np.concatenate([maps([[0, 0]]), maps([[0.5, 0]])]))
+    logits = logits_of(np.concatenate([maps([[0, 0]]), maps([[0.5, 0]])]))
     together = lovasz(truth, logits, smoothing=1.0, over="batch")
     assert np.asarray(together) == pytest.approx([1 / 2], abs=1e-6)
-    apart = lovasz(truth, logits, smoothing=1.0, over="stack")
-    assert np.asarray(apart) == pytest.approx([3 / 8], abs=1e-6)
+    separate = lovasz(truth, logits, smoothing=1.0, over="stack")
+    assert np.asarray(separate) == pytest.approx([3 / 8], abs=1e-6)
 
 
-def test_regions_are_sorted_by_themselves() -> None:
-    truth, found = maps([[1, 1]], [[0, 1]]), maps([[1, 0]], [[0, 1]])
-    loss = lovasz(truth, finding(found), smoothing=1.0, over="batch")
+def test_regions_are_sorted_separately() -> None:
+    truth, predicted = maps([[1, 1]], [[0, 1]]), maps([[1, 0]], [[0, 1]])
+    loss = lovasz(truth, logits_of(predicted), smoothing=1.0, over="batch")
     assert np.asarray(loss) == pytest.approx([1 / 3, 0], abs=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_regions_are_sorted_by_themselves() -> None:
 
 
 def jaccard_loss_of(truth: np.ndarray, wrong: np.ndarray) -> float:
-    """Return ``1 - |T ∩ P| / |T ∪ P|`` where P is T but for the wrong pixels."""
+    """Return ``1 - |T ∩ P| / |T ∪ P|`` for P equal to T except in the wrong pixels."""
     predicted = truth ^ wrong
     return 1 - (truth & predicted).sum() / (truth | predicted).sum()
 
@@ -90,20 +90,22 @@ sizes = st.integers(1, 12)
 
 
 @given(st.data(), sizes)
-def test_hard_truth_costs_the_integral_of_the_jaccard_loss_over_level_sets(
+def test_hard_truth_has_the_integral_of_the_jaccard_loss_over_level_sets(
     data: st.DataObject, size: int
 ) -> None:
     truth = data.draw(arrays(bool, size))
-    found = data.draw(arrays(np.float64, size, elements=st.sampled_from([0.1, 0.3, 0.5, 0.8, 1])))
-    # The smoothing is a pixel that is there and found.
-    expected = level_sets(np.append(truth, True), np.append(np.abs(truth - found), 0))
-    assert cost(pixels(*truth), pixels(*found)) == pytest.approx(expected, abs=1e-5)
+    predicted = data.draw(
+        arrays(np.float64, size, elements=st.sampled_from([0.1, 0.3, 0.5, 0.8, 1]))
+    )
+    # The smoothing is a pixel that is true and predicted.
+    expected = level_sets(np.append(truth, True), np.append(np.abs(truth - predicted), 0))
+    assert cost(pixels(*truth), pixels(*predicted)) == pytest.approx(expected, abs=1e-5)
 
 
 def any_order(truth: np.ndarray, errors: np.ndarray) -> float:
-    """Return the dearest order of errors, which is the Lovász extension of a submodular function.
+    """Return the largest sum over all orders: the Lovász extension of a submodular function.
 
-    For it is the support function of the base polytope, whose corners are the orders (Edmonds).
+    It is the support function of the base polytope, whose corners are the orders (Edmonds).
     """
 
     def loss_of(wrong: tuple[int, ...]) -> float:
@@ -123,47 +125,47 @@ def any_order(truth: np.ndarray, errors: np.ndarray) -> float:
     arrays(np.float64, 4, elements=st.sampled_from([0, 0.2, 0.5, 0.9, 1])),
     arrays(np.float64, 4, elements=st.sampled_from([0.05, 0.3, 0.6, 0.95])),
 )
-def test_soft_truth_costs_what_the_dearest_order_of_errors_does(
-    truth: np.ndarray, found: np.ndarray
+def test_soft_truth_has_the_largest_sum_over_all_orders_of_errors(
+    truth: np.ndarray, predicted: np.ndarray
 ) -> None:
-    expected = any_order(truth, np.abs(truth - found))
-    assert cost(pixels(*truth), pixels(*found)) == pytest.approx(expected, abs=1e-5)
+    expected = any_order(truth, np.abs(truth - predicted))
+    assert cost(pixels(*truth), pixels(*predicted)) == pytest.approx(expected, abs=1e-5)
 
 
 # Slopes
 
 
-def test_there_is_a_kink_where_the_prediction_is_the_truth() -> None:
-    """A little more and a little less of either pixel both cost more, also of the soft one."""
+def test_there_is_a_kink_at_the_truth() -> None:
+    """A small step up or down in any pixel, also a soft one, raises the loss."""
     truth = maps([[0.25, 0.5], [0.75, 0.5]])
     assert cost(truth, truth) == pytest.approx(0, abs=1e-6)
-    for way in (-0.01, 0.01):
+    for step in (-0.01, 0.01):
         for pixel in np.ndindex(2, 2):
-            found = truth.copy()
-            found[0, *pixel, 0] += way
-            assert 0.001 < cost(truth, found) < 0.01
+            predicted = truth.copy()
+            predicted[0, *pixel, 0] += step
+            assert 0.001 < cost(truth, predicted) < 0.01
 
 
-def test_the_slope_points_to_soft_truth_from_either_side() -> None:
+def test_the_gradient_points_to_soft_truth_from_both_sides() -> None:
     def loss(truth: Any, logits: Any) -> Any:
         return lovasz(truth, logits, smoothing=1.0, over="batch")[0]
 
-    slopes = gradient(loss, pixels(0.5, 0.5, 0.2, 0.8), finding(pixels(0.6, 0.4, 0.3, 0.7)))
+    slopes = gradient(loss, pixels(0.5, 0.5, 0.2, 0.8), logits_of(pixels(0.6, 0.4, 0.3, 0.7)))
     assert np.sign(slopes.ravel()).tolist() == [1, -1, 1, -1]
 
 
-def test_smoothing_spreads_the_slope_over_an_absent_region() -> None:
+def test_smoothing_spreads_the_gradient_over_an_absent_region() -> None:
     """Steps 2/2 - 2/3, 2/3 - 2/4 and 2/4 - 2/5 times p·(1 - p) = 3/16, 1/4 and 3/16."""
 
     def loss(truth: Any, logits: Any) -> Any:
         return lovasz(truth, logits, smoothing=2.0, over="batch")[0]
 
-    slopes = gradient(loss, pixels(0, 0, 0), finding(pixels(3 / 4, 1 / 2, 1 / 4)))
+    slopes = gradient(loss, pixels(0, 0, 0), logits_of(pixels(3 / 4, 1 / 2, 1 / 4)))
     assert slopes.ravel() == pytest.approx([1 / 3 * 3 / 16, 1 / 6 / 4, 1 / 10 * 3 / 16], rel=1e-4)
 
 
 def test_the_steps_of_a_large_map_keep_their_digits() -> None:
-    """Differences of Jaccard indices of 131,072 pixels would lose the last steps altogether."""
+    """Differences of Jaccard indices of 131,072 pixels would lose the last steps completely."""
     truth = np.random.default_rng(0).random(131_072)
     intersection = 1 + truth.sum() - np.append(0, np.cumsum(truth))
     union = 1 + truth.sum() + np.append(0, np.cumsum(1 - truth))

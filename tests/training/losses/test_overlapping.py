@@ -1,4 +1,4 @@
-"""Dice, Tversky and generalised Dice: 2×2 maps worked out by hand, symmetries, and Keras' own."""
+"""Dice, Tversky and generalised Dice: 2×2 maps by hand, symmetries, and Keras' losses."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 
 from thorax.training.losses import dice, focal_tversky, generalised_dice, tversky
 
-from .examples import HARDLY, MOSTLY, UNSURE, Loss, finding, gradient, maps, pixels
+from .examples import EVEN, LIKELY, UNLIKELY, Loss, gradient, logits_of, maps, pixels
 
 TRUTH = maps([[1, 1], [0, 0]])
-FOUND = finding(maps([[3 / 4, 1 / 4], [1 / 2, 0]]))
+PREDICTED = logits_of(maps([[3 / 4, 1 / 4], [1 / 2, 0]]))
 WHOLE, NONE = [[1, 1], [1, 1]], [[0, 0], [0, 0]]
 TOP, CORNER, TOO_MUCH = [[1, 1], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [0, 1]]
 BATCH: Any = {"smoothing": 1.0, "over": "batch"}
@@ -24,19 +24,19 @@ fractions = arrays(np.float32, (1, 2, 3, 1), elements=st.floats(0.0625, 0.9375, 
 
 def test_dice_by_hand() -> None:
     """1 - (2 · 3/4 + 1) / (9/16 + 1/16 + 1 + 1) = 1 - 2.5 / 2.625 = 1/21."""
-    loss = dice(pixels(1, 0), pixels(MOSTLY, HARDLY), **BATCH)
+    loss = dice(pixels(1, 0), pixels(LIKELY, UNLIKELY), **BATCH)
     assert float(loss[0]) == pytest.approx(1 / 21, abs=1e-6)
 
 
-def test_dice_is_one_figure_a_region_each_over_the_batch() -> None:
-    """The first region as above; the second is not there: 1 - 1 / (1/4 + 1/4 + 1) = 1/3."""
+def test_dice_is_one_value_per_region_over_the_batch() -> None:
+    """The first region as above; the second is absent: 1 - 1 / (1/4 + 1/4 + 1) = 1/3."""
     truth = np.array([[[[1, 0]]], [[[0, 0]]]], np.float32)
-    logits = np.array([[[[MOSTLY, UNSURE]]], [[[HARDLY, UNSURE]]]], np.float32)
+    logits = np.array([[[[LIKELY, EVEN]]], [[[UNLIKELY, EVEN]]]], np.float32)
     assert np.asarray(dice(truth, logits, **BATCH)) == pytest.approx([1 / 21, 1 / 3], abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("truth", "found", "expected"),
+    ("truth", "predicted", "expected"),
     [
         pytest.param(0, -30, 0, id="empty truth, empty prediction"),
         pytest.param(1, 30, 0, id="full truth, full prediction"),
@@ -44,8 +44,8 @@ def test_dice_is_one_figure_a_region_each_over_the_batch() -> None:
         pytest.param(1, -30, 4 / 5, id="empty prediction: 1 - 1 / (4 + 1)"),
     ],
 )
-def test_dice_of_empty_masks(truth: float, found: float, expected: float) -> None:
-    loss = dice(pixels(*[truth] * 4), pixels(*[found] * 4), **BATCH)
+def test_dice_of_empty_masks(truth: float, predicted: float, expected: float) -> None:
+    loss = dice(pixels(*[truth] * 4), pixels(*[predicted] * 4), **BATCH)
     assert float(loss[0]) == pytest.approx(expected, abs=1e-6)
 
 
@@ -57,22 +57,22 @@ def test_dice_of_empty_masks(truth: float, found: float, expected: float) -> Non
     ],
 )
 def test_tversky_by_hand(beta: float, expected: float) -> None:
-    """Found is 3/4 + 1/4 = 1, missed 1/16 + 9/16, wrong (1/2)²; half a pixel above and below."""
-    loss = tversky(TRUTH, FOUND, beta=beta, **BATCH)
+    """TP = 3/4 + 1/4, FN = 1/16 + 9/16, FP = (1/2)², and a smoothing of half a pixel."""
+    loss = tversky(TRUTH, PREDICTED, beta=beta, **BATCH)
     assert float(loss[0]) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("truth", "found", "expected"),
+    ("truth", "predicted", "expected"),
     [
-        pytest.param(WHOLE, TOP, 1.4 / (2 + 1.4 + 0.5), id="2 found, 2 missed"),
-        pytest.param(TOP, WHOLE, 0.6 / (2 + 0.6 + 0.5), id="2 found, 2 wrong"),
+        pytest.param(WHOLE, TOP, 1.4 / (2 + 1.4 + 0.5), id="2 predicted, 2 missed"),
+        pytest.param(TOP, WHOLE, 0.6 / (2 + 0.6 + 0.5), id="2 predicted, 2 wrong"),
         pytest.param(NONE, NONE, 0, id="both empty"),
         pytest.param(NONE, CORNER, 0.3 / (0.3 + 0.5), id="1 wrong in an empty mask"),
     ],
 )
-def test_tversky_of_hard_masks(truth: Any, found: Any, expected: float) -> None:
-    loss = tversky(maps(truth), finding(maps(found)), beta=0.7, **BATCH)
+def test_tversky_of_hard_masks(truth: Any, predicted: Any, expected: float) -> None:
+    loss = tversky(maps(truth), logits_of(maps(predicted)), beta=0.7, **BATCH)
     assert float(loss[0]) == pytest.approx(expected, abs=1e-6)
 
 
@@ -86,73 +86,75 @@ def test_tversky_of_hard_masks(truth: Any, found: Any, expected: float) -> None:
     ],
 )
 def test_focal_tversky_is_a_power(gamma: float, expected: float) -> None:
-    """Of two stacks 4 pixels are found and 1 is wrong: 0.3 / (4 + 0.3 + 0.5) = 1/16."""
+    """Of two stacks 4 pixels are predicted and 1 is wrong: 0.3 / (4 + 0.3 + 0.5) = 1/16."""
     truth = np.concatenate([maps(WHOLE), maps(NONE)])
-    found = finding(np.concatenate([maps(WHOLE), maps(CORNER)]))
-    loss = focal_tversky(truth, found, beta=0.7, gamma=gamma, **BATCH)
+    predicted = logits_of(np.concatenate([maps(WHOLE), maps(CORNER)]))
+    loss = focal_tversky(truth, predicted, beta=0.7, gamma=gamma, **BATCH)
     assert float(loss[0]) == pytest.approx(expected, abs=1e-5)
 
 
-# Generalised Dice: a region of 4 pixels, half of which are found (2 wrong, 2 + 4 either), and one
-# of 1 pixel, which is found with another one (1 wrong, 2 + 1 either)
+# Generalised Dice: a region of 4 pixels, half of which are predicted (errors 2, squares 2 + 4), and
+# one of 1 pixel, which is predicted with another one (errors 1, squares 2 + 1)
 
-SIZES = maps(WHOLE, CORNER), finding(maps(TOP, TOO_MUCH))
+TWO_SIZES = maps(WHOLE, CORNER), logits_of(maps(TOP, TOO_MUCH))
 LIKE = np.ones(2, np.float32)
 
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
-        pytest.param((1, 1), (2 / 16 + 1) / (7 / 16 + 4), id="by volume alone"),
+        pytest.param((1, 1), (2 / 16 + 1) / (7 / 16 + 4), id="by volume only"),
         pytest.param((2, 1), (4 / 16 + 1) / (14 / 16 + 4), id="the large region twice"),
-        pytest.param((1, 0), 2 / 7, id="the large region alone: its Dice loss"),
-        pytest.param((0, 1), 1 / 4, id="the small region alone: its Dice loss"),
+        pytest.param((1, 0), 2 / 7, id="the large region only: its Dice loss"),
+        pytest.param((0, 1), 1 / 4, id="the small region only: its Dice loss"),
     ],
 )
-def test_generalised_dice_weighs_by_volume(weights: Any, expected: float) -> None:
-    loss = generalised_dice(*SIZES, weights=np.array(weights, np.float32), **BATCH)
+def test_generalised_dice_has_weights_by_volume(weights: Any, expected: float) -> None:
+    loss = generalised_dice(*TWO_SIZES, weights=np.array(weights, np.float32), **BATCH)
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("small_truth", "small_found", "expected"),
+    ("small_truth", "small_predicted", "expected"),
     [
-        pytest.param(NONE, NONE, 2 / (7 + 1), id="absent and not found"),
-        pytest.param(NONE, CORNER, 3 / (7 + 2), id="absent, 1 pixel found by mistake"),
+        pytest.param(NONE, NONE, 2 / (7 + 1), id="absent and not predicted"),
+        pytest.param(NONE, CORNER, 3 / (7 + 2), id="absent, 1 false positive"),
         pytest.param([[0.5, 0], [0, 0]], [[0.5, 0], [0, 0]], 2 / (7 + 1.5), id="half a pixel"),
     ],
 )
-def test_an_absent_region_is_weighed_as_the_smallest_that_is_there(
-    small_truth: Any, small_found: Any, expected: float
+def test_an_absent_region_has_the_weight_of_the_smallest_present_one(
+    small_truth: Any, small_predicted: Any, expected: float
 ) -> None:
-    truth, found = maps(WHOLE, small_truth), finding(maps(TOP, small_found))
-    loss = generalised_dice(truth, found, weights=LIKE, **BATCH)
+    truth, predicted = maps(WHOLE, small_truth), logits_of(maps(TOP, small_predicted))
+    loss = generalised_dice(truth, predicted, weights=LIKE, **BATCH)
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("predicted", "expected"),
     [
-        pytest.param((NONE, NONE), 0, id="nothing found"),
-        pytest.param((CORNER, NONE), 1 / (2 + 1), id="1 pixel found: 1 / (1 + 1 + 1)"),
+        pytest.param((NONE, NONE), 0, id="nothing predicted"),
+        pytest.param((CORNER, NONE), 1 / (2 + 1), id="1 pixel predicted: 1 / (1 + 1 + 1)"),
     ],
 )
-def test_generalised_dice_of_empty_truth(found: Any, expected: float) -> None:
-    loss = generalised_dice(maps(NONE, NONE), finding(maps(*found)), weights=LIKE, **BATCH)
+def test_generalised_dice_of_empty_truth(predicted: Any, expected: float) -> None:
+    loss = generalised_dice(maps(NONE, NONE), logits_of(maps(*predicted)), weights=LIKE, **BATCH)
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
 @given(fractions, fractions)
-def test_generalised_dice_of_one_region_is_dice(truth: np.ndarray, found: np.ndarray) -> None:
-    one = generalised_dice(truth, finding(found), weights=LIKE[:1], **BATCH)
-    assert float(one) == pytest.approx(float(dice(truth, finding(found), **BATCH)[0]), rel=1e-5)
+def test_generalised_dice_of_one_region_is_dice(truth: np.ndarray, predicted: np.ndarray) -> None:
+    single = generalised_dice(truth, logits_of(predicted), weights=LIKE[:1], **BATCH)
+    assert float(single) == pytest.approx(
+        float(dice(truth, logits_of(predicted), **BATCH)[0]), rel=1e-5
+    )
 
 
-def test_volumes_are_taken_over_each_stack_where_the_loss_is() -> None:
-    """The first stack as above, the second with all of a found and b absent, so its loss is 0."""
-    truth = np.concatenate([SIZES[0], maps(WHOLE, NONE)])
-    found = np.concatenate([SIZES[1], finding(maps(WHOLE, NONE))])
-    loss = generalised_dice(truth, found, weights=LIKE, smoothing=1.0, over="stack")
+def test_volumes_are_those_of_each_stack_with_over_stack() -> None:
+    """The first stack as above; in the second a is perfect and b absent, so its loss is 0."""
+    truth = np.concatenate([TWO_SIZES[0], maps(WHOLE, NONE)])
+    predicted = np.concatenate([TWO_SIZES[1], logits_of(maps(WHOLE, NONE))])
+    loss = generalised_dice(truth, predicted, weights=LIKE, smoothing=1.0, over="stack")
     assert float(loss) == pytest.approx(18 / 71 / 2, abs=1e-6)
 
 
@@ -160,52 +162,54 @@ def test_volumes_are_taken_over_each_stack_where_the_loss_is() -> None:
 
 
 @given(fractions, fractions)
-def test_dice_does_not_tell_truth_from_prediction(a: np.ndarray, b: np.ndarray) -> None:
-    there = float(dice(a, finding(b), **BATCH)[0])
-    assert there == pytest.approx(float(dice(b, finding(a), **BATCH)[0]), rel=1e-4, abs=1e-7)
+def test_dice_is_symmetric(a: np.ndarray, b: np.ndarray) -> None:
+    there = float(dice(a, logits_of(b), **BATCH)[0])
+    assert there == pytest.approx(float(dice(b, logits_of(a), **BATCH)[0]), rel=1e-4, abs=1e-7)
 
 
 @given(fractions, fractions, st.sampled_from([0.1, 0.5, 0.7]))
-def test_truth_in_place_of_prediction_swaps_misses_and_false_finds(
+def test_exchanging_truth_and_prediction_exchanges_the_weights_of_tversky(
     a: np.ndarray, b: np.ndarray, beta: float
 ) -> None:
-    there = float(tversky(a, finding(b), beta=beta, **BATCH)[0])
-    back = float(tversky(b, finding(a), beta=1 - beta, **BATCH)[0])
+    there = float(tversky(a, logits_of(b), beta=beta, **BATCH)[0])
+    back = float(tversky(b, logits_of(a), beta=1 - beta, **BATCH)[0])
     assert there == pytest.approx(back, rel=1e-4, abs=1e-7)
 
 
 @given(fractions, fractions, st.sampled_from(["batch", "stack"]))
-def test_tversky_that_weighs_both_alike_is_dice(
-    truth: np.ndarray, found: np.ndarray, over: Any
+def test_tversky_with_equal_weights_is_dice(
+    truth: np.ndarray, predicted: np.ndarray, over: Any
 ) -> None:
-    alike = tversky(truth, finding(found), beta=0.5, smoothing=0.5, over=over)
-    plain = dice(truth, finding(found), smoothing=0.5, over=over)
-    assert float(alike[0]) == pytest.approx(float(plain[0]), rel=1e-5)
+    equal = tversky(truth, logits_of(predicted), beta=0.5, smoothing=0.5, over=over)
+    plain = dice(truth, logits_of(predicted), smoothing=0.5, over=over)
+    assert float(equal[0]) == pytest.approx(float(plain[0]), rel=1e-5)
 
 
-# A perfect prediction, where a power below 1 has no finite slope of its own
+# A perfect prediction, at which a power below 1 has an infinite slope
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.75])
-@pytest.mark.parametrize("found", [[[1, 1], [0, 0]], [[0.3, 0.6], [0.9, 0.1]]])
-def test_focal_tversky_is_flat_and_finite_at_a_perfect_prediction(found: Any, gamma: float) -> None:
+@pytest.mark.parametrize("predicted", [[[1, 1], [0, 0]], [[0.3, 0.6], [0.9, 0.1]]])
+def test_focal_tversky_is_flat_and_finite_at_a_perfect_prediction(
+    predicted: Any, gamma: float
+) -> None:
     def loss(truth: Any, logits: Any) -> Any:
         return focal_tversky(truth, logits, beta=0.7, gamma=gamma, **BATCH)[0]
 
-    assert float(loss(maps(found), finding(maps(found)))) == pytest.approx(0, abs=1e-6)
-    slopes = gradient(loss, maps(found), finding(maps(found)))
+    assert float(loss(maps(predicted), logits_of(maps(predicted)))) == pytest.approx(0, abs=1e-6)
+    slopes = gradient(loss, maps(predicted), logits_of(maps(predicted)))
     assert np.isfinite(slopes).all()
     assert np.abs(slopes).max() < 0.02
 
 
-# Keras' own as oracles, where truth and prediction are hard and smoothing is next to nothing
+# Keras' losses for hard masks and nearly no smoothing
 
 
 @pytest.fixture
 def hard() -> tuple[np.ndarray, np.ndarray]:
     """Return truth and prediction of 0 and 1, (2, 4, 4, 3)."""
-    truth, found = np.random.default_rng(0).integers(0, 2, (2, 2, 4, 4, 3)).astype(np.float32)
-    return truth, found
+    truth, predicted = np.random.default_rng(0).integers(0, 2, (2, 2, 4, 4, 3)).astype(np.float32)
+    return truth, predicted
 
 
 @pytest.mark.parametrize(
@@ -214,15 +218,15 @@ def hard() -> tuple[np.ndarray, np.ndarray]:
         pytest.param(dice, keras.losses.Dice(axis=(0, 1, 2)), id="dice"),
         pytest.param(
             lambda t, z, **others: tversky(t, z, beta=0.7, **others),
-            # Keras takes its truth for the prediction inside: alpha weighs what is missed.
+            # Keras exchanges truth and prediction inside: alpha is the weight of false negatives.
             keras.losses.Tversky(alpha=0.7, beta=0.3, axis=(0, 1, 2)),
             id="tversky",
         ),
     ],
 )
-def test_hard_masks_cost_what_keras_says(
+def test_hard_masks_have_the_loss_of_keras(
     hard: tuple[np.ndarray, np.ndarray], loss: Loss, oracle: Loss
 ) -> None:
-    truth, found = hard
-    own = loss(truth, finding(found), smoothing=1e-6, over="batch")
-    assert np.mean(own) == pytest.approx(float(np.mean(oracle(truth, found))), rel=1e-5)
+    truth, predicted = hard
+    values = loss(truth, logits_of(predicted), smoothing=1e-6, over="batch")
+    assert np.mean(values) == pytest.approx(float(np.mean(oracle(truth, predicted))), rel=1e-5)

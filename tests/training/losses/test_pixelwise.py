@@ -1,4 +1,4 @@
-"""Cross-entropy and focal loss: numbers worked out by hand, and Keras' own."""
+"""Cross-entropy and focal loss: values by hand, and Keras' losses."""
 
 import keras
 import numpy as np
@@ -8,40 +8,40 @@ from hypothesis import strategies as st
 
 from thorax.training.losses import bce, focal
 
-from .examples import HARDLY, MOSTLY, UNSURE, gradient, pixels
+from .examples import EVEN, LIKELY, UNLIKELY, gradient, pixels
 
 
 @pytest.mark.parametrize(
-    ("truth", "found", "expected"),
+    ("truth", "predicted", "expected"),
     [
-        pytest.param(1, UNSURE, 0.693147, id="-log 1/2"),
-        pytest.param(1, MOSTLY, 0.287682, id="-log 3/4"),
-        pytest.param(0, MOSTLY, 1.386294, id="-log 1/4"),
-        pytest.param(0.5, MOSTLY, 0.836988, id="-(log 3/4 + log 1/4) / 2"),
+        pytest.param(1, EVEN, 0.693147, id="-log 1/2"),
+        pytest.param(1, LIKELY, 0.287682, id="-log 3/4"),
+        pytest.param(0, LIKELY, 1.386294, id="-log 1/4"),
+        pytest.param(0.5, LIKELY, 0.836988, id="-(log 3/4 + log 1/4) / 2"),
     ],
 )
-def test_bce_of_a_pixel(truth: float, found: float, expected: float) -> None:
-    assert float(bce(pixels(truth), pixels(found))[0]) == pytest.approx(expected, abs=1e-6)
+def test_bce_of_a_pixel(truth: float, predicted: float, expected: float) -> None:
+    assert float(bce(pixels(truth), pixels(predicted))[0]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_bce_is_the_mean_over_the_pixels_of_each_region() -> None:
     """(0.287682 + 0.693147) / 2 and (1.386294 + 0.693147) / 2."""
     truth = np.array([[[[1, 0], [1, 0]]]], np.float32)
-    logits = np.array([[[[MOSTLY, MOSTLY], [UNSURE, UNSURE]]]], np.float32)
+    logits = np.array([[[[LIKELY, LIKELY], [EVEN, EVEN]]]], np.float32)
     assert np.asarray(bce(truth, logits)) == pytest.approx([0.490415, 1.039721], abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("truth", "found", "expected"),
+    ("truth", "predicted", "expected"),
     [
-        pytest.param(1, UNSURE, 0.173287, id="(1/2)² · log 2"),
-        pytest.param(1, MOSTLY, 0.017980, id="(1/4)² · 0.287682"),
-        pytest.param(0, MOSTLY, 0.779790, id="(3/4)² · 1.386294"),
-        pytest.param(0.5, MOSTLY, 0.052312, id="(1/4)² · 0.836988"),
+        pytest.param(1, EVEN, 0.173287, id="(1/2)² · log 2"),
+        pytest.param(1, LIKELY, 0.017980, id="(1/4)² · 0.287682"),
+        pytest.param(0, LIKELY, 0.779790, id="(3/4)² · 1.386294"),
+        pytest.param(0.5, LIKELY, 0.052312, id="(1/4)² · 0.836988"),
     ],
 )
-def test_focal_of_a_pixel(truth: float, found: float, expected: float) -> None:
-    loss = focal(pixels(truth), pixels(found), gamma=2.0, alpha=0.5)
+def test_focal_of_a_pixel(truth: float, predicted: float, expected: float) -> None:
+    loss = focal(pixels(truth), pixels(predicted), gamma=2.0, alpha=0.5)
     assert float(loss[0]) == pytest.approx(expected, abs=1e-6)
 
 
@@ -53,18 +53,18 @@ def test_focal_of_a_pixel(truth: float, found: float, expected: float) -> None:
         pytest.param(0.5, 0.836988, 0.052312, 1.0, id="half of each"),
     ],
 )
-def test_alpha_weighs_the_region_against_its_background(
+def test_alpha_is_the_weight_of_the_region_against_its_background(
     truth: float, plain_bce: float, plain_focal: float, weight: float
 ) -> None:
-    weighed = bce(pixels(truth), pixels(MOSTLY), alpha=0.75)
-    assert float(weighed[0]) == pytest.approx(weight * plain_bce, abs=2e-6)
-    weighed = focal(pixels(truth), pixels(MOSTLY), gamma=2.0, alpha=0.75)
-    assert float(weighed[0]) == pytest.approx(weight * plain_focal, abs=2e-6)
+    weighted = bce(pixels(truth), pixels(LIKELY), alpha=0.75)
+    assert float(weighted[0]) == pytest.approx(weight * plain_bce, abs=2e-6)
+    weighted = focal(pixels(truth), pixels(LIKELY), gamma=2.0, alpha=0.75)
+    assert float(weighted[0]) == pytest.approx(weight * plain_focal, abs=2e-6)
 
 
-def test_the_slope_of_bce_is_the_prediction_less_the_truth() -> None:
+def test_the_gradient_of_bce_is_the_prediction_minus_the_truth() -> None:
     """1/2 - 1, 1/2 - 0, 3/4 - 1 and 1/4 - 1/2, for a mean over four pixels."""
-    slopes = gradient(bce, pixels(1, 0, 1, 0.5), pixels(UNSURE, UNSURE, MOSTLY, HARDLY))
+    slopes = gradient(bce, pixels(1, 0, 1, 0.5), pixels(EVEN, EVEN, LIKELY, UNLIKELY))
     assert slopes.ravel() * 4 == pytest.approx([-0.5, 0.5, -0.25, -0.25])
 
 
@@ -79,24 +79,24 @@ def test_focal_without_gamma_is_bce(percent: list[int], data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.8])
-def test_background_in_place_of_the_region_swaps_the_weights(alpha: float) -> None:
+def test_exchanging_region_and_background_exchanges_the_weights(alpha: float) -> None:
     truth, logits = pixels(1, 0.3, 0, 0.8), pixels(0.7, -2, 1.5, 3)
-    turned = bce(1 - truth, -logits, alpha=1 - alpha)
-    assert float(bce(truth, logits, alpha=alpha)[0]) == pytest.approx(float(turned[0]), rel=1e-5)
-    turned = focal(1 - truth, -logits, gamma=2.0, alpha=1 - alpha)
-    straight = focal(truth, logits, gamma=2.0, alpha=alpha)
-    assert float(straight[0]) == pytest.approx(float(turned[0]), rel=1e-5)
+    exchanged = bce(1 - truth, -logits, alpha=1 - alpha)
+    assert float(bce(truth, logits, alpha=alpha)[0]) == pytest.approx(float(exchanged[0]), rel=1e-5)
+    exchanged = focal(1 - truth, -logits, gamma=2.0, alpha=1 - alpha)
+    original = focal(truth, logits, gamma=2.0, alpha=alpha)
+    assert float(original[0]) == pytest.approx(float(exchanged[0]), rel=1e-5)
 
 
-# Keras' own as oracles
+# Keras' losses
 
 
 @pytest.fixture
 def drawn() -> tuple[np.ndarray, np.ndarray]:
-    """Return hard truth and logits of moderate size, where Keras does not clip, (2, 4, 4, 3)."""
-    draw = np.random.default_rng(0)
-    truth = draw.integers(0, 2, (2, 4, 4, 3)).astype(np.float32)
-    return truth, draw.normal(0, 2, (2, 4, 4, 3)).astype(np.float32)
+    """Return hard truth and logits too small for Keras to clip, (2, 4, 4, 3)."""
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 2, (2, 4, 4, 3)).astype(np.float32)
+    return truth, generator.normal(0, 2, (2, 4, 4, 3)).astype(np.float32)
 
 
 def test_bce_is_that_of_keras(drawn: tuple[np.ndarray, np.ndarray]) -> None:
@@ -108,7 +108,7 @@ def test_bce_is_that_of_keras(drawn: tuple[np.ndarray, np.ndarray]) -> None:
 def test_focal_is_twice_that_of_keras_with_balancing(
     drawn: tuple[np.ndarray, np.ndarray], gamma: float, alpha: float
 ) -> None:
-    """Twice, so that an alpha of 1/2 is no weighting."""
+    """Twice, so that an alpha of 1/2 has no effect."""
     oracle = keras.losses.BinaryFocalCrossentropy(
         apply_class_balancing=True, alpha=alpha, gamma=gamma, from_logits=True
     )
