@@ -81,7 +81,9 @@ def test_a_locale_without_utf8_is_one_line_if_names_need_it(unusual: Path) -> No
     params.write_text(params.read_text(encoding="utf-8").replace("lungenärzte", "chests"))
     answer = prepare(unusual, NO_UTF8)
     assert answer.stderr.startswith("thorax: the name of data/chests/scans/gr\\udcc3\\udcb6\\udcc3")
-    assert answer.stderr.endswith("rename it, or set PYTHONUTF8=1 if it shows well elsewhere\n")
+    assert answer.stderr.endswith(
+        "rename it, or set PYTHONUTF8=1 if other programs display it correctly\n"
+    )
 
 
 def test_a_locale_without_utf8_works_with_ascii_names(unusual: Path) -> None:
