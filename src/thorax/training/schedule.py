@@ -28,7 +28,8 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
     Example:
         >>> from thorax.common.params import load_params
         >>> from dataclasses import replace
-        >>> train = replace(load_params().train, schedule="polynomial", warm_up=0.1)
+        >>> train = load_params().train
+        >>> train = replace(train, schedule="polynomial", warm_up=0.1, learning_rate=0.001)
         >>> [round(float(LearningRate(train, steps=100)(step)), 6) for step in (0, 9, 55, 100)]
         [0.0001, 0.001, 0.000536, 0.0]
     """

@@ -187,5 +187,5 @@ def test_settings_that_differ_are_first(few: Results) -> None:
     assert [re.findall(r"<span>(.*?)</span>", row) for row in rows] == [
         ["seed", "0", "7"],
         ["loss", "focal_dice", "focal_dice"],
-        ["network.name", "unet", "unet"],
+        ["network.name", "lean", "lean"],
     ], "the others are in the order of params.yaml"

@@ -198,14 +198,14 @@ class _WeightMatcher:
             *rest,
         )
 
-    def _match_regions(self, fresh: Weights, earlier: Weights) -> Weights | None:
+    def _match_regions(self, random: Weights, earlier: Weights) -> Weights | None:
         """Replace the maps of regions that the earlier network has, too."""
-        kept = [name for name in self._regions if name in self._earlier_regions]
-        if fresh.shape[:-1] != earlier.shape[:-1] or not kept:
+        common = [name for name in self._regions if name in self._earlier_regions]
+        if random.shape[:-1] != earlier.shape[:-1] or not common:
             return None
-        matched = fresh.copy()
-        here = [self._regions.index(name) for name in kept]
-        there = [self._earlier_regions.index(name) for name in kept]
+        matched = random.copy()
+        here = [self._regions.index(name) for name in common]
+        there = [self._earlier_regions.index(name) for name in common]
         matched[..., here] = earlier[..., there]
         return matched
 
