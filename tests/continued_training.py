@@ -24,7 +24,7 @@ from thorax.training.trainer import (
 )
 
 from .learning import augmentation, save_record, stack_dataset
-from .settings import loss_params, network_params, train_params
+from .settings import loss_params, plain_network, train_params
 
 EPOCHS, SIDE = 3, 16
 KILLED = 9
@@ -84,7 +84,7 @@ def main(folder: Path, kill_after: int) -> None:
     plan = make_plan(folder)
     set_determinism(plan.seed)
     network = build(
-        network_params(width=2, depth=1, dropout=0.2),
+        plain_network(depth=1, dropout=0.2),
         canvas=SIDE,
         channels=3,
         regions=1,

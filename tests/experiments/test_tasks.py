@@ -65,9 +65,10 @@ def test_a_share_of_the_cores_that_the_user_sets_is_kept(
 def test_stopped_tasks_have_ended(task: Task) -> None:
     runner = LocalProcesses(1)
     sleeping = Task("cv-2", ("60",), task.root, "c0", "t0")
+    earlier = psutil.Process().children()
     runner.start(sleeping)
     assert runner.poll(sleeping) is None
-    (process,) = psutil.Process().children()
+    (process,) = set(psutil.Process().children()) - set(earlier)
     assert os.getsid(process.pid) == process.pid
     runner.stop()
     assert not process.is_running()

@@ -26,7 +26,7 @@ def mixup(batch: Floats, *, share: float) -> Floats:
 
 
 def cutmix(batch: Floats, *, box: tuple[slice, slice]) -> Floats:
-    """Replace a box of each element by that of the one before it, for the first by that of the last.
+    """Replace a box of each element by that of the one before it; the first by that of the last.
 
     Fractions are mixed pixel by pixel like the slices, so no share of labels is needed.
 
