@@ -3,6 +3,6 @@
 set -euo pipefail
 {
     grep '^#' "$1"
-    python -m pip freeze --exclude thorax
+    python -m pip freeze --exclude thorax --exclude uv
 } >"$1.new"
 mv "$1.new" "$1"
