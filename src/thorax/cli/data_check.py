@@ -27,8 +27,8 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
 
     DATASET is a folder, or a name under data/; the default is `dataset` of params.yaml. Reports
     unreadable files; wrong grids, orientations, spacings, intensities and labels; truncated or
-    mirrored lungs; duplicate scans; patients with two names; and outliers. Each finding says how to
-    fix it. The exit status is 1 if a case cannot be used or is certainly wrong.
+    mirrored lungs; duplicate scans; patients with two names; and outliers. Each finding states how
+    to fix it. The exit status is 1 if a case cannot be used or is certainly wrong.
 
     \b
     Example:

@@ -104,7 +104,7 @@ def _lock_usual(path: Path) -> tuple[int, Path] | None:
         if os.path.samestat(os.fstat(handle), usual.stat()):
             os.ftruncate(handle, 0)
             return handle, usual
-    except OSError:  # the file is locked or gone, or this drive has no locks
+    except OSError:  # the file is locked or deleted, or this drive has no locks
         pass
     os.close(handle)
     return None

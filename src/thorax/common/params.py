@@ -53,7 +53,7 @@ Crop = Literal["lungs", "body", "none"]
 PATH = Path("params.yaml")
 
 LARGEST_YAML_BYTES = 2**20
-"""Largest settings file; files written by hand are far smaller."""
+"""Largest settings file; files that people write are far smaller."""
 
 MOST_VALUES = 100_000
 """Largest number of values in a settings file after expanding its aliases."""

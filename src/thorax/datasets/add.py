@@ -80,7 +80,7 @@ def add_dataset(
 def _check_request(
     source: Path, *, root: Path, name: str, spec: DatasetSpec, track: bool
 ) -> list[CaseFiles]:
-    """Check everything that needs no scan, and report all problems at once."""
+    """Check everything that needs no scan, and report all problems together."""
     problems: list[str] = []
     cases: list[CaseFiles] = []
     with _collecting(problems):

@@ -88,7 +88,7 @@ COVID19 = DatasetSource(
 
 
 def fetch(source: DatasetSource, dataset: Path) -> None:
-    """Download a dataset and unpack it: ``<dataset>/scans/<case>.nii.gz``, and masks alike.
+    """Download a dataset and unpack it: ``<dataset>/scans/<case>.nii.gz``, and the same in masks.
 
     Args:
         source: Source of the dataset.
@@ -141,7 +141,7 @@ def download(archive: Archive, url: str, folder: Path) -> Path:
 
 
 def unpack(archives: Mapping[str, Path], dataset: Path) -> None:
-    """Unpack zip archives of NIfTI files, each into its own folder, all of them or none.
+    """Unpack zip archives of NIfTI files, each into its own folder; an error unpacks none.
 
     Only NIfTI members are unpacked, by their base names, and renamed by `original_name`. A ``.nii``
     member is gzipped, a ``.nii.gz`` member is copied byte for byte. Earlier content of the folders

@@ -112,7 +112,7 @@ class CaseList:
         cases: Case → ``scan`` and ``mask`` → MD5 digest of the file; empty where there is none.
         folders: Folder of the scans and of the masks → its digest, as in `dvc.lock`; empty where
             DVC tracks no files.
-        made_metrics: Whether `reports/metrics.json` of the revision was computed from these files,
+        made_metrics: True if `reports/metrics.json` of the revision was computed from these files,
             according to its `dvc.lock`; None if it was computed from another dataset.
         notes: Reasons why files are unknown, with a remedy.
     """
@@ -131,7 +131,7 @@ def find_version(folder: Path, revision: str | None) -> Version:
         revision: Commit, branch, tag or experiment; None for the workspace.
 
     Raises:
-        InputError: The folder is in no DVC project, or there is no such revision.
+        InputError: The folder is not in a DVC project, or there is no such revision.
     """
     top = folder.resolve()
     root = next((place for place in (top, *top.parents) if (place / ".dvc").is_dir()), None)

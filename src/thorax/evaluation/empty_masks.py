@@ -51,8 +51,8 @@ class MetricRule(NamedTuple):
 
     Args:
         reported: Value in the row of the case.
-        averaged: Value that enters means; NaN is left out, ``diagonal`` stands for the diagonal of
-            the scan in mm.
+        averaged: Value that enters means; NaN is left out, ``diagonal`` is the diagonal of the
+            scan in mm.
     """
 
     reported: float
@@ -120,8 +120,8 @@ class EmptyMaskConvention:
         Args:
             metrics: Metric → value. If a mask is empty, the values of metrics that have a rule are
                 ignored.
-            truth_empty: Whether the truth is empty.
-            predicted_empty: Whether the prediction is empty.
+            truth_empty: True if the truth is empty.
+            predicted_empty: True if the prediction is empty.
             diagonal_mm: Diagonal of the scan in mm.
 
         Example:

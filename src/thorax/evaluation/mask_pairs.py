@@ -32,7 +32,7 @@ def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[M
     Args:
         truth: A mask, or a folder of masks.
         predicted: The mask or the folder to score; masks without a truth are left out.
-        missing: Whether true masks without a prediction are left out rather than an error.
+        missing: True to skip true masks without a prediction; otherwise they are an error.
 
     Returns:
         Pairs sorted by case.

@@ -114,7 +114,7 @@ def open_pair(
         predicted: The mask to score, on the same grid.
         regions: Label values of each region.
         predicted_regions: Label values in the predicted mask, if they differ.
-        sided: Whether to separate the right and the left lung.
+        sided: True to separate the right and the left lung.
 
     Raises:
         InputError: The grids differ, or a mask contains labels of no region.

@@ -1,4 +1,4 @@
-"""One-sentence conclusions of comparisons that claim no more than the cases show."""
+"""One-sentence conclusions of comparisons, limited to claims that the cases support."""
 
 import math
 

@@ -35,7 +35,7 @@ class ComparedMetric:
         name: Name of the column.
         better: Direction of better values; None if there is none.
         unit: Unit, for sentences; empty for shares and scores.
-        absolute: Whether absolute values are compared, as for a signed error.
+        absolute: True to compare absolute values, as for a signed error.
     """
 
     name: str
@@ -80,7 +80,7 @@ class PairedTest:
     Args:
         p: Two-sided p value.
         smallest_possible_p: Smallest p value that the test can give with this number of pairs.
-        exact: Whether all sign combinations were used, not a random sample.
+        exact: True if all sign combinations were used, not a random sample.
     """
 
     p: float

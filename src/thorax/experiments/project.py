@@ -139,7 +139,7 @@ def open_project(root: Path) -> Project:
     """Open the project in a folder.
 
     Raises:
-        InputError: The folder is no DVC project under git, or git has no commit.
+        InputError: The folder is not a DVC project under git, or git has no commit.
     """
     if not (root / ".dvc").is_dir() or not (root / _PARAMS).is_file():
         raise InputError(

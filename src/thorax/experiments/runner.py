@@ -30,7 +30,7 @@ def run_all(
 
     Args:
         plans: Runs to execute, in this order.
-        project: Where their results are stored.
+        project: Project that stores their results.
         snapshot: Content of the project that all of them run with.
         runner: Returns a task runner for a number of parallel tasks.
         jobs: Maximum number of runs at a time.

@@ -136,7 +136,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """Parse seeds separated by commas; none from an empty text.
 
     Raises:
-        InputError: A seed is no whole number from 0.
+        InputError: A seed is not an integer of at least 0.
 
     Example:
         >>> parse_seeds("0,1")

@@ -70,9 +70,9 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
 def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     """Find one box around the lungs for all planes of a scan.
 
-    The box contains the air inside the body, its mirror image about the middle of the body,
-    because disease may fill one lung, and a margin for disease in both. If the air is too small for
-    a pair of lungs, the box is that of the body.
+    The box contains the air inside the body and a margin for disease in both lungs. It also
+    contains the mirror image of the air, because disease may fill one lung. If the air is too small
+    for a pair of lungs, the box is that of the body.
 
     Args:
         coarse: As for `body_box`.

@@ -3,8 +3,8 @@
 In every plane, dynamic programming finds a seam from the back to the front: the line that crosses
 the least lung, close to the middle of the chest. Where the lungs touch, it crosses at the narrowest
 place; planes above and below keep it stable where noise connects the lungs. A lung that reaches
-over the middle may be cut by the seam. This is repaired in 3D: a piece with a large cut surface is
-given back to the lung that it was cut from.
+over the middle may be cut by the seam. This is repaired in 3D: a component with a large cut
+surface is returned to the lung that it was cut from.
 """
 
 from collections.abc import Iterator
@@ -46,11 +46,11 @@ SUPPORT = 5
 """Number of planes over which a connection must continue to have its full cost."""
 
 BROAD = 1.0
-"""A piece of V pixels with more than this times V^(2/3) cut faces is not a separate lung. On real
-lungs, wrongly cut pieces have at least 1.4, two connected lungs less than 0.6."""
+"""A component of V pixels with more than this times V^(2/3) cut faces is not a separate lung. On
+real lungs, wrongly cut components have at least 1.4, two connected lungs less than 0.6."""
 
 SMALL = 1 / 3
-"""A piece larger than this share of both lungs keeps its side."""
+"""A component larger than this share of both lungs keeps its side."""
 
 REACH = 3
 """Pixels by which the sides are dilated before they are restored."""
@@ -185,7 +185,7 @@ def _step(total: Floats, below: Floats) -> tuple[Floats, NDArray[np.int8]]:
 
 
 def _repair_cuts(sides: Sides) -> Sides:
-    """Give pieces with a large cut surface back to the lung that they were cut from."""
+    """Return components with a large cut surface to the lung that they were cut from."""
     pieces, count = _pieces(sides)
     faces = _faces(sides, pieces, count)
     if not faces.any():
@@ -201,14 +201,14 @@ def _repair_cuts(sides: Sides) -> Sides:
 
 
 def _pieces(sides: Sides) -> tuple[NDArray[np.int32], int]:
-    """Label the connected pieces of both sides from 1."""
+    """Label the connected components of both sides from 1."""
     right, rights = ndimage.label(sides == RIGHT)
     left, lefts = ndimage.label(sides == LEFT)
     return np.where(left > 0, left + rights, right), rights + lefts
 
 
 def _faces(sides: Sides, pieces: NDArray[np.int32], count: int) -> NDArray[np.intp]:
-    """Count for each piece the faces that it shares with the other side."""
+    """Count for each component the faces that it shares with the other side."""
     faces = np.zeros(count + 1, dtype=np.intp)
     for axis in range(3):
         upper, lower = (np.moveaxis(sides, axis, 0)[part] for part in (np.s_[1:], np.s_[:-1]))

@@ -1,7 +1,7 @@
-"""Binary morphology plane by plane, for all planes of a scan at once.
+"""Binary morphology in 2D, applied to all planes of a scan together.
 
-The results equal those of `scipy.ndimage` with flat structuring elements, several times faster:
-a square decomposes into shifts along x and along y, and one labelling finds the holes of all
+The results equal those of `scipy.ndimage` with flat structuring elements, several times faster.
+A square decomposes into shifts along x and along y, and one labelling finds the holes of all
 planes.
 """
 
@@ -57,7 +57,7 @@ def open_mask(mask: Mask, reach: int) -> Mask:
 
 
 def fill_holes(mask: Mask) -> Mask:
-    """Fill the holes of each plane; a region that reaches the edge of the plane is no hole.
+    """Fill the holes of each plane; a region that reaches the edge of the plane is not a hole.
 
     Example:
         >>> fill_holes(np.array([[[0, 1, 0], [1, 0, 1], [0, 1, 0]]], bool)).astype(int).tolist()

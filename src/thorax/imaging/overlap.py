@@ -17,7 +17,7 @@ class Overlap:
     cases may be pooled. Slices are never averaged.
 
     Empty masks: if truth and prediction are both empty, Dice and IoU are *undefined* (NaN) and
-    means omit the case; if only one of them is empty, both are 0. nnU-Net and surface-distance
+    means omit the case. If only one of them is empty, both are 0. nnU-Net and surface-distance
     define Dice in the same way.
 
     Args:

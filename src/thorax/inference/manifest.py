@@ -1,7 +1,7 @@
 """The manifest of a batch of scans: status, volumes and warnings per scan.
 
-Each row is appended to a log and flushed at once, so that a killed batch can resume. At the end the
-tables are written, scans that need review first.
+Each row is appended to a log and flushed immediately, so that a killed batch can resume. At the end
+the tables are written, scans that need review first.
 """
 
 import codecs

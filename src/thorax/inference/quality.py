@@ -1,7 +1,7 @@
 """Quality checks of a segmentation without a reference mask.
 
-All metrics are computed on the canvas. They do not replace a look at the mask: they tell which
-masks to review first.
+All metrics are computed on the canvas. They show which masks to
+review first, and do not replace a visual review.
 """
 
 import itertools
@@ -33,7 +33,7 @@ LEAST_SIDE_SHARE = 0.1
 """Share of both lungs below which a side counts as missing; the left lung has about 0.45."""
 
 LEAST_END_SHARE = 0.01
-"""Share of a region that must lie in or beyond a slice for it to count as part of the region."""
+"""Smallest share of a region in and beyond a slice for the slice to be part of the region."""
 
 _SLICES_PER_BLOCK = 32
 """Number of slices per block; at twice the resolution, whole scans take too much memory."""
@@ -45,9 +45,9 @@ def continuity(mask: Masks) -> float | None:
     """Return the lowest Dice of neighbouring slices in the middle two thirds of a region.
 
     A region that is interrupted for some slices gives 0 if the slices next to the gap overlap. If
-    they do not overlap, as with lesions in several places, the gap is ignored. Slices beyond which
-    less than a hundredth of the region lies are ignored too: a speck far above a lung is an error
-    that postprocessing removes, not a gap in the lung.
+    they do not overlap, as with lesions in several places, the gap is ignored. End slices with less
+    than a hundredth of the region in and beyond them are ignored too: a fragment far above a lung
+    is an error that postprocessing removes, not a gap in the lung.
 
     Args:
         mask: Shape ``(N, H, W)``.
@@ -81,8 +81,8 @@ def certainty(probabilities: NDArray[np.float32], *, threshold: float) -> float 
     """Return how closely the probabilities resemble the area fractions of a mask.
 
     A certain network gives area fractions: 0, 1, and intermediate values along a border. So the
-    mask that follows from the probabilities is computed at twice the resolution, and its area
-    fractions f are compared with the probabilities p by ``2 Σ min(p, f) / Σ (p + f)``.
+    mask is computed from the probabilities at twice the resolution. Its area fractions f are
+    compared with the probabilities p by ``2 Σ min(p, f) / Σ (p + f)``.
 
     Args:
         probabilities: Shape ``(N, H, W)`` with H = W.

@@ -146,7 +146,7 @@ class Segmenter:
 
     @cached_property
     def settings(self) -> str:
-        """Settings, besides the models, that the masks depend on."""
+        """Settings, apart from the models, that the masks depend on."""
         names = "+".join(transform.name for transform in self._transforms)
         return names + (" postprocessed" if self._rules else "")
 

@@ -20,7 +20,7 @@ SHIFT = 3
 """Pixels; about 1 cm of a chest on a canvas of 128."""
 
 _SIDED_WORDS = frozenset(["l", "r", "rul", "rml", "rll", "lul", "lll", "lingula"])
-"""Words for a side, besides left and right: letters, and the lobes of the lungs."""
+"""Words for a side, apart from left and right: letters, and the lobes of the lungs."""
 
 MIRRORED = "mirrored"
 

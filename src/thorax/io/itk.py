@@ -1,7 +1,7 @@
 """NRRD and MetaImage files, read and written by SimpleITK.
 
-Headers are checked before ITK reads them: the voxels must be in the same file or in one file next
-to it, and that file must be large enough for the voxels that the header declares.
+Headers are checked before ITK reads them. The voxels must be in the same file or in one file next
+to it, and that file must be large enough for the declared voxels.
 """
 
 import errno

@@ -74,7 +74,7 @@ class ExpectedDice:
 
 
 MIN_CASES = 3
-"""Fewest held-out cases to fit an expected Dice on: two say little about the spread."""
+"""Fewest held-out cases to fit an expected Dice on: two do not determine the spread."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -231,8 +231,8 @@ def default_postprocessing(regions: Iterable[str]) -> dict[str, PostprocessingRu
     """Return rules that keep the larger components of ``lung`` and fill holes in it.
 
     Other regions are not changed. The two lungs are often connected on the canvas: a fixed number
-    of two components would then keep a speck as the second lung. A minimum share keeps a lung
-    that is mostly destroyed, such as 50 mL next to 2.5 L.
+    of two components would then keep a tiny fragment as the second lung. A minimum share keeps a
+    lung that is mostly destroyed, such as 50 mL next to 2.5 L.
 
     Example:
         >>> default_postprocessing(["lung", "infection"])["lung"]

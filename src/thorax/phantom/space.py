@@ -1,7 +1,7 @@
 """Body coordinates of the phantom, and drawing of shapes.
 
 All shapes are placed in *body* millimetres: x to the patient's right, y to the front, z to the
-head; the origin is in the middle of the chest at the level of the lowest pleura. A roll and a
+head. The origin is in the middle of the chest at the level of the lowest pleura. A roll and a
 smooth random warp map voxel positions to body positions, so that shapes are less regular than
 their formulas.
 

@@ -21,7 +21,7 @@ def run(main: Callable[[], None]) -> None:
 
 @contextmanager
 def with_rerun_hint(stage: str, *outputs: Path) -> Iterator[None]:
-    """Tell the user to rerun an earlier stage if one of its outputs is damaged.
+    """Add the command that reruns an earlier stage to errors about its damaged outputs.
 
     The command reruns that stage only; ``dvc repro --force`` would rerun all stages before it, too.
 

@@ -47,8 +47,8 @@ def prepare(
 ) -> RecordIndex:
     """Write one record per case, then the index.
 
-    A record is kept if its scan, its mask, its intensity scale and the settings are unchanged, and
-    if its digest is the one in the index of the last run. Patients and sites are only in the index.
+    A record is kept if its scan, mask, intensity scale and settings are unchanged, and its digest
+    is that in the index of the last run. Patients and sites are only in the index.
 
     Args:
         dataset: The cases.

@@ -94,7 +94,7 @@ class LabelFacts:
 
     Args:
         voxels: Label value → number of voxels, without label 0.
-        problem: Reason why the values are no labels; empty if they are.
+        problem: Reason why the values are not labels; empty if they are.
         faces: Face of the volume, named as in `thorax.imaging.grid.FACES` → number of lung voxels
             on it; faces without lung are left out.
         centres: Label value → centre of mass, as shares of the extent along x, y and z.

@@ -217,7 +217,7 @@ def _longest_run(ordered: Coarse) -> int:
 
 
 def _label_problem(planes: NDArray[Any]) -> str:
-    """State why values are no labels; empty if they are."""
+    """State why values are not labels; empty if they are."""
     low, high = planes.min(), planes.max()
     if low < 0 or high >= MOST_LABELS or (planes.dtype.kind == "f" and (planes % 1 != 0).any()):
         return f"label values must be whole numbers 0..255, got {low:g}..{high:g} ({planes.dtype})"

@@ -60,8 +60,8 @@ def _group_lines(findings: Sequence[Finding]) -> Iterator[str]:
         by_text: dict[str, list[Finding]] = {}
         for finding in group:
             by_text.setdefault(finding.text, []).append(finding)
-        for alike in list(by_text.values())[:_MOST_LISTED]:
-            yield from _text_lines(alike)
+        for same_text in list(by_text.values())[:_MOST_LISTED]:
+            yield from _text_lines(same_text)
         if len(by_text) > _MOST_LISTED:
             yield f"    and {len(by_text) - _MOST_LISTED} more; `--json` lists all"
         yield from _wrapped("      → ", advice)

@@ -214,7 +214,7 @@ def _copy(folder: Path, staged: Path) -> None:
 
 
 def _load(path: Path) -> _LoadedFile | None:
-    """Load a file as stored; None if it cannot be read or is no volume."""
+    """Load a file as stored; None if it cannot be read or is not a volume."""
     try:
         image, header = open_image(path), read_raw_header(path)
         if len(image.shape) < 3 or set(image.shape[3:]) - {1} or image.dtype.kind not in "iuf":
@@ -232,6 +232,6 @@ def _load(path: Path) -> _LoadedFile | None:
 def _intensity(spec: DatasetSpec, scales: Mapping[str, IntensityScale]) -> dict[str, ScaleName]:
     """Add the scales of some cases, by name, to those of `dataset.yaml`."""
     declared = spec.intensity if isinstance(spec.intensity, dict) else {"*": spec.intensity}
-    # Names are escaped, because they are no patterns; the first matching pattern counts.
+    # Names are escaped, because they are not patterns; the first matching pattern counts.
     own = {glob.escape(name): scale_name(scale) for name, scale in scales.items()}
     return own | {pattern: name for pattern, name in declared.items() if pattern not in own}

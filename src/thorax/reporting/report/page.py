@@ -36,7 +36,7 @@ class CaseView:
         site: Site of the case; may be empty.
         tables: Tables of metrics.
         picture: Overlay as a data URI; empty if there is none.
-        viewed: Whether the viewer contains the case.
+        viewed: True if the viewer contains the case.
     """
 
     key: str

@@ -55,7 +55,7 @@ class ReportTable:
         groups: Groups of rows, separated by a rule; each row is as long as ``columns``.
         text_columns: Number of first columns that contain text; the others contain numbers.
         notes: Notes below the table.
-        folded: Whether the table is collapsed at first.
+        folded: True if the table is collapsed at first.
     """
 
     caption: str

@@ -89,8 +89,8 @@ class SegmentationLoss(keras.losses.Loss):  # type: ignore[misc]
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the weighted sum of the parts, shape ``(1,)``.
 
-        Not a scalar: with several GPUs, whose gradients it sums, Keras only divides a loss by
-        their number when it reduces it, which it does not do for a scalar.
+        The result is not a scalar, because Keras sums the gradients of several GPUs. It divides a
+        loss by their number only when it reduces the loss, which it does not do for a scalar.
         """
         costs = (part(y_true, y_pred, self._region_weights) for part in self._parts)
         weighted = zip(self._part_weights, costs, strict=True)

@@ -53,8 +53,8 @@ def jaccard_steps(truth: Tensor, *, smoothing: float) -> Tensor:
     """Return the rise of the Jaccard loss with each further wrong pixel.
 
     With intersection I and union U before a pixel, the step is ``I / U - (I - t) / (U + 1 - t)``,
-    computed as ``(t + (1 - t)·I / U) / (U + 1 - t)``: all terms are positive, so that the small
-    steps of large maps keep their digits.
+    computed as ``(t + (1 - t)·I / U) / (U + 1 - t)``. All terms are positive, so the small steps of
+    large maps lose no precision.
 
     Args:
         truth: Fractions in the order in which the pixels become wrong, ``(..., N)``.

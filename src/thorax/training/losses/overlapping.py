@@ -1,9 +1,9 @@
 """Losses that are ratios of overlap, 0 for a perfect prediction and at most 1.
 
-``1 - (both + s) / (both + errors + s)`` is computed as ``errors / (both + errors + s)``, which is
-equal and keeps its digits, and its slope, for small errors. Errors are squares, ``(p - t)²``: a
-ratio with products such as ``p·(1 - t)`` does not have its minimum at ``p = t`` for soft truth, as
-Wang et al. (2023, "Dice semimetric losses") show, and ``|p - t|`` has a kink there, which the
+``1 - (both + s) / (both + errors + s)`` is computed as ``errors / (both + errors + s)``. Both are
+equal, but the second loses no precision, in value or slope, for small errors. Errors are squares,
+``(p - t)²``. A ratio with products such as ``p·(1 - t)`` does not have its minimum at ``p = t`` for
+soft truth (Wang et al. 2023, "Dice semimetric losses"). ``|p - t|`` has a kink there, which the
 exponent of a focal loss turns into a cusp.
 
 Symbols: truth ``t``, probability ``p = sigmoid(z)``, smoothing ``s``; sums go over the pixels of

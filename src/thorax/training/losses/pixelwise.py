@@ -12,7 +12,7 @@ def bce(truth: Tensor, logits: Tensor, *, alpha: float = 0.5) -> Tensor:
     """Binary cross-entropy, averaged over the pixels of each region.
 
     The weight depends on the truth alone, so the minimum stays at ``p = t``; a weight on one of the
-    two logarithms would move it. With the factor 2, ``α = 1/2`` is no weighting. The logarithms are
+    two logarithms would move it. With the factor 2, ``α = 1/2`` weights nothing. The logarithms are
     computed as ``t·softplus(-z) + (1 - t)·softplus(z)``, which neither overflows nor loses digits.
 
     Formula:

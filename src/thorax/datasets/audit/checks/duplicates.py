@@ -11,11 +11,11 @@ from thorax.datasets.audit.fingerprints import find_duplicates
 from thorax.datasets.dataset import DatasetSpec
 
 COPY = 0.999
-"""Correlation of two fingerprints, after the best mirroring, from which they are of one scan:
+"""Correlation of two fingerprints, after the best mirroring, above which they are of one scan;
 copies have at least 0.9995, also rescaled or mirrored ones; two patients have at most 0.98."""
 
 SAME_PATIENT = 0.993
-"""Correlation from which two scans may be of one patient."""
+"""Correlation above which two scans may be of one patient."""
 
 _NUMBER = re.compile(r"[-_ .]*(scan|series|visit|ct|v|t)?[-_ .]?\d{1,2}$", re.IGNORECASE)
 

@@ -33,7 +33,7 @@ _AXES = {"x": "left and right", "y": "front and back", "z": "head and feet"}
 
 
 def unusable(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
-    """Values that are no labels."""
+    """Values that are not labels."""
     if facts.labels and facts.labels.problem:
         yield Finding(
             "labels-unusable",
