@@ -20,7 +20,8 @@ from thorax.cli.options import FILE, FOLDER, JSON, echo
     "--fix",
     type=FOLDER,
     metavar="FOLDER",
-    help="Write a copy of the dataset to this folder, with all errors fixed that have a safe fix.",
+    help="Write a copy of the dataset to this folder, with every error corrected that can be "
+    "corrected safely.",
 )
 def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | None) -> None:
     """Check a dataset for errors; the dataset is not changed.
@@ -28,7 +29,7 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
     DATASET is a folder, or a name under data/; the default is `dataset` of params.yaml. Reports
     unreadable files; wrong grids, orientations, spacings, intensities and labels; truncated or
     mirrored lungs; duplicate scans; patients with two names; and outliers. Each finding states how
-    to fix it. The exit status is 1 if a case cannot be used or is certainly wrong.
+    to fix it. The exit status is 1 if a case cannot be used or has a definite error.
 
     \b
     Example:

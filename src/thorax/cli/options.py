@@ -34,7 +34,7 @@ REGIONS = click.option(
 SERIES = click.option(
     "--series",
     metavar="TEXT",
-    help="DICOM series to read, by number or UID.  [default: the longest]",
+    help="DICOM series to read, by number or UID.  [default: most slices]",
 )
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

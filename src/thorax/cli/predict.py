@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     type=ANY_PATH,
-    help="Exported model, or folder of a trained model. Repeat it for an ensemble.  "
+    help="Exported model, or folder of a trained model. Give several to average them.  "
     f"[default: {MODEL_PATH}]",
 )
 @SERIES
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="TEXT",
-    help="Meaning of the voxel values: auto (detect), hu, hu+1024, or LOW,HIGH (0..255 stand for "
-    "this range of HU).",
+    help="Meaning of the voxel values: auto (detect), hu, hu+1024, or LOW,HIGH (8-bit images: the "
+    "HU of 0 and of 255).",
 )
 @click.option(
     "--threshold",
     type=OPEN_SHARE,
-    help="Probability threshold for a voxel to belong to a region.  [default: that of the model]",
+    help="Probability threshold for a voxel to belong to a region.  [default: the model's]",
 )
 @click.option(
     "--probabilities",
@@ -67,9 +67,9 @@ if TYPE_CHECKING:
     "--tta",
     is_flag=True,
     help="Test-time augmentation: average over shifted copies, and mirrored ones if the model was "
-    "trained with mirroring. Slower; reports disagreement.",
+    "trained with mirroring. Slower; warns where the copies disagree.",
 )
-@click.option("--no-postprocessing", is_flag=True, help="Skip postprocessing.")
+@click.option("--no-postprocessing", is_flag=True, help="Do not remove fragments or fill holes.")
 @click.option(
     "--suffix",
     default="",

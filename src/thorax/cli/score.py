@@ -68,17 +68,18 @@ _DEFAULT_TOLERANCES = ", ".join(f"{name}={mm:g}" for name, mm in EVALUATE["toler
     type=click.Choice(CONVENTIONS),
     default=EVALUATE["convention"],
     show_default=True,
-    help="Values of the metrics for empty masks: as in thorax or another tool.",
+    help="Rule for empty masks, of thorax or another tool.",
 )
-@click.option("--allow-missing", is_flag=True, help="Skip true masks without a prediction.")
+@click.option("--allow-missing", is_flag=True, help="Leave out cases without a predicted mask.")
 @output_options("--output")
 def score(
     truth: Path, predicted: Path, csv_file: Path | None, as_json: bool, **options: Any
 ) -> None:
     """Score the masks PREDICTED against TRUTH.
 
-    Both are files, or folders; files with the same name belong together. Metrics are volumetric, on
-    the grid of the masks, with one row per case and region. `thorax compare` reads the CSV file.
+    Both are files, or folders; files with the same name belong together. Metrics are computed on
+    the whole 3D mask, on its own grid, with one row per case and region. `thorax compare` reads the
+    CSV file.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Parameters of the pipeline: `params.yaml`, typed and checked. All defaults are in this file."""
+"""Parameters of the pipeline, typed and checked. All defaults are in `params.yaml`."""
 
 import json
 from collections.abc import Iterable

@@ -19,7 +19,7 @@ class Member:
 
     Args:
         case: Name of the case.
-        patient: The patient; all cases of a patient stay on one side.
+        patient: The patient; all their cases are in one of training, validation, test.
         site: Scanner, hospital or source.
         load: Disease load, 0..1: volume of the smallest region divided by that of the largest.
     """
@@ -209,10 +209,10 @@ def _validation_cases(
 
 
 def _systematic_sample(members: Sequence[Member], count: int, seed: int) -> list[str]:
-    """Sample patients systematically in serpentine order, by site and then by disease load.
+    """Sample patients at even steps, sorted by site and then by disease load.
 
-    Patients are taken at even steps from a random start. Every other site is in ascending order of
-    load, so that the sample does not favour low or high loads. Each patient has the same chance.
+    The start is random. Sites are sorted by ascending and descending load in turn, so that the
+    sample does not favour low or high loads. Each patient has the same chance.
     """
     rng = np.random.default_rng(seed)
     strata = _strata(members, rng)

@@ -3,9 +3,9 @@
 No rule is right for everyone: an empty prediction for a scan without disease is a perfect result to
 one reader and undefined to another. So each convention has a name, which is reported with the
 metrics, and the conventions of other tools are available for comparison with their results. An
-entry gives the value reported for the case, if only the truth is empty / only the prediction is
-empty / both are empty. ``–`` is undefined (NaN) and is left out of means; a value behind an arrow
-enters means instead.
+entry gives the value reported for the case if only the truth is empty / only the prediction is
+empty / both are empty. ``–`` is undefined (NaN) and is left out of means. After an arrow: the value
+used in the mean.
 
 | metric | thorax | nnunet | surface-distance | metrics-reloaded |
 |---|---|---|---|---|

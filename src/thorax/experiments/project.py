@@ -1,7 +1,7 @@
 """A project under git and DVC: its state, its finished experiments, and clones to run them in.
 
-Only public commands of git and DVC are used. Each run gets a clone: neither a run nor its kill
-changes the files, the index or the stash of the project itself.
+Only public commands of git and DVC are used. Each run gets a clone: running or killing it does not
+change the files, the index or the stash of the project itself.
 """
 
 import hashlib

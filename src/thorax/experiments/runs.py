@@ -1,4 +1,4 @@
-"""Plan runs from overrides of `params.yaml`: folds × seeds, or a product of values.
+"""Plan runs from overrides of `params.yaml`: folds with seeds, or all combinations of values.
 
 The name of a run contains a digest of all parameters and of the state of the project. A finished
 experiment of this name therefore has its result; after any change the run has a new name.

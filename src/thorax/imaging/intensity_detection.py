@@ -1,17 +1,19 @@
 """Detection of the intensity scale of a scan: HU, HU with an offset, or an 8-bit export.
 
-A CT without its rescale intercept, an 8-bit export, a negative, an MR or a mask makes a network
-return an empty or wrong mask without any error. The detection uses a sample of the voxels and
-combines:
+A CT without its rescale intercept, an 8-bit export, an inverted image, an MR or a mask makes a
+network return an empty or wrong mask without any error. The detection uses a sample of the voxels
+and combines:
 
-* values: the number of distinct values, whole or not, their range, their shares in ranges of HU;
+* values: the number of distinct values, whole or not, their range, the share of them in each range
+  of HU;
 * position: values that are constant in every plane outside the field of view are padding and
   omitted; air is at the border, tissue around the lungs;
 * distances: in HU, tissue is about 1000 above air, and lungs are between them, close to air. The
   tissue of a CT has a narrow range of values, that of an MR a wide one.
 
-Most scans are plain HU, so HU is tested first with weak conditions: a crop of the lungs, a head or
-a few planes are HU too. Every other scale requires a chest, or at least a body in air.
+Most scans are plain HU, so HU is tested first with conditions that are easily met: a crop of the
+lungs, a head or a few planes are HU too. Every other scale requires a chest, or at least a body in
+air.
 """
 
 from collections.abc import Iterator

@@ -1,10 +1,10 @@
 """Right and left lung, for models that segment only `lung`.
 
-In every plane, dynamic programming finds a seam from the back to the front: the line that crosses
-the least lung, close to the middle of the chest. Where the lungs touch, it crosses at the narrowest
-place; planes above and below keep it stable where noise connects the lungs. A lung that reaches
-over the middle may be cut by the seam. This is repaired in 3D: a component with a large cut
-surface is returned to the lung that it was cut from.
+In every plane, dynamic programming finds a seam: a dividing line from the back to the front, close
+to the middle of the chest, that cuts through as little lung as possible. Where the lungs touch, it
+crosses at the narrowest place; planes above and below keep it stable where noise connects the
+lungs. A lung that reaches over the middle may be cut by the seam. This is repaired in 3D: a
+component with a large cut surface is returned to the lung that it was cut from.
 """
 
 from collections.abc import Iterator

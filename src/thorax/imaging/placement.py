@@ -1,8 +1,7 @@
 """Placement of axial planes on the canvas, and the way back. See `thorax.imaging.grid` for axes.
 
-A `Placement` is a transform and its inverse in one value, so that no offset is computed twice.
-Both directions are linear and separable: one small matrix per axis, applied from the left and from
-the right of every plane.
+A `Placement` holds a transform and its inverse, so that both use the same offsets. Both directions
+are linear: one small matrix per axis, applied from the left and from the right of every plane.
 """
 
 from dataclasses import dataclass

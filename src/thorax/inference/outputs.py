@@ -1,4 +1,4 @@
-"""Write the mask of a scan and the optional files with it: probabilities, statistics, preview."""
+"""Restore masks to the grid of the scan, measure them, and write them with the optional files."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator

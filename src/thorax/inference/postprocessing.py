@@ -1,8 +1,8 @@
-"""Postprocess probability maps: remove small components, fill holes, clip regions to their parent.
+"""Postprocess probability maps: remove small components, fill holes, clip inner regions to outer.
 
 This is done on the canvas, where a whole scan is small, and on probabilities, which are restored
 and thresholded afterwards. Removed pixels are set so far below the threshold that cubic
-interpolation cannot lift a voxel over it again; filled pixels are set well above it.
+interpolation cannot raise a voxel above it; filled pixels are set well above it.
 """
 
 from collections.abc import Mapping

@@ -203,7 +203,7 @@ class Segmenter:
             )
 
     def _expected_dice_models(self, threshold: float) -> Mapping[str, ExpectedDiceModel]:
-        """Return the fits, unless the model is used in another way than for its scores."""
+        """Return the fits, but only if the model runs with the settings that it was scored with."""
         single = len(self.models) == 1 and self._transforms == (IDENTITY,)
         as_scored = self._rules == self.spec.postprocessing and threshold == self.spec.threshold
         return self.spec.expected_dice if single and as_scored else {}

@@ -5,10 +5,10 @@
 writes masks, `dicom_segmentation` writes DICOM segmentations.
 
 Planes are read and written slab by slab if the file stores them one after the other. Memory then
-does not grow with the number of slices. Files with another slowest axis are kept in memory, in
-the data type of the file.
+does not grow with the number of slices. Files stored in sagittal or coronal order are kept in
+memory, in the data type of the file.
 
-Notes and errors contain file paths as the user gave or named them, but no name, date or id of a
+Notes and errors contain file paths as the user wrote them, but no name, date or id of a
 patient. Masks contain none either; only DICOM segmentations do.
 """
 

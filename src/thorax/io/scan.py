@@ -1,4 +1,4 @@
-"""Any scan or mask file as canonical axial planes."""
+"""Any scan or mask file as axial slices in one standard orientation (RAS+)."""
 
 from collections.abc import Iterator
 from functools import cached_property

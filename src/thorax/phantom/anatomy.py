@@ -1,4 +1,4 @@
-"""Random body habitus of a patient: sizes, levels and outlines."""
+"""Random body build of a patient: sizes, levels and outlines."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,9 @@
 """Body coordinates of the phantom, and drawing of shapes.
 
 All shapes are placed in *body* millimetres: x to the patient's right, y to the front, z to the
-head. The origin is in the middle of the chest at the level of the lowest pleura. A roll and a
-smooth random warp map voxel positions to body positions, so that shapes are less regular than
-their formulas.
+head. The origin is in the middle of the chest at the level of the lowest point of the lungs. A
+rotation and a smooth random warp map voxel positions to body positions, so that shapes are less
+regular than their formulas.
 
 A *depth* is a distance to a surface in mm, positive inside. A *coverage* is the fraction of each
 voxel that a tissue fills.

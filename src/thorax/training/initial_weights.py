@@ -1,4 +1,4 @@
-"""Other inputs of a training than records: initial weights and a custom augmentation file."""
+"""Training inputs besides the records: initial weights and a custom augmentation file."""
 
 from collections.abc import Sequence
 from pathlib import Path

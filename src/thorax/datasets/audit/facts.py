@@ -1,4 +1,4 @@
-"""Facts of a case: everything that the checks need, without the voxels."""
+"""Measurements of a case: everything that the checks need, without the voxels."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Fit of a mask to its scan, measured on a few voxels of every plane.
+"""Agreement of a mask with its scan, measured on a few voxels of every plane.
 
 The border of a correct lung mask separates dark lung from bright tissue. On the scan of another
 patient, or mirrored, the border crosses arbitrary tissue and this contrast disappears. The measure

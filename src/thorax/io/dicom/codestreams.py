@@ -1,4 +1,4 @@
-"""Read the image size in compressed streams before a decoder allocates memory for it.
+"""Read the image size in compressed image data before a decoder allocates memory for it.
 
 JPEG 2000 and JPEG streams repeat the number of rows and columns, and decoders rely on these
 (ISO/IEC 15444-1, A.5.1; ISO/IEC 10918-1, B.2.2).

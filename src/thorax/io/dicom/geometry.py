@@ -14,7 +14,7 @@ from thorax.common.text import counted
 _SAME_POSITION_MM = 0.01
 
 _MAX_STRAY_MM = 0.1
-"""Sideways shift over the whole series from which the gantry counts as tilted."""
+"""Sideways shift over the whole series above which the gantry is taken as tilted."""
 
 _MAX_UNEVEN = 0.02
 

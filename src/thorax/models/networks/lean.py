@@ -1,4 +1,4 @@
-"""Lean U-Net for CPUs: it starts at half the resolution, with a quarter of the pixels."""
+"""Lean U-Net for CPUs: its finest level has half the resolution of the canvas."""
 
 from typing import Any
 
