@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev repro test test-slow newest lock lint format bench picture viewer clean
+.PHONY: help install dev repro test coverage test-slow newest lock lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,9 @@ repro: install ## run the whole pipeline: volumes, training, masks, scores
 	dvc repro
 
 test: lint ## format, lint, types, layers, unit tests, doctests and one small pipeline run
+	pytest -n auto --dist loadfile -m 'not slow'
+
+coverage: dev ## the tests of make test with their coverage, which takes half as long again
 	pytest -n auto --dist loadfile -m 'not slow' --cov --cov-report=term:skip-covered
 
 test-slow: dev ## the tests that take long: many runs of DVC, killed processes, fault tables
