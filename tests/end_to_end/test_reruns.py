@@ -45,7 +45,7 @@ def test_dvc_reports_changed_parameters(project: Project) -> None:
     project.set({"train.learning_rate": 0.002})
     changed = json.loads(project.dvc("params", "diff", "--json"))["params.yaml"]
     assert list(changed) == ["train.learning_rate"]
-    assert changed["train.learning_rate"].items() >= {("old", 0.001), ("new", 0.002)}
+    assert changed["train.learning_rate"].items() >= {("old", 0.004), ("new", 0.002)}
 
 
 # Reruns
