@@ -196,3 +196,9 @@ def test_a_checkpoint_depends_on_the_source_that_the_training_stage_lists() -> N
     assert printed.stdout.split() == [
         str(ROOT / path) for path in closure("thorax.pipeline.train", ROOT / "src")
     ]
+
+
+def test_compiled_files_are_no_dependencies() -> None:
+    compiled = "src/thorax/common/__pycache__/files.pyc"
+    command = [sys.executable, "-m", "dvc", "check-ignore", "--quiet", compiled]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
