@@ -4,7 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from .project import Project
@@ -32,12 +36,25 @@ def begin(project: Project) -> subprocess.Popen[str]:
     raise AssertionError("the stage did not run")
 
 
+@contextmanager
+def paused(run: subprocess.Popen[str]) -> Iterator[None]:
+    """Stop a run within its stage, so that it cannot end meanwhile."""
+    while not psutil.Process(run.pid).children(recursive=True):
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(run.pid, signal.SIGCONT)
+
+
 def test_of_two_runs_at_once_one_succeeds_and_the_other_reports_the_lock(project: Project) -> None:
     project.set({"predict.bits": 16})
     with begin(project) as first:
-        second = subprocess.run(
-            REPRO, cwd=project.root, env=project.environment(), capture_output=True, check=False
-        )
+        with paused(first):
+            second = subprocess.run(
+                REPRO, cwd=project.root, env=project.environment(), capture_output=True, check=False
+            )
         first.communicate()
     assert second.returncode != 0
     assert b"busy" in second.stderr
