@@ -119,7 +119,7 @@ class Predictor:
             np.ascontiguousarray(prediction.scan.to_stored(labels)),
             np.array(prediction.scan.stored_affine),
             statistics,
-            (*preprocessed.notes, *prediction.notes, *prediction.warnings(statistics)),
+            (*preprocessed.notes, *prediction.notes, *statistics.quality_warnings),
             prediction,
         )
 

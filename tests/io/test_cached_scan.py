@@ -61,7 +61,9 @@ def test_a_small_scan_is_read_once(counting_scan: Any) -> None:
 
 
 @pytest.mark.parametrize(("max_bytes", "passes"), [(CHEST_BYTES, 1), (CHEST_BYTES - 1, 2)])
-def x(counting_scan: Any, max_bytes: int, passes: int) -> None:
+def test_a_scan_above_the_limit_is_read_each_time(
+    counting_scan: Any, max_bytes: int, passes: int
+) -> None:
     cached = CachedScan(counting_scan, max_bytes=max_bytes)
     for _ in range(2):
         np.testing.assert_array_equal(all_voxels(cached), CHEST)

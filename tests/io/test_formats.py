@@ -199,15 +199,15 @@ def test_an_image_that_is_not_3d_is_refused(tmp_path: Path, shape: tuple[int, ..
         Scan(tmp_path / "scan.nrrd")
 
 
-def test_an_nrrd_without_a_space_is_read_with_a_note(tmp_path: Path) -> None:
+def test_an_nrrd_without_a_space_is_read_with_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "scan.nrrd"
     header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 3 4 5\nspacings: 1 1 2\n"
     header += "encoding: raw\nendian: little\n\n"
     path.write_bytes(header.encode() + HU.tobytes(order="F"))
     scan = Scan(path)
     np.testing.assert_array_equal(scan.voxels(), HU[::-1, ::-1])
-    (note,) = scan.notes
-    assert note.startswith("the file does not state its orientation")
+    (warning,) = scan.warnings
+    assert warning.startswith("the file does not state its orientation")
 
 
 # DICOM segmentations

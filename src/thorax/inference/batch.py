@@ -271,6 +271,6 @@ def _segment(
             for name, scores in prediction.quality_by_region.items()
         },
         expected_dice=prediction.expected_dice,
-        quality_warnings=prediction.warnings(statistics),
+        quality_warnings=statistics.quality_warnings,
         warnings=(*preprocessed.notes, *prediction.notes),
     )

@@ -77,5 +77,5 @@ class PreviewCollector:
                 if region.sides
             },
             title=prediction.scan.path.name,
-            warnings=(*prediction.warnings(statistics), *prediction.preprocessed.notes),
+            warnings=(*statistics.quality_warnings, *prediction.preprocessed.notes),
         )

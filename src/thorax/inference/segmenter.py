@@ -102,17 +102,18 @@ class Prediction:
         }
 
     def statistics(self, measurements: RegionMeasurements) -> ScanStatistics:
-        """Return the measurements of the scan together with the expected Dice."""
-        return replace(measurements.result(), expected_dice=self.expected_dice)
+        """Return the measurements of the scan, the expected Dice and the quality warnings."""
+        measured = replace(measurements.result(), expected_dice=self.expected_dice)
+        return replace(measured, quality_warnings=self._warnings(measured))
 
-    def warnings(self, statistics: ScanStatistics) -> tuple[str, ...]:
-        """Return reasons to review the masks, one sentence each."""
+    def _warnings(self, statistics: ScanStatistics) -> tuple[str, ...]:
+        """Reasons to review the masks, one sentence each; those of the file come first."""
         by_region = (
             warning
             for name, scores in self.quality_by_region.items()
             for warning in scores.warnings(name, self.expected_dice_models.get(name))
         )
-        return (*by_region, *plausibility_warnings(statistics))
+        return (*self.scan.warnings, *by_region, *plausibility_warnings(statistics))
 
 
 class Segmenter:

@@ -67,6 +67,7 @@ class ScanStatistics:
         voxel_ml: Volume of a voxel.
         regions: Region name → its statistics, in the order of the model.
         expected_dice: Region name → expected Dice, for regions where the model can estimate it.
+        quality_warnings: Reasons to review the masks, one sentence each.
     """
 
     shape: Voxel
@@ -74,6 +75,7 @@ class ScanStatistics:
     voxel_ml: float
     regions: Mapping[str, RegionStatistics]
     expected_dice: Mapping[str, ExpectedDice] = field(default_factory=dict)
+    quality_warnings: tuple[str, ...] = ()
 
     @property
     def volumes_ml(self) -> dict[str, float]:
@@ -96,6 +98,7 @@ class ScanStatistics:
             "voxel_ml": self.voxel_ml,
             "regions": regions,
             "expected_dice": {name: asdict(dice) for name, dice in self.expected_dice.items()},
+            "quality_warnings": self.quality_warnings,
         }
 
 

@@ -116,7 +116,8 @@ class ItkFile:
         self.shape: tuple[int, ...] = header.GetSize()
         self.dtype = _numpy_type(header.GetPixelID())
         self.affine = _affine(header)
-        self.notes = _notes(header)
+        self.notes: tuple[str, ...] = ()
+        self.warnings = _warnings(header)
         self._bytes = math.prod(self.shape) * self.dtype.itemsize
         check_shape(path, self.shape)
         with input_errors(path, _format_name(path)):
@@ -198,7 +199,7 @@ def _numpy_type(pixel_id: int) -> np.dtype[Any]:
     return SimpleITK.GetArrayViewFromImage(SimpleITK.Image([1, 1], pixel_id)).dtype
 
 
-def _notes(header: SimpleITK.ImageFileReader) -> tuple[str, ...]:
+def _warnings(header: SimpleITK.ImageFileReader) -> tuple[str, ...]:
     if header.GetImageIO() == "NrrdImageIO" and not header.HasMetaDataKey("NRRD_space"):
         return (
             "the file does not state its orientation; its axes were assumed to run to the left, to "

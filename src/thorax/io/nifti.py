@@ -57,6 +57,7 @@ class NiftiFile:
     """
 
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         with input_errors(path, "NIfTI"):
@@ -83,7 +84,7 @@ class NiftiFile:
 
     @cached_property
     def _gzip(self) -> IO[bytes] | None:
-        """The decompressed bytes of a gzip file; opened when voxels are first read."""
+        """The decompressed bytes of a gzip file, closed after the last voxel of each pass."""
         if self._path.name.endswith(".gz") and isinstance(self._image.dataobj, ArrayProxy):
             return cast(IO[bytes], igzip.open(self._path, "rb"))
         return None
@@ -104,6 +105,9 @@ class NiftiFile:
                     f"{self._path} has more data than its header declares; convert it again from "
                     "its source"
                 )
+        if self._gzip is not None:
+            self._gzip.close()
+        del self._gzip, self._voxels
 
 
 class _NoExtensions(nibabel.nifti1.Nifti1Extensions):  # type: ignore[misc]
@@ -134,7 +138,7 @@ def _load(path: Path) -> Any:
     for image_class in _CLASSES:
         matches, sniff = image_class.path_maybe_image(path, sniff)
         if matches:
-            return image_class.from_filename(path, keep_file_open=True)
+            return image_class.from_filename(path, keep_file_open=False)
     raise ImageFileError
 
 

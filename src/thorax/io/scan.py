@@ -101,6 +101,11 @@ class Scan:
         return (*self.image.notes, f"NaN or infinite voxels in {count} were read as {self._nan:g}")
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to review the result, such as slices that were left out; no name, date or id."""
+        return self.image.warnings
+
+    @property
     def streams(self) -> bool:
         """True if the file stores the axial planes one after the other."""
         return int(self.orientation[2, 0]) == 2

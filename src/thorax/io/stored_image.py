@@ -61,6 +61,10 @@ class ImageFile(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about how the file was read; no name, date or id."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to review the result, such as slices that were left out; no name, date or id."""
+
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis, shape ``(I, J, stop - start)``.
 
@@ -75,6 +79,7 @@ class ImageArray:
     voxels: NDArray[Any]
     affine: NDArray[np.float64]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -179,7 +179,7 @@ def _read(path: Path, collector: _Collector) -> FileFacts:
         for start, planes in scan.slabs():
             collector.add(start, planes, scan.grid.shape[2])
         collector.finish()
-        facts["notes"] = scan.notes
+        facts["notes"] = (*scan.warnings, *scan.notes)
     except InputError as error:
         facts["problem"] = " ".join(str(error).replace(str(path), path.name).split())
     except MemoryError:

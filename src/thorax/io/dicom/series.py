@@ -84,6 +84,7 @@ class DicomSeries:
         check_shape(path, self.shape)
         self._path = path
         self._checked: set[str] = set()
+        self.warnings: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = (
             *_unreadable_note(slices_of_files),
             *_selection_note(selected, stacks),

@@ -127,7 +127,7 @@ def make_viewer_case(
         regions,
         display.windows,
         _start(next(iter(reduced.values()), None), regions),
-        (*scan.notes, *display.notes),
+        (*scan.warnings, *scan.notes, *display.notes),
     )
 
 
