@@ -17,13 +17,16 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner, Result
 
+from thorax.cli import main
 from thorax.common.errors import InputError
+from thorax.common.project import dvc
 from thorax.datasets import download
 from thorax.datasets.dataset import load_spec
 from thorax.datasets.download import COVID19, Archive, DatasetSource, fetch, original_name, unpack
 from thorax.imaging.intensity import IntensityScale
-from thorax.pipeline import covid19, run
 
 SCANS = "COVID-19-CT-Seg_20cases.zip"
 MASKS = "Lung_and_Infection_Mask.zip"
@@ -274,7 +277,25 @@ def test_a_missing_file_is_reported_in_one_line(site: Site, tmp_path: Path) -> N
     assert files_below(tmp_path) == []
 
 
-def test_the_stage_without_network_prints_one_line_and_exits_with_status_1(
+def project(root: Path, monkeypatch: pytest.MonkeyPatch, source: DatasetSource) -> Path:
+    """Make a project under DVC whose `covid19` comes from a source; return its dataset folder."""
+    for folder in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
+        monkeypatch.setenv(f"DVC_{folder}_DIR", str(root / "dvc"))
+    dataset = root / "project/data/covid19"
+    dataset.mkdir(parents=True)
+    shutil.copy(DATASET_YAML, dataset)
+    (root / "project/.dvc").mkdir()
+    (root / "project/.dvc/config").write_text("[core]\n    no_scm = true\n")
+    monkeypatch.setitem(download.SOURCES, "covid19", source)
+    monkeypatch.chdir(root / "project")
+    return dataset
+
+
+def thorax(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_the_command_without_network_prints_one_line_and_exits_with_status_1(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unused:  # bound but not listening: connections are refused
@@ -282,27 +303,64 @@ def test_the_stage_without_network_prints_one_line_and_exits_with_status_1(
         unreachable = DatasetSource(
             f"http://127.0.0.1:{unused.getsockname()[1]}", site.source().archives
         )
-        monkeypatch.setattr(covid19, "COVID19", unreachable)
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as ended:
-            run(covid19.main)
-    # For a SystemExit with a text, Python prints it to stderr and exits with status 1.
-    line = str(ended.value.code)
+        dataset = project(tmp_path, monkeypatch, unreachable)
+        result = thorax("data", "download", "covid19")
+    assert (result.exit_code, result.stdout) == (1, "")
+    *_, line = result.stderr.splitlines()  # after the progress bar
     assert re.match(
-        rf"thorax: `{SCANS}` must be downloaded completely .* Connection refused; check the net",
+        rf"Error: `{SCANS}` must be downloaded completely .* Connection refused; check the net",
         line,
     )
-    assert "\n" not in line
-    assert files_below(tmp_path) == []
+    assert files_below(dataset) == ["dataset.yaml"]
 
 
-def test_stage_fills_the_folder_of_the_dataset(
+def test_the_command_fills_the_folder_and_tracks_it_with_the_digests_of_the_archives(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(covid19, "COVID19", site.source())
-    monkeypatch.chdir(tmp_path)
-    run(covid19.main)
-    assert files_below(tmp_path / "data" / "covid19") == ALL_FILES
+    source = site.source()
+    dataset = project(tmp_path, monkeypatch, source)
+    result = thorax("data", "download", "covid19")
+    assert result.stdout == (
+        "data/covid19: 2 cases. Next: git add data/covid19; dvc exp run -S dataset=covid19\n"
+    )
+    assert files_below(dataset) == sorted([*ALL_FILES, "dataset.yaml", "masks.dvc", "scans.dvc"])
+    tracked = yaml.safe_load((dataset / "scans.dvc").read_text())
+    assert tracked["meta"] == {
+        "source": f"{site.url}/{SCANS}",
+        "sha256": hashlib.sha256(site.files[SCANS]).hexdigest(),
+    }
+    assert [out["path"] for out in tracked["outs"]] == ["scans"]
+    # DVC keeps the source when it writes the file again.
+    (dataset / "scans" / f"{CASES[0]}.nii.gz").unlink()
+    dvc(Path(), "add", "data/covid19/scans")
+    again = yaml.safe_load((dataset / "scans.dvc").read_text())
+    assert again["meta"] == tracked["meta"]
+    assert again["outs"] != tracked["outs"]
+
+
+def test_only_public_datasets_are_downloaded(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = project(tmp_path, monkeypatch, site.source())
+    assert thorax("data", "download", "ward").stderr == (
+        "Error: a public dataset must be one of covid19, got `ward`\n"
+    )
+    monkeypatch.chdir(dataset)
+    assert thorax("data", "download", "covid19").stderr == (
+        "Error: a dataset is downloaded to a project with .dvc and data/covid19/dataset.yaml; run "
+        f"this in the top folder of a project, got {dataset}\n"
+    )
+    assert site.requests == []
+
+
+def test_a_dataset_that_was_not_downloaded_is_listed_with_the_command(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, monkeypatch, site.source())
+    result = thorax("data", "list")
+    row = result.stdout.splitlines()[1]
+    assert re.match(r"covid19 +no data +not downloaded +lung, infection ", row)
+    assert result.stderr == "Note: to use covid19, run `thorax data download covid19`\n"
 
 
 def test_a_folder_that_cannot_be_created_is_reported_in_one_line(

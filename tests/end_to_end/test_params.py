@@ -26,7 +26,6 @@ def listed(path: Path, stage: str) -> set[str]:
 
 
 STAGES = {
-    "covid19": ("data/covid19/dvc.yaml", "download"),
     "phantom": ("data/phantom/dvc.yaml", "phantom"),
     **{name: ("dvc.yaml", name) for name in ("prepare", "train", "export", "predict", "evaluate")},
 }

@@ -31,8 +31,7 @@ def clone(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
     origin.dvc("push")
     origin.run("git", "clone", "--quiet", ".", str(top / "clone/project"))
     clone = Project(top / "clone/project")
-    # data/covid19 was not downloaded, so its data cannot be pulled.
-    clone.dvc("pull", "--allow-missing")
+    clone.dvc("pull")
     return clone
 
 

@@ -7,6 +7,7 @@ import click
 
 from thorax.cli.data_check import check
 from thorax.cli.data_diff import cases, diff
+from thorax.cli.data_download import download
 from thorax.cli.options import FOLDER, echo
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Add, list, check and compare datasets."""
+    """Add, download, list, check and compare datasets."""
 
 
 @data.command("add")
@@ -124,7 +125,11 @@ def list_() -> None:
     for dataset in datasets:
         if dataset.problem:
             echo(f"Error: {dataset.problem}", err=True)
+        if dataset.origin == "not downloaded":
+            echo(
+                f"Note: to use {dataset.name}, run `thorax data download {dataset.name}`", err=True
+            )
 
 
-for _command in (check, cases, diff):
+for _command in (check, cases, diff, download):
     data.add_command(_command)

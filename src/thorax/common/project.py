@@ -59,7 +59,7 @@ def dvc(folder: Path, *arguments: str) -> str:
         InputError: DVC fails; the message gives DVC's reason.
     """
     command = [sys.executable, "-m", "dvc", *arguments]
-    answer = _run(command, folder, {"PYTHONUTF8": "1", **dvc_environment()})
+    answer = _run(command, folder, {**dvc_environment(), "PYTHONUTF8": "1"})
     return _checked(answer, f"`dvc {arguments[0]}` must succeed")
 
 

@@ -19,10 +19,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import pooch
+import yaml
 from tqdm import tqdm
 
 from thorax.common.errors import InputError
-from thorax.common.files import whole_file
+from thorax.common.files import whole_file, write_text
+from thorax.common.params import read_yaml
+from thorax.common.project import dvc
+from thorax.datasets.dataset import SPEC
 
 LARGEST_MEMBER_BYTES = 2 * 1024**3
 
@@ -85,6 +89,42 @@ COVID19 = DatasetSource(
         ),
     },
 )
+
+SOURCES = {"covid19": COVID19}
+"""Sources of the public datasets of a project, by the name of their folder below ``data/``."""
+
+
+def download_dataset(name: str, root: Path) -> Path:
+    """Download a public dataset to ``data/<name>`` and track its files with DVC.
+
+    The `.dvc` files of scans and masks contain the address and the digest of their archive.
+
+    Args:
+        name: A name of `SOURCES`.
+        root: The project: the folder that contains ``.dvc`` and ``data``.
+
+    Returns:
+        The folder of the dataset.
+
+    Raises:
+        InputError: There is no such dataset, the project has no ``dataset.yaml`` for it or is not
+            under DVC, or the download fails.
+    """
+    if name not in SOURCES:
+        raise InputError(f"a public dataset must be one of {', '.join(SOURCES)}, got `{name}`")
+    folder = root / "data" / name
+    for needed in (root / ".dvc", folder / SPEC):
+        if not needed.exists():
+            raise InputError(
+                f"a dataset is downloaded to a project with .dvc and data/{name}/{SPEC}; run this "
+                f"in the top folder of a project, got {root.absolute()}"
+            )
+    source = SOURCES[name]
+    fetch(source, folder)
+    dvc(root, "add", *(str((folder / part).relative_to(root)) for part in source.archives))
+    for part, archive in source.archives.items():
+        _record_source(folder / f"{part}.dvc", f"{source.url}/{archive.name}", archive.sha256)
+    return folder
 
 
 def fetch(source: DatasetSource, dataset: Path) -> None:
@@ -191,6 +231,12 @@ def original_name(file_name: str) -> str:
         "a NIfTI file of this dataset must be named like `coronacases_001.nii.gz` or "
         f"`radiopaedia_10_85902_1.nii.gz`, got {file_name!r}; rename or remove it"
     )
+
+
+def _record_source(file: Path, address: str, sha256: str) -> None:
+    """Add the source to a `.dvc` file; DVC keeps its key `meta` when it writes the file again."""
+    content = {**read_yaml(file), "meta": {"source": address, "sha256": sha256}}
+    write_text(file, yaml.safe_dump(content, sort_keys=False))
 
 
 def _transfer(archive: Archive, url: str, path: str, _registry: object) -> None:

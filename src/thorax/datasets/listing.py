@@ -6,8 +6,9 @@ from typing import Literal
 
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import PARTS, SPEC, load_dataset, load_spec
+from thorax.datasets.download import SOURCES
 
-Origin = Literal["made by a stage", "tracked", "not tracked"]
+Origin = Literal["made by a stage", "tracked", "not tracked", "not downloaded"]
 
 
 @dataclass(frozen=True)
@@ -61,4 +62,7 @@ def _origin(folder: Path) -> Origin:
         return "made by a stage"
     parts_tracked = all((folder / f"{part}.dvc").exists() for part in PARTS)
     folder_tracked = folder.with_name(f"{folder.name}.dvc").exists()
-    return "tracked" if parts_tracked or folder_tracked else "not tracked"
+    if parts_tracked or folder_tracked:
+        return "tracked"
+    empty = not any((folder / part).exists() for part in PARTS)
+    return "not downloaded" if empty and folder.name in SOURCES else "not tracked"

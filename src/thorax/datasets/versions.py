@@ -62,6 +62,11 @@ class Version:
         files = (f"data/{name}.dvc", f"data/{name}/dvc.yaml", f"data/{name}/{part}.dvc")
         return not self.paths.isdisjoint(files)
 
+    def has_files(self, name: str) -> bool:
+        """Return whether DVC tracks files of a dataset, or the workspace has any."""
+        folder = self.root / "data" / name
+        return any(self.tracks(name, part) or (folder / part).exists() for part in PARTS)
+
     def text(self, path: str) -> str:
         """Return the text of a file at the revision; empty if there is none."""
         if self.commit:
@@ -147,7 +152,7 @@ def find_version(folder: Path, revision: str | None) -> Version:
 
 
 def check_names(names: Collection[str], versions: Sequence[Version]) -> list[str]:
-    """Return the chosen datasets, sorted; all if none is chosen.
+    """Return the chosen datasets, sorted; all that have files if none is chosen.
 
     Raises:
         InputError: No version has a dataset of this name.
@@ -159,7 +164,9 @@ def check_names(names: Collection[str], versions: Sequence[Version]) -> list[str
                 f"a dataset must be one of {', '.join(datasets) or 'none (there is none)'}, "
                 f"got `{name}`"
             )
-    return [name for name in datasets if not names or name in names]
+    if names:
+        return [name for name in datasets if name in names]
+    return [name for name in datasets if any(version.has_files(name) for version in versions)]
 
 
 def diff_datasets(names: Collection[str], old: Version, new: Version) -> dict[str, DatasetDiff]:
