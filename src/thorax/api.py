@@ -15,6 +15,7 @@ from thorax.inference.segmenter import Prediction, Segmenter
 from thorax.inference.segmenter import load as load_model
 from thorax.inference.statistics import ScanStatistics
 from thorax.io import Scan, check_name
+from thorax.io.nifti import header_warnings
 from thorax.models.engines import Device, EngineName, Precision
 from thorax.models.spec import ExpectedDice
 
@@ -89,23 +90,28 @@ class Predictor:
         *,
         intensity: str = "auto",
         threshold: float | None = None,
+        series: str | int | None = None,
+        allow_incomplete: bool = False,
     ) -> Segmentation:
         """Segment a chest CT.
 
         Args:
             scan: A file or folder as for ``thorax predict``, a nibabel image, or an array of shape
-                ``(I, J, K)``.
+                ``(I, J, K)``. Axes of length 1 after the third are dropped.
             affine: Only for an array: 4×4 matrix from indices to RAS+ millimetres.
             intensity: Meaning of the voxel values: ``auto``, ``hu``, ``hu+1024`` or ``LOW,HIGH``.
             threshold: Probability threshold for a voxel to belong to a region; None: that of the
                 model.
+            series: DICOM series to read, by number or UID.
+            allow_incomplete: Accept a DICOM series that lacks more than a tenth of its slices.
 
         Raises:
             InputError: The scan cannot be read, or is not a CT that can be segmented.
         """
         segmenter = self._segmenter
         preprocessed = segmenter.preprocess(
-            _scan(scan, affine), intensity=parse_intensity(intensity)
+            _scan(scan, affine, series=series, allow_incomplete=allow_incomplete),
+            intensity=parse_intensity(intensity),
         )
         prediction = segmenter.predict(preprocessed, threshold=threshold)
         labels = np.empty(prediction.grid.shape, dtype=np.uint8)
@@ -152,12 +158,18 @@ def load(
     return Predictor(Segmenter(loaded, tta=tta))
 
 
-def _scan(scan: Any, affine: ArrayLike | None) -> Scan:
+def _scan(
+    scan: Any, affine: ArrayLike | None, *, series: str | int | None, allow_incomplete: bool
+) -> Scan:
     if isinstance(scan, str | Path):
-        return Scan(Path(scan), nan=LOWEST_HU)
+        return Scan(Path(scan), series=series, nan=LOWEST_HU, allow_incomplete=allow_incomplete)
     if isinstance(scan, nibabel.spatialimages.SpatialImage):
         return Scan.in_memory(
-            np.asanyarray(scan.dataobj), scan.affine, name="the image", nan=LOWEST_HU
+            np.asanyarray(scan.dataobj),
+            scan.affine,
+            name="the image",
+            nan=LOWEST_HU,
+            warnings=header_warnings(scan),
         )
     if affine is None:
         raise InputError("an array needs its affine: segment(voxels, affine)")

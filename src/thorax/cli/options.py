@@ -34,7 +34,8 @@ REGIONS = click.option(
 SERIES = click.option(
     "--series",
     metavar="TEXT",
-    help="DICOM series to read, by number or UID.  [default: most slices]",
+    help="DICOM series to read, by number or UID.  [default: original axial CT "
+    "with the most slices]",
 )
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=ANY_PATH, metavar="SCAN... MASK")
+@click.argument("paths", nargs=-1, required=True, type=ANY_PATH, metavar="SCAN... [MASK]")
 @click.option(
     "--model",
     "models",
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
     f"[default: {MODEL_PATH}]",
 )
 @SERIES
+@click.option(
+    "--list-series",
+    is_flag=True,
+    help="List the DICOM series in SCAN, and segment nothing.",
+)
+@click.option(
+    "--allow-incomplete",
+    is_flag=True,
+    help="Segment DICOM series that lack more than a tenth of their slices, too.",
+)
 @click.option(
     "--intensity",
     default="auto",
@@ -115,6 +126,9 @@ def predict(
       thorax predict ct.nii.gz lungs.nii.gz --preview
       thorax predict scans/ masks/ --statistics
     """
+    if options["list_series"]:
+        _list_series(paths, options["series"])
+        return
     _import_nibabel()
     from thorax.imaging.intensity import parse_intensity
     from thorax.inference.batch import PredictOptions
@@ -124,6 +138,7 @@ def predict(
     tasks = find_tasks(paths[:-1] if target else paths, target, suffix=options["suffix"])
     settings = PredictOptions(
         series=options["series"],
+        allow_incomplete=options["allow_incomplete"],
         intensity=parse_intensity(options["intensity"]),
         threshold=options["threshold"],
         bits=options["bits"] if options["probabilities"] else 0,
@@ -134,6 +149,15 @@ def predict(
         _predict_file(segmenter, tasks[0], settings)
     else:
         _predict_folder(segmenter, tasks, settings, folder=target or paths[0].parent)
+
+
+def _list_series(paths: Iterable[Path], series: str | None) -> None:
+    from thorax.common.tables import aligned
+    from thorax.io import list_series
+
+    for path in paths:
+        rows = [asdict(info) for info in list_series(path, series=series)]
+        echo(aligned(rows, rows[0]))
 
 
 def _import_nibabel() -> None:

@@ -25,7 +25,9 @@ class PredictOptions:
     """Options that are the same for all scans.
 
     Args:
-        series: DICOM series to read, by number or UID; None: the longest.
+        series: DICOM series to read, by number or UID; None: the original axial one with the most
+            slices.
+        allow_incomplete: Accept DICOM series that lack more than a tenth of their slices.
         intensity: Meaning of the voxel values; None: detect it.
         threshold: Probability threshold; None: that of the model.
         bits: Bits per probability; 0: probabilities are not written.
@@ -35,6 +37,7 @@ class PredictOptions:
     """
 
     series: str | None = None
+    allow_incomplete: bool = False
     intensity: IntensityScale | None = None
     threshold: float | None = None
     bits: Bits = 0
@@ -248,7 +251,12 @@ def _preprocessed(
 
 
 def _scan(task: ScanTask, options: PredictOptions) -> Scan:
-    return Scan(task.scan, series=options.series, nan=LOWEST_HU)
+    return Scan(
+        task.scan,
+        series=options.series,
+        nan=LOWEST_HU,
+        allow_incomplete=options.allow_incomplete,
+    )
 
 
 def _segment(

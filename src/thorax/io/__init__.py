@@ -14,7 +14,7 @@ patient. Masks contain none either; only DICOM segmentations do.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -31,6 +31,9 @@ from thorax.io.suffixes import (
 )
 from thorax.io.writers import PlaneWriter, mask_file, write_volume
 
+if TYPE_CHECKING:
+    from thorax.io.dicom.selection import SeriesInfo
+
 
 def write_segmentation(
     path: "Path", scan: Scan, masks: "NDArray[Any]", names: "Sequence[str]"
@@ -39,6 +42,13 @@ def write_segmentation(
     from thorax.io import dicom_segmentation  # highdicom is slow to import
 
     dicom_segmentation.write_segmentation(path, scan, masks, names)
+
+
+def list_series(path: "Path", *, series: str | None = None) -> "list[SeriesInfo]":
+    """List DICOM series; see `thorax.io.dicom.series.list_series`."""
+    from thorax.io.dicom import series as dicom_series  # pydicom is slow to import
+
+    return dicom_series.list_series(path, series=series)
 
 
 __all__ = [
@@ -53,6 +63,7 @@ __all__ = [
     "case_name",
     "check_name",
     "holds_dicom",
+    "list_series",
     "mask_file",
     "write_segmentation",
     "write_volume",

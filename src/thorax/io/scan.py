@@ -1,6 +1,6 @@
 """Any scan or mask file as axial slices in one standard orientation (RAS+)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 from thorax.common.errors import InputError
 from thorax.imaging.grid import Grid
 from thorax.io.readers import open_image
-from thorax.io.stored_image import ImageArray, ImageFile, check_stored, input_errors
+from thorax.io.stored_image import (
+    ImageArray,
+    ImageFile,
+    check_stored,
+    drop_trailing_axes,
+    input_errors,
+)
 
 SLAB = 16
 """Planes per slab: 16 planes of 512×512 take 17 MB in single precision."""
+
+_NO_AFFINE = (
+    "the affine is the identity, which some programs write if they do not know it; orientation and "
+    "a spacing of 1 mm may be wrong: check left and right, and the volumes"
+)
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]])
 
@@ -25,11 +36,14 @@ class Scan:
 
     Args:
         path: A NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``, ``.nhdr``) or MetaImage (``.mha``,
-            ``.mhd``) file; or DICOM: a folder, a ``.zip`` or one file of a series.
+            ``.mhd``) file; either file of a NIfTI or Analyze pair (``.hdr`` and ``.img``, each
+            compressed or not); or DICOM: a folder, a ``.zip`` or one file of a series. The content
+            of a file decides, not its suffix.
         series: SeriesInstanceUID or number of the DICOM series to read. Default: the series with
             the most slices.
         nan: Replacement of NaN and infinite voxels, for instance -1024 (air). Without it, such
             voxels are refused.
+        allow_incomplete: Accept a DICOM series that lacks more than a tenth of its slices.
 
     Attributes:
         path: The file.
@@ -43,28 +57,46 @@ class Scan:
     """
 
     def __init__(
-        self, path: Path, *, series: str | int | None = None, nan: float | None = None
+        self,
+        path: Path,
+        *,
+        series: str | int | None = None,
+        nan: float | None = None,
+        allow_incomplete: bool = False,
     ) -> None:
-        image = open_image(path, series=None if series is None else str(series))
+        image = open_image(
+            path,
+            series=None if series is None else str(series),
+            allow_incomplete=allow_incomplete,
+        )
         self._set_image(path, image, nan)
 
     @classmethod
     def in_memory(
-        cls, voxels: NDArray[Any], affine: NDArray[Any], *, name: str, nan: float | None = None
+        cls,
+        voxels: NDArray[Any],
+        affine: NDArray[Any],
+        *,
+        name: str,
+        nan: float | None = None,
+        warnings: Sequence[str] = (),
     ) -> Self:
         """Create a scan from voxels in memory.
 
         Args:
-            voxels: Shape ``(I, J, K)``, in any axis order.
+            voxels: Shape ``(I, J, K)``, in any axis order; axes of length 1 after the third are
+                dropped.
             affine: 4×4 matrix from their indices to RAS+ millimetres.
             name: Name in messages.
             nan: As for a file.
+            warnings: Reasons to review the result.
 
         Raises:
             InputError: They are not 3D or not numbers, or the affine is not usable.
         """
         scan = cls.__new__(cls)
-        scan._set_image(Path(name), ImageArray(voxels, affine), nan)
+        stored = voxels.reshape(drop_trailing_axes(voxels.shape))
+        scan._set_image(Path(name), ImageArray(stored, affine, warnings=tuple(warnings)), nan)
         return scan
 
     def _set_image(self, path: Path, image: ImageFile, nan: float | None) -> None:
@@ -103,7 +135,9 @@ class Scan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons to review the result, such as slices that were left out; no name, date or id."""
-        return self.image.warnings
+        if self.image.warnings or not np.array_equal(np.abs(self.image.affine), np.eye(4)):
+            return self.image.warnings
+        return (_NO_AFFINE,)
 
     @property
     def streams(self) -> bool:
@@ -162,7 +196,8 @@ class Scan:
         if self._nan is None:
             raise InputError(
                 f"voxels must be finite, but {self.path} has NaN or infinite voxels in planes "
-                f"{start}..{start + len(planes) - 1}; replace them, for instance by -1024 (air)"
+                f"{start}..{start + len(planes) - 1}; replace them, for instance by -1024 (air) in a "
+                "scan or 0 in a mask"
             )
         self._replaced.update((np.flatnonzero(~finite.all(axis=(1, 2))) + start).tolist())
         return np.where(finite, planes, planes.dtype.type(self._nan))

@@ -42,10 +42,13 @@ def test_rounded_positions_count_neither_as_tilt_nor_as_uneven() -> None:
 
 def test_gaps_are_counted_and_the_first_are_listed() -> None:
     heights = [0, 1, 2, 4, 5, 7, 8, 10, 11, 14, 15, 16, 17, 18, 19]
-    (note,) = order_slices(upright(heights), AXIAL, SQUARE).notes
-    assert "between 2.0 and 4.0 mm, between 5.0 and 7.0 mm, between 8.0 and 10.0 mm" in note
-    assert "along the slice axis and in 1 more gap; " in note
-    assert "assumed to be 1 mm apart" in note
+    layout = order_slices(upright(heights), AXIAL, SQUARE)
+    assert layout.gaps == (
+        "slices are missing between 2.0 and 4.0 mm, between 5.0 and 7.0 mm, between 8.0 and "
+        "10.0 mm along the slice axis and in 1 more gap"
+    )
+    assert (layout.missing, layout.distance_mm) == (1 + 1 + 1 + 2, 1.0)
+    assert layout.notes == ()
 
 
 def test_slices_off_the_line_of_the_others_are_refused() -> None:
@@ -58,5 +61,7 @@ def test_slices_off_the_line_of_the_others_are_refused() -> None:
 
 
 def test_slices_at_one_position_are_refused() -> None:
-    with pytest.raises(InputError, match=r"but 1 have that of another slice, the first at 1\.0 mm"):
+    with pytest.raises(
+        InputError, match=r"but 1 have that of another slice with other pixels, the first at 1\.0"
+    ):
         order_slices(upright([0, 1, 1, 2]), AXIAL, SQUARE)

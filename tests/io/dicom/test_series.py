@@ -10,7 +10,13 @@ import pydicom
 import pytest
 import SimpleITK
 from pydicom.sequence import Sequence
-from pydicom.uid import EnhancedCTImageStorage, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    BasicTextSRStorage,
+    EnhancedCTImageStorage,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from thorax.common.errors import InputError
 from thorax.io import Scan
@@ -130,10 +136,11 @@ def test_the_longest_ct_series_is_read_and_the_others_are_listed(
 ) -> None:
     save_series("study", HU[:, :, :2] + 1, SeriesInstanceUID="1.5", SeriesNumber=2)
     save_series("study", HU[:2], SeriesInstanceUID="1.6", SeriesNumber=3, Modality="MR")
-    scan = Scan(save_series("study", HU))
+    scan = Scan(save_series("study", HU, SeriesDescription="Chest"))
     np.testing.assert_array_equal(scan.voxels(), HU)
     assert scan.notes == (
-        "read series 4 (CT, 5 × 3×4); left out series 2 (CT, 2 × 3×4) and series 3 (MR, 5 × 2×4)",
+        "read series 4 `Chest` (CT, 5 slices of 3×4, 0.7×0.8×2.5 mm); left out series 2 (CT, "
+        "2 slices of 3×4, 0.7×0.8×2.5 mm) and series 3 (MR, 5 slices of 2×4, 0.7×0.8×2.5 mm)",
     )
     names_nobody(scan.notes)
 
@@ -154,7 +161,7 @@ def test_a_file_selects_its_own_series(save_series: SaveSeries) -> None:
 def test_an_unknown_series_is_refused_with_a_list_of_the_others(
     save_series: SaveSeries,
 ) -> None:
-    message = r"there is no DICOM series 9 in .*ct; it has series 4 \(CT, 5 × 3×4\)"
+    message = r"there is no DICOM series 9 in .*ct; it has series 4 \(CT, 5 slices of 3×4, "
     with pytest.raises(InputError, match=message):
         Scan(save_series("ct", HU), series=9)
 
@@ -168,7 +175,9 @@ def test_a_scout_in_the_same_series_is_left_out(save_series: SaveSeries) -> None
     scout.save_as(folder / "scout.dcm")
     scan = Scan(folder)
     np.testing.assert_array_equal(scan.voxels(), HU)
-    assert scan.notes == ("read series 4 (CT, 5 × 3×4); left out series 4 (localizer, 1 × 3×4)",)
+    assert scan.warnings == ()
+    (note,) = scan.notes
+    assert note.endswith("left out series 4 (localizer, 1 slice of 3×4, 0.7×0.8×1 mm)")
 
 
 @pytest.mark.parametrize("tag", ["TemporalPositionIdentifier", "AcquisitionNumber"])
@@ -189,7 +198,7 @@ def test_slices_at_one_position_without_a_separating_tag_are_refused(
     for path in save_series("again", HU[:, :, :2] + 1).iterdir():
         path.rename(folder / f"0{path.name}")
     with pytest.raises(
-        InputError, match=r"but 2 have that of another slice, the first at 30"
+        InputError, match=r"but 2 have that of another slice with other pixels, the first at 30"
     ) as caught:
         Scan(folder)
     names_nobody(str(caught.value).removeprefix(str(folder)))
@@ -222,14 +231,28 @@ def test_a_tilted_gantry_gives_an_exact_sheared_affine(save_series: SaveSeries) 
     assert note.startswith("the gantry was tilted by 11.3°")
 
 
-def test_missing_slices_are_noted_with_their_position(save_series: SaveSeries) -> None:
+def test_a_scan_that_lacks_a_fifth_of_its_slices_is_refused(save_series: SaveSeries) -> None:
     folder = save_series("ct", HU, change=lambda index, slice_: index != 3)
-    scan = Scan(folder)
+    reason = (
+        r"at least 90 % of its slices, but .*ct lacks 1 of 5: slices are missing between 35\.0 and "
+        r"40\.0 mm along the slice axis; copy the series again .* or give --allow-incomplete"
+    )
+    with pytest.raises(InputError, match=reason):
+        Scan(folder)
+    scan = Scan(folder, allow_incomplete=True)
     assert scan.grid.shape == (3, 4, 4)
     assert scan.grid.spacing_mm[2] == pytest.approx(2.5)
     np.testing.assert_array_equal(scan.voxels(), HU[:, :, [0, 1, 2, 4]])
-    (note,) = scan.notes
-    assert note.startswith("slices are missing between 35.0 and 40.0 mm along the slice axis; ")
+    missing, assumed = scan.warnings
+    assert missing.startswith("1 of 5 slices are missing: slices are missing between 35.0 and 40.0")
+    assert assumed.startswith("the slices were assumed to be 2.5 mm apart")
+
+
+def test_a_tenth_of_the_slices_may_be_missing(save_series: SaveSeries) -> None:
+    hu = np.arange(3 * 4 * 10).reshape(3, 4, 10)
+    scan = Scan(save_series("ct", hu, change=lambda index, slice_: index != 3))
+    assert scan.grid.shape == (3, 4, 9)
+    assert scan.warnings[0].startswith("1 of 10 slices are missing")
 
 
 def test_uneven_slices_are_noted(save_series: SaveSeries) -> None:
@@ -255,8 +278,8 @@ def test_a_single_slice_is_a_scan(
 @pytest.mark.parametrize(
     ("tags", "fault"),
     [
-        ({"ImagePositionPatient": None}, "does not state the positions of its slices"),
-        ({"ImageOrientationPatient": None}, "does not state the positions of its slices"),
+        ({"ImagePositionPatient": None}, "states no ImagePositionPatient"),
+        ({"ImageOrientationPatient": None}, "states no ImageOrientationPatient"),
         ({"Modality": "MR"}, "is of modality MR"),
         ({"ImageType": ["DERIVED", "SECONDARY", "LOCALIZER"]}, "is a localizer"),
         (
@@ -268,7 +291,9 @@ def test_a_single_slice_is_a_scan(
 def test_a_series_that_is_not_a_ct_volume_is_refused_with_the_reason(
     save_series: SaveSeries, tags: dict[str, object], fault: str
 ) -> None:
-    with pytest.raises(InputError, match=rf"ct has no CT series: series 4 \(.*\) {fault}; give"):
+    with pytest.raises(
+        InputError, match=rf"ct has no CT series: series 4 \(.*\) {fault}; (give|export)"
+    ):
         Scan(save_series("ct", HU, **tags))
 
 
@@ -279,9 +304,23 @@ def test_other_files_next_to_the_series_are_skipped(save_series: SaveSeries) -> 
     (folder / "deeper").mkdir()
     (folder / "deeper" / "noise.dcm").write_bytes(np.random.default_rng(0).bytes(999))
     (folder / "cut.dcm").write_bytes(bytes(128) + b"DICM" + b"\2\0")
+    scan = Scan(folder, allow_incomplete=True)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+    assert scan.warnings == ("1 of 6 slices are missing: 1 file left out with a damaged header",)
+    assert scan.notes == ()
+
+
+def test_a_report_next_to_the_series_is_noted(save_series: SaveSeries) -> None:
+    folder = save_series("ct", HU)
+    report = pydicom.dcmread(folder / "4-000.dcm")
+    report.Modality, report.SOPClassUID = "SR", BasicTextSRStorage
+    for tag in ("Rows", "Columns", "PixelData"):
+        del report[tag]
+    report.save_as(folder / "report.dcm")
     scan = Scan(folder)
     np.testing.assert_array_equal(scan.voxels(), HU)
-    assert scan.notes == ("DICOM files left out, without an image or with a damaged header: 1",)
+    assert scan.warnings == ()
+    assert scan.notes == ("DICOM files without an image, such as reports, left out: 1",)
 
 
 def test_a_file_that_is_cut_short_is_named(save_series: SaveSeries) -> None:

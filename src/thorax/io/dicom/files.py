@@ -1,4 +1,8 @@
-"""Find DICOM files in a folder, next to a file, or in a zip, which is not unpacked."""
+"""Find DICOM files in a folder, next to a file, or in a zip, which is not unpacked.
+
+A path may also be the DICOMDIR of a CD, which stands for its folder. Zips in a zip are read, too.
+Deflated files (PS3.5, A.5) are decompressed in memory, up to a limit: pydicom has none.
+"""
 
 import io
 import struct
@@ -8,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
+
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from thorax.common.errors import InputError
 from thorax.io.suffixes import PREAMBLE, begins_as_dicom
@@ -23,7 +29,18 @@ MAX_FILES = 100_000
 MAX_BYTES = 20 * 10**9
 
 MAX_ENTRY_BYTES = 2**31
-"""Bytes of a file in a zip, which is decompressed in memory."""
+"""Bytes of a file in a zip, or of a deflated file, which are decompressed in memory."""
+
+MAX_ZIP_DEPTH = 3
+"""Levels of zips in zips."""
+
+_META_BYTES = 4096
+"""Bytes that contain the file meta information, with the transfer syntax."""
+
+_LENGTH_TAG, _LENGTH_ELEMENT = 0x0002, 12
+"""Tag (0002,0000) and bytes of the element that states the length of the meta information."""
+
+_MAGIC_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,8 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
         return _in_folder(path.rglob("*"), path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
+    if path.name.upper() == "DICOMDIR":
+        return _in_folder(path.parent.rglob("*"), path.parent)
     if zipfile.is_zipfile(path):
         return _in_zip(path)
     if not looks_like_dicom(_on_disk(path)):
@@ -78,7 +97,7 @@ def _in_folder(paths: Iterable[Path], folder: Path) -> list[DicomFile]:
     files = sorted(path for path in paths if path.is_file())
     _check_count(len(files), folder)
     try:
-        return [file for file in map(_on_disk, files) if looks_like_dicom(file)]
+        return [_inflated(file) for file in map(_on_disk, files) if looks_like_dicom(file)]
     except OSError as error:
         raise InputError(f"a file in {folder} cannot be read: {error.strerror}") from None
 
@@ -87,21 +106,75 @@ def _on_disk(path: Path) -> DicomFile:
     return DicomFile(str(path), lambda: path.open("rb"), path)
 
 
+def _inflated(file: DicomFile) -> DicomFile:
+    """The file itself, or the same file without deflate."""
+    with file.open() as stream:
+        head = stream.read(_META_BYTES)
+    if DeflatedExplicitVRLittleEndian.encode() not in head:
+        return file
+    return DicomFile(file.name, lambda: io.BytesIO(_inflate(file.read())))
+
+
+def _inflate(content: bytes) -> bytes:
+    """Decompress the data set of a deflated file, and change its transfer syntax.
+
+    Raises:
+        ValueError: The file is damaged, or decompresses to too many bytes.
+    """
+    tag, _, length = struct.unpack_from("<I4sI", content, PREAMBLE + len(b"DICM"))
+    if tag != _LENGTH_TAG:
+        raise ValueError("the file meta information does not state its length")
+    start = PREAMBLE + len(b"DICM") + _LENGTH_ELEMENT + length
+    decompressor = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    data = decompressor.decompress(content[start:], MAX_ENTRY_BYTES)
+    if not decompressor.eof:
+        raise ValueError("the deflated data set is too large, or cut short")
+    deflated = DeflatedExplicitVRLittleEndian.encode()
+    plain = ExplicitVRLittleEndian.encode().ljust(len(deflated), b"\0")
+    return content[:start].replace(deflated, plain) + data
+
+
 def _in_zip(path: Path) -> list[DicomFile]:
     try:
-        archive = zipfile.ZipFile(path)
-        entries = [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
-        _check_entries(entries, path)
-        files = [_in_archive(archive, entry, path) for entry in entries]
-        return [file for file in files if looks_like_dicom(file)]
+        return _in_archive(zipfile.ZipFile(path), path, str(path), depth=1)
     except InputError:
         raise
     except _ZIP_ERRORS:
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
 
 
-def _in_archive(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> DicomFile:
-    return DicomFile(f"{entry.filename} in {path}", lambda: archive.open(entry))
+def _in_archive(archive: zipfile.ZipFile, path: Path, name: str, *, depth: int) -> list[DicomFile]:
+    """DICOM files in an archive and in the zips in it."""
+    entries = [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
+    _check_entries(entries, path)
+    files: list[DicomFile] = []
+    for entry in entries:
+        file = _entry(archive, entry, name)
+        if looks_like_dicom(file):
+            files.append(_inflated(file))
+        elif _is_zip(file):
+            files += _in_inner_zip(file, path, depth=depth)
+        _check_count(len(files), path)
+    return files
+
+
+def _in_inner_zip(file: DicomFile, path: Path, *, depth: int) -> list[DicomFile]:
+    if depth == MAX_ZIP_DEPTH:
+        raise InputError(
+            f"zips may be nested up to {MAX_ZIP_DEPTH} levels, but {file.name} is deeper; unpack "
+            "the zip and give its folder"
+        )
+    archive = zipfile.ZipFile(io.BytesIO(file.read()))
+    return _in_archive(archive, path, file.name, depth=depth + 1)
+
+
+def _is_zip(file: DicomFile) -> bool:
+    with file.open() as stream:
+        return stream.read(len(_MAGIC_ZIP)) == _MAGIC_ZIP
+
+
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> DicomFile:
+    return DicomFile(f"{entry.filename} in {name}", lambda: archive.open(entry))
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:

@@ -1,0 +1,208 @@
+"""Decode the pixels of slices to HU.
+
+Slope and intercept of each slice convert stored values to HU. pydicom decodes the pixels; for JPEG
+Lossless, which pydicom does not decode, ITK's GDCM does.
+"""
+
+import locale
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    RLELossless,
+)
+
+from thorax.common.errors import InputError
+from thorax.imaging.intensity import LOWEST_HU
+from thorax.io.dicom.codestreams import declared_frame_sizes
+from thorax.io.dicom.headers import Slice, without_warnings
+
+WITHOUT_FRAME_SIZE = frozenset(
+    (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, "")
+)
+"""Transfer syntaxes whose pixel data do not repeat the image size."""
+
+GDCM_SYNTAXES = frozenset((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1))
+"""Transfer syntaxes that pydicom cannot decode with the installed packages."""
+
+AIR_HU = -900.0
+"""Padding below it is air already, wherever it is."""
+
+HIGHEST_CT_HU = 2**15 - 1
+"""No CT number is above it; such values are negative padding whose sign was lost."""
+
+
+class PixelReader:
+    """Reads the pixels of slices, and checks compressed files once.
+
+    Attributes:
+        has_impossible_hu: True if a slice had voxels above `HIGHEST_CT_HU`.
+    """
+
+    def __init__(self) -> None:
+        self._checked: set[str] = set()
+        self.has_impossible_hu = False
+
+    def hu(self, slice_: Slice) -> NDArray[Any]:
+        """HU of one slice, shape ``(rows, columns)``; padding has the value of air.
+
+        Raises:
+            InputError: The pixels are damaged, or in an unsupported format.
+        """
+        shape = slice_.series.shape[::-1]
+        with without_warnings():
+            try:
+                self._check_stream(slice_)
+                hu = _decoder(slice_.pixels.syntax)(slice_)
+            # Decoders raise errors of many kinds for damaged pixels.
+            except Exception:
+                raise InputError(
+                    f"the pixels of {slice_.file.name} cannot be read: the file is cut short or "
+                    "damaged, or its compression is not supported; copy it again from its source"
+                ) from None
+        if hu.shape != shape:
+            raise InputError(
+                f"{slice_.file.name} has {hu.shape} pixels, but its header declares {shape}; "
+                "copy it again from its source"
+            )
+        self.has_impossible_hu |= bool((hu > HIGHEST_CT_HU).any())
+        return padding_as_air(hu, slice_)
+
+    def _check_stream(self, slice_: Slice) -> None:
+        """Raise `ValueError` if compressed pixels have another size than the header declares."""
+        if slice_.pixels.syntax in WITHOUT_FRAME_SIZE or slice_.file.name in self._checked:
+            return
+        sizes = declared_frame_sizes(slice_.file.read())
+        if any(size != slice_.series.shape for size in sizes):
+            raise ValueError
+        self._checked.add(slice_.file.name)
+
+
+def padding_as_air(hu: NDArray[Any], slice_: Slice) -> NDArray[Any]:
+    """Replace padding by the lowest other value of the slice.
+
+    Padding are the values that the header names, and those that no CT has. Named values that are
+    brighter than air are replaced only where they are connected to the border: 4095, for example,
+    is padding outside of the image, but metal inside.
+
+    Args:
+        hu: Shape ``(rows, columns)``.
+        slice_: The slice.
+    """
+    impossible = hu > HIGHEST_CT_HU
+    if slice_.pixels.padding is None and not impossible.any():
+        return hu
+    padded = _padded(hu, slice_) | impossible
+    if padded.all() and slice_.pixels.has_rescale:
+        return np.full_like(hu, LOWEST_HU)
+    if not padded.any() or padded.all():
+        return hu
+    lowest, highest_padding = hu[~padded].min(), hu[padded].max()
+    if highest_padding <= lowest:
+        return hu
+    if highest_padding > AIR_HU:
+        padded = _connected_to_border(padded) | impossible
+    return np.where(padded, lowest, hu)
+
+
+def _padded(hu: NDArray[Any], slice_: Slice) -> NDArray[np.bool_]:
+    """Pixels whose stored value is padding; the sign of either may be lost in the header."""
+    pixels = slice_.pixels
+    if pixels.padding is None or pixels.slope == 0:
+        return np.zeros(hu.shape, dtype=np.bool_)
+    stored = np.rint((hu - pixels.intercept) / pixels.slope).astype(np.int64)
+    low, high = (_in_range(value, pixels.bits, signed=pixels.signed) for value in pixels.padding)
+    return (stored >= min(low, high)) & (stored <= max(low, high))
+
+
+def _in_range(value: int, bits: int, *, signed: bool) -> int:
+    """Read a value as an integer of this size.
+
+    Example:
+        >>> _in_range(63536, 16, signed=True), _in_range(-2000, 16, signed=False)
+        (-2000, 63536)
+    """
+    value %= 2**bits
+    return value - 2**bits if signed and value >= 2 ** (bits - 1) else value
+
+
+def _connected_to_border(padded: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(padded)
+    edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return np.isin(labels, edges[edges > 0])
+
+
+def _decoder(syntax: str) -> Callable[[Slice], NDArray[Any]]:
+    """Function that decodes a transfer syntax; `ValueError` if none does.
+
+    GDCM reads only the syntaxes that no other decoder supports: it may allocate gigabytes for
+    files whose format it has to guess.
+    """
+    if not syntax:
+        return _decode_without_syntax
+    if _has_decoder(syntax):
+        return _decode
+    if syntax in GDCM_SYNTAXES:
+        return _decode_with_gdcm
+    raise ValueError(f"no decoder for {syntax}")
+
+
+def _decode(slice_: Slice) -> NDArray[np.float64]:
+    with slice_.file.seekable() as stream:
+        return _in_hu(pixel_array(stream, index=slice_.frame), slice_)
+
+
+def _decode_without_syntax(slice_: Slice) -> NDArray[np.float64]:
+    """Decode a file that does not state its transfer syntax, by the encoding of its header."""
+    with slice_.file.seekable() as stream:
+        dataset = dcmread(stream, force=True)
+    is_implicit, is_little = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+    return _in_hu(pixel_array(dataset, index=slice_.frame), slice_)
+
+
+def _in_hu(stored: NDArray[Any], slice_: Slice) -> NDArray[np.float64]:
+    return stored.astype(np.float64) * slice_.pixels.slope + slice_.pixels.intercept
+
+
+def _decode_with_gdcm(slice_: Slice) -> NDArray[Any]:
+    """Decode by ITK, which converts to HU itself and reads from disk only."""
+    if slice_.file.path:
+        return _itk_voxels(str(slice_.file.path))[slice_.frame]
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as unpacked:
+        unpacked.write(slice_.file.read())
+        unpacked.flush()
+        return _itk_voxels(unpacked.name)[slice_.frame]
+
+
+def _itk_voxels(path: str) -> NDArray[Any]:
+    import SimpleITK
+
+    # GDCM's JPEG decoder sets the locale of the process to C, whose file encoding is ASCII.
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+def _has_decoder(syntax: str) -> bool:
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
