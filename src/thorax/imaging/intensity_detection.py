@@ -368,7 +368,7 @@ class _Body:
 def _find_body(sample: _Sample, grey: Grey) -> _Body:
     """Segment body and lungs in grey values in which air is dark."""
     evidence = sample.evidence
-    air = (grey < _otsu_threshold(grey[evidence])) | ~evidence
+    air = (grey < otsu_threshold(grey[evidence])) | ~evidence
     bodies = fill_holes(~air)
     lungs = open_mask(bodies & air, 1)
     sizes, whole = lungs.sum(axis=(1, 2)), bodies.sum(axis=(1, 2))
@@ -396,8 +396,8 @@ def _border(constant: Mask) -> Mask:
     return field & ~ndimage.binary_erosion(field, np.ones((3, 3), dtype=bool))
 
 
-def _otsu_threshold(values: Grey) -> float:
-    """Threshold that separates dark from bright values best (Otsu 1979)."""
+def otsu_threshold(values: Grey) -> float:
+    """Compute the threshold that separates dark from bright values best (Otsu 1979)."""
     low, high = np.quantile(values, [0.005, 0.995])
     counts, edges = np.histogram(np.clip(values, low, high), bins=256)
     below = np.cumsum(counts) / counts.sum()

@@ -107,13 +107,13 @@ class Prediction:
         return replace(measured, quality_warnings=self._warnings(measured))
 
     def _warnings(self, statistics: ScanStatistics) -> tuple[str, ...]:
-        """Reasons to review the masks, one sentence each; those of the file come first."""
+        """Reasons to review the masks, one sentence each; those of the scan come first."""
         by_region = (
             warning
             for name, scores in self.quality_by_region.items()
             for warning in scores.warnings(name, self.expected_dice_models.get(name))
         )
-        return (*self.scan.warnings, *by_region, *plausibility_warnings(statistics))
+        return (*self.preprocessed.warnings, *by_region, *plausibility_warnings(statistics))
 
 
 class Segmenter:

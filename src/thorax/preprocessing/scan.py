@@ -10,6 +10,7 @@ from thorax.imaging.body import coarse_planes
 from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import IntensityScale, whole_hu
 from thorax.imaging.intensity_detection import DetectedIntensity, detect_intensity_of_scan
+from thorax.imaging.patient_orientation import PatientOrientation, find_orientation
 from thorax.imaging.placement import Placement
 from thorax.io import Scan
 from thorax.io.cached_scan import CachedScan
@@ -25,12 +26,14 @@ class PreprocessedScan:
         intensity: Meaning of its voxel values.
         placement: Position of its planes on the canvas.
         planes: HU on the canvas, shape ``(N, H, W)``.
+        orientation: Axes of the patient as anatomy shows them.
     """
 
     cached: CachedScan
     intensity: DetectedIntensity
     placement: Placement
     planes: NDArray[np.int16]
+    orientation: PatientOrientation
 
     @property
     def scan(self) -> Scan:
@@ -46,6 +49,12 @@ class PreprocessedScan:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about reading the file and detecting its intensity scale."""
         return (*self.scan.notes, *self.intensity.notes)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to review the result: those of the file, and an implausible orientation."""
+        orientation = self.orientation.warning
+        return (*self.scan.warnings, orientation) if orientation else self.scan.warnings
 
     @property
     def pixel_mm(self) -> tuple[float, float, float]:
@@ -85,4 +94,4 @@ def preprocess_scan(
     coarse_hu = whole_hu(detected.scale.to_hu(coarse))
     placement = placement_of(coarse_hu, scan.grid, canvas=canvas, crop=crop)
     planes = place_scan(cached, detected.scale, placement)
-    return PreprocessedScan(cached, detected, placement, planes)
+    return PreprocessedScan(cached, detected, placement, planes, find_orientation(coarse_hu))
