@@ -71,8 +71,13 @@ class VolumeExtent:
         return bool(np.dot(*normals) >= _PARALLEL)
 
     def continues(self, slices: Sequence[Slice]) -> int:
-        """Number of slices between those of the volume, or in line next to its ends."""
+        """Number of slices between those of the volume, or in line next to its ends.
+
+        A single slice has no slice distance, so that any slices in line continue it.
+        """
         heights = self.uncovered(slices)
+        if len(self._heights) == 1:
+            return len(heights) if self._in_line(slices) else 0
         ends = self._heights[0] - heights, heights - self._heights[-1]
         gap_mm = np.maximum(*ends).min(initial=np.inf)
         if gap_mm > GAP_RATIO * self._step_mm or not self._in_line(slices):

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
@@ -92,6 +92,8 @@ Values = dict[str, NDArray[np.float64] | None]
 class SeriesKey:
     """Properties common to all slices of a series, except for the geometry.
 
+    The number is not compared: it may differ within a series.
+
     Args:
         uid: SeriesInstanceUID; empty if missing.
         number: SeriesNumber; empty if missing.
@@ -103,7 +105,7 @@ class SeriesKey:
     """
 
     uid: str
-    number: str
+    number: str = field(compare=False)
     modality: str
     shape: tuple[int, int]
     colour: bool

@@ -24,7 +24,6 @@ from thorax.io.dicom.stacks import Stack, group_slices, join_note
 from thorax.io.dicom.volumes import largest_volume
 from thorax.io.stored_image import LPS_TO_RAS, check_memory, check_shape
 
-
 _IMPOSSIBLE_NOTE = f"voxels above {HIGHEST_CT_HU:,} HU, which no CT has, were read as air"
 
 

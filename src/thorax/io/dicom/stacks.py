@@ -74,13 +74,19 @@ def group_slices(slices: Sequence[Slice]) -> list[Stack]:
     groups: list[list[Slice]] = []
     for slice_ in slices:
         for members in groups:
-            if members[0].series == slice_.series and same_geometry(members[0], slice_):
+            if _same_series(members[0], slice_) and same_geometry(members[0], slice_):
                 members.append(slice_)
                 break
         else:
             groups.append([slice_])
     stacks = [Stack(tuple(group), frozenset([group[0].series.uid])) for group in groups]
     return _join_series(stacks)
+
+
+def _same_series(first: Slice, other: Slice) -> bool:
+    """Return True for the same SeriesInstanceUID, or the same number if there is no UID."""
+    same_number = bool(first.series.uid) or first.series.number == other.series.number
+    return same_number and first.series == other.series
 
 
 def same_geometry(first: Slice, other: Slice) -> bool:
@@ -154,7 +160,7 @@ def same_kind(first: Stack, other: Stack) -> bool:
     """Return True for stacks that differ in UID, number and positions only."""
     one, two = first.first, other.first
     return (
-        replace(one.series, uid="", number="") == replace(two.series, uid="", number="")
+        replace(one.series, uid="") == replace(two.series, uid="")
         and (one.kernel, one.original) == (two.kernel, two.original)
         and same_geometry(one, two)
     )
