@@ -220,7 +220,7 @@ def test_a_truncated_file_without_gzip_is_refused_in_one_line(save_nifti: SaveNi
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2), (4, 4, 4, 1)], ids=["2D", "4D", "4D of 1"])
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2), (4, 4, 4, 1, 2)], ids=["2D", "4D", "5D"])
 def test_a_scan_is_3d(save_nifti: SaveNifti, shape: tuple[int, ...]) -> None:
     path = save_nifti("scan.nii", np.zeros(shape, np.int16))
     with pytest.raises(InputError, match=r"a scan must be 3D, but .*scan\.nii has shape \(4, 4"):

@@ -113,11 +113,14 @@ def _scores(
     from tqdm import tqdm
 
     from thorax.evaluation.scoring import open_pair, score_pair
+    from thorax.imaging.grid import grid_note
     from thorax.io import Scan
 
     scores = []
     for pair in tqdm(pairs, desc="score", unit="case", disable=None if len(pairs) > 1 else True):
         masks = Scan(pair.truth), Scan(pair.predicted)
+        for note in grid_note(masks[1], masks[0]):
+            echo(f"Note: {pair.case}: {note}", err=True)
         opened = open_pair(*masks, regions, predicted_regions=predicted_regions, sided=False)
         scores += score_pair(opened, settings, case=pair.case).whole
     return scores

@@ -16,7 +16,7 @@ from thorax.evaluation.surface_distance import surface_distances
 from thorax.imaging.grid import check_same_grid, mask_box
 from thorax.imaging.lung_sides import LUNG, SIDE_NAMES, mask_sides
 from thorax.imaging.overlap import Overlap, overlap
-from thorax.imaging.regions import Regions
+from thorax.imaging.regions import Regions, label_slabs
 from thorax.io import Scan
 
 TOLERANCE_MM = 1.0
@@ -111,7 +111,8 @@ def open_pair(
 
     Args:
         truth: The true mask.
-        predicted: The mask to score, on the same grid.
+        predicted: The mask to score, on the same grid; its affine may differ as
+            `check_same_grid` permits.
         regions: Label values of each region.
         predicted_regions: Label values in the predicted mask, if they differ.
         sided: True to separate the right and the left lung.
@@ -191,7 +192,7 @@ def measure_reliability(
     for scan in probabilities.values():
         check_same_grid(scan, truth)
     counts = dict.fromkeys(probabilities, ReliabilityCounts.none())
-    for start, planes in truth.slabs() if counts else ():
+    for start, planes in label_slabs(truth) if counts else ():
         split = dict(zip(regions.names, regions.split(planes), strict=True))
         for region, scan in probabilities.items():
             levels = np.rint(scan.planes(start, start + len(planes)) * 255).astype(np.uint8)
@@ -202,7 +203,7 @@ def measure_reliability(
 def _labels(mask: Scan, regions: Regions) -> Labels:
     x, y, depth = mask.grid.shape
     labels = np.empty((depth, x, y), dtype=np.uint8)
-    for start, planes in mask.slabs():
+    for start, planes in label_slabs(mask):
         regions.check(planes)
         labels[start : start + len(planes)] = planes
     return labels

@@ -21,6 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from thorax.common.errors import InputError
 
+NEGLIGIBLE_MM = 1e-2
+"""Distance between two grids that is not worth a note."""
+
+_SAME_VOXEL = 0.1
+"""Largest distance between two grids, as a share of the smallest voxel spacing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -52,12 +58,22 @@ class Grid:
             other: The grid to compare with.
             tolerance_mm: Largest distance between corresponding corner voxels.
         """
-        if self.shape != other.shape:
-            return False
+        return self.shape == other.shape and self.distance_mm(other) <= tolerance_mm
+
+    def distance_mm(self, other: "Grid") -> float:
+        """Largest distance between corresponding corner voxels of two grids of one shape."""
         corners = np.indices((2, 2, 2)).reshape(3, -1) * (np.array(self.shape)[:, None] - 1)
-        homogeneous = np.vstack([corners, np.ones(8)])
-        apart = (self.affine - other.affine) @ homogeneous
-        return bool(np.abs(apart[:3]).max() <= tolerance_mm)
+        apart = (self.affine - other.affine) @ np.vstack([corners, np.ones(8)])
+        return float(np.linalg.norm(apart[:3], axis=0).max())
+
+    def same_voxels(self, other: "Grid") -> bool:
+        """Check that the grids have one shape, and differ by less than a tenth of a voxel.
+
+        The distance is measured at the corner voxels, and compared with the smallest spacing of
+        the other grid.
+        """
+        limit_mm = _SAME_VOXEL * min(other.spacing_mm)
+        return self.shape == other.shape and self.distance_mm(other) < limit_mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,22 +125,43 @@ Image = TypeVar("Image", bound=NamedSlabs)
 
 
 def check_same_grid(mask: Image, scan: NamedSlabs) -> Image:
-    """Return the mask if it has the grid of the scan.
+    """Return the mask if it has the shape of the scan, and its voxels are where those are.
+
+    The affines may differ by less than a tenth of the smallest voxel spacing, measured at the
+    corner voxels: formats round positions in different ways. Voxels of the mask then belong to
+    the voxels of the scan with the same index.
 
     Raises:
-        InputError: Its shape or affine differs.
+        InputError: The shape differs, or the affine differs by more.
     """
     if mask.grid.shape != scan.grid.shape:
         raise InputError(
             f"a mask must have the shape of its scan, but {mask.path} has {mask.grid.shape} and "
             f"{scan.path} has {scan.grid.shape}; resample it onto the scan"
         )
-    if not mask.grid.matches(scan.grid):
+    if not mask.grid.same_voxels(scan.grid):
         raise InputError(
-            f"a mask must have the affine of its scan, but {mask.path} is elsewhere in the "
-            f"patient than {scan.path}; resample it onto the scan"
+            f"a mask must have the affine of its scan, but {mask.path} is up to "
+            f"{mask.grid.distance_mm(scan.grid):.3g} mm away from {scan.path}, a tenth of a voxel "
+            "or more; resample it onto the scan"
         )
     return mask
+
+
+def grid_note(mask: NamedSlabs, scan: NamedSlabs) -> tuple[str, ...]:
+    """Note how far a mask that `check_same_grid` accepts is from its scan; empty if negligible.
+
+    The positions of the scan are used.
+    """
+    if not mask.grid.same_voxels(scan.grid):
+        return ()
+    distance_mm = mask.grid.distance_mm(scan.grid)
+    if distance_mm <= NEGLIGIBLE_MM:
+        return ()
+    return (
+        f"{mask.path.name} is up to {distance_mm:.2g} mm away from {scan.path.name}, less than a "
+        f"tenth of a voxel; the positions of {scan.path.name} were used",
+    )
 
 
 FACES = (("left", "right"), ("back", "front"), ("feet", "head"))

@@ -1,6 +1,6 @@
 """Regions: named parts of the body in a mask, and the label values that form them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,9 @@ MOST_LABELS = 256
 LONGEST_NAME = 64
 
 MOST_REGIONS = 8
+
+WHOLE = 1e-5
+"""Largest distance of a label value from a whole number; scaling by a header leaves such rests."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,14 @@ class Regions:
         Raises:
             InputError: A label value is in no region and not ignored.
         """
-        self.check(labels)
-        return self._membership[:, labels.astype(np.uint8)]
+        whole = whole_labels(labels)
+        self.check(whole)
+        return self._membership[:, whole]
 
     def check(self, labels: NDArray[Any]) -> None:
         """Raise `InputError` if a label value is in no region and not ignored."""
-        unknown = sorted(_distinct(labels) - self._named - set(self.ignored) - {0})
+        present = {*_present(whole_labels(labels))}
+        unknown = sorted(present - self._named - {0, *self.ignored})
         if unknown:
             raise InputError(
                 f"label values {unknown} belong to no region: name them in a region of "
@@ -140,18 +145,51 @@ def parse_regions(options: Iterable[str]) -> Regions:
     return Regions(labels)
 
 
-def _distinct(labels: NDArray[Any]) -> set[int]:
-    if labels.dtype == np.uint8:
-        return set(np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=1)).tolist())
-    values = np.unique(labels)
-    if (values != np.rint(values)).any() or (
-        values.size and not 0 <= values[0] <= values[-1] < 256
-    ):
-        raise InputError(
-            "label values must be whole numbers 0..255, got "
-            f"{values[0]:g}..{values[-1]:g} ({values.dtype})"
-        )
-    return {int(value) for value in values}
+def whole_labels(values: NDArray[Any], *, path: object = None) -> NDArray[np.uint8]:
+    """Convert label values of any type to 8 bits; values close to a whole number are rounded.
+
+    Args:
+        values: Label values of any shape.
+        path: File for the message; None: not named.
+
+    Raises:
+        InputError: A value is more than `WHOLE` from a whole number 0..255.
+
+    Example:
+        >>> whole_labels(np.array([0.0, 1.0000001, 2.9999999])).tolist()
+        [0, 1, 3]
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    is_float = values.dtype.kind == "f"
+    if not -WHOLE <= low <= high <= MOST_LABELS - 1 + WHOLE:
+        wrong = high if low >= -WHOLE else low
+    elif is_float and (apart := np.abs(values - np.rint(values))).max(initial=0) > WHOLE:
+        wrong = values.ravel()[int(apart.argmax())]
+    else:
+        return (np.rint(values) if is_float else values).astype(np.uint8)
+    place = "" if path is None else f" in {path}"
+    raise InputError(
+        f"label values must be whole numbers 0..255, got {wrong:.8g} ({values.dtype}){place}; save "
+        "the mask with one whole number per label"
+    )
+
+
+def label_slabs(mask: NamedSlabs) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Read a mask slab by slab as label values; yield the first index and the planes.
+
+    Raises:
+        InputError: The file cannot be read, or a value is no label.
+    """
+    for start, planes in mask.slabs():
+        yield start, whole_labels(planes, path=mask.path)
+
+
+def _present(labels: NDArray[np.uint8]) -> list[int]:
+    return np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=1)).tolist()
 
 
 def _check_name(name: str) -> None:
@@ -170,7 +208,10 @@ def regions_in_masks(*masks: NamedSlabs) -> Regions:
         InputError: The masks are empty, or have more than 8 label values.
     """
     values = {
-        int(value) for mask in masks for _, planes in mask.slabs() for value in np.unique(planes)
+        int(value)
+        for mask in masks
+        for _, planes in label_slabs(mask)
+        for value in _present(planes)
     } - {0}
     if not 1 <= len(values) <= MOST_REGIONS:
         raise InputError(

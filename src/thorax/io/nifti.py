@@ -1,113 +1,103 @@
 """Read NIfTI files slab by slab, and write NIfTI headers."""
 
-import math
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import nibabel
 import numpy as np
-from isal import igzip
 from nibabel import (
-    AnalyzeImage,
     MGHImage,
     Nifti1Image,
     Nifti1Pair,
     Nifti2Image,
     Nifti2Pair,
     Spm2AnalyzeImage,
-    Spm99AnalyzeImage,
 )
-from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
+from nibabel.volumeutils import apply_read_scaling
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
+from thorax.io.file_format import FileContent, read_content
+from thorax.io.raw_header import parse_raw_header
 from thorax.io.stored_image import (
     ImageFile,
-    check_file_size,
     check_memory,
     check_shape,
+    drop_trailing_axes,
     input_errors,
+    orientation_warning,
+    spacing_warning,
+    unit_warning,
 )
+from thorax.io.suffixes import PAIR_SUFFIXES, VOXEL_SUFFIXES, partner
+from thorax.io.voxel_file import VoxelFile
 
 MAX_OFFSET = 2**26
 """Bytes before the first voxel, including header extensions."""
 
-MAX_TRAILING_BYTES = 2**26
-"""Bytes after the last voxel of a gzip file that are read to reach its checksum."""
-
-_NAMES = (".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
+_GZIP = b"\x1f\x8b"
 
 
 class NiftiFile:
-    """A NIfTI file, or one of its predecessors that nibabel reads.
+    """A NIfTI file or pair, or one of its predecessors that nibabel reads.
 
     Header extensions are skipped: they may have any size and content, including a DICOM header
     with the name of the patient. ISA-L decompresses gzip in half the time of zlib, and checks the
     checksum too.
 
     Args:
-        path: The file.
+        path: The file, or either file of a pair.
+        content: Its start, if it was read before.
 
     Raises:
-        InputError: The file is missing, its header cannot be read, or the file is too small for
-            the voxels that the header declares.
+        InputError: The file or its pair is missing, its header cannot be read, or the file is too
+            small for the voxels that the header declares.
     """
 
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def __init__(self, path: Path) -> None:
-        with input_errors(path, "NIfTI"):
-            image = _load(path)
-            _check_size(path, image)
-        self.header = image.header
-        self.shape: tuple[int, ...] = image.shape
-        self.affine: NDArray[np.float64] = image.affine
-        self.dtype: np.dtype[Any] = image.get_data_dtype()
+    def __init__(self, path: Path, content: FileContent | None = None) -> None:
+        self.notes: tuple[str, ...] = ()
         self._path = path
-        self._image = image
+        with input_errors(path, "NIfTI"):
+            content = content or read_content(path)
+            files = _files(path, content)
+            image = _parse(content, files)
+            check_shape(path, image.shape)
+            self.header = image.header
+            self.shape = drop_trailing_axes(image.shape)
+            self.affine: NDArray[np.float64] = image.affine
+            self.dtype: np.dtype[Any] = image.get_data_dtype()
+            self.warnings = _warnings(image, content)
+            self._slope, self._inter = np.array(image.dataobj.slope), np.array(image.dataobj.inter)
+            if min(self.shape, default=0) > 0:
+                self._voxels = _open_voxels(path, files.voxels, image, self.shape)
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis."""
-        planes = math.prod(self.shape[:2]) * (stop - start)
-        check_memory(self._path, planes * _itemsize(self._image))
-        if start == 0 and stop == self.shape[2]:
-            voxels = np.asanyarray(self._voxels)
-        else:
-            voxels = np.asanyarray(self._voxels[:, :, start:stop])
-        if stop == self.shape[2]:
-            self._read_to_end()
-        return voxels
+        if self._slope != 1.0 or self._inter != 0.0:
+            # Scaled voxels become doubles.
+            check_memory(self._path, 8 * self.shape[0] * self.shape[1] * (stop - start))
+        return apply_read_scaling(self._voxels.block(start, stop), self._slope, self._inter)
 
-    @cached_property
-    def _gzip(self) -> IO[bytes] | None:
-        """The decompressed bytes of a gzip file, closed after the last voxel of each pass."""
-        if self._path.name.endswith(".gz") and isinstance(self._image.dataobj, ArrayProxy):
-            return cast(IO[bytes], igzip.open(self._path, "rb"))
-        return None
 
-    @cached_property
-    def _voxels(self) -> Any:
-        """Array proxy of the voxels, which reads on access."""
-        proxy = self._image.dataobj
-        return proxy if self._gzip is None else _from_stream(self._gzip, proxy)
+@dataclass(frozen=True)
+class _Files:
+    """The files of an image: one, or a pair.
 
-    def _read_to_end(self) -> None:
-        """Read past the last voxel: gzip checks its checksum only at the end of the file."""
-        remaining = MAX_TRAILING_BYTES
-        while self._gzip is not None and (count := len(self._gzip.read(2**20))):
-            remaining -= count
-            if remaining < 0:
-                raise InputError(
-                    f"{self._path} has more data than its header declares; convert it again from "
-                    "its source"
-                )
-        if self._gzip is not None:
-            self._gzip.close()
-        del self._gzip, self._voxels
+    Args:
+        header: File of the header.
+        voxels: File of the voxels.
+        matrix: File of the affine of an Analyze image; None if there is none.
+    """
+
+    header: Path
+    voxels: Path
+    matrix: Path | None = None
 
 
 class _NoExtensions(nibabel.nifti1.Nifti1Extensions):  # type: ignore[misc]
@@ -122,49 +112,123 @@ def _without_extensions(image_class: type[Any]) -> type[Any]:
     return type(image_class.__name__, (image_class,), {"header_class": header})
 
 
-_CLASSES = (
-    *map(_without_extensions, (Nifti1Pair, Nifti1Image, Nifti2Pair, Nifti2Image)),
-    *(Spm2AnalyzeImage, Spm99AnalyzeImage, AnalyzeImage, MGHImage),
+_SINGLE, _PAIR = (
+    dict(zip((b"1", b"2"), map(_without_extensions, classes), strict=True))
+    for classes in ((Nifti1Image, Nifti2Image), (Nifti1Pair, Nifti2Pair))
 )
+"""Image class by the digit of the magic bytes."""
 
 
-def _load(path: Path) -> Any:
-    """Load an image as `nibabel.load` does, but only volumes of the formats in `_CLASSES`."""
-    if not path.stat().st_size:
+def _magic(content: FileContent) -> bytes:
+    """``n+1``, ``ni1``, ``n+2`` or ``ni2``; empty for other formats."""
+    if content.format != "NIfTI":
+        return b""
+    return next(magic for magic in (content.head[4:7], content.head[344:347]) if magic[:1] == b"n")
+
+
+def _files(path: Path, content: FileContent) -> _Files:
+    """Find the other file of a pair.
+
+    Raises:
+        InputError: It is missing.
+    """
+    if content.damaged:
+        raise EOFError
+    name = path.name.lower()
+    if content.format == "MGH" or (content.format == "NIfTI" and not name.endswith(PAIR_SUFFIXES)):
+        if _magic(content)[1:2] != b"i":
+            return _Files(path, path)
+    elif content.format is None or not name.endswith(PAIR_SUFFIXES):
+        if name.endswith(VOXEL_SUFFIXES) and partner(path, ".hdr") is None:
+            raise InputError(
+                f"the header of {path} is missing: put the .hdr file of the pair next to it"
+            )
         raise ImageFileError
-    if not path.name.lower().endswith(_NAMES):
-        raise ImageFileError
-    sniff = None
-    for image_class in _CLASSES:
-        matches, sniff = image_class.path_maybe_image(path, sniff)
-        if matches:
-            return image_class.from_filename(path, keep_file_open=False)
-    raise ImageFileError
+    is_voxels = name.endswith(VOXEL_SUFFIXES)
+    header = partner(path, ".hdr") if is_voxels else path
+    voxels = path if is_voxels else partner(path, ".img")
+    if header and voxels:
+        return _Files(header, voxels, partner(path, ".mat"))
+    if _magic(content)[1:2] == b"+":
+        return _Files(path, path)
+    raise InputError(
+        f"the voxels of {path} are missing: put the .img or .img.gz file of the pair next to it"
+    )
 
 
-def _check_size(path: Path, image: Any) -> None:
-    check_shape(path, image.shape)
+def _parse(content: FileContent, files: _Files) -> Any:
+    """Parse a header by nibabel."""
+    single = files.header == files.voxels
+    if content.format == "NIfTI":
+        image_class = (_SINGLE if single else _PAIR)[_magic(content)[2:3]]
+    else:
+        image_class = MGHImage if content.format == "MGH" else Spm2AnalyzeImage
+    head = FileHolder(fileobj=io.BytesIO(content.head))
+    holders = {"header": head, "image": FileHolder(fileobj=io.BytesIO(content.head))}
+    if content.format == "Analyze":
+        return _parse_analyze(holders, files.matrix)
+    try:
+        return image_class.from_file_map(holders)
+    except (KeyError, IndexError, OverflowError, TypeError, WrapStructError):
+        raise ImageFileError from None
+
+
+def _parse_analyze(holders: Mapping[str, FileHolder], matrix: Path | None) -> Any:
+    """Parse an Analyze header, with the affine of a ``.mat`` file next to it."""
+    holder = FileHolder(filename=str(matrix)) if matrix else FileHolder(fileobj=io.BytesIO())
+    try:
+        return Spm2AnalyzeImage.from_file_map({**holders, "mat": holder})
+    except (ImageFileError, OSError, ValueError, nibabel.spatialimages.HeaderDataError):
+        raise
+    # scipy raises errors of many kinds for damaged files.
+    except Exception:
+        raise ImageFileError from None
+
+
+def header_warnings(image: Any) -> tuple[str, ...]:
+    """Reasons to review a nibabel image, from the header that it was read with or made with.
+
+    Args:
+        image: Any nibabel image; other formats than NIfTI and Analyze state their orientation.
+    """
+    header = image.header
+    if not isinstance(header, nibabel.AnalyzeHeader):
+        return ()
+    raw = parse_raw_header(header.binaryblock)
+    oriented = raw.oriented
+    if not isinstance(header, nibabel.Nifti1Header):
+        # A matrix next to an Analyze file states the orientation.
+        oriented = not np.array_equal(image.affine, header.get_best_affine())
+    warnings = [] if oriented else [orientation_warning(image.affine)]
+    if raw.unit in ("m", "um"):
+        warnings.append(unit_warning(raw.unit))
+    return tuple(warnings)
+
+
+def _warnings(image: Any, content: FileContent) -> tuple[str, ...]:
+    """Add a warning about a spacing in the file that nibabel corrects."""
+    warnings = header_warnings(image)
+    stated = () if content.format == "MGH" else parse_raw_header(content.head).spacing
+    used = np.linalg.norm(image.affine[:3, :3], axis=0)
+    if any(not step > 0 and size == 1 for step, size in zip(stated, used, strict=False)):
+        return (*warnings, spacing_warning())
+    return warnings
+
+
+def _open_voxels(path: Path, file: Path, image: Any, shape: tuple[int, ...]) -> VoxelFile:
     proxy = image.dataobj
-    if min(image.shape, default=0) < 1:
-        return
     if not 0 <= proxy.offset <= MAX_OFFSET:
         raise ImageFileError
-    file = Path(image.file_map["image"].filename)
-    needed = proxy.offset + math.prod(image.shape) * proxy.dtype.itemsize
-    compressed = file.name.lower().endswith((".gz", ".mgz"))
-    check_file_size(path, needed, size=file.stat().st_size, compressed=compressed)
-
-
-def _itemsize(image: Any) -> int:
-    """Bytes of a voxel in memory; scaled voxels become doubles."""
-    scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
-    return 8 if scaled else int(image.dataobj.dtype.itemsize)
-
-
-def _from_stream(stream: IO[bytes], proxy: Any) -> ArrayProxy:
-    """Copy of an array proxy that reads from another stream."""
-    spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
-    return ArrayProxy(stream, spec, order=proxy.order)
+    with file.open("rb") as stream:
+        packed = stream.read(2) == _GZIP
+    return VoxelFile(
+        path,
+        file,
+        shape=shape,
+        dtype=proxy.dtype,
+        encoding="gzip" if packed else "raw",
+        skip=int(proxy.offset),
+    )
 
 
 @dataclass(frozen=True)

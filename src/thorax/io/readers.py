@@ -1,40 +1,94 @@
-"""Choose the reader of a file by its format."""
+"""Choose the reader of a file by its content."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thorax.common.errors import InputError
+from thorax.io.file_format import FileContent, name_note, read_content
 from thorax.io.nifti import NiftiFile
 from thorax.io.stored_image import ImageFile, input_errors
 from thorax.io.suffixes import (
     DICOM_SUFFIXES,
     ITK_SUFFIXES,
+    PAIR_SUFFIXES,
     PREAMBLE,
     SCAN_SUFFIXES,
     begins_as_dicom,
+    partner,
 )
 
+if TYPE_CHECKING:
+    from thorax.io.dicom.series import DicomSeries
+    from thorax.io.metaimage import MetaImageFile
+    from thorax.io.nrrd import NrrdFile
 
-def open_image(path: Path, *, series: str | None = None) -> ImageFile:
+    _Readable = NiftiFile | NrrdFile | MetaImageFile | DicomSeries
+
+
+def open_image(
+    path: Path, *, series: str | None = None, allow_incomplete: bool = False
+) -> ImageFile:
     """Read the header of an image file, or of all files of a DICOM series.
 
-    SimpleITK and pydicom are slow to import, so they are imported for their formats only.
+    The content of a file decides on its reader; its suffix only if the content is not recognised.
+    pydicom is slow to import, so it is imported for DICOM only.
+
+    Args:
+        path: A file, or a folder of DICOM files.
+        series: As for `thorax.io.Scan`.
+        allow_incomplete: As for `thorax.io.Scan`.
 
     Raises:
         InputError: It is missing or unreadable, or ``series`` is given but the file is not DICOM.
     """
-    if _is_dicom(path):
-        from thorax.io.dicom.series import DicomSeries
-
-        return DicomSeries(path, series=series)
-    if series is not None:
+    if path.is_dir():
+        return _open_dicom(path, series, allow_incomplete)
+    with input_errors(path, "scan"):
+        content = read_content(path)
+    if _is_dicom(path, content):
+        image: _Readable = _open_dicom(path, series, allow_incomplete)
+    elif series is not None:
         raise InputError(
             f"`series` selects a DICOM series, but {path} is not DICOM; leave out `series`"
         )
-    if path.name.lower().endswith(ITK_SUFFIXES):
-        from thorax.io.itk import ItkFile
+    else:
+        image = _open_volume(path, content)
+    image.notes = (*name_note(path, content), *image.notes)
+    return image
 
-        return ItkFile(path)
-    return NiftiFile(path)
+
+def _is_dicom(path: Path, content: FileContent) -> bool:
+    if content.format is None:
+        return path.name.lower().endswith(DICOM_SUFFIXES)
+    return content.format in ("DICOM", "zip") and not content.gzip
+
+
+def _open_dicom(path: Path, series: str | None, allow_incomplete: bool) -> "DicomSeries":
+    from thorax.io.dicom.series import DicomSeries
+
+    return DicomSeries(path, series=series, allow_incomplete=allow_incomplete)
+
+
+def _open_volume(path: Path, content: FileContent) -> "NiftiFile | NrrdFile | MetaImageFile":
+    name = path.name.lower()
+    if content.gzip and content.format not in (None, "NIfTI", "Analyze", "MGH"):
+        raise _packed(path, content)
+    if content.format == "NRRD" or (content.format is None and name.endswith(ITK_SUFFIXES[:2])):
+        from thorax.io.nrrd import NrrdFile
+
+        return NrrdFile(path)
+    if content.format == "MetaImage" or (content.format is None and name.endswith(ITK_SUFFIXES)):
+        from thorax.io.metaimage import MetaImageFile
+
+        return MetaImageFile(path)
+    return NiftiFile(path, content)
+
+
+def _packed(path: Path, content: FileContent) -> InputError:
+    return InputError(
+        f"only NIfTI may be compressed as a whole, but {path} is a gzip file of {content.format}; "
+        "decompress it, for instance by gunzip"
+    )
 
 
 def holds_dicom(folder: Path) -> bool:
@@ -42,14 +96,16 @@ def holds_dicom(folder: Path) -> bool:
     return any(
         _begins_as_dicom(path)
         for path in folder.iterdir()
-        if path.is_file() and not path.name.endswith(SCAN_SUFFIXES)
+        if path.is_file() and not path.name.endswith(SCAN_SUFFIXES) and not _is_pair(path)
     )
 
 
-def _is_dicom(path: Path) -> bool:
-    if path.is_dir() or path.name.lower().endswith(DICOM_SUFFIXES):
-        return True
-    return path.is_file() and _begins_as_dicom(path)
+def _is_pair(path: Path) -> bool:
+    """Check for a file of a NIfTI pair; voxels may begin like DICOM, which may end in .img too."""
+    name = path.name.lower()
+    return name.endswith(PAIR_SUFFIXES) and (
+        partner(path, ".img") is not None and partner(path, ".hdr") is not None
+    )
 
 
 def _begins_as_dicom(path: Path) -> bool:

@@ -79,6 +79,7 @@ class Scan:
         *,
         name: str,
         nan: float | None = None,
+        notes: Sequence[str] = (),
         warnings: Sequence[str] = (),
     ) -> Self:
         """Create a scan from voxels in memory.
@@ -89,6 +90,7 @@ class Scan:
             affine: 4×4 matrix from their indices to RAS+ millimetres.
             name: Name in messages.
             nan: As for a file.
+            notes: Notes for the user about how the voxels were read.
             warnings: Reasons to review the result.
 
         Raises:
@@ -96,7 +98,7 @@ class Scan:
         """
         scan = cls.__new__(cls)
         stored = voxels.reshape(drop_trailing_axes(voxels.shape))
-        scan._set_image(Path(name), ImageArray(stored, affine, warnings=tuple(warnings)), nan)
+        scan._set_image(Path(name), ImageArray(stored, affine, tuple(notes), tuple(warnings)), nan)
         return scan
 
     def _set_image(self, path: Path, image: ImageFile, nan: float | None) -> None:
@@ -196,8 +198,8 @@ class Scan:
         if self._nan is None:
             raise InputError(
                 f"voxels must be finite, but {self.path} has NaN or infinite voxels in planes "
-                f"{start}..{start + len(planes) - 1}; replace them, for instance by -1024 (air) in a "
-                "scan or 0 in a mask"
+                f"{start}..{start + len(planes) - 1}; replace them, for instance by -1024 (air) in "
+                "a scan or 0 in a mask"
             )
         self._replaced.update((np.flatnonzero(~finite.all(axis=(1, 2))) + start).tolist())
         return np.where(finite, planes, planes.dtype.type(self._nan))

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 from isal import isal_zlib
+from nibabel import orientations
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from thorax.common.errors import InputError
 
 # The type stubs of isal declare an instance.
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)
+
+GZIP_ERRORS = (EOFError, zlib.error, _ISAL_ERROR, gzip.BadGzipFile)
+"""Errors of decompressing a file that is cut short or damaged."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From the millimetres of DICOM and ITK to those of nibabel, and back."""
@@ -94,6 +98,48 @@ class ImageArray:
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """See `ImageFile`."""
         return self.voxels[:, :, start:stop]
+
+
+def drop_trailing_axes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Drop axes of length 1 after the third: a single volume may be stored in 4D or 5D.
+
+    Example:
+        >>> drop_trailing_axes((256, 256, 65, 1, 1)), drop_trailing_axes((4, 4, 4, 1, 3))
+        ((256, 256, 65), (4, 4, 4, 1, 3))
+    """
+    shape = tuple(int(size) for size in shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+_DIRECTIONS = {
+    "R": "to the right",
+    "L": "to the left",
+    "A": "to the front",
+    "P": "to the back",
+    "S": "to the head",
+    "I": "to the feet",
+}
+
+
+def orientation_warning(affine: NDArray[np.float64]) -> str:
+    """Warn that a file does not state its orientation, and state which one was assumed."""
+    first, second, third = (_DIRECTIONS.get(code, "?") for code in orientations.aff2axcodes(affine))
+    return (
+        f"the file does not state its orientation; its axes were assumed to run {first}, {second} "
+        f"and {third}: left and right may be swapped"
+    )
+
+
+def unit_warning(unit: str) -> str:
+    """Warn that lengths in another unit were read as millimetres."""
+    return f"the header gives lengths in {unit}, but they were read as mm: check the volumes"
+
+
+def spacing_warning() -> str:
+    """Warn that a file does not state its voxel spacing."""
+    return "the file does not state its voxel spacing; 1 mm was assumed: volumes may be wrong"
 
 
 def check_stored(path: Path, stored: ImageFile) -> None:
@@ -176,7 +222,7 @@ def input_errors(path: Path, format_name: str) -> Iterator[None]:
         raise InputError(f"{path} is not a {format_name} image, or its header is damaged") from None
     except MemoryError:
         raise InputError(f"{path} needs more memory than is available; crop it") from None
-    except (EOFError, zlib.error, _ISAL_ERROR, gzip.BadGzipFile):
+    except GZIP_ERRORS:
         raise InputError(f"{path} is cut short or damaged; copy it again from its source") from None
     except (OSError, ValueError, HeaderDataError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from None

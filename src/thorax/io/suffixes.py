@@ -1,5 +1,6 @@
 """File names of image formats."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from thorax.common.errors import InputError
@@ -10,14 +11,22 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 """NRRD and MetaImage, with the voxels in the same file or in one next to it."""
 
+HEADER_SUFFIXES, VOXEL_SUFFIXES = (".hdr.gz", ".hdr"), (".img.gz", ".img")
+"""The two files of a NIfTI or Analyze pair, each compressed or not."""
+
+PAIR_SUFFIXES = (*HEADER_SUFFIXES, *VOXEL_SUFFIXES)
+
 SEGMENTATION_SUFFIX = ".dcm"
 """A DICOM segmentation, for DICOM scans."""
+
+STRUCTURE_SET_SUFFIX = ".rtss.dcm"
+"""A DICOM structure set, for DICOM scans."""
 
 PLANE_SUFFIXES = (*NIFTI_SUFFIXES, ".nrrd", ".mha")
 """Formats of label masks and probabilities: one file each."""
 
-MASK_SUFFIXES = (*PLANE_SUFFIXES, SEGMENTATION_SUFFIX)
-"""Formats of masks."""
+MASK_SUFFIXES = (*PLANE_SUFFIXES, STRUCTURE_SET_SUFFIX, SEGMENTATION_SUFFIX)
+"""Formats of masks; the longer of two suffixes with the same end comes first."""
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima", ".zip")
 """DICOM files, and zips of them."""
@@ -44,6 +53,54 @@ def begins_as_dicom(head: bytes) -> bool:
     return head[PREAMBLE:] == b"DICM" or (
         len(head) > PREAMBLE and head[:2] in _STARTS_WITHOUT_PREAMBLE
     )
+
+
+def partner(path: Path, suffix: str) -> Path | None:
+    """Find the other file of a NIfTI or Analyze pair; None if it is not there.
+
+    Args:
+        path: A file of the pair; its suffix may have any case.
+        suffix: ``.hdr`` or ``.img``, for the header or the voxels. The other file may be
+            compressed or not; if both exist, the one is preferred that is stored like ``path``.
+    """
+    stem = _pair_stem(path.name)
+    packed = path.name.lower().endswith(".gz")
+    wanted = sorted((suffix, f"{suffix}.gz"), key=lambda end: end.endswith(".gz") != packed)
+    for end in wanted:
+        if (exact := path.with_name(stem + end)).is_file():
+            return exact
+    names = {name.name.lower(): name for name in path.parent.iterdir() if name.is_file()}
+    return next((names[key] for end in wanted if (key := (stem + end).lower()) in names), None)
+
+
+def scan_files(names: Iterable[str]) -> list[str]:
+    """Select the file names of a folder that are scans, sorted; hidden files are left out.
+
+    A NIfTI or Analyze pair is one scan, named by its header. A file of a DICOM series is none.
+
+    Example:
+        >>> scan_files(["b.img", "b.hdr", "a.nii.gz", "c.img.gz", "c.hdr", "d.raw", ".e.nii"])
+        ['a.nii.gz', 'b.hdr', 'c.hdr']
+    """
+    scans: dict[str, str] = {}
+    # Headers precede voxels, and files that are not compressed precede compressed ones.
+    for name in sorted(names, key=lambda name: (_pair_rank(name), name)):
+        if name.startswith(".") or not name.lower().endswith((*SCAN_SUFFIXES, *PAIR_SUFFIXES)):
+            continue
+        is_pair = name.lower().endswith(PAIR_SUFFIXES)
+        scans.setdefault(_pair_stem(name).lower() + ".hdr" if is_pair else name, name)
+    return sorted(scans.values())
+
+
+def _pair_rank(name: str) -> int:
+    ends = (".hdr", ".hdr.gz", ".img", ".img.gz")
+    return next((rank for rank, end in enumerate(ends) if name.lower().endswith(end)), 0)
+
+
+def _pair_stem(name: str) -> str:
+    suffixes = (*PAIR_SUFFIXES, *NIFTI_SUFFIXES)
+    suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def check_name(path: Path) -> None:

@@ -11,7 +11,7 @@ from thorax.imaging.grid import Grid, Slabs
 from thorax.imaging.intensity import LOWEST_HU, IntensityScale, whole_hu
 from thorax.imaging.overlap import Overlap, overlap
 from thorax.imaging.placement import FULL_COVERAGE, Placement, place_box, place_whole
-from thorax.imaging.regions import Regions
+from thorax.imaging.regions import Regions, label_slabs
 
 if TYPE_CHECKING:
     from thorax.io import Scan
@@ -66,7 +66,7 @@ def place_regions(
     side, depth = placement.x.canvas, mask.grid.shape[2]
     fractions = np.empty((depth, side, side, len(regions.names)), dtype=np.uint8)
     ceiling = {name: Overlap() for name in regions.names}
-    for start, planes in mask.slabs():
+    for start, planes in label_slabs(mask):
         for channel, truth in enumerate(regions.split(planes)):
             placed = placement.place_mask(truth)
             fractions[start : start + len(placed), ..., channel] = placed

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from thorax.imaging.intensity import HU, IntensityScale
-from thorax.imaging.regions import Regions
+from thorax.imaging.regions import Regions, label_slabs
 from thorax.visualization.drawing import (
     LINE_STYLES,
     LUNG_WINDOW,
@@ -74,7 +74,7 @@ def busiest_voxel(mask: "Scan", regions: Regions) -> tuple[int, int, int]:
     """
     x, y, z = mask.grid.shape
     counts = [np.zeros((len(regions.names), size), dtype=np.int64) for size in (x, y, z)]
-    for start, planes in mask.slabs():
+    for start, planes in label_slabs(mask):
         split = regions.split(planes)
         counts[0] += split.sum(axis=(1, 3))
         counts[1] += split.sum(axis=(1, 2))

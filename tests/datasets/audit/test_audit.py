@@ -370,7 +370,7 @@ def test_json_is_reproducible_and_contains_no_path(
     assert audit_json(audit_dataset(folder, workers=2), spec) == text
     assert str(clean_dataset) not in text
     content = json.loads(text)
-    assert content["format_version"] == 2
+    assert content["format_version"] == 3
     assert [facts["case"] for facts in content["facts"]] == ["ann", "bob"]
 
 
@@ -386,8 +386,8 @@ def test_facts_are_read_again_unless_the_lung_labels_or_the_format_differ(
     current = path.read_text()
     for text in (
         "[1]",
-        current.replace('"format_version": 2', '"form": 1'),
-        current.replace('"format_version": 2', '"format_version": 1'),
+        current.replace('"format_version": 3', '"form": 1'),
+        current.replace('"format_version": 3', '"format_version": 1'),
     ):
         assert text != current
         path.write_text(text)

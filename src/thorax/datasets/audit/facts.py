@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from thorax.imaging.grid import Grid
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the facts in ``audit.json``. Increase it whenever the same files give other facts, so
 that cached facts are measured again."""
 

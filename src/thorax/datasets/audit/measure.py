@@ -18,7 +18,7 @@ from thorax.datasets.dataset import DatasetSpec
 from thorax.imaging.body import coarse_step
 from thorax.imaging.grid import FACES
 from thorax.imaging.intensity_detection import detect_intensity_of_scan
-from thorax.imaging.regions import MOST_LABELS
+from thorax.imaging.regions import MOST_LABELS, whole_labels
 from thorax.io import NIFTI_SUFFIXES, Scan
 from thorax.io.raw_header import read_raw_header
 
@@ -121,10 +121,13 @@ class _LabelCollector(_Collector):
 
     def add(self, start: int, planes: NDArray[Any], depth: int) -> None:
         """See `_Collector`."""
-        self._problem = self._problem or _label_problem(planes)
         if self._problem:
             return
-        labels = planes.astype(np.uint8, copy=False)
+        try:
+            labels = whole_labels(planes)
+        except InputError as error:
+            self._problem = str(error).partition(";")[0]  # The finding has the remedy.
+            return
         super().add(start, labels, depth)
         # Most voxels are 0; leaving them out is faster than counting them.
         self._counts += np.bincount(labels[labels > 0], minlength=MOST_LABELS)
@@ -214,14 +217,6 @@ def _longest_run(ordered: Coarse) -> int:
     """Count the most frequent of sorted values."""
     ends = np.flatnonzero(np.diff(ordered, append=ordered[-1:] + 1) != 0)
     return int(np.diff(ends, prepend=-1).max())
-
-
-def _label_problem(planes: NDArray[Any]) -> str:
-    """State why values are not labels; empty if they are."""
-    low, high = planes.min(), planes.max()
-    if low < 0 or high >= MOST_LABELS or (planes.dtype.kind == "f" and (planes % 1 != 0).any()):
-        return f"label values must be whole numbers 0..255, got {low:g}..{high:g} ({planes.dtype})"
-    return ""
 
 
 def _centres(labels: NDArray[np.uint8]) -> dict[int, tuple[float, float, float]]:

@@ -19,7 +19,7 @@ from thorax.imaging.body import coarse_step
 from thorax.imaging.grid import Grid, make_volume
 from thorax.imaging.intensity import LOWEST_HU, IntensityScale
 from thorax.imaging.intensity_detection import NO_HU, DetectedIntensity, detect_intensity_of_scan
-from thorax.imaging.regions import MOST_LABELS
+from thorax.imaging.regions import whole_labels
 from thorax.io.stored_image import ImageArray
 
 ROUNDED = 0.25
@@ -66,23 +66,6 @@ def apply_corrections(
         if step:
             steps.append(step)
     return stored, steps
-
-
-def drop_extra_axes(stored: ImageArray) -> Corrected:
-    """Drop axes of one voxel after the third.
-
-    Example:
-        >>> volume, step = drop_extra_axes(ImageArray(np.zeros((5, 4, 3, 1)), np.eye(4)))
-        >>> volume.shape, step.before
-        ((5, 4, 3), '5×4×3×1 voxels')
-    """
-    shape = stored.shape
-    if len(shape) <= 3 or any(size != 1 for size in shape[3:]):
-        return stored, None
-    voxels = stored.voxels.reshape(shape[:3])
-    return ImageArray(voxels, stored.affine), Step(
-        "axes of size 1", f"{_sizes(shape)} voxels", f"{_sizes(shape[:3])} voxels"
-    )
 
 
 def to_millimetres(stored: ImageArray) -> Corrected:
@@ -157,6 +140,8 @@ def raise_padding(scale: IntensityScale) -> Correct:
 def to_integer_labels(stored: ImageArray) -> Corrected:
     """Store labels as integers if the type is floating-point but all values are whole.
 
+    Values are whole as in `whole_labels`.
+
     Example:
         >>> to_integer_labels(ImageArray(np.ones((2, 2, 2), np.float32), np.eye(4)))[0].dtype
         dtype('uint8')
@@ -166,11 +151,11 @@ def to_integer_labels(stored: ImageArray) -> Corrected:
     voxels = stored.voxels
     if voxels.dtype.kind != "f" or not np.isfinite(voxels).all():
         return stored, None
-    if not 0 <= voxels.min() <= voxels.max() < MOST_LABELS or (voxels != np.rint(voxels)).any():
+    try:
+        labels = whole_labels(voxels)
+    except InputError:
         return stored, None
-    return ImageArray(voxels.astype(np.uint8), stored.affine), Step(
-        "type", str(voxels.dtype), "uint8"
-    )
+    return ImageArray(labels, stored.affine), Step("type", str(voxels.dtype), "uint8")
 
 
 def align_with(scan: ImageArray) -> Correct:
@@ -300,10 +285,6 @@ def _grid(stored: ImageArray) -> Grid:
 
 def _axes(stored: ImageArray) -> str:
     return "".join(orientations.aff2axcodes(stored.affine))
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
 
 
 def _spacing(spacing_mm: NDArray[np.float64]) -> str:

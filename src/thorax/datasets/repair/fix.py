@@ -37,7 +37,6 @@ from thorax.datasets.repair.corrections import (
     apply_corrections,
     copy_affine,
     detect_scale,
-    drop_extra_axes,
     fill_undefined,
     raise_padding,
     remove_offset,
@@ -149,7 +148,7 @@ class _CaseRepair:
         loaded = _load(path)
         if loaded is None or not loaded.consistent:
             return None
-        stored, steps = apply_corrections(loaded.stored, (drop_extra_axes, to_millimetres))
+        stored, steps = apply_corrections(loaded.stored, (to_millimetres,))
         stored, more = apply_corrections(stored, self._value_corrections(stored))
         self._write(path, stored, [*steps, *more])
         return stored
@@ -159,7 +158,7 @@ class _CaseRepair:
         path = self._folder / MASKS / file
         if (loaded := _load(path)) is None:
             return
-        corrections: list[Correct] = [drop_extra_axes, to_integer_labels]
+        corrections: list[Correct] = [to_integer_labels]
         if scan is not None:
             copy = copy_affine(scan, lung_labels(self._spec), oriented=loaded.oriented)
             # The order matters: a mask that can be aligned needs no copied affine.
@@ -217,7 +216,7 @@ def _load(path: Path) -> _LoadedFile | None:
     """Load a file as stored; None if it cannot be read or is not a volume."""
     try:
         image, header = open_image(path), read_raw_header(path)
-        if len(image.shape) < 3 or set(image.shape[3:]) - {1} or image.dtype.kind not in "iuf":
+        if len(image.shape) != 3 or image.dtype.kind not in "iuf":
             return None
         with input_errors(path, "NIfTI"):
             stored = ImageArray(image.block(0, image.shape[2]), image.affine)

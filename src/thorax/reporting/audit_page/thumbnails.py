@@ -139,11 +139,13 @@ def _labels_on(mask: Path | None, grid: Grid) -> NDArray[Any]:
     coarse = None if mask is None else _read(mask, nan=0.0)
     if coarse is None:
         return np.zeros(grid.shape, np.uint8)
-    if coarse.grid.matches(grid):
-        return coarse.voxels
+    is_float = coarse.voxels.dtype.kind == "f"
+    labels = np.rint(coarse.voxels) if is_float else coarse.voxels
+    if coarse.grid.same_voxels(grid):
+        return labels
     affine = np.linalg.inv(coarse.grid.affine) @ grid.affine
     return ndimage.affine_transform(
-        coarse.voxels, affine[:3, :3], affine[:3, 3], output_shape=grid.shape, order=0, cval=0
+        labels, affine[:3, :3], affine[:3, 3], output_shape=grid.shape, order=0, cval=0
     )
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from thorax.common.errors import InputError
 from thorax.imaging.body import body_box, coarse_planes, coarse_step
-from thorax.imaging.grid import Box, Volume, check_same_grid
+from thorax.imaging.grid import Box, Volume, check_same_grid, grid_note
 from thorax.imaging.intensity import HU, IntensityScale, whole_hu
 from thorax.imaging.intensity_detection import detect_intensity_of_scan
 from thorax.imaging.regions import Regions, regions_in_masks
@@ -115,11 +115,12 @@ def make_viewer_case(
     coarse = coarse_planes(cached)
     for mask in masks.values():
         check_same_grid(mask, scan)
+    offsets = [note for mask in masks.values() for note in grid_note(mask, scan)]
     if regions is None:
         regions = regions_in_masks(*masks.values()) if masks else NO_REGIONS
     display = _display(coarse, intensity)
     box = _box(coarse, display, [coarse_planes(mask) for mask in masks.values()], scan.grid.shape)
-    reduced = {key: reduce_mask(mask, box, regions) for key, mask in masks.items()}
+    reduced = {key: reduce_mask(mask, box, regions, grid=scan.grid) for key, mask in masks.items()}
     return ViewerCase(
         name,
         reduce_scan(cached, box, levels=display.levels, intensity=display.intensity),
@@ -127,7 +128,7 @@ def make_viewer_case(
         regions,
         display.windows,
         _start(next(iter(reduced.values()), None), regions),
-        (*scan.warnings, *scan.notes, *display.notes),
+        (*scan.warnings, *scan.notes, *display.notes, *offsets),
     )
 
 

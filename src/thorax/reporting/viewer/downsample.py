@@ -74,13 +74,14 @@ def reduce_scan(
     return _nifti(Volume(levels.encode(means_hu), grid), levels)
 
 
-def reduce_mask(mask: Slabs, box: Box, regions: Regions) -> Volume:
+def reduce_mask(mask: Slabs, box: Box, regions: Regions, *, grid: Grid | None = None) -> Volume:
     """Downsample a mask: a region is set where it fills more than half of a reduced voxel.
 
     Args:
         mask: The mask; it is read slab by slab.
         box: Part of the slices to keep.
         regions: Label values of each region; labels are written by `Regions.merge`.
+        grid: Grid of the scan, if that of the mask is rounded; None: that of the mask.
 
     Returns:
         uint8 labels in voxels of at least 1.25 mm, at most 320 per axis; they cover the same box as
@@ -89,9 +90,10 @@ def reduce_mask(mask: Slabs, box: Box, regions: Regions) -> Volume:
     Raises:
         InputError: The mask contains labels of no region.
     """
-    grid = reduced_grid(cropped(mask.grid, box), side=MASK_SIDE, step_mm=MASK_STEP_MM)
-    fractions = _block_means(mask, box, grid, regions.split)
-    return Volume(regions.merge(fractions > 0.5), grid)
+    whole = cropped(mask.grid if grid is None else grid, box)
+    reduced = reduced_grid(whole, side=MASK_SIDE, step_mm=MASK_STEP_MM)
+    fractions = _block_means(mask, box, reduced, regions.split)
+    return Volume(regions.merge(fractions > 0.5), reduced)
 
 
 def cropped(grid: Grid, box: Box) -> Grid:

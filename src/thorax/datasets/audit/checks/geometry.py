@@ -8,7 +8,7 @@ from thorax.common.text import counted
 from thorax.datasets.audit.facts import CaseFacts, FileFacts
 from thorax.datasets.audit.findings import Finding
 from thorax.datasets.dataset import DatasetSpec
-from thorax.imaging.grid import Grid
+from thorax.imaging.grid import NEGLIGIBLE_MM
 
 SHEARED_COSINE = 0.01
 """Cosine between two axes above which they are not perpendicular: half a degree."""
@@ -29,13 +29,19 @@ def mask_geometry(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     """A mask on another grid than its scan."""
     scan = facts.scan.grid if facts.scan else None
     mask = facts.mask.grid if facts.mask else None
-    if scan is None or mask is None or mask.matches(scan):
+    if scan is None or mask is None or mask.matches(scan, tolerance_mm=NEGLIGIBLE_MM):
         return
     if mask.shape != scan.shape:
         text = f"the mask has {_times(mask.shape)} voxels, its scan {_times(scan.shape)}"
         advice = "create the mask from this scan again, or resample it to the grid of the scan"
+    elif mask.same_voxels(scan):
+        apart = f"{mask.distance_mm(scan):.2g} mm"
+        text = f"the mask is up to {apart} away from its scan, less than a tenth of a voxel"
+        advice = "nothing: the positions of the scan are used"
+        yield Finding("mask-geometry", "note", text, advice, facts.case)
+        return
     else:
-        apart = f"{_distance_mm(scan, mask):.3g} mm"
+        apart = f"{mask.distance_mm(scan):.3g} mm"
         text = f"the mask is at another position than its scan, by {apart}"
         advice = "copy the affine of the scan if the mask was drawn on it; else resample the mask"
     yield Finding("mask-geometry", "error", text, advice, facts.case)
@@ -170,13 +176,6 @@ def _files(facts: CaseFacts) -> list[tuple[str, FileFacts]]:
 
 def _have(parts: list[str]) -> str:
     return f"{parts[0]} and {parts[1]} have" if len(parts) > 1 else f"the {parts[0]} has"
-
-
-def _distance_mm(scan: Grid, mask: Grid) -> float:
-    """Largest distance between corresponding corner voxels."""
-    corners = np.indices((2, 2, 2)).reshape(3, -1) * (np.array(scan.shape)[:, None] - 1)
-    offsets = (mask.affine - scan.affine) @ np.vstack([corners, np.ones(8)])
-    return float(np.linalg.norm(offsets[:3], axis=0).max())
 
 
 def _skew_degrees(file: FileFacts) -> float | None:
