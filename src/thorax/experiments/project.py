@@ -110,6 +110,11 @@ class Project:
         repository, prefix = self._git("rev-parse", "--show-toplevel", "--show-prefix").split("\n")
         common = self._git("rev-parse", "--path-format=absolute", "--git-common-dir")
         git(self.root, "clone", "--quiet", "--no-checkout", repository, str(target))
+        # A clone of a shallow repository lacks the snapshot, which no commit refers to; one of its
+        # worktrees lacks the list of commits without parents, too.
+        (target / ".git/objects/info/alternates").write_text(f"{common}/objects\n")
+        with suppress(FileNotFoundError):
+            shutil.copy(Path(common, "shallow"), target / ".git")
         # Use author, filters and remotes of the project.
         config_file = shutil.copy(Path(common, "config"), target / ".git/config")
         # The configurations of a bare repository with worktrees and of a submodule have these.
