@@ -73,7 +73,8 @@ def save_series(tmp_path: Path) -> SaveSeries:
             slice_ = one_slice(stored[:, :, index].T, (1.4, 1.6, height), **tags)
             if change(index, slice_) is not False:
                 # The order of the file names differs from that of the positions.
-                file = folder / f"{tags.get('SeriesNumber', 4)}-{index * 7 % 11:03}.dcm"
+                number = index * 7 % (11 if len(heights) <= 11 else 101)
+                file = folder / f"{tags.get('SeriesNumber', 4)}-{number:03}.dcm"
                 slice_.save_as(file, enforce_file_format=True)
         return folder
 
