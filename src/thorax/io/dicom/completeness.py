@@ -18,6 +18,10 @@ from thorax.io.dicom.volumes import Volume
 MAX_MISSING_SHARE = 0.1
 """Share of missing slices above which a scan is refused."""
 
+COVERED_SHARE = 0.4
+"""Share of the slice distance up to which another slice has the position of a slice; below a half,
+because every other slice of a volume may be in another series."""
+
 _PARALLEL = 0.98
 """Cosine of the angle between parallel slices: 11°; reformats are turned by more."""
 
@@ -55,10 +59,10 @@ class VolumeExtent:
         self._pixel_mm = float(np.linalg.norm(layout.affine[:3, :2], axis=0).max())
 
     def uncovered(self, slices: Sequence[Slice]) -> NDArray[np.float64]:
-        """Heights of slices that are further than half a slice distance from the volume."""
+        """Heights of slices at other positions than those of the volume."""
         heights = distinct(heights_of(_positions(slices), self._orientation))
         nearest = np.abs(heights[:, None] - self._heights).min(axis=1)
-        uncovered: NDArray[np.float64] = heights[nearest > 0.5 * self._step_mm]
+        uncovered: NDArray[np.float64] = heights[nearest > COVERED_SHARE * self._step_mm]
         return uncovered
 
     def inside(self, heights: NDArray[np.float64]) -> int:
