@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     "--preview", is_flag=True, help="Also write a picture: three slices and the surfaces."
 )
 @click.option(
+    "--all-frames",
+    is_flag=True,
+    help="Write all frames of DICOM segmentations (.dcm), also those without a voxel of their "
+    "region.",
+)
+@click.option(
     "--tta",
     is_flag=True,
     help="Test-time augmentation: average over shifted copies, and mirrored ones if the model was "
@@ -116,7 +122,8 @@ def predict(
     SCAN is a NIfTI, NRRD or MetaImage file, a folder or zip of DICOM files, a folder of scans at
     any depth, or a CSV with the columns scan and mask (then without MASK). MASK is a file for a
     single scan, otherwise a folder. Masks are on the grid of their scan, with the label values that
-    the model was trained on.
+    the model was trained on. For DICOM scans, a MASK that ends in .dcm is a DICOM segmentation, and
+    one that ends in .rtss.dcm a structure set (RTSTRUCT).
 
     In a folder, finished scans are skipped. manifest.csv lists every scan with status, volumes and
     quality warnings; scans that need review come first.
@@ -142,7 +149,7 @@ def predict(
         intensity=parse_intensity(options["intensity"]),
         threshold=options["threshold"],
         bits=options["bits"] if options["probabilities"] else 0,
-        **{name: options[name] for name in ("statistics", "preview", "force")},
+        **{name: options[name] for name in ("statistics", "preview", "all_frames", "force")},
     )
     segmenter = _load(models or (MODEL_PATH,), options)
     if target and target == tasks[0].mask:

@@ -14,7 +14,7 @@ from thorax.inference.inputs import ScanTask
 from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.segmenter import Segmenter
-from thorax.io import Scan
+from thorax.io import Scan, check_mask_format
 from thorax.preprocessing.scan import PreprocessedScan
 
 Report = Callable[[ManifestRow], None]
@@ -33,6 +33,7 @@ class PredictOptions:
         bits: Bits per probability; 0: probabilities are not written.
         statistics: Write statistics.
         preview: Write a preview picture.
+        all_frames: Write frames of DICOM segmentations without a voxel of their region, too.
         force: Overwrite existing files.
     """
 
@@ -43,6 +44,7 @@ class PredictOptions:
     bits: Bits = 0
     statistics: bool = False
     preview: bool = False
+    all_frames: bool = False
     force: bool = False
 
 
@@ -203,6 +205,7 @@ def task_outputs(segmenter: Segmenter, mask: Path, options: PredictOptions) -> O
         bits=options.bits,
         statistics=options.statistics,
         preview=options.preview,
+        all_frames=options.all_frames,
     )
 
 
@@ -223,6 +226,7 @@ def started_row(segmenter: Segmenter, task: ScanTask, options: PredictOptions) -
         segmenter.settings,
         options.threshold or "",
         f"series {options.series}" if options.series else "",
+        "all frames" if options.all_frames else "",
         _stamp(task.scan),
     )
     settings = " ".join(str(part) for part in parts if part)
@@ -251,12 +255,15 @@ def _preprocessed(
 
 
 def _scan(task: ScanTask, options: PredictOptions) -> Scan:
-    return Scan(
+    """Open a scan, and check that its mask can be written before the network runs."""
+    scan = Scan(
         task.scan,
         series=options.series,
         nan=LOWEST_HU,
         allow_incomplete=options.allow_incomplete,
     )
+    check_mask_format(task.mask, scan)
+    return scan
 
 
 def _segment(

@@ -18,7 +18,14 @@ from thorax.imaging.regions import Regions
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
-from thorax.io import SEGMENTATION_SUFFIX, PlaneWriter, Scan, mask_file, write_segmentation
+from thorax.io import (
+    SEGMENTATION_SUFFIX,
+    STRUCTURE_SET_SUFFIX,
+    PlaneWriter,
+    Scan,
+    mask_file,
+    write_dicom_masks,
+)
 from thorax.io.cached_scan import Slab
 
 if TYPE_CHECKING:
@@ -47,6 +54,7 @@ class Outputs:
         bits: Bits per probability.
         statistics: JSON file of the statistics; None: not written.
         preview: PNG file of the preview; None: not written.
+        all_frames: Write frames of a DICOM segmentation without a voxel of their region, too.
     """
 
     mask: Path
@@ -54,6 +62,7 @@ class Outputs:
     bits: MapBits = 8
     statistics: Path | None = None
     preview: Path | None = None
+    all_frames: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -69,6 +78,7 @@ def name_outputs(
     bits: Bits = 0,
     statistics: bool = False,
     preview: bool = False,
+    all_frames: bool = False,
 ) -> Outputs:
     """Name the files next to a mask.
 
@@ -78,8 +88,8 @@ def name_outputs(
         ['a.nii.gz', 'a_lung.nii.gz', 'a.json']
     """
     stem, suffix = split_name(mask)
-    # A DICOM segmentation cannot store these probabilities.
-    suffix = ".nii.gz" if suffix == SEGMENTATION_SUFFIX else suffix
+    # DICOM segmentations and structure sets cannot store these probabilities.
+    suffix = ".nii.gz" if suffix.endswith(SEGMENTATION_SUFFIX) else suffix
     maps = [mask.with_name(f"{stem}_{region}{suffix}") for region in regions] if bits else []
     return Outputs(
         mask,
@@ -87,6 +97,7 @@ def name_outputs(
         bits or 8,
         mask.with_name(f"{stem}.json") if statistics else None,
         mask.with_name(f"{stem}.png") if preview else None,
+        all_frames,
     )
 
 
@@ -97,7 +108,7 @@ def split_name(path: Path) -> tuple[str, str]:
         >>> split_name(Path("out/p1.v2.nii.gz"))
         ('p1.v2', '.nii.gz')
     """
-    end = 2 if path.name.endswith(".nii.gz") else 1
+    end = 2 if path.name.endswith((".nii.gz", STRUCTURE_SET_SUFFIX)) else 1
     parts = path.name.rsplit(".", end)
     return parts[0], "." + ".".join(parts[1:])
 
@@ -144,7 +155,7 @@ def write_outputs(
     scan, top = prediction.scan, 2**outputs.bits - 1
     preview = _preview_collector(prediction) if outputs.preview else None
     with ExitStack() as files, _background_writer() as submit:
-        mask = files.enter_context(_mask_writer(outputs.mask, scan, prediction.regions))
+        mask = files.enter_context(_mask_writer(outputs, scan, prediction.regions))
         maps = [
             files.enter_context(mask_file(path, scan, scale=1 / top, bits=outputs.bits))
             for path in outputs.maps
@@ -207,8 +218,9 @@ def _write_slab(slab: RestoredSlab, mask: WriteMasks, maps: list[PlaneWriter], t
 
 
 @contextmanager
-def _mask_writer(path: Path, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
+def _mask_writer(outputs: Outputs, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
     """Yield a function that writes the masks of a slab, for a mask file of any format."""
+    path = outputs.mask
     if path.suffix == SEGMENTATION_SUFFIX:
         x, y, z = scan.grid.shape
         whole = np.zeros((len(regions.names), z, x, y), dtype=bool)
@@ -217,7 +229,7 @@ def _mask_writer(path: Path, scan: Scan, regions: Regions) -> Iterator[WriteMask
             whole[:, start : start + masks.shape[1]] = masks
 
         yield keep
-        write_segmentation(path, scan, whole, regions.names)
+        write_dicom_masks(path, scan, whole, regions.names, all_frames=outputs.all_frames)
         return
     with mask_file(path, scan) as writer:
         yield lambda start, masks: writer.write(start, regions.merge(masks))

@@ -1,10 +1,12 @@
 """Write masks as a DICOM segmentation, which viewers and archives overlay on the series.
 
-Only this module writes data of the patient: a segmentation must repeat the patient and study
-modules of its series (PS3.3, A.51). Protect the file like the series.
+Like a structure set, it contains data of the patient: it must repeat the patient and study modules
+of its series (PS3.3, A.51). Protect the file like the series.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 from thorax.common.errors import InputError
 from thorax.common.files import whole_file
-from thorax.io.dicom.headers import read_header, without_warnings
 from thorax.io.dicom.series import DicomSeries
+from thorax.io.dicom_objects.source import SliceReference, Source, header_errors, read_source
 from thorax.io.scan import Scan
+
+KIND = "DICOM segmentation"
 
 _ORGAN = Code("91772007", "SCT", "Organ")
 
@@ -33,7 +37,9 @@ _TISSUE = Code("85756007", "SCT", "Tissue")
 _SERIES_NUMBER = 1000
 
 
-def write_segmentation(path: Path, scan: Scan, masks: NDArray[Any], names: Sequence[str]) -> None:
+def write_segmentation(
+    path: Path, scan: Scan, masks: NDArray[Any], names: Sequence[str], *, all_frames: bool = False
+) -> None:
     """Write the regions of a DICOM scan as a DICOM segmentation, atomically.
 
     Each region is one binary segment on the slices of the series; regions may overlap. Patient and
@@ -44,6 +50,7 @@ def write_segmentation(path: Path, scan: Scan, masks: NDArray[Any], names: Seque
         scan: Read from DICOM.
         masks: Canonical planes of each region, shape ``(R, N, X, Y)``; nonzero inside the region.
         names: Names of the regions.
+        all_frames: Also write frames without a voxel of their region.
 
     Raises:
         InputError: The file name has another suffix, the scan is not DICOM, its headers lack
@@ -52,81 +59,103 @@ def write_segmentation(path: Path, scan: Scan, masks: NDArray[Any], names: Seque
     """
     if path.suffix != ".dcm":
         raise InputError(f"a DICOM segmentation must end in .dcm, got {path}")
-    if not isinstance(scan.image, DicomSeries):
-        raise InputError(
-            f"a DICOM segmentation needs a DICOM scan, but {scan.path} is not DICOM; "
-            "write the mask as .nii.gz"
-        )
+    source = read_source(scan, KIND)
     x, y, z = scan.grid.shape
     if masks.shape != (len(names), z, x, y):
         raise ValueError(f"`masks` must have shape {(len(names), z, x, y)}, got {masks.shape}")
+    with header_errors(scan.path, KIND), _without_log():
+        segmentation = _segmentation(source, _frames(scan, masks), names, all_frames=all_frames)
+        _refer_to_slices(segmentation, source)
     with whole_file(path) as temporary:
-        _segmentation(scan, scan.image, masks, names).save_as(temporary)
+        segmentation.save_as(temporary)
 
 
 def _segmentation(
-    scan: Scan, series: DicomSeries, masks: NDArray[Any], names: Sequence[str]
+    source: Source, frames: NDArray[np.uint8], names: Sequence[str], *, all_frames: bool
 ) -> highdicom.seg.Segmentation:
-    sources = _sources(series)
-    try:
-        with without_warnings():
-            return highdicom.seg.Segmentation(
-                source_images=sources,
-                pixel_array=_frames(scan, series, masks, sources),
-                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[_segment(i + 1, name) for i, name in enumerate(names)],
-                series_instance_uid=highdicom.UID(),
-                series_number=_SERIES_NUMBER,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer="thorax",
-                manufacturer_model_name="thorax",
-                software_versions=version("thorax"),
-                device_serial_number="0",
-                transfer_syntax_uid=ExplicitVRLittleEndian,
-                content_label="THORAX",
-                series_description="thorax segmentation",
-            )
-    # The messages of highdicom may quote data of the patient.
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(
-            f"the headers of {scan.path} lack attributes that a DICOM segmentation must repeat "
-            f"({type(error).__name__}); write the mask as .nii.gz"
-        ) from None
+    return highdicom.seg.Segmentation(
+        source_images=[_as_one_image(source)],
+        pixel_array=frames,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_segment(i + 1, name) for i, name in enumerate(names)],
+        series_instance_uid=highdicom.UID(),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="thorax",
+        manufacturer_model_name="thorax",
+        software_versions=version("thorax"),
+        device_serial_number="0",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        content_label="THORAX",
+        series_description="thorax segmentation",
+        omit_empty_frames=not all_frames,
+    )
 
 
-def _sources(series: DicomSeries) -> list[Dataset]:
-    """Complete headers of the slices in stored order; one header per multi-frame file."""
-    files = {slice_.file.name: slice_.file for slice_ in series.slices}
-    headers = []
-    with without_warnings():
-        for file in files.values():
-            with file.open() as stream:
-                headers.append(read_header(stream))
-    for header in headers:
-        if "NumberOfFrames" not in header:
-            _set_spacing(header, series)
-    return headers
-
-
-def _frames(
-    scan: Scan, series: DicomSeries, masks: NDArray[Any], sources: list[Dataset]
-) -> NDArray[np.uint8]:
-    """Shape ``(frames, rows, columns, R)``, in the order of the source images."""
+def _frames(scan: Scan, masks: NDArray[Any]) -> NDArray[np.uint8]:
+    """Shape ``(slices, rows, columns, R)``, in stored order."""
     stored = [scan.to_stored(np.moveaxis(mask, 0, 2)) for mask in masks]
-    slices = np.stack([(mask != 0).T for mask in stored], axis=-1).astype(np.uint8)
-    if len(sources) == len(series.slices):
-        return slices
-    frames = np.zeros((int(sources[0].NumberOfFrames), *slices.shape[1:]), np.uint8)
-    frames[[slice_.frame for slice_ in series.slices]] = slices
-    return frames
+    return np.stack([(mask != 0).T for mask in stored], axis=-1).astype(np.uint8)
 
 
-def _set_spacing(header: Dataset, series: DicomSeries) -> None:
-    """Set the slice distance, which may be wrong, and the thickness, which may be missing."""
-    header.SpacingBetweenSlices = _slice_distance_mm(series)
-    if header.get("SliceThickness") is None:
-        header.SliceThickness = header.SpacingBetweenSlices
+def _as_one_image(source: Source) -> Dataset:
+    """Describe the slices as the frames of one image, whatever the files that contain them.
+
+    highdicom accepts one multi-frame image only, but a concatenation has several.
+    """
+    header, series = source.header, source.series
+    header.SOPClassUID, header.NumberOfFrames = EnhancedCTImageStorage, len(series.slices)
+    header.Columns, header.Rows = series.shape[:2]
+    first, distance_mm = series.slices[0], _slice_distance_mm(series)
+    column_mm, row_mm = first.spacing_mm.tolist()
+    shared = Dataset()
+    shared.PlaneOrientationSequence = highdicom.PlaneOrientationSequence(
+        "PATIENT", first.orientation.ravel().tolist()
+    )
+    shared.PixelMeasuresSequence = highdicom.PixelMeasuresSequence(
+        (row_mm, column_mm), first.thickness_mm or distance_mm, distance_mm
+    )
+    header.SharedFunctionalGroupsSequence = [shared]
+    header.PerFrameFunctionalGroupsSequence = [
+        _frame_groups(slice_.position_mm) for slice_ in series.slices
+    ]
+    return header
+
+
+def _frame_groups(position_mm: NDArray[np.float64]) -> Dataset:
+    groups = Dataset()
+    groups.PlanePositionSequence = highdicom.PlanePositionSequence("PATIENT", position_mm.tolist())
+    return groups
+
+
+def _refer_to_slices(segmentation: Dataset, source: Source) -> None:
+    """Replace the references to the frames of the one image by those to the slices themselves."""
+    items = [
+        item
+        for groups in segmentation.PerFrameFunctionalGroupsSequence
+        for derivation in groups.DerivationImageSequence
+        for item in derivation.SourceImageSequence
+    ]
+    # The frames of several segments on one slice share an item.
+    for item in {id(item): item for item in items}.values():
+        _refer_to(item, source.references[int(item.ReferencedFrameNumber) - 1])
+    files = source.files
+    segmentation.SourceImageSequence = [file.as_item() for file in files]
+    referenced = []
+    for uid in dict.fromkeys(file.series_uid for file in files):
+        of_series = Dataset()
+        of_series.SeriesInstanceUID = uid
+        of_series.ReferencedInstanceSequence = [
+            file.as_item() for file in files if file.series_uid == uid
+        ]
+        referenced.append(of_series)
+    segmentation.ReferencedSeriesSequence = referenced
+
+
+def _refer_to(item: Dataset, reference: SliceReference) -> None:
+    del item.ReferencedFrameNumber
+    item.update(reference.as_item())
 
 
 def _slice_distance_mm(series: DicomSeries) -> float:
@@ -158,3 +187,15 @@ def _codes(name: str) -> tuple[Code, Code]:
     if any(word in name.lower() for word in ("infection", "lesion", "nodule", "tumour", "tumor")):
         return _ABNORMAL, _LESION
     return _TISSUE, _TISSUE
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Suppress the log of highdicom, which quotes an unusual name of the patient."""
+    logger = logging.getLogger("highdicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

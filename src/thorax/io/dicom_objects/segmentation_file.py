@@ -1,0 +1,182 @@
+"""Read a DICOM segmentation (SEG, PS3.3 A.51): binary, fractional and label map."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels import iter_pixels
+
+from thorax.common.errors import InputError
+from thorax.common.text import counted, listed
+from thorax.io.dicom.headers import MAX_FRAMES, without_warnings
+from thorax.io.dicom_objects.rois import RoiMask, RoiName
+from thorax.io.dicom_objects.slice_stack import SliceStack
+from thorax.io.stored_image import check_shape
+
+_THRESHOLD = 0.5
+
+_SAME_PIXEL = 0.05
+"""Largest distance between the pixels of segmentation and scan, in pixels."""
+
+_SAME_HEIGHT_MM = 1e-2
+
+_UNEVEN = 0.1
+"""Largest distance of a frame from evenly spaced slices, in slice distances."""
+
+_OTHER_PIXELS = (
+    "a segmentation must have the pixels of its scan, but those of {path} have another size, "
+    "direction or position; give the scan that it was made for"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    segment: int
+    position_mm: NDArray[np.float64]
+
+
+class SegmentationFile:
+    """A segmentation.
+
+    Args:
+        path: The file.
+        header: Its header.
+
+    Raises:
+        InputError: It does not state segments or positions, or is damaged.
+    """
+
+    def __init__(self, path: Path, header: Dataset) -> None:
+        self.path = path
+        try:
+            self._read(header)
+        # pydicom raises errors of many kinds for damaged values.
+        except Exception:
+            raise InputError(
+                f"the segments of {path} cannot be read: their names, positions or sizes are "
+                "missing or damaged; export it again"
+            ) from None
+
+    def _read(self, header: Dataset) -> None:
+        self.names = tuple(
+            RoiName(int(item.SegmentNumber), str(item.get("SegmentLabel") or "").strip())
+            for item in header.SegmentSequence
+        )
+        self._shape = int(header.Columns), int(header.Rows)
+        kind = str(header.get("SegmentationType", "BINARY"))
+        self._is_labelmap = kind == "LABELMAP"
+        self._top = int(header.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
+        self._is_fractional = kind == "FRACTIONAL"
+        groups = header.PerFrameFunctionalGroupsSequence
+        check_shape(self.path, (*self._shape, min(len(groups), MAX_FRAMES)))
+        shared = header.SharedFunctionalGroupsSequence[0]
+        orientation = _macro(groups[0], shared, "PlaneOrientationSequence").ImageOrientationPatient
+        measures = _macro(groups[0], shared, "PixelMeasuresSequence")
+        row_mm, column_mm = measures.PixelSpacing
+        self._distance_mm = float(measures.get("SpacingBetweenSlices") or 0)
+        directions = np.array(orientation, dtype=np.float64).reshape(2, 3)
+        self._steps_mm = directions * np.array([[float(column_mm)], [float(row_mm)]])
+        self.normal = np.cross(*directions)
+        self._frames = [self._frame(group, shared) for group in groups]
+
+    def _frame(self, group: Dataset, shared: Dataset) -> _Frame:
+        position = _macro(group, shared, "PlanePositionSequence").ImagePositionPatient
+        number = 0
+        if not self._is_labelmap:
+            identification = _macro(group, shared, "SegmentIdentificationSequence")
+            number = int(identification.ReferencedSegmentNumber)
+        return _Frame(number, np.array(position, dtype=np.float64))
+
+    def mask(self, number: int, stack: SliceStack) -> RoiMask:
+        """See `RoiFile`."""
+        self._check_pixels(stack)
+        mask = np.zeros((*stack.shape, len(stack)), dtype=bool)
+        wanted = [
+            index
+            for index, frame in enumerate(self._frames)
+            if self._is_labelmap or frame.segment == number
+        ]
+        left_out = 0
+        for index, pixels in zip(wanted, self._pixels(wanted), strict=True):
+            inside = self._inside(pixels, number)
+            slice_ = stack.nearest(float(self._frames[index].position_mm @ stack.normal))
+            if slice_ is None:
+                left_out += bool(inside.any())
+                continue
+            mask[:, :, slice_] |= self._on_slice(inside.T, self._frames[index], stack, slice_)
+        notes = (f"probabilities of at least {_THRESHOLD:g} were read as inside",)
+        warning = f"{counted(left_out, 'frame')} left out, outside of the slices"
+        return RoiMask(mask, notes if self._is_fractional else (), (warning,) if left_out else ())
+
+    def own_stack(self, *others: "SegmentationFile") -> SliceStack:
+        """Return evenly spaced slices that contain the frames of this file and of others.
+
+        Raises:
+            InputError: There are no such slices.
+        """
+        files = (self, *others)
+        positions = np.array([frame.position_mm for file in files for frame in file._frames])
+        heights = positions @ self.normal
+        low, high = heights.min(), heights.max()
+        gaps = np.diff(np.sort(heights))
+        gaps = gaps[gaps > _SAME_HEIGHT_MM]
+        distance_mm = self._distance_mm or (gaps.min() if len(gaps) else 1.0)
+        count = round((high - low) / distance_mm) + 1
+        lowest, highest = positions[heights.argmin()], positions[heights.argmax()]
+        shares = np.linspace(0, 1, count)[:, None]
+        origins = lowest + shares * (highest - lowest)
+        stack = SliceStack(origins, self._steps_mm, self._shape, distance_mm=distance_mm)
+        away = np.abs(heights[:, None] - stack.heights_mm).min(axis=1)
+        if away.max() > _UNEVEN * distance_mm or any(file._shape != self._shape for file in others):
+            raise InputError(
+                f"the frames of {listed(file.path for file in files)} are not on one grid; give "
+                "their scan"
+            )
+        return stack
+
+    def _check_pixels(self, stack: SliceStack) -> None:
+        """Raise `InputError` unless pixels have the size and directions of those of the slices."""
+        turned = np.abs(self._steps_mm @ np.linalg.pinv(stack.steps_mm))
+        if not any(np.allclose(turned, same, atol=1e-3) for same in (np.eye(2), np.eye(2)[::-1])):
+            raise InputError(_OTHER_PIXELS.format(path=self.path))
+
+    def _on_slice(
+        self, inside: NDArray[np.bool_], frame: _Frame, stack: SliceStack, index: int
+    ) -> NDArray[np.bool_]:
+        """Move the pixels of a frame, shape ``(columns, rows)``, to those of a slice."""
+        columns, rows = np.nonzero(inside)
+        steps = np.column_stack([columns, rows]) @ self._steps_mm
+        points = stack.pixels(frame.position_mm + steps, index)
+        pixels = np.rint(points).astype(int)
+        if len(points) and np.abs(points - pixels).max() > _SAME_PIXEL:
+            raise InputError(_OTHER_PIXELS.format(path=self.path))
+        within = ((pixels >= 0) & (pixels < stack.shape)).all(axis=1)
+        mask = np.zeros(stack.shape, dtype=bool)
+        mask[tuple(pixels[within].T)] = True
+        return mask
+
+    def _inside(self, pixels: NDArray[Any], number: int) -> NDArray[np.bool_]:
+        if self._is_labelmap:
+            return pixels == number
+        return pixels >= (_THRESHOLD * self._top if self._is_fractional else 1)
+
+    def _pixels(self, frames: list[int]) -> Iterator[NDArray[Any]]:
+        if not frames:
+            return
+        with without_warnings():
+            try:
+                yield from iter_pixels(self.path, indices=frames, raw=True)
+            # Decoders raise errors of many kinds for damaged pixels.
+            except Exception:
+                raise InputError(
+                    f"the pixels of {self.path} cannot be read: the file is cut short or damaged, "
+                    "or its compression is not supported; copy it again from its source"
+                ) from None
+
+
+def _macro(group: Dataset, shared: Dataset, name: str) -> Dataset:
+    return (group.get(name) or shared[name].value)[0]
