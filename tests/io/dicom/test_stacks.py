@@ -129,3 +129,15 @@ def test_a_description_that_names_the_patient_is_dropped(
     assert scan.path == folder
     assert scan.notes[0].startswith("read series 4 `Chest 1.0` (CT, 20 slices")
     names_nobody(scan.notes)
+
+
+@pytest.mark.parametrize(("folder", "missing"), [("ct", 1), ("other", 0)])
+def test_damaged_files_of_the_same_folder_are_counted(
+    save_series: SaveSeries, folder: str, missing: int
+) -> None:
+    study = save_series("study/ct", HU).parent
+    (study / folder).mkdir(exist_ok=True)
+    (study / folder / "cut.dcm").write_bytes(bytes(128) + b"DICM" + b"\2\0")
+    warnings = Scan(study).warnings
+    assert len(warnings) == missing
+    assert all("1 of 21 slices are missing: 1 file left out" in warning for warning in warnings)

@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
@@ -51,11 +51,13 @@ class DicomFile:
         name: Name in messages.
         open: Opens it for reading its header.
         path: Its path, unless it is in a zip.
+        folder: Name of its folder, to tell which files lie next to each other.
     """
 
     name: str
     open: Callable[[], IO[bytes]]
     path: Path | None = None
+    folder: str = ""
 
     def read(self) -> bytes:
         """Read the whole file."""
@@ -103,7 +105,7 @@ def _in_folder(paths: Iterable[Path], folder: Path) -> list[DicomFile]:
 
 
 def _on_disk(path: Path) -> DicomFile:
-    return DicomFile(str(path), lambda: path.open("rb"), path)
+    return DicomFile(str(path), lambda: path.open("rb"), path, str(path.parent))
 
 
 def _inflated(file: DicomFile) -> DicomFile:
@@ -112,7 +114,7 @@ def _inflated(file: DicomFile) -> DicomFile:
         head = stream.read(_META_BYTES)
     if DeflatedExplicitVRLittleEndian.encode() not in head:
         return file
-    return DicomFile(file.name, lambda: io.BytesIO(_inflate(file.read())))
+    return replace(file, open=lambda: io.BytesIO(_inflate(file.read())))
 
 
 def _inflate(content: bytes) -> bytes:
@@ -174,7 +176,8 @@ def _is_zip(file: DicomFile) -> bool:
 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> DicomFile:
-    return DicomFile(f"{entry.filename} in {name}", lambda: archive.open(entry))
+    folder = f"{PurePosixPath(entry.filename).parent} in {name}"
+    return DicomFile(f"{entry.filename} in {name}", lambda: archive.open(entry), folder=folder)
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:

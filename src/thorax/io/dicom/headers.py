@@ -174,7 +174,15 @@ class Slice:
 
 
 class DamagedHeaderError(Exception):
-    """A file looks like DICOM, but its header cannot be read."""
+    """A file looks like DICOM, but its header cannot be read.
+
+    Args:
+        uid: Its SeriesInstanceUID; empty if it cannot be read either.
+    """
+
+    def __init__(self, uid: str = "") -> None:
+        super().__init__()
+        self.uid = uid
 
 
 def read_slices(file: DicomFile) -> list[Slice]:
@@ -193,6 +201,8 @@ def read_slices(file: DicomFile) -> list[Slice]:
             if count > MAX_FRAMES:
                 raise DamagedHeaderError
             return [_slice(file, header, frame) for frame in range(count)]
+        except DamagedHeaderError:
+            raise
         # pydicom raises errors of many kinds for damaged values.
         except Exception:
             raise DamagedHeaderError from None
@@ -202,7 +212,7 @@ def _without_image(header: Dataset) -> list[Slice]:
     meta = getattr(header, "file_meta", {})
     sop_class = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")
     if not sop_class or sop_class in _CT_CLASSES:
-        raise DamagedHeaderError
+        raise DamagedHeaderError(str(header.get("SeriesInstanceUID") or ""))
     return []
 
 

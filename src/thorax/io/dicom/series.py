@@ -61,7 +61,7 @@ class DicomSeries:
                 volume,
                 layout,
                 headers.stacks,
-                damaged=headers.damaged,
+                damaged=headers.damaged_in(selected),
                 allow_incomplete=allow_incomplete,
             ),
             *volume.warnings,
@@ -112,23 +112,29 @@ class _Headers:
 
     Args:
         stacks: The slices by series and geometry.
-        damaged: Number of files with a damaged header.
+        damaged: SeriesInstanceUID, empty if unknown, and folder of files with a damaged header.
         without_image: Number of objects without an image, such as reports.
     """
 
     stacks: list[Stack]
-    damaged: int
+    damaged: list[tuple[str, str]]
     without_image: int
+
+    def damaged_in(self, stack: Stack) -> int:
+        """Number of damaged files that may be slices of a stack: its series, or its folders."""
+        folders = {slice_.file.folder for slice_ in stack.slices}
+        return sum(uid in stack.uids if uid else here in folders for uid, here in self.damaged)
 
 
 def _read_headers(path: Path) -> _Headers:
     slices: list[Slice] = []
-    damaged = without_image = 0
+    damaged: list[tuple[str, str]] = []
+    without_image = 0
     for file in find_dicom_files(path):
         try:
             of_file = read_slices(file)
-        except DamagedHeaderError:
-            damaged += 1
+        except DamagedHeaderError as error:
+            damaged.append((error.uid, file.folder))
             continue
         without_image += not of_file
         slices += of_file
