@@ -28,21 +28,24 @@ def heart(x: float) -> NDArray[np.bool_]:
 
 
 def make_chest(
-    *, couch_y: int | None = -20, heart_x: float = -4.0, liver: bool = True, spine: bool = True
+    *,
+    couch_y: int | None = -20,
+    heart_x: float = -4.0,
+    left_hu: int = FAT_HU,
+    spine: bool = True,
 ) -> NDArray[np.int16]:
     """Return HU of shape ``(49, 49, 44)`` with axes along R, A and S.
 
     Args:
         couch_y: Position of the couch, behind the body if negative; None: there is none.
         heart_x: Position of the heart; negative is left.
-        liver: Draw a liver on the right, and fat on the left, below the lungs.
+        left_hu: Density below the left lung; below the right lung is the liver.
         spine: Draw a spine.
     """
     hu = np.full(X.shape, AIR_HU, np.int16)
     hu[ellipse(0, 0, 21, 16)] = SOFT_HU
-    if liver:
-        hu[ellipse(10, 0, 9, 12) & (Z < 20)] = LIVER_HU
-        hu[ellipse(-10, 0, 9, 12) & (Z < 20)] = FAT_HU
+    hu[ellipse(10, 0, 9, 12) & (Z < 20)] = LIVER_HU
+    hu[ellipse(-10, 0, 9, 12) & (Z < 20)] = left_hu
     hu[lung(10) | lung(-10)] = LUNG_HU
     hu[heart(heart_x)] = SOFT_HU
     if spine:

@@ -14,7 +14,7 @@ from thorax.imaging.body import coarse_planes
 from thorax.imaging.patient_orientation import PatientOrientation, find_orientation
 from thorax.io import Scan
 
-from ..chests import AIR_HU, BONE_HU, LUNG_HU, SOFT_HU, X, Y, Z, make_chest
+from ..chests import AIR_HU, BONE_HU, LIVER_HU, LUNG_HU, SOFT_HU, X, Y, Z, make_chest
 
 CHECK = "; check the orientation in the header of the scan"
 AS_HEADER = PatientOrientation((0, 1, 2), (1, 1, 1))
@@ -58,7 +58,7 @@ def test_every_turn_and_mirror_image_is_identified(
         pytest.param(
             (0, 1, 2),
             (-1, 1, 1),
-            "left and right seem to be swapped (the heart is on the right, the liver on the left)",
+            "left and right seem to be swapped (the liver is on the left, the heart is not)",
             id="mirror image",
         ),
         pytest.param(
@@ -77,7 +77,7 @@ def test_every_turn_and_mirror_image_is_identified(
             (0, 1, 2),
             (-1, -1, 1),
             "left and right, and front and back, as after a turn by 180°, seem to be swapped (the "
-            "heart is on the right, the liver on the left, the spine is in front)",
+            "liver is on the left, the heart is not, the spine is in front)",
             id="half turn",
         ),
         pytest.param(
@@ -172,18 +172,30 @@ def test_truncated_lungs_are_not_upside_down(slices: slice) -> None:
         assert orientation(hu) == PatientOrientation((0, 1, 2), (0, 1, 0))
 
 
-def test_a_heart_in_the_middle_does_not_show_the_side() -> None:
+def test_a_clear_liver_shows_the_side_without_the_heart() -> None:
     hu = make_chest(heart_x=0)
+    assert orientation(hu) == AS_HEADER
+    assert orientation(hu[::-1]).signs == (-1, 1, 1)
+
+
+def test_a_faint_liver_needs_the_heart() -> None:
+    """The liver has 70 HU, the tissue below the left lung 40 HU."""
+    hu = make_chest(left_hu=40)
+    assert orientation(hu) == AS_HEADER
+    assert orientation(hu[::-1]).signs == (-1, 1, 1)
+    middle = make_chest(left_hu=40, heart_x=0)
+    assert orientation(middle).signs == orientation(middle[::-1]).signs == (0, 1, 1)
+
+
+def test_a_heart_on_the_side_of_the_liver_does_not_show_the_side() -> None:
+    """It may be displaced, or the density below the left lung may be that of contrast medium."""
+    hu = make_chest(heart_x=4)
     assert orientation(hu).signs == orientation(hu[::-1]).signs == (0, 1, 1)
 
 
-def test_a_heart_on_the_right_with_the_liver_does_not_show_the_side() -> None:
-    """One of the two is not enough: the heart may be displaced."""
-    assert orientation(make_chest(heart_x=4)).signs == (0, 1, 1)
-
-
 def test_without_a_liver_the_side_is_unknown() -> None:
-    assert orientation(make_chest(liver=False)[::-1]).signs == (0, 1, 1)
+    hu = make_chest(left_hu=LIVER_HU)
+    assert orientation(hu).signs == orientation(hu[::-1]).signs == (0, 1, 1)
 
 
 def test_one_lung_shows_nothing() -> None:
@@ -221,7 +233,7 @@ def test_a_constant_volume_shows_nothing(hu: int) -> None:
     arrays.arrays(
         np.int16,
         st.tuples(*[st.integers(1, 20)] * 3),
-        elements=st.sampled_from([AIR_HU, LUNG_HU, SOFT_HU, BONE_HU]),
+        elements=st.sampled_from([AIR_HU, LIVER_HU, LUNG_HU, SOFT_HU, BONE_HU]),
     )
 )
 def test_arbitrary_voxels_give_no_warning(hu: NDArray[np.int16]) -> None:

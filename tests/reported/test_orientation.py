@@ -28,8 +28,7 @@ PROBLEMS = {
     "untouched": "",
     "front_back": "front and back seem to be swapped (the spine is in front)",
     "head_feet": "head and feet seem to be swapped (the diaphragm is above the lungs)",
-    "left_right": "left and right seem to be swapped (the heart is on the right, the liver on the "
-    "left)",
+    "left_right": "left and right seem to be swapped (the liver is on the left, the heart is not)",
     "rotated_90": "the patient seems to be turned by a quarter in the axial plane (one lung is in "
     "front of the other, the spine is on the right)",
 }

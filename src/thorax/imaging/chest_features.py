@@ -77,14 +77,19 @@ class Chest:
         return self.hu, self.body, self.lungs
 
     @cached_property
+    def lung_profiles(self) -> tuple[Counts, ...]:
+        """Number of lung voxels in each plane across each axis."""
+        return tuple(_profile(self.lungs, axis) for axis in range(3))
+
+    @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
         """First and last voxel of the lungs along each axis, without stray voxels."""
-        return tuple(_span(_profile(self.lungs, axis)) for axis in range(3))
+        return tuple(_span(profile) for profile in self.lung_profiles)
 
     @cached_property
     def middle(self) -> int:
         """Position of the gap between the lungs along the first axis."""
-        return int(np.argmax(_gaps(_profile(self.lungs, SIDE))))
+        return int(np.argmax(_gaps(self.lung_profiles[SIDE])))
 
 
 def segment_chest(hu: NDArray[Any]) -> Chest | None:
@@ -114,7 +119,7 @@ def lung_gap(chest: Chest, axis: int) -> float:
 
     It is deep along the left-right axis only, because the lungs are side by side.
     """
-    return float(_gaps(_profile(chest.lungs, axis)).max())
+    return float(_gaps(chest.lung_profiles[axis]).max())
 
 
 def area_on_faces(chest: Chest, axis: int) -> float:
@@ -128,7 +133,7 @@ def area_on_faces(chest: Chest, axis: int) -> float:
 
 def lung_on_faces(chest: Chest) -> float:
     """Area of the lungs on the larger of the end slices, as a share of their largest area."""
-    areas = _profile(chest.lungs, HEAD)
+    areas = chest.lung_profiles[HEAD]
     return float(max(areas[0], areas[-1]) / areas.max())
 
 
@@ -209,13 +214,13 @@ def _midline_bone(chest: Chest) -> Counts:
 
 def _shrink(hu: NDArray[Any]) -> Floats:
     """Average blocks of voxels, to about `VOXELS` along each axis."""
-    for axis in range(3):
+    small: Floats = hu.astype(np.float32)
+    for axis in (HEAD, SIDE, FRONT):
         factor = max(1, round(hu.shape[axis] / VOXELS))
-        whole = hu.shape[axis] // factor
-        along = np.moveaxis(hu, axis, 0)[: whole * factor]
-        blocks = along.reshape(whole, factor, *along.shape[1:])
-        hu = np.moveaxis(blocks.mean(axis=1, dtype=np.float32), 0, axis)
-    return np.ascontiguousarray(hu, dtype=np.float32)
+        rows = np.moveaxis(small, axis, 0)[: hu.shape[axis] // factor * factor]
+        parts = [rows[start::factor] for start in range(factor)]
+        small = np.moveaxis(sum(parts[1:], parts[0]) / np.float32(factor), 0, axis)
+    return np.ascontiguousarray(small)
 
 
 def _open(mask: Mask) -> Mask:
@@ -250,7 +255,7 @@ def _large_parts(mask: Mask, share: float) -> Mask:
 def _profile(mask: Mask, axis: int) -> Counts:
     """Count the voxels of a mask in each plane across an axis."""
     others = tuple(other for other in range(3) if other != axis)
-    return mask.sum(axis=others).astype(np.float64)
+    return np.count_nonzero(mask, axis=others).astype(np.float64)
 
 
 def _span(counts: Counts) -> tuple[int, int]:
@@ -260,8 +265,11 @@ def _span(counts: Counts) -> tuple[int, int]:
 
 
 def _gaps(counts: Counts) -> Counts:
-    """Depth of each position of a profile below the lower of the peaks on its two sides."""
-    smooth = ndimage.uniform_filter1d(counts, 3)
+    """Depth of each position of a profile below the lower of the peaks on its two sides.
+
+    A single plane with less lung, such as a damaged slice, is no gap.
+    """
+    smooth = ndimage.uniform_filter1d(ndimage.grey_closing(counts, 3), 3)
     peaks = np.minimum(np.maximum.accumulate(smooth), np.maximum.accumulate(smooth[::-1])[::-1])
     return np.asarray((peaks - smooth) / max(smooth.max(), 1.0))
 

@@ -3,8 +3,8 @@
 A header may be wrong: an array that was turned by a quarter, mirrored or turned upside down keeps
 the affine of the original. Four features of a chest show its true axes: the lungs are side by side,
 the body continues beyond the scan at head and feet, the spine is behind the lungs, and the lungs
-are convex towards the head. Left and right are nearly symmetric. They are judged only if liver and
-heart agree.
+are convex towards the head. Left and right are nearly symmetric: they are judged by the liver, and
+only if the heart does not contradict it.
 
 Each feature needs a wide margin. Without it, the axis or direction is unknown, and an unknown
 direction is no reason for a warning. The couch is not used, because patients may lie prone.
@@ -34,9 +34,9 @@ from thorax.imaging.chest_features import (
 )
 from thorax.imaging.grid import FACES
 
-GAP, NO_GAP = 0.45, 0.25
+GAP, NO_GAP = 0.45, 0.3
 """Gap between the lungs: at least the first along the left-right axis, at most the second along the
-others. In the 9 CTs in HU and 100 synthetic ones examined it was above 0.55 and below 0.15."""
+others. In the 9 CTs in HU and 100 synthetic ones examined it was above 0.55 and below 0.25."""
 
 THROUGH, NOT_THROUGH = 0.15, 0.05
 """Body on the faces of the scan: at least the first at head and feet, at most the second at back
@@ -55,7 +55,8 @@ MOST_CUT = 0.35
 """Lung area on an end slice above which the lungs are truncated and their bend is unknown."""
 
 LIVER_HU = 20.0
-"""Smallest density difference between liver and left side; it was 25 to 70 HU."""
+"""Smallest density difference between liver and left side; it was 25 to 70 HU. Twice this value is
+enough without the heart."""
 
 HEART = 0.015
 """Smallest distance of the heart from the middle; it was up to 0.09, but sometimes 0."""
@@ -144,8 +145,14 @@ def _upward(chest: Chest) -> int:
 
 
 def _rightward(chest: Chest) -> int:
-    """Return 1 if the liver is at the high end of the first axis and the heart at the low end."""
-    return _common_sign(liver_hu(chest) / LIVER_HU, heart_offset(chest) / HEART)
+    """Return 1 if the liver is at the high end of the first axis and the heart is not.
+
+    The less clear the liver is, the clearer must be the heart.
+    """
+    liver = float(np.clip(liver_hu(chest) / LIVER_HU, -2, 2))
+    heart = float(np.clip(heart_offset(chest) / HEART, -2, 2))
+    opposed = liver * heart < 0
+    return 0 if opposed or abs(liver) < 1 else _common_sign((liver + heart) / 2)
 
 
 def _common_sign(*evidence: float) -> int:
@@ -156,7 +163,7 @@ def _common_sign(*evidence: float) -> int:
 
 
 _SWAPS = {
-    SIDE: ("left and right", "the heart is on the right, the liver on the left"),
+    SIDE: ("left and right", "the liver is on the left, the heart is not"),
     FRONT: ("front and back", "the spine is in front"),
     HEAD: ("head and feet", "the diaphragm is above the lungs"),
 }
