@@ -192,6 +192,11 @@ FAULTS = (
     Fault("other-shape", "mask-geometry", lambda _, m: changed(m, voxels=lambda v: v[:-1])),
     Fault("shifted", "mask-geometry", lambda _, m: changed(m, affine=lambda a: a + np.eye(4, k=3))),
     Fault("unoriented", "no-orientation", without_forms),
+    Fault(
+        "upside-down",
+        "orientation-implausible",
+        lambda *both: changed(*both, voxels=lambda v: v[:, :, ::-1]),
+    ),
     Fault("tilted", "sheared", lambda *both: changed(*both, affine=sheared)),
     Fault("in-metres", "spacing-unit", lambda *both: changed(*both, affine=scaled(0.001))),
     Fault(

@@ -79,15 +79,20 @@ class PatientOrientation:
     signs: tuple[int, int, int] = (0, 0, 0)
 
     @property
-    def warning(self) -> str:
-        """The difference from the header in one sentence; empty if there is none.
+    def problem(self) -> str:
+        """The difference from the header; empty if there is none.
 
         Example:
-            >>> PatientOrientation((0, 1, 2), (0, -1, 1)).warning.partition(";")[0]
+            >>> PatientOrientation((0, 1, 2), (0, -1, 1)).problem
             'front and back seem to be swapped (the spine is in front)'
         """
         turned = any(axis not in (None, own) for own, axis in enumerate(self.axes))
-        problem = _turn(self) if turned else _swaps(self)
+        return _turn(self) if turned else _swaps(self)
+
+    @property
+    def warning(self) -> str:
+        """The problem and the advice in one sentence; empty if there is no problem."""
+        problem = self.problem
         return f"{problem}; check the orientation in the header of the scan" if problem else ""
 
 

@@ -155,6 +155,17 @@ def test_a_file_without_orientation_is_reported(folder: Path, findings_of: FindF
     assert findings == [("warning", "no-orientation", "ann")]
 
 
+def test_a_patient_who_is_not_oriented_as_the_header_states_is_reported(folder: Path) -> None:
+    edit(*both(folder), voxels=lambda v: v[:, ::-1])
+    (finding,) = audit_dataset(folder).findings
+    assert (finding.severity, finding.check, finding.case) == (
+        "warning",
+        "orientation-implausible",
+        "ann",
+    )
+    assert finding.text == "front and back seem to be swapped (the spine is in front)"
+
+
 def test_a_sheared_grid_is_reported(folder: Path, findings_of: FindFindings) -> None:
     def tilted(affine: Voxels) -> Voxels:
         return affine @ np.array([[1, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])

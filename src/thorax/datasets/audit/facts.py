@@ -72,6 +72,8 @@ class ValueFacts:
         refusal: Reason why detection failed; empty if it succeeded.
         remarks: Unusual properties, one line each.
         fingerprint: Block means of the scan, 12×12×12 bytes in base64; empty if all are equal.
+        misorientation: Difference between the orientation of the patient and that of the header;
+            empty if there is none, or if it is unknown.
     """
 
     low: float
@@ -84,6 +86,7 @@ class ValueFacts:
     refusal: str = ""
     remarks: tuple[str, ...] = ()
     fingerprint: str = ""
+    misorientation: str = ""
 
 
 @dataclass(frozen=True, config=_STRICT)

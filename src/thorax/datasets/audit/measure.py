@@ -17,7 +17,9 @@ from thorax.datasets.audit.mask_fit import border_contrast, handedness, means
 from thorax.datasets.dataset import DatasetSpec
 from thorax.imaging.body import coarse_step
 from thorax.imaging.grid import FACES
+from thorax.imaging.intensity import whole_hu
 from thorax.imaging.intensity_detection import detect_intensity_of_scan
+from thorax.imaging.patient_orientation import find_orientation
 from thorax.imaging.regions import MOST_LABELS, whole_labels
 from thorax.io import NIFTI_SUFFIXES, Scan
 from thorax.io.raw_header import read_raw_header
@@ -101,7 +103,7 @@ class _ValueCollector(_Collector):
             mode_share=round(_longest_run(ordered) / len(ordered), 4),
             flat_planes=int(flat.sum()),
             fingerprint=fingerprint(self.planes, ordered),
-            **_detected_intensity(self.planes),
+            **_facts_in_hu(self.planes),
         )
 
 
@@ -201,12 +203,14 @@ def _grid(scan: Scan) -> dict[str, Any]:
     }
 
 
-def _detected_intensity(coarse: Coarse) -> dict[str, Any]:
+def _facts_in_hu(coarse: Coarse) -> dict[str, Any]:
     try:
         detected = detect_intensity_of_scan(coarse)
     except InputError as error:
         return {"refusal": " ".join(str(error).split())}
+    hu = whole_hu(detected.scale.to_hu(coarse))
     return {
+        "misorientation": find_orientation(hu).problem,
         "intensity": str(detected.scale),
         "kind": detected.kind,
         "remarks": detected.notes,

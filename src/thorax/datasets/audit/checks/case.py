@@ -3,9 +3,9 @@
 Identifiers in the `check` of findings, by module:
 
 * `files`: ``case-files``, ``case-name``, ``file-unreadable``;
-* `geometry`: ``mask-geometry``, ``no-orientation``, ``sheared``, ``spacing-declared`` (zero,
-  negative, or not that of the affine), ``spacing-unit`` (metres, centimetres),
-  ``spacing-made-up``, ``few-planes``;
+* `geometry`: ``mask-geometry``, ``no-orientation``, ``orientation-implausible``, ``sheared``,
+  ``spacing-declared`` (zero, negative, or not that of the affine), ``spacing-unit`` (metres,
+  centimetres), ``spacing-made-up``, ``few-planes``;
 * `intensity`: ``scan-constant``, ``scan-empty``, ``intensity-unknown``, ``intensity-domain``,
   ``intensity-remark``;
 * `masks`: ``labels-unusable``, ``labels-unnamed``, ``region-empty``, ``lungs-cut-off``,
@@ -30,6 +30,7 @@ CHECKS = (
     files.unreadable,
     geometry.mask_geometry,
     geometry.no_orientation,
+    geometry.misoriented,
     geometry.sheared,
     geometry.spacing_declared,
     geometry.spacing_unit,

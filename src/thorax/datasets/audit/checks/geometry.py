@@ -61,6 +61,19 @@ def no_orientation(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
         )
 
 
+def misoriented(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
+    """A patient who is not oriented as the header states."""
+    if facts.values and facts.values.misorientation:
+        yield Finding(
+            "orientation-implausible",
+            "warning",
+            facts.values.misorientation,
+            "look at the scan in a viewer that shows the directions; if they are wrong, convert it "
+            "again from DICOM, and correct scan and mask together",
+            facts.case,
+        )
+
+
 def sheared(facts: CaseFacts, spec: DatasetSpec) -> Iterator[Finding]:
     """Axes that are not perpendicular, as with a tilted gantry."""
     for part, file in _files(facts)[:1]:
