@@ -273,7 +273,7 @@ def test_suffix_of_masks(suffix: str) -> None:
 def test_an_invalid_suffix_is_rejected(suffix: str) -> None:
     files("in/a.nii.gz")
     assert rejected("in", "out", suffix=suffix) == (
-        f"--suffix must be one of .nii.gz, .nii, .nrrd, .mha, .dcm, got {suffix}"
+        f"--suffix must be one of .nii.gz, .nii, .nrrd, .mha, .rtss.dcm, .dcm, got {suffix}"
     )
 
 
@@ -399,8 +399,40 @@ def test_the_files_of_a_series_cannot_be_named_one_by_one(
 
 
 def test_files_that_are_not_dicom_can_be_in_one_folder() -> None:
-    files("in/a.img", "in/b.img")
-    assert list(matched("in/a.img", "in/b.img", "out")) == ["a.img", "b.img"]
+    files("in/a.raw", "in/b.raw")
+    assert list(matched("in/a.raw", "in/b.raw", "out")) == ["a.raw", "b.raw"]
+
+
+PAIRS = ("in/a.hdr", "in/a.img", "in/b.HDR.gz", "in/b.IMG.gz", "in/c.hdr", "in/c.img.gz")
+MASKS_OF_PAIRS = {
+    "a": ("in/a.hdr", "out/a.nii.gz"),
+    "b": ("in/b.HDR.gz", "out/b.nii.gz"),
+    "c": ("in/c.hdr", "out/c.nii.gz"),
+}
+
+
+@pytest.mark.parametrize(
+    "sources", [("in",), ("in/*",), PAIRS, PAIRS[::-1], ("in/*.hdr", "in/b.HDR.gz")]
+)
+def test_a_pair_is_one_scan(sources: tuple[str, ...]) -> None:
+    files(*PAIRS)
+    assert matched(*sources, "out") == MASKS_OF_PAIRS
+
+
+def test_a_pair_may_be_named_by_its_voxels_and_have_a_mask_file() -> None:
+    files("in/a.hdr", "in/a.img")
+    assert matched("in/a.img", "lungs.nii") == {"a": ("in/a.img", "lungs.nii")}
+    assert matched("in/a.hdr", "in/a.img", "lungs.nii") == {"a": ("in/a.hdr", "lungs.nii")}
+    assert matched("in", "lungs.nii") == {"a": ("in/a.hdr", "lungs.nii")}
+
+
+def test_half_of_a_pair_is_a_scan_that_will_fail() -> None:
+    files("in/a.hdr", "in/b.img")
+    assert list(matched("in", "out")) == ["a", "b"]
+
+
+def test_a_header_is_no_mask_file() -> None:
+    assert "a mask file must end in .nii.gz" in rejected("a.nii", "mask.hdr")
 
 
 # A CSV of pairs

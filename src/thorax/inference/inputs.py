@@ -9,7 +9,13 @@ from typing import NoReturn
 
 from thorax.common.errors import InputError
 from thorax.io import MASK_SUFFIXES, SCAN_SUFFIXES, SEGMENTATION_SUFFIX, check_name, holds_dicom
-from thorax.io.suffixes import DICOM_SUFFIXES
+from thorax.io.suffixes import (
+    DICOM_SUFFIXES,
+    PAIR_SUFFIXES,
+    VOXEL_SUFFIXES,
+    partner,
+    scan_files,
+)
 
 TABLE_SUFFIX = ".csv"
 
@@ -19,6 +25,7 @@ _WILDCARDS = frozenset("*?[")
 
 _FILE_SUFFIXES = (
     *SCAN_SUFFIXES,
+    *PAIR_SUFFIXES,
     *DICOM_SUFFIXES,
     ".gz",
     ".png",
@@ -55,8 +62,8 @@ def find_tasks(sources: Sequence[Path], target: Path | None, *, suffix: str = ""
     ``scans/*.nii.gz``. A CSV with the columns ``scan`` and ``mask`` names both; its paths are
     relative to it.
 
-    Hidden files and the target are ignored in folders. A missing scan gives a task too, so that it
-    fails alone and does not stop the others.
+    Hidden files and the target are ignored in folders. A NIfTI or Analyze pair is one scan. A
+    missing scan gives a task too, so that it fails alone and does not stop the others.
 
     Args:
         sources: Scans, folders, patterns or one CSV.
@@ -74,15 +81,30 @@ def find_tasks(sources: Sequence[Path], target: Path | None, *, suffix: str = ""
         tasks = _from_table(tables[0], sources, target)
     elif target is None:
         raise InputError("the mask is missing: use thorax predict SCAN MASK")
-    elif _is_file(target):
-        tasks = [_single(sources, target)]
     else:
-        tasks = [
-            ScanTask(name, scan, target / _mask_name(name, scan, suffix))
-            for name, scan in _all_scans(sources, exclude=target)
-        ]
+        tasks = _tasks(_one_per_pair(sources), target, suffix)
     _check_distinct(tasks)
     return tasks
+
+
+def _tasks(sources: Sequence[Path], target: Path, suffix: str) -> list[ScanTask]:
+    if _is_file(target):
+        return [_single(sources, target)]
+    return [
+        ScanTask(name, scan, target / _mask_name(name, scan, suffix))
+        for name, scan in _all_scans(sources, exclude=target)
+    ]
+
+
+def _one_per_pair(paths: Sequence[Path]) -> list[Path]:
+    """Leave out the voxels of NIfTI or Analyze pairs whose header is named, too."""
+    named = {_real(path) for path in paths}
+
+    def has_header(path: Path) -> bool:
+        header = partner(path, ".hdr") if path.name.lower().endswith(VOXEL_SUFFIXES) else None
+        return header is not None and _real(header) in named
+
+    return [path for path in paths if not has_header(path)]
 
 
 def scan_name(path: Path) -> str:
@@ -92,7 +114,7 @@ def scan_name(path: Path) -> str:
         >>> scan_name(Path("scans/S1-101.nii.gz")), scan_name(Path("S1/IM0001.DCM"))
         ('S1-101', 'IM0001')
     """
-    suffixes = (*SCAN_SUFFIXES, *DICOM_SUFFIXES)
+    suffixes = (*SCAN_SUFFIXES, *PAIR_SUFFIXES, *DICOM_SUFFIXES)
     suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), "")
     return path.name[: len(path.name) - len(suffix)]
 
@@ -171,7 +193,7 @@ def _matching(pattern: Path, exclude: Path) -> Iterator[_NamedScan]:
     base = Path(*pattern.parts[:wildcard])
     inside = _real(base) in _real(exclude).parents
     visited: set[Path] = set()
-    for path in sorted(base.glob(str(Path(*pattern.parts[wildcard:])))):
+    for path in _one_per_pair(sorted(base.glob(str(Path(*pattern.parts[wildcard:]))))):
         real, relative = _real(path), path.relative_to(base)
         excluded = inside and _real(exclude) in (real, *real.parents)
         hidden = any(part.startswith(".") for part in relative.parts)
@@ -216,9 +238,7 @@ def _below(folder: Path, exclude: Path) -> Iterator[Path]:
             else:
                 to_visit.append(name)
         folders[:] = to_visit
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith(SCAN_SUFFIXES):
-                yield here / name
+        yield from (here / name for name in scan_files(names))
 
 
 def _is_series(folder: Path) -> bool:

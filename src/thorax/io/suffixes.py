@@ -69,7 +69,9 @@ def partner(path: Path, suffix: str) -> Path | None:
     for end in wanted:
         if (exact := path.with_name(stem + end)).is_file():
             return exact
-    names = {name.name.lower(): name for name in path.parent.iterdir() if name.is_file()}
+    if not path.parent.is_dir():
+        return None
+    names = {file.name.lower(): file for file in path.parent.iterdir() if file.is_file()}
     return next((names[key] for end in wanted if (key := (stem + end).lower()) in names), None)
 
 
