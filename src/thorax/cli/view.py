@@ -73,7 +73,7 @@ def _document(
 
     case = make_viewer_case(
         scan.name,
-        Scan(scan, series=series, nan=LOWEST_HU),
+        Scan(scan, series=series, nan=LOWEST_HU, allow_incomplete=True),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
         intensity=parse_intensity(intensity),

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.common.text import counted, listed, percent
-from thorax.io.dicom.geometry import GAP_RATIO, SliceLayout, distinct, heights_of
+from thorax.io.dicom.geometry import (
+    GAP_RATIO,
+    SAME_POSITION_SHARE,
+    SliceLayout,
+    distinct,
+    heights_of,
+)
 from thorax.io.dicom.headers import Slice
 from thorax.io.dicom.selection import short_name
 from thorax.io.dicom.stacks import Stack, same_kind
@@ -18,9 +24,12 @@ from thorax.io.dicom.volumes import Volume
 MAX_MISSING_SHARE = 0.1
 """Share of missing slices above which a scan is refused."""
 
-COVERED_SHARE = 0.4
-"""Share of the slice distance up to which another slice has the position of a slice; below a half,
-because every other slice of a volume may be in another series."""
+OTHER_GEOMETRY, OTHER_VOLUME = 0.4, 1.0
+"""Share of the slice distance up to which the volume covers the position of another slice.
+
+Slices of another geometry may be every other slice of the volume, so it is below a half. Another
+volume has its own positions, and only those beyond the ends or in gaps are not covered.
+"""
 
 _PARALLEL = 0.98
 """Cosine of the angle between parallel slices: 11°; reformats are turned by more."""
@@ -58,11 +67,11 @@ class VolumeExtent:
         self._origin, self._direction = layout.affine[:3, 3], step / self._step_mm
         self._pixel_mm = float(np.linalg.norm(layout.affine[:3, :2], axis=0).max())
 
-    def uncovered(self, slices: Sequence[Slice]) -> NDArray[np.float64]:
-        """Heights of slices at other positions than those of the volume."""
+    def uncovered(self, slices: Sequence[Slice], share: float) -> NDArray[np.float64]:
+        """Heights of slices that are further from the volume than a share of its distance."""
         heights = distinct(heights_of(_positions(slices), self._orientation))
         nearest = np.abs(heights[:, None] - self._heights).min(axis=1)
-        uncovered: NDArray[np.float64] = heights[nearest > COVERED_SHARE * self._step_mm]
+        uncovered: NDArray[np.float64] = heights[nearest > share * self._step_mm]
         return uncovered
 
     def inside(self, heights: NDArray[np.float64]) -> int:
@@ -79,7 +88,7 @@ class VolumeExtent:
 
         A single slice has no slice distance, so that any slices in line continue it.
         """
-        heights = self.uncovered(slices)
+        heights = self.uncovered(slices, SAME_POSITION_SHARE)
         if len(self._heights) == 1:
             return len(heights) if self._in_line(slices) else 0
         ends = self._heights[0] - heights, heights - self._heights[-1]
@@ -163,7 +172,7 @@ def _missing(
             inside += len(stack.slices)
             reasons.append(f"{counted(len(stack.slices), 'slice')} left out: each {fault}")
         elif extent.is_parallel(stack):
-            heights = extent.uncovered(stack.slices)
+            heights = extent.uncovered(stack.slices, OTHER_GEOMETRY)
             inside += extent.inside(heights)
             outside += len(heights) - extent.inside(heights)
             if len(heights):
@@ -171,7 +180,7 @@ def _missing(
                     f"{counted(len(heights), 'slice')} left out that differ in size, spacing or "
                     "orientation"
                 )
-    if others and len(heights := extent.uncovered(others)):
+    if others and len(heights := extent.uncovered(others, OTHER_VOLUME)):
         inside += extent.inside(heights)
         outside += len(heights) - extent.inside(heights)
         reasons.append(f"{counted(len(heights), 'slice')} left out of another volume of the series")
