@@ -151,12 +151,53 @@ def test_a_fold_outside_the_folds_is_refused(fold: int) -> None:
 
 @pytest.mark.parametrize("method", ["random", "stratified"])
 def test_more_folds_than_patients_are_refused(method: str) -> None:
-    with pytest.raises(InputError, match=r"`folds: 5` needs as many patients, but there are 4$"):
+    with pytest.raises(InputError) as refused:
         split(SIX, method=method, folds=5)
+    assert str(refused.value) == (
+        "`folds: 5` needs as many patients, but there are 4; use -S split.folds=4, or -S "
+        "split.fold=none for a final model without test cases"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cases", "advice", "working"),
+    [
+        (
+            1,
+            "there is 1; train a final model on all cases with -S split.fold=none "
+            "-S split.validation=0",
+            [{"fold": "none", "validation": 0}],
+        ),
+        (
+            2,
+            "there are 2; use -S split.folds=2 -S split.validation=0, or -S split.fold=none for a "
+            "final model without test cases",
+            [{"folds": 2, "validation": 0}, {"fold": "none"}],
+        ),
+        (
+            3,
+            "there are 3; use -S split.folds=3, or -S split.fold=none for a final model without "
+            "test cases",
+            [{"folds": 3}, {"fold": "none"}],
+        ),
+    ],
+)
+def test_the_advice_for_few_patients_works(
+    cases: int, advice: str, working: list[dict[str, object]]
+) -> None:
+    members = [Member(name, name) for name in "abc"[:cases]]
+    with pytest.raises(InputError) as refused:
+        split(members, folds=5, validation=0.2)
+    assert str(refused.value).endswith(advice)
+    for settings in working:
+        result = split(members, **{"folds": 5, "validation": 0.2, **settings})
+        assert sorted({*result.train, *result.validation, *result.test}) == list("abc"[:cases])
 
 
 def test_validation_must_leave_training_cases() -> None:
-    with pytest.raises(InputError, match="no case is left to train on; add cases or lower"):
+    with pytest.raises(
+        InputError, match=r"no case is left to train on; use -S split\.validation=0"
+    ):
         split(SIX, validation=0.99)
 
 
@@ -290,7 +331,9 @@ def test_no_site_is_in_two_folds(members: list[Member], folds: int, seed: int) -
     ("members", "message"),
     [
         pytest.param(
-            TWO_SITES, "there are 2; set `site` in dataset.yaml to distinguish them$", id="two"
+            TWO_SITES,
+            "there are 2; use -S split.folds=2, or set `site` in dataset.yaml to distinguish them$",
+            id="two",
         ),
         pytest.param(
             TEN, "there is 1; set `site` in dataset.yaml to distinguish them$", id="none set"

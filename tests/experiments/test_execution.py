@@ -87,6 +87,9 @@ def fill(root: Path, notes: Path, *options: str) -> None:
     shutil.copy(ROOT / "params.yaml", root)
     (root / "score.py").write_text(STAGE.format(notes=str(notes)))
     (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "data/phantom").mkdir(parents=True)
+    (root / "data/phantom/dataset.yaml").write_text("regions: {lung: [1]}\n")
+    (root / "data/phantom/dvc.yaml").write_text("stages: {}\n")
     run(root, sys.executable, "-m", "dvc", "init", "--quiet", *options)
     commit(root)
 

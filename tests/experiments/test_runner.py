@@ -23,7 +23,6 @@ class FakeProject:
     root: Path
     results: set[str] = field(default_factory=set)
     prepared: str = ""
-    changed: str = ""
 
     def finished(self) -> dict[str, str]:
         return {name: f"refs/exps/{name}" for name in self.results}
@@ -31,9 +30,11 @@ class FakeProject:
     def locked(self, stage: str) -> dict[str, str]:
         return {"dataset": self.prepared} if stage == "prepare" and self.prepared else {}
 
+    def files(self, tree: str) -> list[str]:
+        return []
+
     def check_data(self, datasets: Collection[str]) -> None:
-        if self.changed in datasets:
-            raise InputError(f"{self.changed} changed")
+        pass
 
 
 @dataclass
@@ -219,13 +220,16 @@ def test_records_that_each_run_would_prepare_are_reported(project: FakeProject) 
     assert runner.output[1] == "Note: each run would prepare study; run `dvc repro prepare` once"
 
 
-def test_nothing_is_started_with_data_that_changed_since_they_were_added(
-    project: FakeProject,
+def test_nothing_is_started_if_an_input_is_missing(
+    project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.changed = "study"
-    plans = [replace(plan, prepared={"dataset": "study"}) for plan in PLANS]
-    runner = FakeRunner(project, plans=plans)
-    with pytest.raises(InputError, match="study changed"):
+    def refuse(runs: Sequence[RunPlan], *_: object) -> None:
+        raise InputError(f"{runs[0].name} lacks its data")
+
+    monkeypatch.setattr("thorax.experiments.runner.check_inputs", refuse)
+    project.results = {"bce"}
+    runner = FakeRunner(project)
+    with pytest.raises(InputError, match="dice lacks its data"):
         runner.run()
     assert runner.calls == []
 

@@ -21,7 +21,7 @@ def set_params(tmp_path: Path) -> SetParams:
         small: dict[str, Any] = {
             "dataset": "chests",
             "prepare": {"canvas": 8, "crop": "none"},
-            "split": {"folds": 2},
+            "split": {"folds": 2, "validation": 0.0},
             "train": {"context": 1},
         }
         for part in (small, changes):

@@ -90,3 +90,15 @@ def test_records_that_cannot_be_written_are_reported(project: Path, fails: Fails
     (project / "data/records").write_text("I am no folder")
     assert "cannot write data/records/" in fails(main)
     assert (project / "data/records").read_text() == "I am no folder"
+
+
+def test_an_impossible_split_is_reported_before_any_scan_is_opened(
+    project: Path, set_params: Callable[..., None], fails: Fails
+) -> None:
+    (project / "data/chests/scans/anna-1.nii.gz").write_bytes(b"no scan")
+    set_params(split={"folds": 5})
+    assert fails(main) == (
+        "`folds: 5` needs as many patients, but there are 2; use -S split.folds=2 "
+        "-S split.validation=0, or -S split.fold=none for a final model without test cases"
+    )
+    assert not (project / "data/audit").exists()

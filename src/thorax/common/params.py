@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from thorax.common.errors import InputError, first_problem
@@ -48,6 +55,19 @@ def _ascending(window: tuple[float, float]) -> tuple[float, float]:
 
 HuRange = Annotated[tuple[float, float], AfterValidator(_ascending)]
 
+
+def _quoted(name: Any) -> Any:
+    """Refuse a number, boolean or null, as YAML and DVC read some case names without quotes."""
+    if name is None or isinstance(name, bool | int | float):
+        raise ValueError(
+            "a case name that looks like a number needs quotes, `test: ['1e5']` in params.yaml or "
+            "-S \"split.test=['1e5']\" in a shell"
+        )
+    return name
+
+
+CaseNames = list[Annotated[str, BeforeValidator(_quoted)]]
+
 Crop = Literal["lungs", "body", "none"]
 
 PATH = Path("params.yaml")
@@ -84,9 +104,9 @@ class SplitParams:
     folds: Annotated[int, Field(ge=2)]
     fold: Annotated[int, Field(ge=0)] | Literal["none"]
     validation: Share
-    train: list[str]
-    validation_cases: list[str]
-    test: list[str]
+    train: CaseNames
+    validation_cases: CaseNames
+    test: CaseNames
 
 
 @dataclass(frozen=True, config=_STRICT)

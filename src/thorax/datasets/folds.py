@@ -86,7 +86,7 @@ def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) ->
     validation = set(params.validation_cases) or _validation_cases(rest, order, params, seed)
     train = {member.case for member in rest} - validation
     if not train:
-        raise InputError("no case is left to train on; add cases or lower `split.validation`")
+        raise InputError(_no_training_case(params))
     return Split(
         train=tuple(sorted(train)),
         validation=tuple(sorted(validation)),
@@ -281,12 +281,34 @@ def _check_patients(
 
 
 def _check_enough(groups: Collection[str], folds: int, kind: str) -> None:
-    if len(groups) < folds:
-        verb = "is" if len(groups) == 1 else "are"
-        hint = "; set `site` in dataset.yaml to distinguish them" if kind == "sites" else ""
+    count = len(groups)
+    if count < folds:
+        verb = "is" if count == 1 else "are"
+        advice = _ways_for_sites(count) if kind == "sites" else _ways_for_patients(count)
         raise InputError(
-            f"`folds: {folds}` needs as many {kind}, but there {verb} {len(groups)}{hint}"
+            f"`folds: {folds}` needs as many {kind}, but there {verb} {count}; {advice}"
         )
+
+
+def _ways_for_patients(count: int) -> str:
+    """Return the settings that work with a small number of patients."""
+    if count < 2:
+        return "train a final model on all cases with -S split.fold=none -S split.validation=0"
+    final_model = "or -S split.fold=none for a final model without test cases"
+    # With two patients, one to test on and one to train on, none is left for validation.
+    alone = " -S split.validation=0" if count == 2 else ""
+    return f"use -S split.folds={count}{alone}, {final_model}"
+
+
+def _ways_for_sites(count: int) -> str:
+    fewer = f"use -S split.folds={count}, or " if count > 1 else ""
+    return f"{fewer}set `site` in dataset.yaml to distinguish them"
+
+
+def _no_training_case(params: SplitParams) -> str:
+    drawn = params.validation > 0 and not params.validation_cases
+    advice = "use -S split.validation=0, which keeps the last weights" if drawn else ""
+    return f"no case is left to train on; {' or '.join(filter(None, [advice, 'add cases']))}"
 
 
 def _check_one_site_each(members: Sequence[Member]) -> None:

@@ -74,21 +74,28 @@ class Project:
             return dict(read_yaml(self.root / "dvc.lock")["stages"][stage]["params"][_PARAMS])
         return {}
 
+    def files(self, tree: str) -> list[str]:
+        """List the files of the project in a git tree, as paths relative to its top folder."""
+        return self._git("ls-tree", "-r", "-z", "--name-only", tree, ".").split("\0")
+
     def check_data(self, datasets: Iterable[str]) -> None:
         """Check that the data match their `.dvc` files: runs use the versions in these files.
 
         Raises:
-            InputError: Files were changed after `dvc add`.
+            InputError: Files were changed after `dvc add`, or are not in the cache.
         """
         folders = [f":(literal)data/{name}" for name in datasets]
         tracked = self._git("ls-files", "-z", "--", *folders).split("\0")
         files = [name for name in tracked if name.endswith(".dvc")]
         status = dvc_json(self.root, "status", "--json", *files) if files else {}
-        changed = [file.removesuffix(".dvc") for file in files if _modified(status.get(file, []))]
-        if changed:
-            names = " ".join(changed)
+        if names := _with_status("modified", status):
             raise InputError(
                 f"runs use data as of `dvc add`, but {names} changed since; run `dvc add {names}`"
+            )
+        if names := _with_status("not in cache", status):
+            raise InputError(
+                f"runs use data in the cache of DVC, but {names} is not there; run `dvc pull "
+                f"{names}`, or `dvc add {names}` where the files are"
             )
 
     def finished(self) -> dict[str, str]:
@@ -156,6 +163,14 @@ def open_project(root: Path) -> Project:
     return Project(root.resolve())
 
 
-def _modified(entries: list[Any]) -> bool:
-    outputs = [entry["changed outs"] for entry in entries if "changed outs" in entry]
-    return any("modified" in changes.values() for changes in outputs)
+def _with_status(state: str, status: Mapping[str, Any]) -> str:
+    """Return the paths whose `.dvc` file has an output in a state of `dvc status`."""
+    changes = {
+        file: [entry["changed outs"] for entry in entries if "changed outs" in entry]
+        for file, entries in status.items()
+    }
+    return " ".join(
+        file.removesuffix(".dvc")
+        for file, outputs in changes.items()
+        if any(state in output.values() for output in outputs)
+    )

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from thorax.experiments.inputs import check_inputs
 from thorax.experiments.project import Project, Snapshot
 from thorax.experiments.runs import RunPlan, advice_on_records
 from thorax.experiments.tasks import Task, TaskRunner, log_tail
@@ -41,14 +42,14 @@ def run_all(
         Failed tasks, each with the end of its log.
 
     Raises:
-        InputError: Data were changed after `dvc add`.
+        InputError: As `check_inputs`; nothing was started.
     """
     finished = project.finished()
     waiting = [plan for plan in plans if plan.name not in finished]
     report(f"{len(plans)} runs, {len(plans) - len(waiting)} of them finished already")
     if not waiting:
         return {}
-    project.check_data({str(plan.prepared["dataset"]) for plan in waiting if plan.prepared})
+    check_inputs(waiting, project, snapshot)
     if advice := advice_on_records(waiting, project.locked("prepare")):
         report(f"Note: {advice}")
     root, commit, tree = str(project.root), snapshot.commit, snapshot.tree

@@ -38,12 +38,14 @@ class RunPlan:
         overrides: As for `dvc exp run -S`.
         varied: Parameter → value, for parameters that differ between the runs of the command.
         prepared: Parameters of its stage `prepare`.
+        params: All its parameters.
     """
 
     name: str
     overrides: tuple[str, ...]
     varied: dict[str, Any]
     prepared: dict[str, Any] = field(default_factory=dict)
+    params: Params | None = None
 
 
 def plan_folds(
@@ -84,6 +86,7 @@ def plan_folds(
             overrides=(*common, f"{_FOLD}={fold}", f"{_SEED}={seed}"),
             varied={"seed": seed, "fold": fold},
             prepared=_preparing(content),
+            params=replace(checked, seed=seed, split=replace(checked.split, fold=fold)),
         )
         for seed in dict.fromkeys(seeds or [checked.seed])
         for fold in range(checked.split.folds)
@@ -189,7 +192,7 @@ def _combination(params: str, chosen: dict[str, str], varied: Sequence[str], sta
     values = {key: chosen[key].partition("=")[2] for key in varied}
     words = "-".join(filter(None, (re.sub(r"\W+", "-", v).strip("-") for v in values.values())))
     name = f"sweep-{_digest(content, state)}-{words[:60]}"
-    return RunPlan(name, tuple(chosen.values()), values, _preparing(content))
+    return RunPlan(name, tuple(chosen.values()), values, _preparing(content), checked)
 
 
 def _identity(name: str) -> str:

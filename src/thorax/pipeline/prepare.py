@@ -7,6 +7,7 @@ from thorax.common.params import load_params
 from thorax.datasets.audit.audit import Audit, audit_dataset, read_facts, save_audit
 from thorax.datasets.audit.text import as_text, one_line
 from thorax.datasets.dataset import SPEC, load_dataset, load_spec
+from thorax.datasets.split_check import check_split
 from thorax.pipeline import log, run
 from thorax.pipeline.paths import AUDIT, DATA, RECORDS
 from thorax.preprocessing.prepare import prepare
@@ -16,6 +17,8 @@ def main() -> None:
     """Write `data/audit` and `data/records`; log the highest Dice that the canvas allows."""
     params = load_params()
     folder = DATA / params.dataset
+    # Records do not depend on the split, but an impossible one is reported before the work.
+    check_split(folder, params)
     check_dataset(folder)
     dataset = load_dataset(folder)
     index = prepare(dataset, RECORDS, canvas=params.prepare.canvas, crop=params.prepare.crop)

@@ -1,0 +1,35 @@
+"""Check of the split by the file names of a dataset, before any scan is opened."""
+
+from pathlib import Path
+
+from thorax.common.errors import InputError
+from thorax.common.params import Params
+from thorax.datasets.dataset import SPEC, files_in, load_spec
+from thorax.datasets.folds import Member, split_cases
+from thorax.io import case_name
+
+
+def check_split(folder: Path, params: Params) -> None:
+    """Check that the split of a dataset exists: enough patients, and only cases that exist.
+
+    Problems of the dataset itself are left to the audit.
+
+    Args:
+        folder: Contains `dataset.yaml` and `scans/`.
+        params: The parameters `split` and `seed` are used.
+
+    Raises:
+        InputError: As `split_cases`.
+    """
+    if members := members_in(folder):
+        split_cases(members, params.split, seed=params.seed)
+
+
+def members_in(folder: Path) -> tuple[Member, ...]:
+    """List the cases of a dataset, without disease loads; empty if there is no valid dataset."""
+    try:
+        spec = load_spec(folder / SPEC)
+        names = sorted({name for path in files_in(folder / "scans") if (name := case_name(path))})
+        return tuple(Member(name, spec.patient_of(name), spec.site_of(name)) for name in names)
+    except InputError:
+        return ()
