@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
+from thorax.common.text import counted
 from thorax.io.dicom.completeness import completeness_warnings
 from thorax.io.dicom.files import find_dicom_files
 from thorax.io.dicom.geometry import SliceLayout, order_slices, orientation_note
@@ -65,6 +66,7 @@ class DicomSeries:
                 allow_incomplete=allow_incomplete,
             ),
             *volume.warnings,
+            *_damaged_warning(headers.damaged_elsewhere(selected)),
         )
         self.notes: tuple[str, ...] = (
             *selection_note(selected, headers.stacks),
@@ -122,8 +124,17 @@ class _Headers:
 
     def damaged_in(self, stack: Stack) -> int:
         """Number of damaged files that may be slices of a stack: its series, or its folders."""
-        folders = {slice_.file.folder for slice_ in stack.slices}
+        folders = _folders(stack)
         return sum(uid in stack.uids if uid else here in folders for uid, here in self.damaged)
+
+    def damaged_elsewhere(self, stack: Stack) -> int:
+        """Number of damaged files of an unknown series in other folders."""
+        folders = _folders(stack)
+        return sum(not uid and here not in folders for uid, here in self.damaged)
+
+
+def _folders(stack: Stack) -> set[str]:
+    return {slice_.file.folder for slice_ in stack.slices}
 
 
 def _read_headers(path: Path) -> _Headers:
@@ -173,6 +184,14 @@ def _rescale_note(slices: Sequence[Slice]) -> tuple[str, ...]:
     return (
         "slices do not state the conversion to HU (RescaleSlope, RescaleIntercept); stored values "
         "were read as HU",
+    )
+
+
+def _damaged_warning(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (
+        f"{counted(count, 'file')} with a damaged header in other folders may be slices of the scan",
     )
 
 
