@@ -36,30 +36,31 @@ from thorax.imaging.grid import FACES
 
 GAP, NO_GAP = 0.45, 0.3
 """Gap between the lungs: at least the first along the left-right axis, at most the second along the
-others. In the 9 CTs in HU and 100 synthetic ones examined it was above 0.55 and below 0.25."""
+others. In the 9 CTs in HU and 100 synthetic ones examined it was 0.55 or more, and below 0.25."""
 
 THROUGH, NOT_THROUGH = 0.15, 0.05
 """Body on the faces of the scan: at least the first at head and feet, at most the second at back
 and front. In the same scans it was above 0.4, and 0."""
 
 SPINE_SHARE = 0.6
-"""Smallest share of the slices that show the spine; it was above 0.75."""
+"""Smallest share of the slices that show the spine; it was above 0.7."""
 
 SPINE_OFFSET = 0.15
 """Smallest distance of the spine from the middle of the lungs; it was 0.23 to 0.6."""
 
 BEND = 0.08
-"""Smallest bend of the lungs; it was 0.11 to 0.35."""
+"""Smallest bend of the lungs; it was 0.10 to 0.35."""
 
 MOST_CUT = 0.35
 """Lung area on an end slice above which the lungs are truncated and their bend is unknown."""
 
 LIVER_HU = 20.0
-"""Smallest density difference between liver and left side; it was 25 to 70 HU. Twice this value is
-enough without the heart."""
+"""Smallest density difference between liver and left side; it was 25 to 70 HU, and -40 HU in a
+scan that ends above the liver, where the heart contradicts it. Twice this value is enough without
+the heart."""
 
 HEART = 0.015
-"""Smallest distance of the heart from the middle; it was up to 0.09, but sometimes 0."""
+"""Smallest distance of the heart from the middle; it was up to 0.1, and 0 in some."""
 
 Axes = tuple[int | None, int | None, int | None]
 
