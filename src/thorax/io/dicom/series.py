@@ -191,7 +191,8 @@ def _damaged_warning(count: int) -> tuple[str, ...]:
     if not count:
         return ()
     return (
-        f"{counted(count, 'file')} with a damaged header in other folders may be slices of the scan",
+        f"{counted(count, 'file')} with a damaged header in other folders may be slices of the "
+        "scan",
     )
 
 
