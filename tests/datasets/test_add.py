@@ -254,7 +254,7 @@ def test_every_problem_of_every_case_is_named(source: Path, project: Path) -> No
         "alone: there is a scan, but no mask of this name; add its mask, or remove the scan",
         "bob: 2 files in scans/ have this name: bob.nii.gz and bob_ct.nii.gz",
         "far: the mask is at another position than its scan, by 1 mm",
-        "float: label values must be whole numbers 0..255, got 0..0.979983 (float64)",
+        "float: label values must be whole numbers 0..255, got 0.50041701 (float64)",
         "offset: `intensity` is hu, but the values ",
         "other: scan: other.nrrd must be a .nii or .nii.gz file; convert it",
         "wide: label values belong to no region: 4 (400 voxels), 7 (1200 voxels), 9 (400 voxels)",

@@ -28,7 +28,8 @@ def data() -> None:
     multiple=True,
     required=True,
     metavar="NAME=LABELS",
-    help="Name of a region and its label values, for example lung=1,2. Repeatable.",
+    help="Name of a region and its label values, for example lung=1,2; for DICOM masks, the names "
+    "of its regions of interest, for example lung=Lung_L,Lung_R. Repeatable.",
 )
 @click.option(
     "--ignore", multiple=True, type=int, help="Label value that belongs to no region. Repeatable."
@@ -67,24 +68,37 @@ def add(
     errors. FOLDER contains scans/ and masks/ (or images/ and labels/, or imagesTr/ and labelsTr/).
     A mask has the same name as its scan.
 
+    For DICOM, FOLDER contains one folder per patient with a CT series and its structure set
+    (RTSTRUCT) or segmentation (SEG), at any depth. They are converted to NIfTI.
+
     \b
     Example:
       thorax data add ~/study --name study --region lung=1,2 --region infection=3
+      thorax data add ~/LCTSC --name lctsc --region lung=Lung_L,Lung_R
     """
     from thorax.datasets.add import add_dataset
     from thorax.datasets.dataset import DatasetSpec
-    from thorax.imaging.regions import parse_regions
+    from thorax.imaging.regions import parse_rois
 
-    labels = {region: list(values) for region, values in parse_regions(regions).labels.items()}
+    rois = parse_rois(regions)
     spec = DatasetSpec(
-        regions=labels,
+        regions=_labels(regions, rois),
         ignored=list(ignore),
         intensity=_scale_name(intensity),
         **{key: text for key, text in descriptions.items() if text},
     )
-    added = add_dataset(folder, root=Path(), name=name, spec=spec)
+    added = add_dataset(folder, root=Path(), name=name, spec=spec, rois=rois)
     echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
     echo(f"dvc exp run -S dataset={name}")
+
+
+def _labels(options: tuple[str, ...], rois: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
+    """Label values of the regions; numbers in their order if they are named."""
+    from thorax.imaging.regions import parse_regions
+
+    if all(text.strip().isdecimal() for texts in rois.values() for text in texts):
+        return {region: list(labels) for region, labels in parse_regions(options).labels.items()}
+    return {region: [number] for number, region in enumerate(rois, start=1)}
 
 
 def _scale_name(intensity: str) -> "ScaleName":

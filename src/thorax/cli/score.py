@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thorax.cli.defaults import EVALUATE
-from thorax.cli.options import ANY_PATH, REGIONS, echo, output_options
+from thorax.cli.options import ANY_PATH, echo, output_options
 from thorax.common.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from thorax.common.params import EvaluateParams
     from thorax.evaluation.mask_pairs import MaskFiles
+    from thorax.evaluation.region_masks import RegionMask
     from thorax.evaluation.scores import Score
     from thorax.imaging.regions import Regions
+
+    ReadPair = Callable[[MaskFiles], tuple[RegionMask, RegionMask]]
 
 CONVENTIONS = ("thorax", "nnunet", "surface-distance", "metrics-reloaded")
 """As in `thorax.common.params`, which takes long to import."""
@@ -38,13 +43,21 @@ _DEFAULT_TOLERANCES = ", ".join(f"{name}={mm:g}" for name, mm in EVALUATE["toler
 @click.command()
 @click.argument("truth", type=ANY_PATH)
 @click.argument("predicted", type=ANY_PATH)
-@REGIONS
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="NAME=LABELS",
+    help="Name of a region and its label values, for example lung=1,2,3; in DICOM masks, the names "
+    "of its regions of interest, for example lung=Lung_L,Lung_R. Repeatable.  [default: one region "
+    "per label value or name]",
+)
 @click.option(
     "--predicted-region",
     "predicted_regions",
     multiple=True,
     metavar="NAME=LABELS",
-    help="The same for PREDICTED, if its label values differ from those of TRUTH.",
+    help="The same for PREDICTED, if its label values or names differ from those of TRUTH.",
 )
 @click.option(
     "--ignore", multiple=True, type=int, help="Label value that belongs to no region. Repeatable."
@@ -70,6 +83,12 @@ _DEFAULT_TOLERANCES = ", ".join(f"{name}={mm:g}" for name, mm in EVALUATE["toler
     show_default=True,
     help="Rule for empty masks, of thorax or another tool.",
 )
+@click.option(
+    "--scan",
+    type=ANY_PATH,
+    help="Scan of two DICOM masks, or folder of the scans of all cases: contours are scored on its "
+    "grid.  [default: the CT series in the same folder]",
+)
 @click.option("--allow-missing", is_flag=True, help="Leave out cases without a predicted mask.")
 @output_options("--output")
 def score(
@@ -81,10 +100,14 @@ def score(
     the whole 3D mask, on its own grid, with one row per case and region. `thorax compare` reads the
     CSV file.
 
+    A mask may be a DICOM structure set (RTSTRUCT) or segmentation (SEG): name its regions of
+    interest in --region. It is scored on the grid of the other mask or of its scan.
+
     \b
     Example:
       thorax score truth.nii.gz lungs.nii.gz --region lung=1,2,3 --region infection=3
       thorax score truth/ lungmask/ --region lung=1 --predicted-region lung=1,2 --csv other.csv
+      thorax score rtss.dcm lungs.nii.gz --region lung=Lung_L,Lung_R --predicted-region lung=1
     """
     from thorax.common.files import write_text
     from thorax.common.tables import aligned
@@ -94,7 +117,7 @@ def score(
 
     pairs = find_pairs(truth, predicted, missing=options["allow_missing"])
     convention = find_convention(options["convention"])
-    scores = _scores(pairs, _settings(options), *_regions(pairs, options))
+    scores = _scores(pairs, _settings(options), _reader(pairs, options))
     if csv_file:
         write_text(csv_file, scores_csv(scores, convention))
     rows = [score.row(convention) for score in scores]
@@ -107,23 +130,56 @@ def score(
 def _scores(
     pairs: "list[MaskFiles]",
     settings: "EvaluateParams",
-    regions: "Regions",
-    predicted_regions: "Regions",
+    read: "ReadPair",
 ) -> "list[Score]":
     from tqdm import tqdm
 
     from thorax.evaluation.scoring import open_pair, score_pair
     from thorax.imaging.grid import grid_note
-    from thorax.io import Scan
 
     scores = []
     for pair in tqdm(pairs, desc="score", unit="case", disable=None if len(pairs) > 1 else True):
-        masks = Scan(pair.truth), Scan(pair.predicted)
-        for note in grid_note(masks[1], masks[0]):
+        truth, predicted = read(pair)
+        for note in grid_note(predicted.scan, truth.scan):
             echo(f"Note: {pair.case}: {note}", err=True)
-        opened = open_pair(*masks, regions, predicted_regions=predicted_regions, sided=False)
+        opened = open_pair(
+            truth.scan,
+            predicted.scan,
+            truth.regions,
+            predicted_regions=predicted.regions,
+            sided=False,
+        )
         scores += score_pair(opened, settings, case=pair.case).whole
     return scores
+
+
+def _reader(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "ReadPair":
+    """Return the function that reads the masks of a pair."""
+    from thorax.evaluation.region_masks import RegionMask, RegionOptions, has_dicom, read_pair
+    from thorax.io import Scan
+
+    with_dicom = [pair for pair in pairs if has_dicom(pair)]
+    if options["predicted_regions"] and not options["regions"]:
+        raise InputError("--predicted-region needs --region with the regions of TRUTH; add it")
+    regions = None if with_dicom else _regions(pairs, options)
+    names = RegionOptions(
+        options["regions"], options["predicted_regions"], options["ignore"], options["scan"]
+    )
+    if with_dicom:
+        _check_names(options)
+
+    def read(pair: "MaskFiles") -> "tuple[RegionMask, RegionMask]":
+        if regions:
+            true, predicted = regions
+            return RegionMask(Scan(pair.truth), true), RegionMask(Scan(pair.predicted), predicted)
+        masks = read_pair(pair, names)
+        for mask in masks:
+            for kind, remarks in (("Check", mask.scan.warnings), ("Note", mask.scan.notes)):
+                for remark in remarks:
+                    echo(f"{kind}: {pair.case}: {remark}", err=True)
+        return masks
+
+    return read
 
 
 def _settings(options: dict[str, Any]) -> "EvaluateParams":
@@ -156,8 +212,6 @@ def _regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Region
     from thorax.io import Scan
 
     true_options, predicted_options = options["regions"], options["predicted_regions"]
-    if predicted_options and not true_options:
-        raise InputError("--predicted-region needs --region with the regions of TRUTH; add it")
     if true_options:
         regions = parse_regions(true_options)
     else:
@@ -167,12 +221,21 @@ def _regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Region
     if not predicted_options:
         return true, true
     predicted = parse_regions(predicted_options)
-    if predicted.names != true.names:
-        raise InputError(
-            f"--predicted-region must name the regions of --region, {', '.join(true.names)}, in "
-            f"the same order, got {', '.join(predicted.names)}"
-        )
+    _check_names(options)
     return true, Regions(predicted.labels, options["ignore"])
+
+
+def _check_names(options: dict[str, Any]) -> None:
+    """Raise `InputError` unless both masks have the same regions."""
+    true, predicted = (
+        [option.partition("=")[0] for option in options[key]]
+        for key in ("regions", "predicted_regions")
+    )
+    if predicted and predicted != true:
+        raise InputError(
+            f"--predicted-region must name the regions of --region, {', '.join(true)}, in "
+            f"the same order, got {', '.join(predicted)}"
+        )
 
 
 def _json(rows: Iterable[dict[str, Any]], *, by_case: bool) -> str:

@@ -4,7 +4,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from glob import escape
@@ -29,6 +29,13 @@ from thorax.datasets.dataset import (
     save_spec,
     scale_name,
 )
+from thorax.datasets.dicom_cases import (
+    RoiNames,
+    check_masks,
+    convert_cases,
+    has_dicom,
+    region_labels,
+)
 from thorax.datasets.layouts import find_cases
 from thorax.imaging.intensity import HU, parse_intensity
 from thorax.io import NIFTI_SUFFIXES
@@ -43,7 +50,13 @@ _NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "inf",
 
 
 def add_dataset(
-    source: Path, *, root: Path, name: str, spec: DatasetSpec, track: bool = True
+    source: Path,
+    *,
+    root: Path,
+    name: str,
+    spec: DatasetSpec,
+    rois: RoiNames | None = None,
+    track: bool = True,
 ) -> Dataset:
     """Audit a dataset, copy it to ``data/<name>`` and track its files with DVC.
 
@@ -56,6 +69,9 @@ def add_dataset(
         name: Name of the new dataset.
         spec: Its ``dataset.yaml``. With ``auto`` as `intensity` the scale of each scan is detected
             and written to the file; remarks on scans that are not plain HU go to stderr.
+        rois: For DICOM masks, the names of the regions of interest that form each region. The
+            label values of the regions are then chosen here, and those of `spec` are ignored:
+            see `label_of_code`.
         track: Track scans and masks with DVC; without it the project need not use DVC.
 
     Returns:
@@ -67,9 +83,16 @@ def add_dataset(
             written; or DVC refuses them. ``data/<name>`` does not exist then.
     """
     cases = _check_request(source, root=root, name=name, spec=spec, track=track)
-    spec = _audit(source, cases, spec)
+    are_dicom = check_masks(cases, rois or {}) or any(map(has_dicom, cases))
+    if not are_dicom:
+        spec = _audit(source, cases, spec)
     folder = root / "data" / name
     with whole_folder(folder) as staged:
+        for part in PARTS:
+            (staged / part).mkdir()
+        if are_dicom:
+            cases, spec = _convert(source, cases, spec, rois or {}, staged)
+            spec = _audit(source, cases, spec)
         _copy(cases, staged)
         save_spec(staged / SPEC, spec)
     if track:
@@ -127,6 +150,37 @@ def _check_project(root: Path, track: bool) -> None:
         )
 
 
+def _convert(
+    source: Path,
+    cases: list[CaseFiles],
+    spec: DatasetSpec,
+    rois: RoiNames,
+    folder: Path,
+) -> tuple[list[CaseFiles], DatasetSpec]:
+    """Convert DICOM files to NIfTI; return the cases, and the spec with their label values."""
+    is_dicom = check_masks(cases, rois)
+    converted, problems = convert_cases(cases, rois, folder)
+    if problems:
+        raise _unusable(source, cases, problems)
+    for case in converted:
+        for remark in case.remarks:
+            tqdm.write(f"{case.files.name}: {remark}", file=sys.stderr)
+    if is_dicom:
+        codes = frozenset(code for case in converted for code in case.codes)
+        spec = replace(spec, regions=region_labels(list(rois), codes), ignored=[])
+    return [case.files for case in converted], spec
+
+
+def _unusable(
+    source: Path, cases: Sequence[CaseFiles], problems: Mapping[str, Sequence[str]]
+) -> InputError:
+    """Make an error with one line per problem, with the names of all cases that have it."""
+    unusable = len({name for names in problems.values() for name in names})
+    headline = f"{unusable} of {len(cases)} cases in {source} cannot be used; nothing was added"
+    lines = (f"{', '.join(names)}: {problem}" for problem, names in problems.items())
+    return InputError(f"{headline}:", *lines)
+
+
 def _audit(source: Path, cases: Sequence[CaseFiles], spec: DatasetSpec) -> DatasetSpec:
     """Refuse cases with errors; return the spec with detected intensity scales."""
     facts = measure_cases(cases, spec)
@@ -140,21 +194,19 @@ def _audit(source: Path, cases: Sequence[CaseFiles], spec: DatasetSpec) -> Datas
         if finding.severity == "error" or (detect and finding.check == "intensity-unknown")
     ]
     if errors:
-        unusable = len({finding.case for finding in errors})
-        headline = f"{unusable} of {len(cases)} cases in {source} cannot be used; nothing was added"
-        raise InputError(f"{headline}:", *_problem_lines(errors))
+        raise _unusable(source, cases, _problems(errors))
     for case in facts if detect else ():
         for remark in case.values.remarks if case.values else ():
             tqdm.write(f"{case.case}: {remark}", file=sys.stderr)
     return spec
 
 
-def _problem_lines(errors: Iterable[Finding]) -> list[str]:
-    """Format one line per problem, with the names of all cases that have it."""
+def _problems(errors: Iterable[Finding]) -> dict[str, list[str]]:
+    """Names of the cases that have each problem."""
     cases: dict[str, list[str]] = {}
     for finding in sorted(errors, key=lambda finding: finding.case):
         cases.setdefault(f"{finding.text}; {finding.advice}", []).append(finding.case)
-    return [f"{', '.join(names)}: {problem}" for problem, names in cases.items()]
+    return cases
 
 
 def _detected_scales(facts: Sequence[CaseFacts]) -> ScaleName | dict[str, ScaleName]:
@@ -170,12 +222,12 @@ def _detected_scales(facts: Sequence[CaseFacts]) -> ScaleName | dict[str, ScaleN
 
 
 def _copy(cases: Sequence[CaseFiles], folder: Path) -> None:
-    for part in PARTS:
-        (folder / part).mkdir()
     for case in tqdm(cases, "copy", unit="case"):
         for part, path in zip(PARTS, (case.scans[0], case.masks[0]), strict=True):
             suffix = next(suffix for suffix in NIFTI_SUFFIXES if path.name.endswith(suffix))
-            shutil.copyfile(path, folder / part / f"{case.name}{suffix}")
+            target = folder / part / f"{case.name}{suffix}"
+            if path != target:  # converted files are there already
+                shutil.copyfile(path, target)
 
 
 def _track(folder: Path, root: Path) -> None:

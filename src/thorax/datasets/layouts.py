@@ -1,10 +1,15 @@
-"""Folder layouts of datasets as users keep them: scans and masks, matched by name."""
+"""Folder layouts of datasets as users keep them: scans and masks, matched by name.
+
+DICOM is found in two layouts: one folder per patient, or folders of DICOM files and DICOM masks of
+the same name.
+"""
 
 import re
 from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import PARTS, CaseFiles, files_in
+from thorax.datasets.dicom_cases import find_patients, is_dicom_scan
 
 _LAYOUTS = (PARTS, ("images", "labels"), ("imagesTr", "labelsTr"))
 
@@ -13,7 +18,9 @@ _ENDINGS = (
     re.compile(r"[-_](seg|mask|labels?)$", re.IGNORECASE),
 )
 
-_IMAGE = re.compile(r"(?P<name>[^.].*?)(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|\.dcm)", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"(?P<name>[^.].*?)(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|(\.rtss)?\.dcm)", re.IGNORECASE
+)
 
 
 def find_cases(source: Path) -> list[CaseFiles]:
@@ -23,7 +30,7 @@ def find_cases(source: Path) -> list[CaseFiles]:
 
     Args:
         source: Contains ``scans/`` and ``masks/``, ``images/`` and ``labels/``, or ``imagesTr/``
-            and ``labelsTr/``.
+            and ``labelsTr/``; or one folder per patient with DICOM files, see `find_patients`.
 
     Returns:
         Cases sorted by name. The name is that of the files, without ``_0000``, ``_ct``, ``_seg``
@@ -32,6 +39,10 @@ def find_cases(source: Path) -> list[CaseFiles]:
     Raises:
         InputError: The folders are missing or unreadable, or there is no scan.
     """
+    if not any(_is_layout(source, layout) for layout in _LAYOUTS) and source.is_dir():
+        patients = find_patients(source)
+        if patients:
+            return patients
     folders = _folders(source)
     files = [_images(folder) for folder in folders]
     if not files[0]:
@@ -48,21 +59,31 @@ def find_cases(source: Path) -> list[CaseFiles]:
 
 
 def _folders(source: Path) -> tuple[Path, Path]:
-    for scans, masks in _LAYOUTS:
-        if (source / scans).is_dir() and (source / masks).is_dir():
+    for layout in _LAYOUTS:
+        if _is_layout(source, layout):
+            scans, masks = layout
             return source / scans, source / masks
     layouts = ", or ".join(f"{scans}/ and {masks}/" for scans, masks in _LAYOUTS)
     paths = files_in(source)
     names = ", ".join(path.name for path in paths[:5]) or "nothing"
     raise InputError(
         f"a dataset must be a folder with {layouts}, but {source} contains {names}"
-        f"{', …' if len(paths) > 5 else ''}"
+        f"{', …' if len(paths) > 5 else ''}; for DICOM, give one folder per patient with a CT "
+        "series and its structure set or segmentation"
     )
 
 
+def _is_layout(source: Path, layout: tuple[str, str]) -> bool:
+    return all((source / part).is_dir() for part in layout)
+
+
 def _images(folder: Path) -> dict[Path, str]:
-    matches = {path: _IMAGE.fullmatch(path.name) for path in files_in(folder)}
-    return {path: match["name"] for path, match in matches.items() if match}
+    """Images by path, with their names; a folder of DICOM files is one, too."""
+    paths = files_in(folder)
+    matches = {path: _IMAGE.fullmatch(path.name) for path in paths if not is_dicom_scan(path)}
+    names = {path: match["name"] for path, match in matches.items() if match}
+    folders = (path for path in paths if path not in matches and not path.name.startswith("."))
+    return names | {path: path.name for path in folders}
 
 
 def _by_name(

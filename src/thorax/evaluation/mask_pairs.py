@@ -5,7 +5,7 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.text import listed
-from thorax.io import PLANE_SUFFIXES
+from thorax.io import MASK_SUFFIXES
 
 MOST_NAMES = 5
 """Names that an error lists."""
@@ -71,7 +71,7 @@ def named_masks(folder: Path) -> dict[str, Path]:
     """
     masks: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        suffix = next((suffix for suffix in PLANE_SUFFIXES if path.name.endswith(suffix)), None)
+        suffix = next((suffix for suffix in MASK_SUFFIXES if path.name.endswith(suffix)), None)
         if suffix is None or path.name.startswith("."):
             continue
         name = path.name.removesuffix(suffix)

@@ -1,6 +1,6 @@
 """Regions: named parts of the body in a mask, and the label values that form them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -199,6 +199,45 @@ def _check_name(name: str) -> None:
             f"the name of a region must have 1 to {LONGEST_NAME} characters, without slashes and "
             f"control characters, got {name[:LONGEST_NAME]!r}"
         )
+
+
+def parse_rois(options: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Parse ``name=Lung_L,Lung_R`` options: regions and the regions of interest that form them.
+
+    Raises:
+        InputError: An option has another format, or a region has two options.
+
+    Example:
+        >>> parse_rois(["lung=Lung_L,Lung_R"])
+        {'lung': ('Lung_L', 'Lung_R')}
+    """
+    rois: dict[str, tuple[str, ...]] = {}
+    for option in options:
+        name, _, texts = option.partition("=")
+        if not texts.strip(", "):
+            raise InputError(f"a region must look like lung=Lung_L,Lung_R, got `{option}`")
+        if not name.isidentifier() or name in rois:
+            raise InputError(
+                f"each region needs a unique name, like lung=Lung_L,Lung_R, got `{option}`"
+            )
+        rois[name] = tuple(texts.split(","))
+    return rois
+
+
+def regions_of_codes(names: Sequence[str]) -> Regions:
+    """Make regions for label values that are sums of ``2**i`` over all regions ``i`` of a voxel.
+
+    Example:
+        >>> dict(regions_of_codes(["lung", "lesion"]).labels)
+        {'lung': (1, 3), 'lesion': (2, 3)}
+    """
+    codes = range(1, 2 ** len(names))
+    return Regions(
+        {
+            name: tuple(code for code in codes if code >> index & 1)
+            for index, name in enumerate(names)
+        }
+    )
 
 
 def regions_in_masks(*masks: NamedSlabs) -> Regions:

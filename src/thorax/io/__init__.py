@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from thorax.io.readers import holds_dicom
+from thorax.io.readers import holds_dicom, is_dicom_file
 from thorax.io.scan import SLAB, Scan
 from thorax.io.suffixes import (
     MASK_SUFFIXES,
@@ -85,6 +85,7 @@ __all__ = [
     "check_mask_format",
     "check_name",
     "holds_dicom",
+    "is_dicom_file",
     "list_series",
     "mask_file",
     "write_dicom_masks",

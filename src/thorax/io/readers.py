@@ -57,6 +57,14 @@ def open_image(
     return image
 
 
+def is_dicom_file(path: Path) -> bool:
+    """Check whether a file, not a folder, is DICOM by its content."""
+    if not path.is_file():
+        return False
+    with input_errors(path, "DICOM"):
+        return read_content(path).format == "DICOM"
+
+
 def _is_dicom(path: Path, content: FileContent) -> bool:
     if content.format is None:
         return path.name.lower().endswith(DICOM_SUFFIXES)

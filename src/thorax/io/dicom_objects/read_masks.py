@@ -11,10 +11,12 @@ from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from thorax.common.errors import InputError
 from thorax.io.dicom.headers import read_header, without_warnings
+from thorax.io.dicom.series import DicomSeries
 from thorax.io.dicom_objects.rois import RoiFile, region_codes
 from thorax.io.dicom_objects.segmentation_file import SegmentationFile
 from thorax.io.dicom_objects.slice_stack import SliceStack, slice_stack
 from thorax.io.dicom_objects.structure_set import StructureSet
+from thorax.io.readers import is_dicom_file
 from thorax.io.scan import Scan
 from thorax.io.stored_image import check_memory, input_errors
 
@@ -22,6 +24,11 @@ _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 """Label Map Segmentation Storage, which pydicom does not name yet."""
 
 _KINDS = {RTStructureSetStorage: "RTSTRUCT", SegmentationStorage: "SEG", _LABEL_MAP: "SEG"}
+
+_OTHER_SERIES = (
+    "the series that the contours or segments refer to is not there; they were placed on another "
+    "series by their positions"
+)
 
 _TAGS = ["SOPClassUID", "Modality", "SeriesInstanceUID"]
 
@@ -53,6 +60,36 @@ def open_rois(path: Path) -> RoiFile:
     raise InputError(f"{path} must be a DICOM structure set or segmentation, and is neither")
 
 
+def find_series(folder: Path) -> Path | None:
+    """Find a CT file in a folder, not in its subfolders; None if there is none."""
+    files = sorted(path for path in folder.iterdir() if is_dicom_file(path))
+    return next((path for path in files if kind_of(path) == "CT"), None)
+
+
+def open_series(path: Path, *files: RoiFile) -> Scan:
+    """Open the scan that files refer to.
+
+    Args:
+        path: A scan of any format. In DICOM, of all series the one that a file refers to is read;
+            if there is none of these, that which `Scan` selects, with a warning.
+        files: Structure sets and segmentations.
+
+    Raises:
+        InputError: The scan cannot be read.
+    """
+    if not path.is_dir() and not is_dicom_file(path):
+        return Scan(path)
+    for uid in sorted({uid for file in files for uid in file.series_uids}):
+        try:
+            return Scan(path, series=uid)
+        except InputError:
+            continue
+    scan = Scan(path)
+    if isinstance(scan.image, DicomSeries):
+        scan.image.warnings = (*scan.image.warnings, _OTHER_SERIES)
+    return scan
+
+
 def read_regions(file: RoiFile, regions: Mapping[str, Sequence[str]], scan: Scan) -> Scan:
     """Read regions as a label map on the grid of a scan.
 
@@ -71,6 +108,7 @@ def read_regions(file: RoiFile, regions: Mapping[str, Sequence[str]], scan: Scan
     check_memory(file.path, int(np.prod(scan.grid.shape)) * (1 + len(regions)))
     stack = slice_stack(scan, file.normal)
     codes, notes, warnings = region_codes(file, regions, stack)
+    warnings = (*(scan.warnings if isinstance(scan.image, DicomSeries) else ()), *warnings)
     return _as_scan(file, stack.stored(codes), scan.stored_affine, (notes, warnings))
 
 

@@ -44,6 +44,10 @@ class RoiFile(Protocol):
     path: Path
 
     @property
+    def series_uids(self) -> frozenset[str]:
+        """SeriesInstanceUID of the series that it refers to; empty if it states none."""
+
+    @property
     def names(self) -> tuple[RoiName, ...]:
         """Numbers and names, in the order of the file."""
 

@@ -66,6 +66,10 @@ class SegmentationFile:
             RoiName(int(item.SegmentNumber), str(item.get("SegmentLabel") or "").strip())
             for item in header.SegmentSequence
         )
+        self.series_uids = frozenset(
+            str(series.get("SeriesInstanceUID", ""))
+            for series in header.get("ReferencedSeriesSequence") or []
+        )
         self._shape = int(header.Columns), int(header.Rows)
         kind = str(header.get("SegmentationType", "BINARY"))
         self._is_labelmap = kind == "LABELMAP"

@@ -91,7 +91,9 @@ def slice_stack(scan: Scan, normal: NDArray[np.float64]) -> SliceStack:
     image = scan.image
     affine = LPS_TO_RAS @ image.affine
     # The axis whose slices are most nearly perpendicular to the normal.
-    normals = [np.cross(affine[:3, axis - 2], affine[:3, axis - 1]) for axis in range(3)]
+    normals = [
+        np.cross(affine[:3, (axis + 1) % 3], affine[:3, (axis + 2) % 3]) for axis in range(3)
+    ]
     cosines = [abs(axis @ normal) / np.linalg.norm(axis) for axis in normals]
     along = 2 if isinstance(image, DicomSeries) else int(np.argmax(cosines))
     if cosines[along] < _PARALLEL:

@@ -54,6 +54,12 @@ class StructureSet:
             ) from None
         self.names = tuple(roi.name for roi in self._rois.values())
         self.normal = self._normal()
+        self.series_uids = frozenset(
+            str(series.get("SeriesInstanceUID", ""))
+            for frame in header.get("ReferencedFrameOfReferenceSequence") or []
+            for study in frame.get("RTReferencedStudySequence") or []
+            for series in study.get("RTReferencedSeriesSequence") or []
+        )
 
     def _normal(self) -> NDArray[np.float64]:
         contours = [contour for roi in self._rois.values() for contour in roi.contours]
@@ -79,7 +85,7 @@ class StructureSet:
             cut += sum(_is_outside(polygon, stack.shape) for polygon in polygons)
         notes = []
         if roi.not_closed:
-            notes.append(f"{counted(roi.not_closed, 'open contour or point')} left out")
+            notes.append(f"open contours and points left out: {roi.not_closed}")
         gaps = max(planes, default=0) - min(planes, default=0) + 1 - len(planes) if planes else 0
         warnings = [
             text
