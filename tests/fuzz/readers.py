@@ -116,6 +116,24 @@ def mha_seeds() -> tuple[bytes, ...]:
 
 
 @cache
+def pair_seeds() -> tuple[bytes, ...]:
+    """Return headers of pairs; all have the same voxels."""
+    from tempfile import TemporaryDirectory
+
+    headers = []
+    with TemporaryDirectory() as folder:
+        for kind in (nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.AnalyzeImage):
+            path = Path(folder) / "scan.img"
+            nibabel.save(kind(_voxels(), np.diag([0.8, 0.8, 2.5, 1.0])), path)
+            headers.append(path.with_suffix(".hdr").read_bytes())
+    return tuple(headers)
+
+
+def _image() -> Mapping[str, bytes]:
+    return {"scan.img": _voxels().tobytes("F")}
+
+
+@cache
 def dicom_seeds() -> tuple[bytes, ...]:
     return tuple(_slice(syntax, frames) for syntax, frames in SLICES)
 
@@ -473,6 +491,7 @@ def _raw() -> Mapping[str, bytes]:
 READERS = {
     "nifti": Reader("scan.nii", nifti_seeds, read_scan),
     "nifti-gz": Reader("scan.nii.gz", _gzipped, read_scan, _in_gzip),
+    "pair": Reader("scan.hdr", pair_seeds, read_scan, companions=_image),
     "nrrd": Reader("scan.nrrd", nrrd_seeds, read_scan, companions=_raw),
     "mha": Reader("scan.mha", mha_seeds, read_scan, companions=_raw),
     "dicom": Reader("a.dcm", dicom_seeds, read_series),

@@ -105,15 +105,11 @@ class VoxelFile:
         self._close = weakref.finalize(self, raw.close)
         self._stream, self._position = igzip.IGzipFile(fileobj=raw, mode="rb"), 0
 
-    def _read_bytes(self, count: int) -> bytearray:
+    def _read_bytes(self, count: int) -> bytes:
         assert self._stream is not None
-        content = bytearray(count)
-        view, size = memoryview(content), 0
-        while size < count:
-            read = self._stream.readinto(view[size:])  # type: ignore[attr-defined]
-            if not read:
-                raise EOFError
-            size += read
+        content = self._stream.read(count)
+        if len(content) < count:
+            raise EOFError
         self._position += count
         return content
 
@@ -186,7 +182,9 @@ def _unzlib(stream: IO[bytes], count: int) -> bytes:
 
 def _unbzip2(stream: IO[bytes], count: int) -> bytes:
     with bz2.BZ2File(stream) as unpacked:
-        return unpacked.read(count)
+        content = unpacked.read(count)
+        unpacked.read(1)  # The checksum is at the end of the stream.
+    return content
 
 
 def _unhex(stream: IO[bytes], count: int) -> bytes:
