@@ -211,6 +211,23 @@ def test_a_crop_of_the_lungs_shows_no_more_than_they_do() -> None:
     assert result.axes in ((1, None, None), (None, None, None))
 
 
+def test_lungs_that_are_cut_at_the_side_are_not_upside_down() -> None:
+    hu = make_chest()[10:-10]
+    assert (hu[0] == LUNG_HU).any()
+    assert orientation(hu).signs[2] == orientation(hu[:, :, ::-1]).signs[2] == 0
+
+
+def test_gas_in_front_of_lung_bases_is_no_second_lung() -> None:
+    """There is a gap from back to front, but the parts are not mirror images."""
+    hu = make_chest()
+    hu[hu == LUNG_HU] = SOFT_HU
+    hu[(np.abs(X) < 15) & (np.abs(Y + 7) < 4) & (np.abs(Z - 22) < 14)] = LUNG_HU
+    hu[(np.abs(X + 8) < 4) & (np.abs(Y - 7) < 4) & (np.abs(Z - 22) < 14)] = LUNG_HU
+    assert orientation(hu) == PatientOrientation()
+    hu[(np.abs(X) < 15) & (np.abs(Y - 7) < 4) & (np.abs(Z - 22) < 14)] = LUNG_HU
+    assert orientation(hu).axes == (1, 0, 2)
+
+
 def test_a_body_without_lungs_shows_nothing() -> None:
     hu = make_chest()
     hu[hu == LUNG_HU] = SOFT_HU

@@ -31,7 +31,7 @@ SOFT_HU = (-150, 150)
 BODY_SHARE, LUNG_SHARE = 0.05, 0.15
 """Smallest parts of body and lungs, as a share of the largest part."""
 
-LEAST_LUNG = 0.02
+LEAST_LUNG = 0.05
 """Smallest volume of the lungs, as a share of the body."""
 
 LEAST_EXTENT = 8
@@ -122,6 +122,14 @@ def lung_gap(chest: Chest, axis: int) -> float:
     return float(_gaps(chest.lung_profiles[axis]).max())
 
 
+def lung_symmetry(chest: Chest, axis: int) -> float:
+    """Dice of the lungs and their mirror image about the gap along an axis."""
+    lungs = np.moveaxis(chest.lungs, axis, 0)
+    gap = 2 * int(np.argmax(_gaps(chest.lung_profiles[axis])))
+    shared = max(_shared_with_mirror(lungs, gap + shift) for shift in range(-2, 3))
+    return float(shared / max(chest.lungs.sum(), 1))
+
+
 def area_on_faces(chest: Chest, axis: int) -> float:
     """Area of the body on the smaller of two faces, as a share of its largest cross-section.
 
@@ -131,9 +139,9 @@ def area_on_faces(chest: Chest, axis: int) -> float:
     return float(min(areas[0], areas[-1]) / max(areas.max(), 1.0))
 
 
-def lung_on_faces(chest: Chest) -> float:
-    """Area of the lungs on the larger of the end slices, as a share of their largest area."""
-    areas = chest.lung_profiles[HEAD]
+def lung_on_faces(chest: Chest, axis: int) -> float:
+    """Area of the lungs on the larger of two faces, as a share of their largest cross-section."""
+    areas = chest.lung_profiles[axis]
     return float(max(areas[0], areas[-1]) / areas.max())
 
 
@@ -197,6 +205,13 @@ def heart_offset(chest: Chest) -> float:
     heart = between[:, (back + front) // 2 :, low : (low + high) // 2].sum(axis=(1, 2))
     centre = float(heart @ np.arange(len(heart)) / max(heart.sum(), 1))
     return ((first + last) / 2 - centre) / (last - first + 1) if heart.any() else 0.0
+
+
+def _shared_with_mirror(lungs: Mask, reflection: int) -> int:
+    """Count the lung voxels whose mirror image is lung; plane `n` becomes `reflection - n`."""
+    first, last = max(0, reflection - len(lungs) + 1), min(len(lungs) - 1, reflection)
+    both = lungs[first : last + 1]
+    return int(np.count_nonzero(both & both[::-1]))
 
 
 def _midline(chest: Chest) -> Floats:

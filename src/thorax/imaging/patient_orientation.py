@@ -28,6 +28,7 @@ from thorax.imaging.chest_features import (
     lung_bend,
     lung_gap,
     lung_on_faces,
+    lung_symmetry,
     segment_chest,
     spine_offsets,
     spine_share,
@@ -37,6 +38,9 @@ from thorax.imaging.grid import FACES
 GAP, NO_GAP = 0.45, 0.3
 """Gap between the lungs: at least the first along the left-right axis, at most the second along the
 others. In the 9 CTs in HU and 100 synthetic ones examined it was 0.55 or more, and below 0.25."""
+
+SYMMETRY = 0.4
+"""Smallest Dice of the lungs and their mirror image about the gap; it was 0.46 to 0.8."""
 
 THROUGH, NOT_THROUGH = 0.15, 0.05
 """Body on the faces of the scan: at least the first at head and feet, at most the second at back
@@ -51,8 +55,9 @@ SPINE_OFFSET = 0.15
 BEND = 0.08
 """Smallest bend of the lungs; it was 0.10 to 0.35."""
 
-MOST_CUT = 0.35
-"""Lung area on an end slice above which the lungs are truncated and their bend is unknown."""
+MOST_CUT, MOST_CROPPED = 0.35, 0.05
+"""Lung area on an end slice, and on another face, above which the bend is unknown: the lungs are
+truncated."""
 
 LIVER_HU = 20.0
 """Smallest density difference between liver and left side; it was 25 to 70 HU, and -40 HU in a
@@ -127,7 +132,8 @@ def _axes(chest: Chest) -> Axes:
     """
     gaps = [lung_gap(chest, axis) for axis in range(3)]
     side = int(np.argmax(gaps))
-    if gaps[side] < GAP or sorted(gaps)[1] > NO_GAP:
+    clear = gaps[side] >= GAP and sorted(gaps)[1] <= NO_GAP
+    if not clear or lung_symmetry(chest, side) < SYMMETRY:
         return None, None, None
     low, high = (axis for axis in range(3) if axis != side)
     for head, front in ((low, high), (high, low)):
@@ -147,7 +153,10 @@ def _forward(chest: Chest) -> int:
 
 def _upward(chest: Chest) -> int:
     """Return 1 if the lungs are convex towards the high end of the third axis, -1 if the low."""
-    return 0 if lung_on_faces(chest) > MOST_CUT else _common_sign(lung_bend(chest) / BEND)
+    limits = {SIDE: MOST_CROPPED, FRONT: MOST_CROPPED, HEAD: MOST_CUT}
+    if any(lung_on_faces(chest, axis) > most for axis, most in limits.items()):
+        return 0
+    return _common_sign(lung_bend(chest) / BEND)
 
 
 def _rightward(chest: Chest) -> int:
