@@ -132,8 +132,8 @@ def test_fields_with_several_names_are_read_as_itk_reads_them(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ElementType": "MET_OTHER"}, "is not a MetaImage image"),
-        ({"ElementType": ""}, "is not a MetaImage image"),
+        ({"ElementType": "MET_OTHER"}, r"a known `ElementType`, but .* has 'MET_OTHER'; save"),
+        ({"ElementType": ""}, r"a known `ElementType`, but .*a\.mha lacks it; save"),
         ({"NDims": ""}, "is not a MetaImage image"),
         ({"NDims": "99"}, "is not a MetaImage image"),
         ({"NDims": "2"}, "is not a MetaImage image"),

@@ -1,7 +1,7 @@
 """Scan and mask files. The only package that knows image formats.
 
 `Scan` is the class that callers use: it presents any file as canonical RAS+ planes. One
-`ImageFile` per format reads the voxels: `nifti`, `itk` (NRRD and MetaImage) and `dicom`. `writers`
+`ImageFile` per format reads the voxels: `nifti`, `nrrd`, `metaimage` and `dicom`. `writers`
 writes masks. `dicom_segmentation` and `dicom_objects` write and read masks as DICOM segmentations
 and structure sets.
 

@@ -103,6 +103,15 @@ def flag(fields: Mapping[str, str], *keys: str, default: bool = False) -> bool:
     return value in ("true", "1", "t", "yes") if value else default
 
 
+def unsupported(path: Path, field: str, value: str | None) -> InputError:
+    """Error for a field without a value that can be read."""
+    stated = "lacks it" if value is None else f"has {value[:_MAX_DIGITS]!r}"
+    return InputError(
+        f"the header of a scan must state a known `{field}`, but {path} {stated}; save it again, "
+        "for instance in 3D Slicer"
+    )
+
+
 def data_path(path: Path, name: str) -> Path:
     """Find the file that a header names for its voxels.
 

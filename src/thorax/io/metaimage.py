@@ -11,7 +11,15 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.io.header_fields import Fields, data_path, flag, header_lines, integers, numbers
+from thorax.io.header_fields import (
+    Fields,
+    data_path,
+    flag,
+    header_lines,
+    integers,
+    numbers,
+    unsupported,
+)
 from thorax.io.stored_image import (
     LPS_TO_RAS,
     check_shape,
@@ -73,7 +81,7 @@ class MetaImageFile:
             check_shape(path, self.shape)
             self.affine = _affine(fields, len(sizes)) if len(self.shape) == 3 else np.eye(4)
             self.warnings = _warnings(fields, self.affine)
-            stored = _dtype(fields)
+            stored = _dtype(path, fields)
             self.dtype = stored.newbyteorder("=")
             self._voxels = _open_voxels(path, fields, end, shape=self.shape, dtype=stored)
 
@@ -145,11 +153,11 @@ def _warnings(fields: Fields, affine: NDArray[np.float64]) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _dtype(fields: Fields) -> np.dtype[Any]:
+def _dtype(path: Path, fields: Fields) -> np.dtype[Any]:
     """Data type with the byte order of the file."""
     name = _TYPES.get(fields.get("elementtype", "").upper())
     if name is None:
-        raise ImageFileError
+        raise unsupported(path, "ElementType", fields.get("elementtype"))
     order = ">" if flag(fields, "binarydatabyteordermsb", "elementbyteordermsb") else "<"
     return np.dtype(order + name)
 

@@ -13,7 +13,14 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.io.header_fields import Fields, data_path, header_lines, integers, numbers
+from thorax.io.header_fields import (
+    Fields,
+    data_path,
+    header_lines,
+    integers,
+    numbers,
+    unsupported,
+)
 from thorax.io.stored_image import (
     LPS_TO_RAS,
     check_shape,
@@ -94,7 +101,7 @@ class NrrdFile:
             check_shape(path, geometry.shape)
             self.shape, self.affine = geometry.shape, geometry.affine
             self.warnings = geometry.warnings
-            stored = _dtype(fields)
+            stored = _dtype(path, fields)
             self.dtype = stored.newbyteorder("=")
             self._voxels = _open_voxels(path, fields, end, shape=self.shape, dtype=stored)
 
@@ -137,24 +144,24 @@ def _read_header(path: Path) -> tuple[Fields, int | None]:
     return fields, None
 
 
-def _dtype(fields: Fields) -> np.dtype[Any]:
+def _dtype(path: Path, fields: Fields) -> np.dtype[Any]:
     """Data type with the byte order of the file."""
     name = _TYPE_OF.get(" ".join(fields.get("type", "").lower().split()))
     if name is None:
-        raise ImageFileError
+        raise unsupported(path, "type", fields.get("type"))
     dtype = np.dtype(name)
     order = fields.get("endian", "").lower()
-    if dtype.itemsize > 1 and _encoding(fields) != "text":
+    if dtype.itemsize > 1 and _encoding(path, fields) != "text":
         if order not in ("little", "big"):
-            raise ImageFileError
+            raise unsupported(path, "endian", fields.get("endian"))
         return dtype.newbyteorder("<" if order == "little" else ">")
     return dtype
 
 
-def _encoding(fields: Fields) -> Encoding:
+def _encoding(path: Path, fields: Fields) -> Encoding:
     encoding = _ENCODINGS.get(fields.get("encoding", "").lower())
     if encoding is None:
-        raise ImageFileError
+        raise unsupported(path, "encoding", fields.get("encoding"))
     return encoding
 
 
@@ -167,7 +174,7 @@ def _open_voxels(
     file = path if name is None else data_path(path, name)
     start = 0 if name is not None else cast(int, end)
     (skip,), (lines,) = (integers(fields.get(key, "0"), 1) for key in ("byteskip", "lineskip"))
-    encoding = _encoding(fields)
+    encoding = _encoding(path, fields)
     if lines < 0 or skip < -1 or (skip < 0 and encoding != "raw"):
         raise ImageFileError
     start = _skip_lines(file, start, lines)
