@@ -26,12 +26,13 @@ def save_ct(
     shift_mm: float = 0.0,
     **tags: Any,
 ) -> Path:
-    """Write an axial series of 12 columns and 10 rows; pixels are 0.7 by 0.8 mm.
+    """Write an axial series; pixels are 0.7 by 0.8 mm.
 
     Args:
         folder: Its folder.
         heights_mm: Heights of the slices.
-        hu: Shape ``(slices, rows, columns)``; default: tissue.
+        hu: Shape ``(slices, rows, columns)``; default: tissue of 10 rows and 12
+            columns.
         shift_mm: Shift of a slice to the back per slice, as a tilted gantry has it.
         tags: Set in every slice.
     """

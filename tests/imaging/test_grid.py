@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.imaging.grid import Grid, Volume, check_same_grid, make_volume
+from thorax.imaging.grid import Grid, Volume, check_same_grid, grid_note, make_volume
 from thorax.io import Scan
 
 SaveNifti = Callable[..., Path]
@@ -98,6 +98,53 @@ def test_a_mask_may_be_stored_in_another_order_than_its_scan(
     flipped[0, 3] = 3
     mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), flipped))
     assert check_same_grid(mask, scan) is mask
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "note"),
+    [
+        pytest.param((0, 0, 0), None, id="equal"),
+        pytest.param((0.009, 0, 0), None, id="negligible"),
+        pytest.param((0, 0.02, 0), "up to 0.02 mm", id="0.02 mm"),
+        pytest.param((0.06, 0, 0.07), "up to 0.092 mm", id="less than a tenth of 1 mm"),
+    ],
+)
+def test_a_mask_less_than_a_tenth_of_a_voxel_away_is_accepted_with_a_note(
+    scan: Scan, save_nifti: SaveNifti, shift_mm: tuple[float, ...], note: str | None
+) -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = shift_mm
+    mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), affine))
+    assert check_same_grid(mask, scan) is mask
+    assert grid_note(mask, scan) == (
+        ()
+        if note is None
+        else (
+            f"mask.nii is {note} away from scan.nii, less than a tenth of a voxel; the positions "
+            "of scan.nii were used",
+        )
+    )
+
+
+@pytest.mark.parametrize("shift_mm", [(0.11, 0, 0), (0.08, 0.08, 0)])
+def test_a_mask_a_tenth_of_a_voxel_away_is_refused(
+    scan: Scan, save_nifti: SaveNifti, shift_mm: tuple[float, ...]
+) -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = shift_mm
+    mask = Scan(save_nifti("mask.nii", np.zeros((4, 4, 4), np.uint8), affine))
+    with pytest.raises(InputError, match=r"mask\.nii is up to 0\.11\d? mm away from .*scan\.nii"):
+        check_same_grid(mask, scan)
+    assert grid_note(mask, scan) == ()
+
+
+def test_the_smallest_spacing_limits_the_distance() -> None:
+    thin, moved = np.diag([5.0, 5.0, 0.5, 1]), np.diag([5.0, 5.0, 0.5, 1])
+    moved[0, 3] = 0.06
+    assert not Grid((4, 4, 4), moved).same_voxels(Grid((4, 4, 4), thin))
+    moved[0, 3] = 0.04
+    assert Grid((4, 4, 4), moved).same_voxels(Grid((4, 4, 4), thin))
+    assert not Grid((4, 4, 5), moved).same_voxels(Grid((4, 4, 4), thin))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thorax.common.errors import InputError
-from thorax.imaging.regions import Regions, parse_regions
+from thorax.imaging.regions import Regions, parse_regions, whole_labels
 
 NESTED = Regions({"lung": (1, 2, 3), "infection": (3,)})
 """As in the COVID-19 set: left lung, right lung, infection."""
@@ -104,6 +104,30 @@ def test_a_label_without_a_region_is_named_in_the_error(kind: type) -> None:
 def test_labels_that_are_not_whole_8_bit_numbers_are_rejected(labels: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"label values must be whole numbers 0\.\.255, got"):
         NESTED.split(labels)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_labels_within_1e_5_of_a_whole_number_are_rounded(kind: type) -> None:
+    labels = np.array([-9e-6, 9e-6, 0.999995, 1.000005, 3 - 9e-6], kind)
+    assert whole_labels(labels).tolist() == [0, 0, 1, 1, 3]
+    assert NESTED.split(labels)[1].tolist() == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ([0, 1, 0.9999], "0.9999 (float64)"),
+        ([0, 1.00002], "1.00002 (float64)"),
+        ([0, 0.3, 0.5], "0.5 (float64)"),
+        ([0, -0.5], "-0.5 (float64)"),
+        ([0, 255.5], "255.5 (float64)"),
+        ([0, np.nan], "nan (float64)"),
+    ],
+)
+def test_the_worst_label_is_named_with_its_file(values: list[float], named: str) -> None:
+    message = f"label values must be whole numbers 0..255, got {named} in mask.nii; save the mask"
+    with pytest.raises(InputError, match=re.escape(message)):
+        whole_labels(np.array(values), path="mask.nii")
 
 
 @pytest.mark.parametrize(

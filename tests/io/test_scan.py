@@ -131,6 +131,19 @@ def test_voxels_keep_the_type_that_they_are_stored_in(save_nifti: SaveNifti, kin
     np.testing.assert_array_equal(voxels, CANONICAL)
 
 
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_voxels_follow_the_header_if_it_states_an_offset_of_0(tmp_path: Path, kind: type) -> None:
+    """The header itself would be read as voxels otherwise."""
+    path = tmp_path / "scan.nii"
+    nibabel.save(kind(CANONICAL, AFFINE), path)
+    raw = bytearray(path.read_bytes())
+    at = slice(108, 112) if kind is nibabel.Nifti1Image else slice(168, 176)
+    assert any(raw[at])
+    raw[at] = bytes(at.stop - at.start)
+    path.write_bytes(raw)
+    np.testing.assert_array_equal(Scan(path).voxels(), CANONICAL)
+
+
 def test_slope_and_intercept_are_applied(save_nifti: SaveNifti) -> None:
     """HU = 2 · stored value - 1024."""
     path = save_nifti("scan.nii", CANONICAL.astype(np.uint16))

@@ -99,9 +99,12 @@ def save_itk(path: Path, dimensions: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize(
-    "name", ["ct.nii", "ct.nii.gz", "ct.img", "ct.nrrd", "ct.nhdr", "ct.mha", "ct.mhd"]
+    ("name", "axes"),
+    [
+        *((name, axes) for name in ("ct.nii", "ct.nii.gz", "ct.img") for axes in (1, 2, 3, 4)),
+        *((f"ct{end}", axes) for end in (".nrrd", ".nhdr", ".mha", ".mhd") for axes in (1, 2)),
+    ],
 )
 def test_trailing_axes_of_length_1_are_dropped(
     tmp_path: Path, save_nifti: SaveNifti, name: str, axes: int
@@ -113,8 +116,6 @@ def test_trailing_axes_of_length_1_are_dropped(
         nibabel.save(nibabel.Nifti1Pair(voxels, AFFINE), path)
     elif "nii" in name:
         save_nifti(name, voxels, AFFINE)
-    elif axes > 2:
-        pytest.skip("ITK writes at most five axes")
     else:
         save_itk(path, 3 + axes)
     scan = Scan(path)
@@ -384,6 +385,18 @@ def test_a_link_to_another_folder_is_no_way_out(tmp_path: Path) -> None:
     (tmp_path / "case" / "sub").symlink_to(tmp_path / "other")
     path = nrrd(tmp_path / "case" / "ct.nhdr", "data file: sub/det.raw\n", detached=True)
     assert "must be in the folder of its header" in refusal(path)
+
+
+def test_a_header_that_names_itself_is_damaged(tmp_path: Path) -> None:
+    """MONAI#8653: its letters would be read as voxels."""
+    path = meta(tmp_path / "ct.mhd", data="./ct.mhd")
+    assert refusal(path) == f"{path} is not a MetaImage image, or its header is damaged"
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    """MONAI#8653: no traceback for any name."""
+    assert "File name too long" in refusal(tmp_path / ("a" * 300 + ".img"))
+    assert "File name too long" in refusal(meta(tmp_path / "ct.mhd", data="a" * 300))
 
 
 def test_missing_voxels_are_named(tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def data_path(path: Path, name: str) -> Path:
         place = Path(os.path.normpath(path.parent.absolute() / written))
         inside = Path(os.path.realpath(place.parent)).is_relative_to(folder)
         if inside and place.is_file():
+            if place.samefile(path):
+                raise ImageFileError  # The header would be read as voxels.
             return place
     if _SEVERAL.match(name):
         raise InputError(

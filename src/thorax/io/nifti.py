@@ -75,7 +75,8 @@ class NiftiFile:
             self.warnings = _warnings(image, content)
             self._slope, self._inter = np.array(image.dataobj.slope), np.array(image.dataobj.inter)
             if min(self.shape, default=0) > 0:
-                self._voxels = _open_voxels(path, files.voxels, image, self.shape)
+                offset = int(image.dataobj.offset) or _smallest_offset(content, files)
+                self._voxels = _open_voxels(path, files, image, self.shape, offset=offset)
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Voxels ``start..stop-1`` along the last stored axis."""
@@ -215,19 +216,27 @@ def _warnings(image: Any, content: FileContent) -> tuple[str, ...]:
     return warnings
 
 
-def _open_voxels(path: Path, file: Path, image: Any, shape: tuple[int, ...]) -> VoxelFile:
-    proxy = image.dataobj
-    if not 0 <= proxy.offset <= MAX_OFFSET:
+def _smallest_offset(content: FileContent, files: _Files) -> int:
+    """Bytes before the first voxel if the header states 0: the header and four more bytes."""
+    if content.format != "NIfTI" or files.header != files.voxels:
+        return 0
+    return 544 if _magic(content)[2:] == b"2" else 352
+
+
+def _open_voxels(
+    path: Path, files: _Files, image: Any, shape: tuple[int, ...], *, offset: int
+) -> VoxelFile:
+    if not 0 <= offset <= MAX_OFFSET:
         raise ImageFileError
-    with file.open("rb") as stream:
+    with files.voxels.open("rb") as stream:
         packed = stream.read(2) == _GZIP
     return VoxelFile(
         path,
-        file,
+        files.voxels,
         shape=shape,
-        dtype=proxy.dtype,
+        dtype=image.dataobj.dtype,
         encoding="gzip" if packed else "raw",
-        skip=int(proxy.offset),
+        skip=offset,
     )
 
 

@@ -41,10 +41,10 @@ def open_image(
     Raises:
         InputError: It is missing or unreadable, or ``series`` is given but the file is not DICOM.
     """
-    if path.is_dir():
-        return _open_dicom(path, series, allow_incomplete)
     with input_errors(path, "scan"):
-        content = read_content(path)
+        content = None if path.is_dir() else read_content(path)
+    if content is None:
+        return _open_dicom(path, series, allow_incomplete)
     if _is_dicom(path, content):
         image: _Readable = _open_dicom(path, series, allow_incomplete)
     elif series is not None:

@@ -179,7 +179,7 @@ class Session:
             regions=len(self.index.regions),
             context=train.context,
             window=Window(*train.window),
-            augmentation=Augmentation(self.params.augmentation),
+            augmentation=Augmentation(self.params.augmentation, canvas=self.index.canvas),
             fraction=train.fraction,
             rare_region_share=train.rare_region_share,
             rare_region=rarest_region(self.index, split.train),

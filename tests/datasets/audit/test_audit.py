@@ -148,6 +148,20 @@ def test_the_distance_of_a_shifted_mask_is_reported(folder: Path) -> None:
     assert finding.text == "the mask is at another position than its scan, by 2.5 mm"
 
 
+def barely_shifted(affine: Voxels) -> Voxels:
+    affine[0, 3] += 0.02
+    return affine
+
+
+def test_a_mask_a_small_part_of_a_voxel_away_is_a_note(folder: Path) -> None:
+    edit(folder / "masks/ann.nii", affine=barely_shifted)
+    (finding,) = audit_dataset(folder).findings
+    assert (finding.check, finding.severity, finding.case) == ("mask-geometry", "note", "ann")
+    assert finding.text == (
+        "the mask is up to 0.02 mm away from its scan, less than a tenth of a voxel"
+    )
+
+
 def test_a_file_without_orientation_is_reported(folder: Path, findings_of: FindFindings) -> None:
     for path in both(folder):
         edit_header(path, sform_code=0, qform_code=0)

@@ -103,8 +103,19 @@ def test_a_constant_scan_can_be_displayed() -> None:
 
 def test_a_mask_on_another_grid_is_rejected(chest: Scan, truth: Scan) -> None:
     moved = in_memory(ball((48, 28, 12), 20).astype(np.uint8), "moved.nii", AFFINE + np.eye(4) * 3)
-    with pytest.raises(InputError, match=r"affine of its scan, but moved\.nii is up to \d+ mm away"):
+    with pytest.raises(
+        InputError, match=r"affine of its scan, but moved\.nii is up to \d+ mm away"
+    ):
         make_viewer_case("a", chest, {"truth": truth, "moved": moved}, REGIONS)
+
+
+def test_a_mask_a_small_part_of_a_voxel_away_is_put_on_the_scan(chest: Scan, truth: Scan) -> None:
+    affine = AFFINE.copy()
+    affine[0, 3] += 0.02
+    near = in_memory(truth.voxels(), "near.nii", affine)
+    case = make_viewer_case("a", chest, {"truth": truth, "near": near}, REGIONS)
+    assert case.masks["near"].labels == case.masks["truth"].labels
+    assert case.notes[-1].startswith("near.nii is up to 0.02 mm away from")
 
 
 def test_empty_masks_without_named_regions_are_rejected(chest: Scan) -> None:

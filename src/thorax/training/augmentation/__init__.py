@@ -43,17 +43,18 @@ class Augmentation:
 
     Args:
         params: Strengths. ``level: none``, or 0 everywhere, changes nothing.
+        canvas: Side of the canvas in pixels, for a custom file with placeholders.
 
     Raises:
         InputError: The custom file cannot be used.
     """
 
-    def __init__(self, params: AugmentationParams) -> None:
+    def __init__(self, params: AugmentationParams, *, canvas: int | None = None) -> None:
         strengths = at_level(params)
         self.thick_slices = strengths.thick_slices
         self.mixing = Mixing(mixup=strengths.mixup, cutmix=strengths.cutmix)
         self._custom = Path(strengths.custom) if strengths.custom else None
-        self._compose = _compose(strengths, self._custom)
+        self._compose = _compose(strengths, self._custom, canvas)
         self._lock = threading.Lock()
 
     def __call__(self, stack: Floats, fractions: Floats, *, seed: int) -> tuple[Floats, Floats]:
@@ -86,13 +87,13 @@ def _in_range(changed: NDArray[Any]) -> Floats:
     return np.clip(changed, 0.0, 1.0, dtype=np.float32)
 
 
-def _compose(strengths: AugmentationParams, custom: Path | None) -> Any | None:
+def _compose(strengths: AugmentationParams, custom: Path | None, canvas: int | None) -> Any | None:
     cv2.setNumThreads(0)
     steps = [*_geometry(strengths), *_resolutions(strengths), *_intensities(strengths)]
     if strengths.field_of_view:
         steps.append(ReducedFieldOfView(strengths.field_of_view, p=0.3))
     if custom:
-        steps.append(load_custom(custom))
+        steps.append(load_custom(custom, canvas=canvas))
     return A.Compose(steps) if steps else None
 
 
