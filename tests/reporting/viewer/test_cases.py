@@ -112,7 +112,7 @@ def test_a_mask_on_another_grid_is_rejected(chest: Scan, truth: Scan) -> None:
 def test_a_mask_a_small_part_of_a_voxel_away_is_put_on_the_scan(chest: Scan, truth: Scan) -> None:
     affine = AFFINE.copy()
     affine[0, 3] += 0.02
-    near = in_memory(truth.voxels(), "near.nii", affine)
+    near = in_memory(truth.to_stored(truth.voxels()), "near.nii", affine)
     case = make_viewer_case("a", chest, {"truth": truth, "near": near}, REGIONS)
     assert case.masks["near"].labels == case.masks["truth"].labels
     assert case.notes[-1].startswith("near.nii is up to 0.02 mm away from")
