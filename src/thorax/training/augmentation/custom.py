@@ -49,9 +49,9 @@ def load_custom(path: Path, *, canvas: int | None = None) -> Any:
     except KeyError as error:
         reason = f"{error} is unknown or missing"
     except (AttributeError, TypeError, ValueError, UserWarning) as error:
-        cause = error.__context__
-        is_value = isinstance(cause, ValidationError)
-        reason = f"{_culprit(content)}: {first_problem(cause)}" if is_value else _one_line(error)
+        reason = _one_line(error)
+        if isinstance(error.__context__, ValidationError):
+            reason = f"{_culprit(content)}: {first_problem(error.__context__)}"
     raise InputError(
         f"`augmentation.custom`: {path} must be a file of `albumentations.to_dict`: {reason}"
     )
