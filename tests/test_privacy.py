@@ -1,7 +1,7 @@
 """No output contains patient data that test headers have in every field.
 
-The exception is a DICOM segmentation, which the standard requires to repeat the patient and the
-study of its series (PS3.3, A.51). File names are chosen by the user and become names of cases.
+The exceptions are DICOM segmentations and structure sets, which must repeat the patient and the
+study of their series (PS3.3, A.51). File names are chosen by the user and become names of cases.
 """
 
 from collections.abc import Callable
@@ -95,15 +95,16 @@ def test_a_page_of_the_viewer_has_no_patient_data(tmp_path: Path, patient: Chest
     assert leaks(tmp_path / "out", printed + decoded(page)) == []
 
 
-def test_only_a_dicom_segmentation_repeats_the_patient(
-    tmp_path: Path, patient: Chest, model: Path
+@pytest.mark.parametrize("name", ["mask.dcm", "mask.rtss.dcm"])
+def test_only_a_dicom_segmentation_or_structure_set_repeats_the_patient(
+    tmp_path: Path, patient: Chest, model: Path, name: str
 ) -> None:
-    scan, mask = save_dicom(tmp_path / "series", patient), tmp_path / "out" / "mask.dcm"
+    scan, mask = save_dicom(tmp_path / "series", patient), tmp_path / "out" / name
     printed = run("predict", scan, mask, "--model", model, "--statistics", "--preview")
     assert "ZZ-4711" in mask.read_bytes().decode("latin-1")
     names = {path.name for path in mask.parent.iterdir()}
     assert len(names) == 3, names
-    assert {name for name, _ in leaks(mask.parent, printed)} == {"mask.dcm"}
+    assert {file for file, _ in leaks(mask.parent, printed)} == {name}
 
 
 def test_records_and_audits_have_no_patient_data(

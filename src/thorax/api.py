@@ -57,7 +57,8 @@ class Segmentation:
         """Write the mask, atomically.
 
         Args:
-            path: Ends in ``.nii.gz``, ``.nii``, ``.nrrd``, ``.mha``, or ``.dcm`` for DICOM scans.
+            path: Ends in ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``; for DICOM scans also in
+                ``.dcm`` (segmentation) or ``.rtss.dcm`` (structure set).
             preview: Also write a preview picture next to it.
 
         Returns:

@@ -107,6 +107,8 @@ def split_name(path: Path) -> tuple[str, str]:
     Example:
         >>> split_name(Path("out/p1.v2.nii.gz"))
         ('p1.v2', '.nii.gz')
+        >>> split_name(Path("p1.rtss.dcm"))
+        ('p1', '.rtss.dcm')
     """
     end = 2 if path.name.endswith((".nii.gz", STRUCTURE_SET_SUFFIX)) else 1
     parts = path.name.rsplit(".", end)

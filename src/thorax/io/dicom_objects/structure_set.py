@@ -47,6 +47,7 @@ class StructureSet:
         self.path = path
         try:
             self._rois = _rois(header)
+            self.series_uids = _series_uids(header)
         # pydicom raises errors of many kinds for damaged values.
         except Exception:
             raise InputError(
@@ -54,12 +55,6 @@ class StructureSet:
             ) from None
         self.names = tuple(roi.name for roi in self._rois.values())
         self.normal = self._normal()
-        self.series_uids = frozenset(
-            str(series.get("SeriesInstanceUID", ""))
-            for frame in header.get("ReferencedFrameOfReferenceSequence") or []
-            for study in frame.get("RTReferencedStudySequence") or []
-            for series in study.get("RTReferencedSeriesSequence") or []
-        )
 
     def _normal(self) -> NDArray[np.float64]:
         contours = [contour for roi in self._rois.values() for contour in roi.contours]
@@ -118,6 +113,15 @@ def _rois(header: Dataset) -> dict[int, _Roi]:
         # Two points have no area, but mark the pixels between them.
         rois[number] = _Roi(name, tuple(closed), len(items) - len(closed))
     return rois
+
+
+def _series_uids(header: Dataset) -> frozenset[str]:
+    return frozenset(
+        str(series.get("SeriesInstanceUID", ""))
+        for frame in header.get("ReferencedFrameOfReferenceSequence") or []
+        for study in frame.get("RTReferencedStudySequence") or []
+        for series in study.get("RTReferencedSeriesSequence") or []
+    )
 
 
 def _points(contour: Dataset) -> Contour:
