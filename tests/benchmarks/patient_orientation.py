@@ -5,8 +5,8 @@
 SCAN is a scan file or a folder with one DICOM series, in its true orientation. The first table has
 one row per turn, with the number of scans that got a warning and the most frequent warning. The
 second has the warnings for scans in their true orientation, as they are and after changes that a
-check has to tolerate. The thresholds of the check were chosen with phantoms of seed 7, 9 public CTs
-and 8 public 8-bit exports; the phantoms here have another seed.
+check has to tolerate. The thresholds of the check were chosen with phantoms of seeds 1 and 7,
+9 public CTs and 8 public 8-bit exports; the phantoms here have another seed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from thorax.imaging.patient_orientation import find_orientation
 from thorax.io import Scan
 from thorax.phantom import chest
 
-SEED = 1
+SEED = 2
 
 TURNS: dict[str, tuple[tuple[int, int, int], tuple[int, ...]]] = {
     "none": ((0, 1, 2), ()),
