@@ -39,9 +39,9 @@ NO_AUGMENTATION: dict[str, Any] = {
 """Settings of an augmentation that changes nothing."""
 
 
-def augmentation(**changes: Any) -> Augmentation:
+def augmentation(*, canvas: int | None = None, **changes: Any) -> Augmentation:
     """Return an augmentation with some settings, which otherwise changes nothing."""
-    return Augmentation(AugmentationParams(**NO_AUGMENTATION | changes))
+    return Augmentation(AugmentationParams(**NO_AUGMENTATION | changes), canvas=canvas)
 
 
 def save_record(path: Path, planes: ArrayLike, fractions: ArrayLike) -> Path:

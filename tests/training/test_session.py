@@ -65,9 +65,9 @@ def test_the_dataset_has_the_settings_of_the_parameters(
 ) -> None:
     sections = []
 
-    def augmentation(params: AugmentationParams) -> Augmentation:
-        sections.append(params)
-        return Augmentation(params)
+    def augmentation(params: AugmentationParams, *, canvas: int) -> Augmentation:
+        sections.append((params, canvas))
+        return Augmentation(params, canvas=canvas)
 
     monkeypatch.setattr("thorax.training.session.Augmentation", augmentation)
     session = make_session(
@@ -77,7 +77,7 @@ def test_the_dataset_has_the_settings_of_the_parameters(
     dataset = session.make_plan(SPLIT, {}, []).dataset
     assert (dataset.fraction, dataset.rare_region_share, dataset.context) == (0.5, 0.25, 2)
     assert dataset.window == Window(-900, 100)
-    assert sections == [session.params.augmentation]
+    assert sections == [(session.params.augmentation, session.index.canvas)]
 
 
 def test_the_rarest_region_has_the_fewest_voxels(index: RecordIndex) -> None:

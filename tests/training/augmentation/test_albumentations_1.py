@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.common.params import AugmentationParams
-from thorax.training.augmentation import Augmentation
 from thorax.training.augmentation.albumentations_1.translation import is_version_1, translate
 from thorax.training.augmentation.custom import check_custom, load_custom
 
-from ...learning import NO_AUGMENTATION
+from ...learning import augmentation
 
 SIDE = 16
 STACK = np.random.default_rng(0).random((SIDE, SIDE, 5), np.float32)
@@ -65,8 +63,7 @@ def applied(path: Path, seed: int = 0) -> tuple[Any, Any]:
 def test_a_resize_to_the_canvas_changes_nothing(tmp_path: Path, height: str, width: str) -> None:
     path = tmp_path / "custom.json"
     path.write_text(RESIZE.replace("HEIGHT,", f"{height},").replace("WIDTH,", f"{width},"))
-    settings = AugmentationParams(**NO_AUGMENTATION | {"custom": str(path)})
-    changes = Augmentation(settings, canvas=SIDE)
+    changes = augmentation(custom=str(path), canvas=SIDE)
     changes.check(canvas=SIDE, channels=5, regions=2)
     stack, fractions = changes(STACK, FRACTIONS, seed=0)
     np.testing.assert_array_equal(stack, STACK)
