@@ -120,6 +120,17 @@ def test_series_of_other_positions_are_not_reported(save_series: SaveSeries) -> 
     assert Scan(save_series("study", HU)).warnings == ()
 
 
+def test_a_thinner_reconstruction_is_not_a_part_of_the_series(save_series: SaveSeries) -> None:
+    """Every position of the series that the user selected has a thin slice, too."""
+    thin = {"SeriesInstanceUID": "1.5", "SeriesNumber": 2}
+    heights = [30 + 1.25 * index for index in range(20)]
+    save_series("study", HU, heights_mm=heights, **thin)
+    folder = save_series("study", HU[:, :, :10])
+    scan = Scan(folder, series=4)
+    np.testing.assert_array_equal(scan.voxels(), HU[:, :, :10])
+    assert scan.warnings == ()
+
+
 def test_a_description_that_names_the_patient_is_dropped(
     save_series: SaveSeries, names_nobody: Callable[[object], None]
 ) -> None:

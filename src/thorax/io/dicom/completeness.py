@@ -19,7 +19,7 @@ from thorax.io.dicom.geometry import (
 from thorax.io.dicom.headers import Slice
 from thorax.io.dicom.selection import short_name
 from thorax.io.dicom.stacks import Stack, same_kind
-from thorax.io.dicom.volumes import Volume
+from thorax.io.dicom.volumes import SEPARATE_SHARE, Volume
 
 MAX_MISSING_SHARE = 0.1
 """Share of missing slices above which a scan is refused."""
@@ -30,6 +30,9 @@ OTHER_GEOMETRY, OTHER_VOLUME = 0.4, 1.0
 Slices of another geometry may be every other slice of the volume, so it is below a half. Another
 volume has its own positions, and only those beyond the ends or in gaps are not covered.
 """
+
+THINNER = 0.75
+"""Share of the slice distance below which another series has thinner slices."""
 
 _PARALLEL = 0.98
 """Cosine of the angle between parallel slices: 11°; reformats are turned by more."""
@@ -86,8 +89,11 @@ class VolumeExtent:
     def continues(self, slices: Sequence[Slice]) -> int:
         """Number of slices between those of the volume, or in line next to its ends.
 
-        A single slice has no slice distance, so that any slices in line continue it.
+        A single slice has no slice distance, so that any slices in line continue it. A
+        reconstruction with thinner slices at the same positions is not a part of the volume.
         """
+        if self._is_thinner(slices):
+            return 0
         heights = self.uncovered(slices, SAME_POSITION_SHARE)
         if len(self._heights) == 1:
             return len(heights) if self._in_line(slices) else 0
@@ -96,6 +102,15 @@ class VolumeExtent:
         if gap_mm > GAP_RATIO * self._step_mm or not self._in_line(slices):
             return 0
         return len(heights)
+
+    def _is_thinner(self, slices: Sequence[Slice]) -> bool:
+        heights = np.sort(distinct(heights_of(_positions(slices), self._orientation)))
+        if len(heights) == 1:
+            return False
+        step_mm = float(np.median(np.diff(heights)))
+        nearest = np.abs(self._heights[:, None] - heights).min(axis=1)
+        common = np.mean(nearest <= SAME_POSITION_SHARE * step_mm)
+        return bool(step_mm < THINNER * self._step_mm and common >= SEPARATE_SHARE)
 
     def _in_line(self, slices: Sequence[Slice]) -> bool:
         moved = _positions(slices) - self._origin

@@ -50,6 +50,10 @@ class SeriesInfo:
     status: str
 
 
+class MissingSeriesError(InputError):
+    """There is no series of the given number or UID."""
+
+
 def select_series(path: Path, stacks: list[Stack], *, series: str | None) -> Stack:
     """Select the requested series, the series of the given file, or the best one.
 
@@ -65,7 +69,7 @@ def select_series(path: Path, stacks: list[Stack], *, series: str | None) -> Sta
         eligible = [stack for stack in stacks if series in (*stack.uids, stack.first.series.number)]
         if not eligible:
             names = listed((full_name(stack, stacks) for stack in stacks), at_most=_LISTED)
-            raise InputError(f"there is no DICOM series {series} in {path}; it has {names}")
+            raise MissingSeriesError(f"there is no DICOM series {series} in {path}; it has {names}")
     elif path.is_file():
         of_file = [stack for stack in stacks if any(slc.file.path == path for slc in stack.slices)]
         eligible = of_file or stacks

@@ -11,6 +11,7 @@ from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from thorax.common.errors import InputError
 from thorax.io.dicom.headers import read_header, without_warnings
+from thorax.io.dicom.selection import MissingSeriesError
 from thorax.io.dicom.series import DicomSeries
 from thorax.io.dicom_objects.rois import RoiFile, region_codes
 from thorax.io.dicom_objects.segmentation_file import SegmentationFile
@@ -82,7 +83,7 @@ def open_series(path: Path, *files: RoiFile) -> Scan:
     for uid in sorted({uid for file in files for uid in file.series_uids}):
         try:
             return Scan(path, series=uid)
-        except InputError:
+        except MissingSeriesError:
             continue
     scan = Scan(path)
     if isinstance(scan.image, DicomSeries):
