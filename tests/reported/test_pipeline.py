@@ -129,6 +129,22 @@ def test_too_few_cases_are_reported_with_the_settings_that_work(
     assert refusal(*CROSS_VALIDATE) == f"Error: `folds: 5` needs as many patients, {message}"
 
 
+def test_a_study_of_two_patients_is_added_with_the_settings_that_work(
+    project: Path, study: Path
+) -> None:
+    """nnUNet#193, #1933: the way out is printed before anything is run."""
+    regions = ("--region", "lung=1,2", "--region", "infection=2")
+    about = ("--patient", "([a-z]+)-", "--intensity", "hu")
+    added = thorax("data", "add", str(study), "--name", "ward", *regions, *about)
+    assert added.stdout == (
+        "data/ward: 3 cases. Next: git add data/ward; dvc exp run -S dataset=ward\n"
+    )
+    assert added.stderr.splitlines()[-1] == (
+        "Note: `folds: 5` needs as many patients, but there are 2; use -S split.folds=2 "
+        "-S split.validation=0, or -S split.fold=none for a final model without test cases"
+    )
+
+
 def test_a_case_name_that_is_read_as_a_number_is_reported_with_its_quotes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def add(
     added = add_dataset(folder, root=Path(), name=name, spec=spec, rois=rois)
     echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)
     echo(f"dvc exp run -S dataset={name}")
+    _warn_of_split(name)
 
 
 def _labels(options: tuple[str, ...], rois: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
@@ -99,6 +100,19 @@ def _labels(options: tuple[str, ...], rois: dict[str, tuple[str, ...]]) -> dict[
     if all(text.strip().isdecimal() for texts in rois.values() for text in texts):
         return {region: list(labels) for region, labels in parse_regions(options).labels.items()}
     return {region: [number] for number, region in enumerate(rois, start=1)}
+
+
+def _warn_of_split(name: str) -> None:
+    """Print a note if the split of `params.yaml` is impossible with the new dataset."""
+    from thorax.common.errors import InputError
+    from thorax.common.params import PATH, load_params
+    from thorax.datasets.split_check import check_split
+
+    if PATH.is_file():
+        try:
+            check_split(Path("data", name), load_params())
+        except InputError as error:
+            echo(f"Note: {error}", err=True)
 
 
 def _scale_name(intensity: str) -> "ScaleName":
