@@ -47,7 +47,7 @@ def test_a_pulled_clone_is_up_to_date(clone: Project) -> None:
 
 def test_only_the_changed_scan_is_prepared_again(clone: Project, tmp_path: Path) -> None:
     project = Project(Path(shutil.copytree(clone.root, tmp_path / "project", symlinks=True)))
-    project.set({"dataset": "ward"})
+    project.set({"dataset": "ward", "split.fold": "none"})
     project.dvc("repro", "prepare")
     before = project.bytes_of("data/records/*.tfrecord")
     times = {name: (project.root / name).stat().st_mtime_ns for name in before}
