@@ -49,6 +49,24 @@ def test_paths_images_and_arrays_give_the_same_mask(
         assert result.volumes_ml == {"body": pytest.approx(8 * 0.01)}
 
 
+def test_trailing_axes_of_length_1_are_dropped(model: Path, voxels: np.ndarray) -> None:
+    predictor = thorax.load(model)
+    deep = voxels[..., None, None]
+    for scan in ((nibabel.Nifti1Image(deep, AFFINE),), (deep, AFFINE)):
+        result = predictor.segment(*scan, intensity="hu")
+        np.testing.assert_array_equal(result.mask, voxels == 500)
+        assert result.image.shape == (8, 8, 3)
+
+
+def test_an_image_without_an_orientation_is_marked_for_review(
+    model: Path, voxels: np.ndarray
+) -> None:
+    image = nibabel.Nifti1Image(voxels, None)
+    image.header["sform_code"], image.header["qform_code"] = 0, 0
+    warnings = thorax.load(model).segment(image, intensity="hu").statistics.quality_warnings
+    assert warnings[0].startswith("the file does not state its orientation; its axes were assumed")
+
+
 def test_the_mask_has_the_axis_order_of_the_array(model: Path, voxels: np.ndarray) -> None:
     reordered = np.ascontiguousarray(voxels.transpose(2, 0, 1)[::-1])
     affine = AFFINE @ np.array([[0, 1, 0, 0], [0, 0, 1, 0], [-1, 0, 0, 2], [0, 0, 0, 1]])
