@@ -39,6 +39,7 @@ def unusual(tmp_path: Path) -> Path:
     (dataset / "dataset.yaml").write_text(spec, encoding="utf-8")
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["dataset"], params["prepare"] = "lungenärzte", {"canvas": 8, "crop": "none"}
+    params["split"]["folds"] = 3
     text = "# größer als nötig\n" + yaml.safe_dump(params, allow_unicode=True)
     (root / "params.yaml").write_text(text, encoding="utf-8")
     return root
