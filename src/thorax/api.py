@@ -15,7 +15,7 @@ from thorax.inference.segmenter import Prediction, Segmenter
 from thorax.inference.segmenter import load as load_model
 from thorax.inference.statistics import ScanStatistics
 from thorax.io import Scan, check_name
-from thorax.io.nifti import header_warnings
+from thorax.io.nifti import header_warnings, image_affine
 from thorax.models.engines import Device, EngineName, Precision
 from thorax.models.spec import ExpectedDice
 
@@ -167,7 +167,7 @@ def _scan(
     if isinstance(scan, nibabel.spatialimages.SpatialImage):
         return Scan.in_memory(
             np.asanyarray(scan.dataobj),
-            scan.affine,
+            image_affine(scan),
             name="the image",
             nan=LOWEST_HU,
             warnings=header_warnings(scan),

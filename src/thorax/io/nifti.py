@@ -186,6 +186,19 @@ def _parse_analyze(holders: Mapping[str, FileHolder], matrix: Path | None) -> An
         raise ImageFileError from None
 
 
+def image_affine(image: Any) -> NDArray[np.float64]:
+    """Affine of a nibabel image; that of its header if it was made without one.
+
+    Raises:
+        InputError: It has none.
+    """
+    if image.affine is not None:
+        return image.affine
+    if not isinstance(image.header, nibabel.AnalyzeHeader):
+        raise InputError("an image must have an affine; make it with one")
+    return image.header.get_best_affine()
+
+
 def header_warnings(image: Any) -> tuple[str, ...]:
     """Reasons to review a nibabel image, from the header that it was read with or made with.
 
@@ -199,8 +212,8 @@ def header_warnings(image: Any) -> tuple[str, ...]:
     oriented = raw.oriented
     if not isinstance(header, nibabel.Nifti1Header):
         # A matrix next to an Analyze file states the orientation.
-        oriented = not np.array_equal(image.affine, header.get_best_affine())
-    warnings = [] if oriented else [orientation_warning(image.affine)]
+        oriented = not np.array_equal(image_affine(image), header.get_best_affine())
+    warnings = [] if oriented else [orientation_warning(image_affine(image))]
     if raw.unit in ("m", "um"):
         warnings.append(unit_warning(raw.unit))
     return tuple(warnings)
