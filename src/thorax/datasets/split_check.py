@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.params import Params
-from thorax.datasets.dataset import SPEC, files_in, load_spec
+from thorax.datasets.dataset import PARTS, SPEC, files_in, load_spec
 from thorax.datasets.folds import Member, split_cases
 from thorax.io import case_name
 
@@ -15,7 +15,7 @@ def check_split(folder: Path, params: Params) -> None:
     Problems of the dataset itself are left to the audit.
 
     Args:
-        folder: Contains `dataset.yaml` and `scans/`.
+        folder: Contains `dataset.yaml`, `scans/` and `masks/`.
         params: The parameters `split` and `seed` are used.
 
     Raises:
@@ -29,7 +29,9 @@ def members_in(folder: Path) -> tuple[Member, ...]:
     """List the cases of a dataset, without disease loads; empty if there is no valid dataset."""
     try:
         spec = load_spec(folder / SPEC)
-        names = sorted({name for path in files_in(folder / "scans") if (name := case_name(path))})
+        # A case whose scan or mask is missing counts; the audit names it.
+        paths = [path for part in PARTS for path in files_in(folder / part)]
+        names = sorted({name for path in paths if (name := case_name(path))})
         return tuple(Member(name, spec.patient_of(name), spec.site_of(name)) for name in names)
     except InputError:
         return ()
