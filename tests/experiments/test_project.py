@@ -1,5 +1,6 @@
 """The state of a project and copies of it, with the real git."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def test_a_project_without_a_commit_is_rejected(tmp_path: Path) -> None:
     )
 
 
-# DVC is started four times
+# DVC is started five times
 @pytest.mark.slow
 def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> None:
     scan = root / "data/ward/scans/a.nii"
@@ -199,4 +200,12 @@ def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> Non
     assert str(rejected.value) == (
         "runs use data as of `dvc add`, but data/ward/scans changed since; run "
         "`dvc add data/ward/scans`"
+    )
+    scan.write_text("first")
+    shutil.rmtree(root / ".dvc/cache")
+    with pytest.raises(InputError) as rejected:
+        project.check_data({"ward"})
+    assert str(rejected.value) == (
+        "runs use data in the cache of DVC, but data/ward/scans is not there; run `dvc pull "
+        "data/ward/scans`, or `dvc add data/ward/scans` where the files are"
     )
