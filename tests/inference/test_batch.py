@@ -17,7 +17,7 @@ from thorax.inference.batch import PredictOptions, predict_folder
 from thorax.inference.inputs import ScanTask, find_tasks
 from thorax.inference.manifest import Manifest, ManifestRow
 from thorax.inference.segmenter import Model, Segmenter
-from thorax.io import Scan
+from thorax.io import Scan, scan_files_on_disk
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.spec import ModelSpec
 
@@ -330,3 +330,23 @@ def test_an_ensemble_is_the_mean_of_its_models(save_nifti: SaveNifti) -> None:
         "lung: the network is uncertain (0.67)",
         "lung: variants or models disagree (Dice 0.00)",
     ]
+
+
+def test_a_replaced_voxel_file_is_noticed(tmp_path: Path) -> None:
+    """A batch compares all files of a scan with those of the earlier run."""
+    (tmp_path / "a.nhdr").write_text("NRRD0004\ntype: short\ndata file: ./a.raw\n\n")
+    (tmp_path / "b.mhd").write_text("NDims = 3\nElementDataFile = b.raw\n")
+    for name in ("a.raw", "b.raw", "c.hdr", "c.img.gz", "d.nii"):
+        (tmp_path / name).write_bytes(b"12")
+    files = {
+        name: [path.name for path in scan_files_on_disk(tmp_path / name)]
+        for name in ("a.nhdr", "b.mhd", "c.hdr", "c.img.gz", "d.nii", "missing.nii")
+    }
+    assert files == {
+        "a.nhdr": ["a.nhdr", "a.raw"],
+        "b.mhd": ["b.mhd", "b.raw"],
+        "c.hdr": ["c.hdr", "c.img.gz"],
+        "c.img.gz": ["c.img.gz", "c.hdr"],
+        "d.nii": ["d.nii"],
+        "missing.nii": [],
+    }

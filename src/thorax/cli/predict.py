@@ -119,8 +119,9 @@ def predict(
 ) -> None:
     """Segment chest CT scans.
 
-    SCAN is a NIfTI, NRRD or MetaImage file, a folder or zip of DICOM files, a folder of scans at
-    any depth, or a CSV with the columns scan and mask (then without MASK). MASK is a file for a
+    SCAN is a NIfTI, NRRD or MetaImage file, either file of a NIfTI or Analyze pair, a folder, zip
+    or file of a DICOM series, a folder of scans at any depth, or a CSV with the columns scan and
+    mask (then without MASK). The content of a file decides, not its suffix. MASK is a file for a
     single scan, otherwise a folder. Masks are on the grid of their scan, with the label values that
     the model was trained on. For DICOM scans, a MASK that ends in .dcm is a DICOM segmentation, and
     one that ends in .rtss.dcm a structure set (RTSTRUCT).

@@ -14,7 +14,7 @@ from thorax.inference.inputs import ScanTask
 from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.segmenter import Segmenter
-from thorax.io import Scan, check_mask_format
+from thorax.io import Scan, check_mask_format, scan_files_on_disk
 from thorax.preprocessing.scan import PreprocessedScan
 
 Report = Callable[[ManifestRow], None]
@@ -237,8 +237,7 @@ def started_row(segmenter: Segmenter, task: ScanTask, options: PredictOptions) -
 
 def _stamp(scan: Path) -> str:
     """Return number, size and latest change of a scan's files, to notice a replaced scan."""
-    files = [path for path in scan.rglob("*") if path.is_file()] if scan.is_dir() else [scan]
-    stats = [path.stat() for path in files if path.exists()]
+    stats = [path.stat() for path in scan_files_on_disk(scan)]
     size = sum(stat.st_size for stat in stats)
     newest = max((stat.st_mtime_ns for stat in stats), default=0)
     return f"{len(stats)} files of {size} bytes, {newest}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from thorax.io.readers import holds_dicom, is_dicom_file
+from thorax.io.readers import holds_dicom, is_dicom_file, scan_files_on_disk
 from thorax.io.scan import SLAB, Scan
 from thorax.io.suffixes import (
     MASK_SUFFIXES,
@@ -88,6 +88,7 @@ __all__ = [
     "is_dicom_file",
     "list_series",
     "mask_file",
+    "scan_files_on_disk",
     "write_dicom_masks",
     "write_volume",
 ]

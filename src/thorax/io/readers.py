@@ -1,5 +1,6 @@
 """Choose the reader of a file by its content."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from thorax.io.nrrd import NrrdFile
 
     _Readable = NiftiFile | NrrdFile | MetaImageFile | DicomSeries
+
+
+_HEADER_BYTES = 2**16
+
+_DATA_FILE = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", re.I | re.M)
+"""The line of a header that names the file of its voxels."""
 
 
 def open_image(
@@ -97,6 +104,23 @@ def _packed(path: Path, content: FileContent) -> InputError:
         f"only NIfTI may be compressed as a whole, but {path} is a gzip file of {content.format}; "
         "decompress it, for instance by gunzip"
     )
+
+
+def scan_files_on_disk(scan: Path) -> list[Path]:
+    """Find the files of a scan: all in a folder, or a file and the one that holds its voxels.
+
+    Files that do not exist are left out.
+    """
+    if scan.is_dir():
+        return [path for path in scan.rglob("*") if path.is_file()]
+    files = [scan]
+    if scan.name.lower().endswith(PAIR_SUFFIXES):
+        files += [other for suffix in (".hdr", ".img") if (other := partner(scan, suffix))]
+    elif scan.name.lower().endswith((".nhdr", ".mhd")) and scan.is_file():
+        with scan.open("rb") as stream:
+            named = _DATA_FILE.search(stream.read(_HEADER_BYTES))
+        files += [scan.parent / named[1].decode("latin-1").replace("\\", "/")] if named else []
+    return [path for path in dict.fromkeys(files) if path.is_file()]
 
 
 def holds_dicom(folder: Path) -> bool:
