@@ -156,3 +156,27 @@ def test_damaged_files_are_counted_next_to_the_series_and_reported_elsewhere(
     (study / folder).mkdir(exist_ok=True)
     (study / folder / "cut.dcm").write_bytes(bytes(128) + b"DICM" + b"\2\0")
     assert Scan(study).warnings == (warning,)
+
+
+def test_a_series_that_is_split_over_folders_is_reported(
+    save_series: SaveSeries, tmp_path: Path
+) -> None:
+    """An archive wrote ten files into each folder; a third folder has another series."""
+    for number, first in enumerate((0, 10)):
+        save_series(
+            f"study/part{number}",
+            HU,
+            change=lambda index, _, first=first: first <= index < first + 10,
+        )
+    save_series("study/other", HU, SeriesInstanceUID="1.5")
+    folder = tmp_path / "study" / "part0"
+    for path in (folder, folder / "4-000.dcm"):
+        scan = Scan(path)
+        assert scan.grid.shape == (3, 4, 10)
+        assert scan.warnings == (
+            "slices of the same series are in other folders, too: "
+            f"{tmp_path / 'study' / 'part1'}; name the folder above to read them as one scan",
+        )
+    whole = Scan(folder.parent, series="1.2.3.4")
+    np.testing.assert_array_equal(whole.voxels(), HU)
+    assert whole.warnings == ()

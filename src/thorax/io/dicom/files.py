@@ -8,7 +8,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
@@ -87,6 +87,17 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
         kind = "zip" if path.suffix.lower() == ".zip" else "DICOM"
         raise InputError(f"{path} is not a {kind} file, or its header is damaged")
     return _in_folder(path.parent.iterdir(), path.parent)
+
+
+def files_in_folder(folder: Path) -> Iterator[DicomFile]:
+    """Find the DICOM files in a folder, not in its subfolders, one after the other.
+
+    Raises:
+        OSError: The folder or a file cannot be read.
+    """
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        if looks_like_dicom(file := _on_disk(path)):
+            yield _inflated(file)
 
 
 def looks_like_dicom(file: DicomFile) -> bool:

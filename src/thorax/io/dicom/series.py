@@ -19,6 +19,7 @@ from thorax.io.dicom.completeness import completeness_warnings
 from thorax.io.dicom.files import find_dicom_files
 from thorax.io.dicom.geometry import SliceLayout, order_slices, orientation_note
 from thorax.io.dicom.headers import DamagedHeaderError, Slice, read_slices
+from thorax.io.dicom.neighbours import split_series_warning
 from thorax.io.dicom.pixels import HIGHEST_CT_HU, PixelReader
 from thorax.io.dicom.selection import SeriesInfo, list_stacks, select_series, selection_note
 from thorax.io.dicom.stacks import Stack, group_slices, join_note
@@ -67,6 +68,7 @@ class DicomSeries:
             ),
             *volume.warnings,
             *_damaged_warning(headers.damaged_elsewhere(selected)),
+            *split_series_warning(path, selected.uids),
         )
         self.notes: tuple[str, ...] = (
             *selection_note(selected, headers.stacks),

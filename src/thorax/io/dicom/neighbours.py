@@ -1,0 +1,59 @@
+"""Find other folders with slices of the same series.
+
+Archives that limit the number of files per folder split a series over several folders. Read one by
+one, each part would look like a complete scan.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from thorax.common.errors import InputError
+from thorax.common.text import listed
+from thorax.io.dicom.files import files_in_folder
+from thorax.io.dicom.headers import DamagedHeaderError, read_slices
+
+MAX_FOLDERS = 50
+"""Folders of the same parent that are examined; more are those of many patients."""
+
+_EXAMINED = 3
+"""Files that are read of each folder."""
+
+
+def split_series_warning(path: Path, uids: Iterable[str]) -> tuple[str, ...]:
+    """Return a warning if folders next to that of a scan have slices of the same series.
+
+    Args:
+        path: The folder of the scan, or a file in it.
+        uids: SeriesInstanceUIDs of the scan.
+    """
+    folder = path if path.is_dir() else path.parent
+    own = frozenset(uids) - {""}
+    if not own or path.suffix.lower() == ".zip":
+        return ()
+    parts = [other for other in _neighbours(folder) if own & set(_series_in(other))]
+    if not parts:
+        return ()
+    return (
+        f"slices of the same series are in other folders, too: {listed(parts, at_most=3)}; name "
+        f"the folder above to read them as one scan",
+    )
+
+
+def _neighbours(folder: Path) -> list[Path]:
+    real = folder.resolve()
+    try:
+        folders = sorted(path for path in real.parent.iterdir() if path.is_dir() and path != real)
+    except OSError:
+        return []
+    return folders if len(folders) <= MAX_FOLDERS else []
+
+
+def _series_in(folder: Path) -> Iterator[str]:
+    """SeriesInstanceUIDs of the first DICOM files of a folder."""
+    try:
+        files = files_in_folder(folder)
+        for file in itertools.islice(files, _EXAMINED):
+            yield from (slice_.series.uid for slice_ in read_slices(file)[:1])
+    except (InputError, DamagedHeaderError, OSError):
+        return
