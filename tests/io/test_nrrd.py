@@ -81,6 +81,7 @@ TEXT = " ".join(map(str, VALUES.ravel("F"))).encode()
         ("ascii", TEXT.replace(b" ", b"\n")),
         ("txt", TEXT),
     ],
+    ids=["raw", "gzip", "gz", "bzip2", "hex", "ascii", "txt"],
 )
 def test_every_encoding_is_read_and_checked(tmp_path: Path, encoding: str, content: bytes) -> None:
     path = tmp_path / "a.nrrd"
