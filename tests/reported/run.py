@@ -3,8 +3,9 @@
     python tests/reported/run.py --before OTHER/src
 
 Each row is one test of this folder, which builds its input itself. The other version may be any
-checkout with ``src/thorax``; without it, only this version is tested. ``read right`` means that the
-test passed: the scan is read correctly, or refused with the right reason.
+checkout with ``src/thorax``; without it, only this version is tested. The outcome is ``right`` if
+the scan is read correctly, or refused with the right reason; else ``wrong``; or ``lacking`` if the
+version reads the input, but lacks an interface that the test uses, such as ``Scan.warnings``.
 """
 
 import os
@@ -22,6 +23,10 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 
 OUTCOMES = {"failure": "wrong", "error": "wrong", "skipped": "skipped"}
+
+LACKING = re.compile(
+    "has no attribute|cannot import name|No module named|unexpected keyword|No such option"
+)
 
 
 def outcomes(source: Path, *, slow: bool) -> dict[tuple[str, str], str]:
@@ -43,7 +48,11 @@ def _name(case: ElementTree.Element) -> tuple[str, str]:
 
 
 def _outcome(case: ElementTree.Element) -> str:
-    return next((OUTCOMES[part.tag] for part in case if part.tag in OUTCOMES), "right")
+    for part in case:
+        if part.tag in OUTCOMES:
+            text = (part.get("message") or "") + (part.text or "")[-500:]
+            return "lacking" if LACKING.search(text) else OUTCOMES[part.tag]
+    return "right"
 
 
 @click.command()
