@@ -169,13 +169,14 @@ def test_a_series_that_is_split_over_folders_is_reported(
             change=lambda index, _, first=first: first <= index < first + 10,
         )
     save_series("study/other", HU, SeriesInstanceUID="1.5")
+    save_series("study/copy", HU[:, :, :10])
     folder = tmp_path / "study" / "part0"
     for path in (folder, folder / "4-000.dcm"):
         scan = Scan(path)
         assert scan.grid.shape == (3, 4, 10)
         assert scan.warnings == (
-            "slices of the same series are in other folders, too: "
-            f"{tmp_path / 'study' / 'part1'}; name the folder above to read them as one scan",
+            f"more slices of the same series are in {tmp_path / 'study' / 'part1'}; name the "
+            "folder above to read them as one scan",
         )
     whole = Scan(folder.parent, series="1.2.3.4")
     np.testing.assert_array_equal(whole.voxels(), HU)

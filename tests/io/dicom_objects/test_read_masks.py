@@ -319,7 +319,11 @@ def test_frames_outside_of_the_scan_are_counted(ct: Path, tmp_path: Path) -> Non
     short = save_ct(tmp_path / "short", heights_mm=HEIGHTS_MM[:3])
     mask = read(path, short, {"lung": ["Lung"]})
     assert_slices(mask, [WHOLE] * 3)
-    assert mask.warnings == ("Lung: 1 frame left out, outside of the slices",)
+    assert mask.warnings == (
+        f"more slices of the same series are in {ct}; name the folder above to read them as one "
+        "scan",
+        "Lung: 1 frame left out, outside of the slices",
+    )
 
 
 def test_segments_of_another_pixel_size_are_refused(ct: Path, tmp_path: Path) -> None:

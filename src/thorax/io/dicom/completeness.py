@@ -77,6 +77,10 @@ class VolumeExtent:
         uncovered: NDArray[np.float64] = heights[nearest > share * self._step_mm]
         return uncovered
 
+    def covers(self, slice_: Slice) -> bool:
+        """Return True if the volume has the position of a slice."""
+        return not len(self.uncovered([slice_], OTHER_GEOMETRY))
+
     def inside(self, heights: NDArray[np.float64]) -> int:
         """Number of heights between the ends of the volume."""
         return int(np.sum((heights > self._heights[0]) & (heights < self._heights[-1])))
@@ -126,6 +130,7 @@ def completeness_warnings(
     layout: SliceLayout,
     stacks: Iterable[Stack],
     *,
+    extent: VolumeExtent,
     damaged: int,
     allow_incomplete: bool,
 ) -> tuple[str, ...]:
@@ -141,13 +146,13 @@ def completeness_warnings(
         volume: The volume of it that is read.
         layout: Order of its slices.
         stacks: All stacks.
+        extent: Positions of the volume.
         damaged: Number of files with a damaged header.
         allow_incomplete: Accept any number of missing slices.
 
     Raises:
         InputError: More than a tenth of the slices are missing.
     """
-    extent = VolumeExtent(volume.slices, selected.orientation, layout)
     others = [stack for stack in stacks if stack is not selected]
     missing = _missing(
         extent,

@@ -5,13 +5,13 @@ one, each part would look like a complete scan.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.text import listed
 from thorax.io.dicom.files import files_in_folder
-from thorax.io.dicom.headers import DamagedHeaderError, read_slices
+from thorax.io.dicom.headers import DamagedHeaderError, Slice, read_slices
 
 MAX_FOLDERS = 50
 """Folders of the same parent that are examined; more are those of many patients."""
@@ -20,23 +20,30 @@ _EXAMINED = 3
 """Files that are read of each folder."""
 
 
-def split_series_warning(path: Path, uids: Iterable[str]) -> tuple[str, ...]:
-    """Return a warning if folders next to that of a scan have slices of the same series.
+def split_series_warning(
+    path: Path, uids: Iterable[str], is_covered: Callable[[Slice], bool]
+) -> tuple[str, ...]:
+    """Return a warning if folders next to that of a scan have more slices of the same series.
 
     Args:
         path: The folder of the scan, or a file in it.
         uids: SeriesInstanceUIDs of the scan.
+        is_covered: Returns True if the scan has the position of a slice: a copy, then.
     """
     folder = path if path.is_dir() else path.parent
     own = frozenset(uids) - {""}
     if not own or path.suffix.lower() == ".zip":
         return ()
-    parts = [other for other in _neighbours(folder) if own & set(_series_in(other))]
+    parts = [
+        other
+        for other in _neighbours(folder)
+        if any(slice_.series.uid in own and not is_covered(slice_) for slice_ in _slices_in(other))
+    ]
     if not parts:
         return ()
     return (
-        f"slices of the same series are in other folders, too: {listed(parts, at_most=3)}; name "
-        f"the folder above to read them as one scan",
+        f"more slices of the same series are in {listed(parts, at_most=3)}; name the folder above "
+        "to read them as one scan",
     )
 
 
@@ -49,11 +56,14 @@ def _neighbours(folder: Path) -> list[Path]:
     return folders if len(folders) <= MAX_FOLDERS else []
 
 
-def _series_in(folder: Path) -> Iterator[str]:
-    """SeriesInstanceUIDs of the first DICOM files of a folder."""
+def _slices_in(folder: Path) -> Iterator[Slice]:
+    """CT slices of the first DICOM files of a folder."""
     try:
         files = files_in_folder(folder)
         for file in itertools.islice(files, _EXAMINED):
-            yield from (slice_.series.uid for slice_ in read_slices(file)[:1])
+            for slice_ in read_slices(file):
+                key = slice_.series
+                if key.modality == "CT" and not (key.localizer or key.geometry_fault):
+                    yield slice_
     except (InputError, DamagedHeaderError, OSError):
         return

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.common.text import counted
-from thorax.io.dicom.completeness import completeness_warnings
+from thorax.io.dicom.completeness import VolumeExtent, completeness_warnings
 from thorax.io.dicom.files import find_dicom_files
 from thorax.io.dicom.geometry import SliceLayout, order_slices, orientation_note
 from thorax.io.dicom.headers import DamagedHeaderError, Slice, read_slices
@@ -51,6 +51,7 @@ class DicomSeries:
         self._path, self._reader = path, PixelReader()
         volume = largest_volume(selected.slices, self._reader)
         layout = _layout(path, selected, volume.slices)
+        extent = VolumeExtent(volume.slices, selected.orientation, layout)
         self.slices = tuple(volume.slices[index] for index in layout.order)
         self.affine: NDArray[np.float64] = LPS_TO_RAS @ layout.affine
         self.shape: tuple[int, ...] = (*selected.first.series.shape, len(self.slices))
@@ -63,12 +64,13 @@ class DicomSeries:
                 volume,
                 layout,
                 headers.stacks,
+                extent=extent,
                 damaged=headers.damaged_in(selected),
                 allow_incomplete=allow_incomplete,
             ),
             *volume.warnings,
             *_damaged_warning(headers.damaged_elsewhere(selected)),
-            *split_series_warning(path, selected.uids),
+            *split_series_warning(path, selected.uids, extent.covers),
         )
         self.notes: tuple[str, ...] = (
             *selection_note(selected, headers.stacks),
