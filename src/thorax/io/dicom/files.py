@@ -89,13 +89,14 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
     return _in_folder(path.parent.iterdir(), path.parent)
 
 
-def files_in_folder(folder: Path) -> Iterator[DicomFile]:
-    """Find the DICOM files in a folder, not in its subfolders, one after the other.
+def sample_of_folder(folder: Path) -> Iterator[DicomFile]:
+    """Find the first, the middle and the last file of a folder by name, if they are DICOM.
 
     Raises:
         OSError: The folder or a file cannot be read.
     """
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    for path in dict.fromkeys((*paths[:1], *paths[len(paths) // 2 :][:1], *paths[-1:])):
         if looks_like_dicom(file := _on_disk(path)):
             yield _inflated(file)
 

@@ -4,20 +4,16 @@ Archives that limit the number of files per folder split a series over several f
 one, each part would look like a complete scan.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.text import listed
-from thorax.io.dicom.files import files_in_folder
+from thorax.io.dicom.files import sample_of_folder
 from thorax.io.dicom.headers import DamagedHeaderError, Slice, read_slices
 
 MAX_FOLDERS = 50
 """Folders of the same parent that are examined; more are those of many patients."""
-
-_EXAMINED = 3
-"""Files that are read of each folder."""
 
 
 def split_series_warning(
@@ -57,10 +53,9 @@ def _neighbours(folder: Path) -> list[Path]:
 
 
 def _slices_in(folder: Path) -> Iterator[Slice]:
-    """CT slices of the first DICOM files of a folder."""
+    """CT slices of some DICOM files of a folder."""
     try:
-        files = files_in_folder(folder)
-        for file in itertools.islice(files, _EXAMINED):
+        for file in sample_of_folder(folder):
             for slice_ in read_slices(file):
                 key = slice_.series
                 if key.modality == "CT" and not (key.localizer or key.geometry_fault):
