@@ -92,7 +92,7 @@ def dicom(**tags: Any) -> Break:
     def write(path: Path, hu: np.ndarray, affine: np.ndarray) -> None:
         path.mkdir()
         for z in range(4):
-            slice_ = one_slice(np.zeros((8, 8), np.uint16), (0, 0, 2.5 * z), **tags)
+            slice_ = one_slice(np.full((8, 8), z, np.uint16), (0, 0, 2.5 * z), **tags)
             slice_.save_as(path / f"{z}.dcm", enforce_file_format=True)
 
     return write
