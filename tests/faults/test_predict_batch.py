@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "slip.zip": (zipped("../../outside.dcm"), "zip"),
     "other.zip": (zipped("notes.txt"), "DICOM|zip"),
     "cut.nrrd": (cut_nrrd, "cut short or damaged"),
-    "gone.mhd": (without_voxels, "cut short or damaged"),
+    "gone.mhd": (without_voxels, "the file of its voxels is missing"),
 }
 
 
