@@ -128,6 +128,17 @@ def test_missing_rescale_values_are_noted(save_series: SaveSeries) -> None:
     assert note.endswith("(RescaleSlope, RescaleIntercept); stored values were read as HU")
 
 
+def test_rescale_values_that_only_some_slices_lack_are_a_warning(save_series: SaveSeries) -> None:
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        if index == 2:
+            del slice_.RescaleIntercept
+
+    scan = Scan(save_series("ct", HU, change=change))
+    (warning,) = scan.warnings
+    assert warning.startswith("1 of 5 slices do not state the conversion to HU")
+    assert scan.notes == ()
+
+
 # Selection of the series
 
 

@@ -69,6 +69,7 @@ class DicomSeries:
                 allow_incomplete=allow_incomplete,
             ),
             *volume.warnings,
+            *_rescale_warning(self.slices),
             *_damaged_warning(headers.damaged_elsewhere(selected)),
             *split_series_warning(path, selected.uids, extent.covers),
         )
@@ -182,8 +183,19 @@ def _dtype(slices: Sequence[Slice]) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
+def _rescale_warning(slices: Sequence[Slice]) -> tuple[str, ...]:
+    count = sum(not slice_.pixels.has_rescale for slice_ in slices)
+    if count in (0, len(slices)):
+        return ()
+    return (
+        f"{count} of {len(slices)} slices do not state the conversion to HU (RescaleSlope, "
+        "RescaleIntercept), and their stored values were read as HU: they may differ from the "
+        "others",
+    )
+
+
 def _rescale_note(slices: Sequence[Slice]) -> tuple[str, ...]:
-    if all(slice_.pixels.has_rescale for slice_ in slices):
+    if any(slice_.pixels.has_rescale for slice_ in slices):
         return ()
     return (
         "slices do not state the conversion to HU (RescaleSlope, RescaleIntercept); stored values "
