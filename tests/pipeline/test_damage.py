@@ -50,7 +50,8 @@ def truncate(name: str) -> None:
         ),
         (
             "data/chests/masks/anna-1.nii.gz",
-            "data/chests/masks/anna-1.nii.gz is cut short or damaged; copy it again from its source",
+            "data/chests/masks/anna-1.nii.gz is cut short or damaged; copy it again from its "
+            "source",
         ),
         (
             "data/records/index.json",
