@@ -10,7 +10,12 @@ import pydicom
 import pytest
 from numpy.typing import ArrayLike
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    generate_uid,
+)
 
 SaveSeries = Callable[..., Path]
 PATIENT = "DOE^JOHN"
@@ -47,6 +52,37 @@ def one_slice(stored: np.ndarray, position_mm: Sequence[float], **tags: Any) -> 
         else:
             setattr(slice_, tag, value)
     return slice_
+
+
+def enhanced(folder: Path, path: Path, order: list[int], *, positions: bool = True) -> None:
+    """Write slices of a folder as one multi-frame file, in some order."""
+    slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda s: s.ImagePositionPatient[2])
+    ct = slices[0].copy()
+    ct.NumberOfFrames = len(order)
+    ct.PixelData = b"".join(slices[index].PixelData for index in order)
+    ct.SOPInstanceUID = generate_uid()
+    if positions:
+        ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+        frames = []
+        for index in order:
+            frame, position = pydicom.Dataset(), pydicom.Dataset()
+            position.ImagePositionPatient = slices[index].ImagePositionPatient
+            frame.PlanePositionSequence = pydicom.Sequence([position])
+            frames.append(frame)
+        shared, plane, measures, values = (pydicom.Dataset() for _ in range(4))
+        plane.ImageOrientationPatient = ct.ImageOrientationPatient
+        measures.PixelSpacing, measures.SliceThickness = ct.PixelSpacing, 2.5
+        values.RescaleSlope, values.RescaleIntercept = 1, -1024
+        shared.PlaneOrientationSequence = pydicom.Sequence([plane])
+        shared.PixelMeasuresSequence = pydicom.Sequence([measures])
+        shared.PixelValueTransformationSequence = pydicom.Sequence([values])
+        ct.SharedFunctionalGroupsSequence = pydicom.Sequence([shared])
+        ct.PerFrameFunctionalGroupsSequence = pydicom.Sequence(frames)
+        for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            del ct[tag]
+        del ct.RescaleSlope, ct.RescaleIntercept
+    path.parent.mkdir(exist_ok=True)
+    ct.save_as(path)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.sequence import Sequence
-from pydicom.uid import EnhancedCTImageStorage, generate_uid
 
 from thorax.common.errors import InputError
 from thorax.io import Scan
+
+from ..io.conftest import enhanced
 
 SaveSeries = Callable[..., Path]
 HU = (np.arange(3 * 4 * 20) * 8 - 1000).astype(np.int16).reshape(3, 4, 20)
@@ -285,37 +285,6 @@ def test_a_slice_without_a_position_is_counted(save_series: SaveSeries, index: i
 
 
 # Multi-frame files: highdicom#99, Slicer#7496
-
-
-def enhanced(folder: Path, path: Path, order: list[int], *, positions: bool = True) -> None:
-    """Write slices of a folder as one multi-frame file, in some order."""
-    slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda s: s.ImagePositionPatient[2])
-    ct = slices[0].copy()
-    ct.NumberOfFrames = len(order)
-    ct.PixelData = b"".join(slices[index].PixelData for index in order)
-    ct.SOPInstanceUID = generate_uid()
-    if positions:
-        ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-        frames = []
-        for index in order:
-            frame, position = pydicom.Dataset(), pydicom.Dataset()
-            position.ImagePositionPatient = slices[index].ImagePositionPatient
-            frame.PlanePositionSequence = Sequence([position])
-            frames.append(frame)
-        shared, plane, measures, values = (pydicom.Dataset() for _ in range(4))
-        plane.ImageOrientationPatient = ct.ImageOrientationPatient
-        measures.PixelSpacing = ct.PixelSpacing
-        values.RescaleSlope, values.RescaleIntercept = 1, -1024
-        shared.PlaneOrientationSequence = Sequence([plane])
-        shared.PixelMeasuresSequence = Sequence([measures])
-        shared.PixelValueTransformationSequence = Sequence([values])
-        ct.SharedFunctionalGroupsSequence = Sequence([shared])
-        ct.PerFrameFunctionalGroupsSequence = Sequence(frames)
-        for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-            del ct[tag]
-        del ct.RescaleSlope, ct.RescaleIntercept
-    path.parent.mkdir(exist_ok=True)
-    ct.save_as(path)
 
 
 @pytest.mark.parametrize(

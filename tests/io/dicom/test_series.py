@@ -9,10 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     BasicTextSRStorage,
-    EnhancedCTImageStorage,
     JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
@@ -21,6 +19,8 @@ from pydicom.uid import (
 from thorax.common.errors import InputError
 from thorax.io import Scan
 from thorax.io.dicom_segmentation import write_segmentation
+
+from ..conftest import enhanced
 
 SaveSeries = Callable[..., Path]
 Check = Callable[[object], None]
@@ -380,34 +380,6 @@ def test_files_without_a_preamble_are_read(save_series: SaveSeries) -> None:
 
 
 # Multi-frame files
-
-
-def enhanced(folder: Path, path: Path, order: list[int]) -> None:
-    """Write the slices of a folder as one multi-frame file, in some order."""
-    slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda s: s.ImagePositionPatient[2])
-    enhanced_ct = slices[0].copy()
-    enhanced_ct.SOPClassUID = enhanced_ct.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-    frames = []
-    for index in order:
-        frame, position = pydicom.Dataset(), pydicom.Dataset()
-        position.ImagePositionPatient = slices[index].ImagePositionPatient
-        frame.PlanePositionSequence = Sequence([position])
-        frames.append(frame)
-    shared, plane, measures, values = (pydicom.Dataset() for _ in range(4))
-    plane.ImageOrientationPatient = enhanced_ct.ImageOrientationPatient
-    measures.PixelSpacing, measures.SliceThickness = enhanced_ct.PixelSpacing, 2.5
-    values.RescaleSlope, values.RescaleIntercept = 1, -1024
-    shared.PlaneOrientationSequence = Sequence([plane])
-    shared.PixelMeasuresSequence = Sequence([measures])
-    shared.PixelValueTransformationSequence = Sequence([values])
-    enhanced_ct.SharedFunctionalGroupsSequence = Sequence([shared])
-    enhanced_ct.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        del enhanced_ct[tag]
-    del enhanced_ct.RescaleSlope, enhanced_ct.RescaleIntercept
-    enhanced_ct.NumberOfFrames = len(order)
-    enhanced_ct.PixelData = b"".join(slices[index].PixelData for index in order)
-    enhanced_ct.save_as(path)
 
 
 def test_a_multi_frame_file_is_a_series(save_series: SaveSeries, tmp_path: Path) -> None:
