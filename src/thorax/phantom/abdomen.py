@@ -1,5 +1,7 @@
 """Upper abdomen: liver, spleen, stomach and bowel, with gas."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.random import Generator
 
@@ -44,8 +46,12 @@ def draw_abdomen(
 
 def _below(space: Space, planes: int) -> Space:
     axes = (space.axes[0], space.axes[1], space.axes[2][:planes])
-    return Space(
-        axes, space.x[:, :, :planes], space.y[:, :, :planes], space.z[:, :, :planes], space.roll_rad
+    return replace(
+        space,
+        axes=axes,
+        x=space.x[:, :, :planes],
+        y=space.y[:, :, :planes],
+        z=space.z[:, :, :planes],
     )
 
 

@@ -42,6 +42,7 @@ class Protocol:
         orientation: Directions of the stored axes, such as ``LPS``.
         tilt_deg: Rotation of the image about each world axis.
         origin_mm: World position of the image centre.
+        gravity_rad: Direction of gravity relative to the patient, see `Space`.
     """
 
     shape: tuple[int, int, int]
@@ -58,6 +59,7 @@ class Protocol:
     orientation: str
     tilt_deg: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
+    gravity_rad: float = 0.0
 
 
 def draw_protocol(habitus: Habitus, rng: Generator) -> Protocol:

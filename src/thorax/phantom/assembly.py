@@ -1,9 +1,10 @@
-"""Assembly of a synthetic chest: patient, disease, scan."""
+"""Assembly of a synthetic chest: patient, disease, objects, scan."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from thorax.imaging.grid import Volume, make_volume
 from thorax.phantom import tissue
@@ -18,6 +19,13 @@ from thorax.phantom.acquisition import (
     scanner_axes,
 )
 from thorax.phantom.anatomy import Habitus, body_outline, draw_habitus
+from thorax.phantom.diseases import (
+    Findings,
+    draw_findings,
+    draw_parenchymal_diseases,
+    draw_solid_diseases,
+    reshape_lungs,
+)
 from thorax.phantom.lesions import (
     Infection,
     draw_burden,
@@ -27,7 +35,12 @@ from thorax.phantom.lesions import (
 )
 from thorax.phantom.lungs import LEFT, RIGHT, Lungs, draw_fissures, draw_parenchyma, shape_lungs
 from thorax.phantom.mediastinum import draw_mediastinum
+from thorax.phantom.objects import Equipment, draw_equipment, draw_implants, draw_support
+from thorax.phantom.scans import acquire_varied, draw_varied_protocol
+from thorax.phantom.scans.intensities import randomise_intensities
 from thorax.phantom.space import Floats, Space, position_patient
+from thorax.phantom.varied_anatomy import draw_varied_habitus
+from thorax.phantom.variety import PLAIN, Variety
 from thorax.phantom.vessels import draw_bronchi, draw_vessels, grow_vessels
 from thorax.phantom.wall import draw_wall
 
@@ -42,63 +55,134 @@ class Chest:
         name: Name of the case, such as ``phantom_007``.
         scan: CT in HU, int16.
         mask: Labels, uint8: 1 left lung, 2 right lung, 3 infection, which is inside the lungs.
+        kinds: Variations that this chest shows, such as ``giant bulla``; none if plain.
     """
 
     name: str
     scan: Volume
     mask: Volume
+    kinds: tuple[str, ...] = ()
 
 
-def chest(number: int, *, seed: int) -> Chest:
+@dataclass(frozen=True)
+class Patient:
+    """Everything drawn about a patient and the scan before the voxels.
+
+    Args:
+        habitus: Build of the patient.
+        findings: Diseases other than infection.
+        equipment: Objects other than the plain couch.
+        protocol: Acquisition parameters.
+        kinds: Variations of build and protocol.
+        variety: Groups of variations that are on.
+    """
+
+    habitus: Habitus
+    findings: Findings
+    equipment: Equipment
+    protocol: Protocol
+    kinds: tuple[str, ...]
+    variety: Variety
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Independent random numbers for each part of a chest, so that one does not move the others."""
+
+    body: Generator
+    disease: Generator
+    scanner: Generator
+    findings: Generator
+    equipment: Generator
+    intensities: Generator
+
+
+def chest(number: int, *, seed: int, variety: Variety = PLAIN) -> Chest:
     """Make a synthetic chest CT.
 
     Args:
         number: Number of the case; every case is another patient.
         seed: Seed of the cohort.
+        variety: Groups of variations.
 
     Returns:
-        The same voxels for the same number and seed.
+        The same voxels for the same number, seed and variety.
 
     Raises:
         ValueError: `number` or `seed` is negative.
     """
     if number < 0 or seed < 0:
         raise ValueError(f"`number` and `seed` must be at least 0, got {number} and {seed}")
-    body, disease, scanner = np.random.default_rng((seed, number)).spawn(3)
-    habitus = draw_habitus(body)
-    protocol = draw_protocol(habitus, scanner)
-    space = position_patient(scanner_axes(protocol), body, roll_rad=protocol.roll_rad)
-    hu, lungs = _draw_body(space, habitus, protocol, body)
-    infection = _draw_lungs(hu, space, habitus, lungs, rng=disease)
+    streams = Streams(*np.random.default_rng((seed, number)).spawn(6))
+    patient = _draw_patient(variety, streams)
+    protocol = patient.protocol
+    space = position_patient(
+        scanner_axes(protocol),
+        streams.body,
+        roll_rad=protocol.roll_rad,
+        gravity_rad=protocol.gravity_rad,
+    )
+    hu, lungs = _draw_body(space, patient, streams)
+    infection = _draw_lungs(hu, space, patient, lungs, streams=streams)
     labels = np.where(infection.mask, np.uint8(INFECTION), lungs.sides)
+    image, scan_kinds = _acquire(hu, space, lungs, patient, streams)
     affine = canonical_affine(protocol)
-    scan, stored_affine = reorient(acquire(hu, protocol, scanner), affine, protocol.orientation)
+    scan, stored_affine = reorient(image, affine, protocol.orientation)
     mask, _ = reorient(labels, affine, protocol.orientation)
     return Chest(
-        f"phantom_{number:03d}", make_volume(scan, stored_affine), make_volume(mask, stored_affine)
+        f"phantom_{number:03d}",
+        make_volume(scan, stored_affine),
+        make_volume(mask, stored_affine),
+        (*patient.kinds, *patient.findings.kinds, *patient.equipment.kinds, *scan_kinds),
     )
 
 
-def _draw_body(
-    space: Space, habitus: Habitus, protocol: Protocol, rng: Generator
-) -> tuple[Floats, Lungs]:
+def _draw_patient(variety: Variety, streams: Streams) -> Patient:
+    if variety.anatomy:
+        habitus, habitus_kinds = draw_varied_habitus(streams.body)
+    else:
+        habitus, habitus_kinds = draw_habitus(streams.body), ()
+    findings = draw_findings(streams.findings) if variety.diseases else Findings()
+    habitus = findings.change_habitus(habitus)
+    if variety.scans:
+        protocol, protocol_kinds = draw_varied_protocol(habitus, streams.scanner)
+    else:
+        protocol, protocol_kinds = draw_protocol(habitus, streams.scanner), ()
+    equipment = draw_equipment(streams.equipment) if variety.objects else Equipment()
+    kinds = (*habitus_kinds, *protocol_kinds)
+    return Patient(habitus, findings, equipment, protocol, kinds, variety)
+
+
+def _draw_body(space: Space, patient: Patient, streams: Streams) -> tuple[Floats, Lungs]:
+    habitus, rng = patient.habitus, streams.body
     hu = np.full(space.shape, tissue.AIR_HU, dtype=np.float32)
     outline = body_outline(space, habitus)
-    draw_couch(hu, space, outline.skin, protocol.couch_gap_mm)
+    gap_mm = patient.protocol.couch_gap_mm
+    if patient.variety.objects:
+        equipment = patient.equipment
+        draw_support(hu, space, outline, equipment, gap_mm=gap_mm, rng=streams.equipment)
+    else:
+        draw_couch(hu, space, outline.skin, gap_mm)
     draw_wall(hu, space, habitus, outline, rng=rng)
     draw_abdomen(hu, space, habitus, outline, rng=rng)
     lungs = shape_lungs(space, habitus, outline)
+    if patient.findings.kinds:
+        findings = patient.findings
+        lungs = reshape_lungs(hu, space, habitus, lungs, findings, rng=streams.findings)
     draw_parenchyma(hu, space, habitus, lungs, rng=rng)
     draw_fissures(hu, space, habitus, lungs)
     return hu, lungs
 
 
 def _draw_lungs(
-    hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, *, rng: Generator
+    hu: Floats, space: Space, patient: Patient, lungs: Lungs, *, streams: Streams
 ) -> Infection:
+    habitus, findings, rng = patient.habitus, patient.findings, streams.disease
     burden = draw_burden(rng)
     infection = place_lesions(space, habitus, lungs, burden, rng=rng)
     draw_ground_glass(hu, space, infection, burden, rng=rng)
+    if findings.kinds:
+        draw_parenchymal_diseases(hu, space, habitus, lungs, findings, rng=streams.findings)
     trees = [grow_vessels(space, habitus, lungs, label, rng=rng) for label in (LEFT, RIGHT)]
     for arteries, veins in trees:
         draw_vessels(hu, space, arteries, habitus.blood_hu)
@@ -106,5 +190,19 @@ def _draw_lungs(
     draw_consolidation(hu, space, infection, burden, rng=rng)
     for arteries, _ in trees:
         draw_bronchi(hu, space, arteries)
+    if findings.kinds:
+        draw_solid_diseases(hu, space, habitus, lungs, findings, rng=streams.findings)
     draw_mediastinum(hu, space, habitus, rng)
+    if patient.equipment.kinds:
+        draw_implants(hu, space, habitus, lungs, patient.equipment, rng=streams.equipment)
     return infection
+
+
+def _acquire(
+    hu: Floats, space: Space, lungs: Lungs, patient: Patient, streams: Streams
+) -> tuple[NDArray[np.int16], tuple[str, ...]]:
+    if patient.variety.intensities:
+        randomise_intensities(hu, space, lungs, streams.intensities)
+    if patient.variety.scans:
+        return acquire_varied(hu, patient.protocol, streams.scanner)
+    return acquire(hu, patient.protocol, streams.scanner), ()

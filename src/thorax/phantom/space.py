@@ -38,6 +38,8 @@ class Space:
         y: Body y of each voxel, shape ``(X, Y, Z)``.
         z: Body z of each plane, shape ``(1, 1, Z)``.
         roll_rad: Rotation of the patient about the long axis.
+        gravity_rad: Direction of gravity: 0 towards the back, as in supine patients, ±π/2 towards
+            the right and the left side, π towards the front.
     """
 
     axes: tuple[Floats, Floats, Floats]
@@ -45,11 +47,20 @@ class Space:
     y: Floats
     z: Floats
     roll_rad: float
+    gravity_rad: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along each axis."""
         return len(self.axes[0]), len(self.axes[1]), len(self.axes[2])
+
+    @property
+    def down(self) -> tuple[float, float]:
+        """Unit vector of gravity along body x and y; fluid collects there, and the couch is there.
+
+        In a supine patient it is (0, -1).
+        """
+        return float(np.sin(self.gravity_rad)), -float(np.cos(self.gravity_rad))
 
     @property
     def pixel_mm(self) -> float:
@@ -83,7 +94,11 @@ def _voxel_range(axis: Floats, positions: NDArray[np.float64], margin_mm: float)
 
 
 def position_patient(
-    axes: tuple[Floats, Floats, Floats], rng: Generator, *, roll_rad: float = 0.0
+    axes: tuple[Floats, Floats, Floats],
+    rng: Generator,
+    *,
+    roll_rad: float = 0.0,
+    gravity_rad: float = 0.0,
 ) -> Space:
     """Position a patient in a scan: roll and warp voxel positions to body positions.
 
@@ -91,6 +106,7 @@ def position_patient(
         axes: Position of the voxels along each axis, in mm, ascending.
         rng: Source of the warp.
         roll_rad: Rotation of the patient about the long axis.
+        gravity_rad: Direction of gravity, see `Space`.
     """
     across, forward = axes[0][:, None, None], axes[1][None, :, None]
     cosine, sine = float(np.cos(roll_rad)), float(np.sin(roll_rad))
@@ -98,7 +114,7 @@ def position_patient(
     y = texture(axes, rng, scale_mm=WARP_SCALE_MM) * WARP_MM
     x += cosine * across - sine * forward
     y += sine * across + cosine * forward
-    return Space(axes, x, y, axes[2][None, None, :], roll_rad)
+    return Space(axes, x, y, axes[2][None, None, :], roll_rad, gravity_rad)
 
 
 def texture(axes: tuple[Floats, Floats, Floats], rng: Generator, *, scale_mm: float) -> Floats:
