@@ -70,6 +70,8 @@ CaseNames = list[Annotated[str, BeforeValidator(_quoted)]]
 
 Crop = Literal["lungs", "body", "none"]
 
+VarietyName = Literal["anatomy", "diseases", "objects", "scans", "intensities"]
+
 PATH = Path("params.yaml")
 
 LARGEST_YAML_BYTES = 2**20
@@ -94,6 +96,16 @@ class PrepareParams:
 
     canvas: Annotated[int, Field(ge=8, le=1024)]
     crop: Crop
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SyntheticParams:
+    """Synthetic chests and copies of scans that are added to the training cases."""
+
+    chests: Annotated[int, Field(ge=0)]
+    copies: Annotated[int, Field(ge=0)]
+    variety: list[VarietyName]
+    seed: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -222,6 +234,7 @@ class Params:
     seed: Annotated[int, Field(ge=0)]
     phantom: PhantomParams
     prepare: PrepareParams
+    synthetic: SyntheticParams
     split: SplitParams
     network: NetworkParams
     losses: LossParams

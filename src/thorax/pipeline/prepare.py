@@ -21,10 +21,19 @@ def main() -> None:
     check_split(folder, params)
     check_dataset(folder)
     dataset = load_dataset(folder)
-    index = prepare(dataset, RECORDS, canvas=params.prepare.canvas, crop=params.prepare.crop)
+    index = prepare(
+        dataset,
+        RECORDS,
+        canvas=params.prepare.canvas,
+        crop=params.prepare.crop,
+        synthetic=params.synthetic,
+    )
     for entry in index.records:
         ceilings = ", ".join(f"{name} {count.dice:.4f}" for name, count in entry.ceiling.items())
         log(f"{entry.case}: {entry.planes} slices, ceiling of Dice: {ceilings}")
+    if index.additional:
+        planes = sum(entry.planes for entry in index.additional)
+        log(f"{len(index.additional)} additional training records, {planes} slices")
 
 
 def check_dataset(folder: Path) -> Audit:

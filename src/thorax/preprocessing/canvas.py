@@ -1,20 +1,15 @@
 """Put a scan and the area fractions of its regions on the canvas."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.params import Crop
 from thorax.imaging.body import body_box, coarse_planes, lung_box
-from thorax.imaging.grid import Grid, Slabs
+from thorax.imaging.grid import Grid, NamedSlabs, Slabs
 from thorax.imaging.intensity import LOWEST_HU, IntensityScale, whole_hu
 from thorax.imaging.overlap import Overlap, overlap
 from thorax.imaging.placement import FULL_COVERAGE, Placement, place_box, place_whole
 from thorax.imaging.regions import Regions, label_slabs
-
-if TYPE_CHECKING:
-    from thorax.io import Scan
 
 
 def find_placement(scan: Slabs, scale: IntensityScale, *, canvas: int, crop: Crop) -> Placement:
@@ -52,7 +47,7 @@ def place_scan(scan: Slabs, scale: IntensityScale, placement: Placement) -> NDAr
 
 
 def place_regions(
-    mask: "Scan", regions: Regions, placement: Placement
+    mask: NamedSlabs, regions: Regions, placement: Placement
 ) -> tuple[NDArray[np.uint8], dict[str, Overlap]]:
     """Put the regions of a mask on the canvas, and measure the loss of the round trip.
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -59,6 +59,8 @@ class RecordIndex:
         regions: Region name → label values.
         ignored: Label values that belong to no region.
         records: Sorted by case.
+        additional: Synthetic chests and copies, for training only; sorted by case. A copy has the
+            patient of its source.
     """
 
     format_version: int
@@ -68,6 +70,7 @@ class RecordIndex:
     regions: dict[str, tuple[int, ...]]
     ignored: tuple[int, ...]
     records: tuple[RecordEntry, ...]
+    additional: tuple[RecordEntry, ...] = ()
 
     def entry(self, case: str) -> RecordEntry:
         """Look up the entry of a case.
@@ -75,10 +78,23 @@ class RecordIndex:
         Raises:
             InputError: There is no such case.
         """
-        for entry in self.records:
+        for entry in (*self.records, *self.additional):
             if entry.case == case:
                 return entry
         raise InputError(f"there is no record of case `{case}`; run `dvc repro prepare`")
+
+    def training_entries(self, cases: Collection[str]) -> list[RecordEntry]:
+        """Return the entries of the training cases and of the additional records.
+
+        Copies of scans of other patients are left out.
+
+        Args:
+            cases: Training cases.
+        """
+        trained = [self.entry(case) for case in cases]
+        patients = {entry.patient for entry in trained}
+        others = {entry.patient for entry in self.records} - patients
+        return trained + [entry for entry in self.additional if entry.patient not in others]
 
     def digest(self, cases: Iterable[str]) -> str:
         """Digest of the records of the given cases, in this order."""

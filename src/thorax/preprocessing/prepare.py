@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.common.machine import cores
 from thorax.common.parallel import worker_pool
-from thorax.common.params import Crop
+from thorax.common.params import Crop, SyntheticParams
 from thorax.datasets.dataset import Case, Dataset
 from thorax.imaging.grid import check_same_grid
 from thorax.imaging.overlap import Overlap
-from thorax.imaging.regions import Regions
 from thorax.io import Scan
+from thorax.preprocessing.additional import additional_records
 from thorax.preprocessing.canvas import find_placement, place_regions, place_scan
 from thorax.preprocessing.index import RecordEntry, RecordIndex, load_index, save_index
+from thorax.preprocessing.record_settings import RecordSettings
 from thorax.preprocessing.records import SUFFIX, CaseRecord, write_record
 
 FORMAT_VERSION = 1
@@ -27,25 +28,16 @@ FORMAT_VERSION = 1
 version are then written again. A test compares the digest of a record."""
 
 
-@dataclass(frozen=True)
-class RecordSettings:
-    """Settings of all records of a dataset.
-
-    Args:
-        regions: Regions of the masks.
-        canvas: Pixels per side of the canvas.
-        crop: Crop of the planes.
-    """
-
-    regions: Regions
-    canvas: int
-    crop: Crop
-
-
 def prepare(
-    dataset: Dataset, folder: Path, *, canvas: int, crop: Crop, workers: int | None = None
+    dataset: Dataset,
+    folder: Path,
+    *,
+    canvas: int,
+    crop: Crop,
+    synthetic: SyntheticParams | None = None,
+    workers: int | None = None,
 ) -> RecordIndex:
-    """Write one record per case, then the index.
+    """Write one record per case and the additional records, then the index.
 
     A record is kept if its scan, mask, intensity scale and settings are unchanged, and its digest
     is that in the index of the last run. Patients and sites are only in the index.
@@ -55,6 +47,7 @@ def prepare(
         folder: Folder of records and index. Records of removed cases are deleted.
         canvas: Pixels per side of the canvas.
         crop: ``lungs``, ``body`` or ``none``.
+        synthetic: Synthetic chests and copies to add; they are always written anew.
         workers: Parallel processes; default: number of cores.
 
     Raises:
@@ -66,7 +59,15 @@ def prepare(
     # Only the entry of the case itself is sent to its process, not the whole index.
     cases = [(case, previous.get(case.name)) for case in dataset.cases]
     entries = _in_parallel(work, cases, workers or cores())
-    index = _build_index(dataset, settings, sorted(entries, key=lambda entry: entry.case))
+    additional = (
+        additional_records(dataset, synthetic, folder, settings, workers=workers)
+        if synthetic
+        else []
+    )
+    index = replace(
+        _build_index(dataset, settings, sorted(entries, key=lambda entry: entry.case)),
+        additional=tuple(additional),
+    )
     _remove_stale(folder, index)
     save_index(folder, index)
     return index
@@ -133,7 +134,7 @@ def _previous_entries(
         old = load_index(folder)
     except InputError:
         return {}
-    if _build_index(dataset, settings, old.records) != old:
+    if _build_index(dataset, settings, old.records) != replace(old, additional=()):
         return {}
     return {entry.case: entry for entry in old.records}
 
@@ -153,7 +154,7 @@ def _build_index(
 
 
 def _remove_stale(folder: Path, index: RecordIndex) -> None:
-    kept = {f"{entry.case}{SUFFIX}" for entry in index.records}
+    kept = {f"{entry.case}{SUFFIX}" for entry in (*index.records, *index.additional)}
     for path in folder.glob(f"*{SUFFIX}"):
         if path.name not in kept:
             path.unlink()

@@ -30,10 +30,12 @@ def training_provenance(
     It contains no time, so that equal trainings give equal models. Models from two kinds of
     machine differ, so it states the kind.
     """
+    synthetic = {"synthetic": asdict(params.synthetic)} if index.additional else {}
     return {
         "dataset": index.dataset,
+        **synthetic,
         "split": asdict(split),
-        "records_sha256": index.digest(split.train + split.validation),
+        "records_sha256": records_digest(index, split),
         "loss": params.loss,
         "seed": params.seed,
         "network": asdict(params.network),
@@ -46,6 +48,12 @@ def training_provenance(
         "versions": {"python": platform.python_version(), **versions(VERSIONED_PACKAGES)},
         "machine": kind_of_machine(),
     }
+
+
+def records_digest(index: RecordIndex, split: Split) -> str:
+    """Return the digest of all records that a training reads."""
+    trained = [entry.case for entry in index.training_entries(split.train)]
+    return index.digest([*trained, *split.validation])
 
 
 def make_spec(params: Params, index: RecordIndex, provenance: dict[str, Any]) -> ModelSpec:

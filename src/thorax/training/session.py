@@ -14,7 +14,7 @@ from thorax.datasets.folds import Split
 from thorax.imaging.intensity import Window
 from thorax.models.networks import build, is_encoder
 from thorax.models.networks.supervision import supervise
-from thorax.preprocessing.index import RecordIndex, verify_records
+from thorax.preprocessing.index import RecordEntry, RecordIndex, verify_records
 from thorax.training.augmentation import Augmentation
 from thorax.training.batch_size import BatchTooLargeError, largest_batch
 from thorax.training.checkpoint import run_key, saved_batch
@@ -24,6 +24,7 @@ from thorax.training.initial_weights import initialise_weights
 from thorax.training.losses import SegmentationLoss
 from thorax.training.precision import PrecisionChoice
 from thorax.training.progress import ProgressPaths, ProgressReporter
+from thorax.training.provenance import records_digest
 from thorax.training.trainer import (
     HistoryRow,
     TrainingModel,
@@ -113,7 +114,7 @@ class Session:
         batch = dataset.stacks if params.train.batch == "auto" else params.train.batch
         key = run_key(
             settings=provenance,
-            records=index.digest(split.train + split.validation),
+            records=records_digest(index, split),
             code=code,
         )
         plan = TrainingPlan(
@@ -170,7 +171,7 @@ class Session:
         return choose_devices(plan.params.devices, batch=plan.batch, single_only=single_only)
 
     def _dataset(self, split: Split) -> StackDataset:
-        entries = [self.index.entry(case) for case in split.train]
+        entries = self.index.training_entries(split.train)
         train = self.params.train
         return StackDataset(
             paths=verify_records(self.folders.records, entries),
@@ -182,7 +183,7 @@ class Session:
             augmentation=Augmentation(self.params.augmentation, canvas=self.index.canvas),
             fraction=train.fraction,
             rare_region_share=train.rare_region_share,
-            rare_region=rarest_region(self.index, split.train),
+            rare_region=rarest_region(list(self.index.regions), entries),
         )
 
     def _choose_batch_size(self, plan: TrainingPlan) -> TrainingPlan:
@@ -227,8 +228,8 @@ def modified_ns(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def rarest_region(index: RecordIndex, cases: Sequence[str]) -> int:
-    """Return the channel of the region with the fewest voxels in these cases."""
-    ceilings = [index.entry(case).ceiling for case in cases]
-    voxels = [sum(ceiling[region].truth for ceiling in ceilings) for region in index.regions]
+def rarest_region(regions: Sequence[str], entries: Sequence[RecordEntry]) -> int:
+    """Return the channel of the region with the fewest voxels in these records."""
+    ceilings = [entry.ceiling for entry in entries]
+    voxels = [sum(ceiling[region].truth for ceiling in ceilings) for region in regions]
     return voxels.index(min(voxels))
