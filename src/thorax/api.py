@@ -118,7 +118,7 @@ class Predictor:
         labels = np.empty(prediction.grid.shape, dtype=np.uint8)
 
         def keep(slab: RestoredSlab) -> None:
-            planes = prediction.regions.merge(slab.masks)
+            planes = slab.labels(prediction)
             labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
 
         statistics = restore(prediction, keep)

@@ -98,6 +98,29 @@ def test_a_mask_is_on_the_grid_of_the_scan(
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), expected)
 
 
+def test_side_labels_divide_the_lung_into_right_and_left(
+    save_nifti: SaveNifti, tmp_path: Path
+) -> None:
+    """Voxels 0 to 2 along x are the patient's left, 5 to 7 the right; a lesion keeps its label."""
+    voxels = np.full((SIDE, SIDE, 5), -1000, np.int16)
+    voxels[0:3], voxels[5:8] = 500, 500
+    voxels[1, 4, 2] = 1000
+    two_lungs = make_segmenter(
+        [[80, 80]],
+        [-20, -60],
+        regions={"lung": (1, 2, 3), "lesion": (3,)},
+        side_labels={"right": 1, "left": 2},
+    )
+    scan = Scan(save_nifti("ct.nii.gz", voxels, AFFINE))
+    segment(two_lungs, scan, tmp_path / "mask.nii.gz")
+    mask = read(tmp_path / "mask.nii.gz")
+    assert np.unique(mask[5:8]).tolist() == [1]
+    assert np.unique(mask[3:5]).tolist() == [0]
+    assert mask[1, 4, 2] == 3
+    mask[1, 4, 2] = 2
+    assert np.unique(mask[0:3]).tolist() == [2]
+
+
 @pytest.mark.parametrize(
     "order",
     [

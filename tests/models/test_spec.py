@@ -61,7 +61,8 @@ def test_the_spec_is_readable_json() -> None:
         "metrics": {},
         "licence": "",
         "expected_dice": {},
-        "format": 4,
+        "side_labels": {},
+        "format": 5,
     }
 
 
@@ -92,6 +93,26 @@ def test_a_spec_of_format_version_3_is_read_with_its_old_names(saved: Path) -> N
     assert spec.expected_dice == {
         "body": ExpectedDiceModel(5, bias=0.03, half_width=0.01, least_certainty=0.9)
     }
+
+
+def test_a_spec_of_format_version_4_is_read(saved: Path) -> None:
+    """It had no labels of the sides."""
+    change_spec(saved, format=4, side_labels=None)
+    assert load_spec(saved).side_labels == {}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param({"right": 1}, id="left is missing"),
+        pytest.param({"right": 1, "left": 1}, id="equal labels"),
+        pytest.param({"right": 1, "left": 3}, id="3 is not a label of the lung"),
+        pytest.param({"right": 1, "links": 2}, id="another name"),
+    ],
+)
+def test_side_labels_are_two_labels_of_the_lung(labels: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="`side_labels` must name a label of the region `lung`"):
+        ModelSpec(8, "none", 0, (0, 1000), {"lung": (1, 2)}, side_labels=labels)
 
 
 def change_spec(folder: Path, **changes: Any) -> None:
@@ -136,15 +157,15 @@ def test_other_content_is_refused(saved: Path, content: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"format": 5}, id="the number only"),
-        pytest.param({"format": 5, "resample_mm": 1.0, "crop": None}, id="with new keys"),
+        pytest.param({"format": 6}, id="the number only"),
+        pytest.param({"format": 6, "resample_mm": 1.0, "crop": None}, id="with new keys"),
     ],
 )
 def test_a_newer_format_version_is_refused(saved: Path, changes: dict[str, Any]) -> None:
     change_spec(saved, **changes)
     with pytest.raises(
         InputError,
-        match=rf"{saved}/spec\.json was written by a newer thorax \(format version 5, this "
-        r"thorax reads up to 4\); update",
+        match=rf"{saved}/spec\.json was written by a newer thorax \(format version 6, this "
+        r"thorax reads up to 5\); update",
     ):
         load_spec(saved)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from thorax.common.files import write_text
 from thorax.imaging.intensity import whole_hu
+from thorax.imaging.lung_sides import LUNG, SIDE_NAMES
 from thorax.imaging.placement import Placement
-from thorax.imaging.regions import Regions
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
@@ -37,8 +37,6 @@ Bits = Literal[0, 8, 16]
 """Bits per probability; 0: probabilities are not written."""
 
 Masks = NDArray[np.bool_]
-
-WriteMasks = Callable[[int, Masks], object]
 
 Progress = Callable[[Iterable[Slab]], Iterable[Slab]]
 """Wraps the slabs that are processed, for instance in a progress bar."""
@@ -135,6 +133,23 @@ class RestoredSlab:
     sides: NDArray[np.uint8] | None
     placement: Placement
 
+    def labels(self, prediction: Prediction) -> NDArray[np.uint8]:
+        """Return the label values of the mask, shape ``(n, X, Y)``.
+
+        Voxels that are lung and nothing else get the label of their side, if the model has side
+        labels.
+        """
+        labels = prediction.regions.merge(self.masks)
+        if self.sides is None or not prediction.side_labels:
+            return labels
+        only_lung = labels == prediction.regions.labels[LUNG][0]
+        for side, name in SIDE_NAMES.items():
+            labels[only_lung & (self.sides == side)] = prediction.side_labels[name]
+        return labels
+
+
+WriteMask = Callable[[RestoredSlab], object]
+
 
 def write_outputs(
     prediction: Prediction, outputs: Outputs, *, progress: Progress = iter
@@ -157,7 +172,7 @@ def write_outputs(
     scan, top = prediction.scan, 2**outputs.bits - 1
     preview = _preview_collector(prediction) if outputs.preview else None
     with ExitStack() as files, _background_writer() as submit:
-        mask = files.enter_context(_mask_writer(outputs, scan, prediction.regions))
+        mask = files.enter_context(_mask_writer(outputs, scan, prediction))
         maps = [
             files.enter_context(mask_file(path, scan, scale=1 / top, bits=outputs.bits))
             for path in outputs.maps
@@ -212,29 +227,29 @@ def _preview_collector(prediction: Prediction) -> "PreviewCollector":
     return PreviewCollector(prediction)
 
 
-def _write_slab(slab: RestoredSlab, mask: WriteMasks, maps: list[PlaneWriter], top: int) -> None:
-    mask(slab.start, slab.masks)
+def _write_slab(slab: RestoredSlab, mask: WriteMask, maps: list[PlaneWriter], top: int) -> None:
+    mask(slab)
     for writer, probabilities in zip(maps, slab.crops, strict=False):
         whole = slab.placement.uncrop(np.rint(np.clip(probabilities, 0.0, 1.0) * top))
         writer.write(slab.start, whole)
 
 
 @contextmanager
-def _mask_writer(outputs: Outputs, scan: Scan, regions: Regions) -> Iterator[WriteMasks]:
+def _mask_writer(outputs: Outputs, scan: Scan, prediction: Prediction) -> Iterator[WriteMask]:
     """Yield a function that writes the masks of a slab, for a mask file of any format."""
-    path = outputs.mask
+    path, regions = outputs.mask, prediction.regions
     if path.suffix == SEGMENTATION_SUFFIX:
         x, y, z = scan.grid.shape
         whole = np.zeros((len(regions.names), z, x, y), dtype=bool)
 
-        def keep(start: int, masks: Masks) -> None:
-            whole[:, start : start + masks.shape[1]] = masks
+        def keep(slab: RestoredSlab) -> None:
+            whole[:, slab.start : slab.start + slab.masks.shape[1]] = slab.masks
 
         yield keep
         write_dicom_masks(path, scan, whole, regions.names, all_frames=outputs.all_frames)
         return
     with mask_file(path, scan) as writer:
-        yield lambda start, masks: writer.write(start, regions.merge(masks))
+        yield lambda slab: writer.write(slab.start, slab.labels(prediction))
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class Prediction:
         quality: Quality metrics, one per region.
         notes: Changes by postprocessing.
         expected_dice_models: Region name → fit of its expected Dice, if there is one.
+        side_labels: ``right`` and ``left`` → label of that lung in the mask; empty: one label.
     """
 
     preprocessed: PreprocessedScan
@@ -71,6 +72,7 @@ class Prediction:
     quality: list[QualityScores]
     notes: tuple[str, ...]
     expected_dice_models: Mapping[str, ExpectedDiceModel] = field(default_factory=dict)
+    side_labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def scan(self) -> Scan:
@@ -201,6 +203,7 @@ class Segmenter:
                 quality,
                 processed.notes,
                 self._expected_dice_models(limit),
+                self.spec.side_labels,
             )
 
     def _expected_dice_models(self, threshold: float) -> Mapping[str, ExpectedDiceModel]:

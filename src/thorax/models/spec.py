@@ -15,7 +15,7 @@ from thorax.imaging.intensity import Window
 
 SPEC = "spec.json"
 
-FORMAT = 4
+FORMAT = 5
 
 RENAMED_IN = 4
 """Format version that renamed the keys of `_RENAMED`."""
@@ -53,6 +53,8 @@ class PostprocessingRule:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+Label = Annotated[int, Field(ge=1, le=255)]
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -133,6 +135,8 @@ class ModelSpec:
         expected_dice: Region name → expected Dice model; empty unless exported with the scores of
             held-out cases.
         licence: Licence of the model; empty if unknown.
+        side_labels: ``right`` and ``left`` → label value of that lung in masks; empty: voxels of
+            both lungs have the label of the region ``lung``.
         format: Format version of the spec.
     """
 
@@ -147,7 +151,17 @@ class ModelSpec:
     metrics: dict[str, Any] = field(default_factory=dict)
     expected_dice: dict[str, ExpectedDiceModel] = field(default_factory=dict)
     licence: str = ""
+    side_labels: dict[str, Label] = field(default_factory=dict)
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        labels = set(self.side_labels.values())
+        valid = set(self.side_labels) == {"right", "left"} and len(labels) == 2
+        if labels and not (valid and labels <= set(self.regions.get("lung", ()))):
+            raise ValueError(
+                "`side_labels` must name a label of the region `lung` for right and one for left, "
+                f"got {self.side_labels}"
+            )
 
     @property
     def window(self) -> Window:
