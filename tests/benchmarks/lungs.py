@@ -1,0 +1,170 @@
+"""Dice of a lung model on real scans, degraded real scans and synthetic chests.
+
+    python tests/benchmarks/lungs.py MODEL --real FOLDER [--chests 100] [--degraded CASE]
+
+FOLDER has one folder per source, each with scans/ and masks/ of equal names, whose labels above 0
+are lung. Synthetic chests have numbers that no training uses. Volumetric Dice on the grid of the
+scan, no test-time augmentation. Prints one line per case, then a table by source or kind; with
+``--csv`` also writes Dice, certainty, expected Dice and warnings of each case.
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+
+import click
+import nibabel
+import numpy as np
+from degraded_scans import CROPS, DEGRADATIONS
+from measuring import say
+from numpy.typing import NDArray
+
+import thorax
+from thorax.common.errors import InputError
+from thorax.imaging.overlap import overlap
+from thorax.io import Scan
+from thorax.phantom import WIDE, chest
+
+FIRST_CHEST = 900_000
+"""Number of the first synthetic chest; training uses lower numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A scan with its reference.
+
+    Args:
+        name: Name of the case.
+        groups: Source, degradation or kinds of the case, for the tables.
+        hu: Voxels of the scan.
+        lung: Reference.
+        affine: From voxels to RAS+ millimetres.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    hu: NDArray[np.int16]
+    lung: NDArray[np.bool_]
+    affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Result of one case."""
+
+    name: str
+    groups: str
+    dice: float
+    truth_ml: float
+    predicted_ml: float
+    expected_dice: float
+    warnings: str
+
+
+def real_examples(folder: Path) -> Iterator[Example]:
+    """Read the scans of all sources."""
+    for path in sorted(folder.glob("*/scans/*")):
+        source = path.parent.parent
+        scan, mask = Scan(path), Scan(source / "masks" / path.name)
+        affine = scan.grid.affine
+        yield Example(path.name, (source.name,), scan.voxels(), mask.voxels() > 0, affine)
+
+
+def degraded_examples(folder: Path, pattern: str) -> Iterator[Example]:
+    """Degrade and crop the scans whose path below the folder matches a pattern."""
+    for path in sorted(folder.glob(pattern)):
+        scan, mask = Scan(path), Scan(path.parent.parent / "masks" / path.name)
+        hu, labels = scan.voxels().astype(np.float32), (mask.voxels() > 0).astype(np.uint8)
+        for name, degrade in {**DEGRADATIONS, **CROPS}.items():
+            changed, reference, affine = degrade(hu, labels, scan.grid.affine)
+            voxels = np.rint(changed).astype(np.int16)
+            yield Example(f"{path.name} {name}", (name,), voxels, reference > 0, affine)
+
+
+def synthetic_examples(count: int) -> Iterator[Example]:
+    """Make synthetic chests that no training uses."""
+    for number in range(FIRST_CHEST, FIRST_CHEST + count):
+        case = chest(number, seed=0, variety=WIDE)
+        affine = case.scan.grid.affine
+        groups = ("all chests", *(case.kinds or ("no variation",)))
+        yield Example(case.name, groups, case.scan.voxels, case.mask.voxels > 0, affine)
+
+
+def measure(model: thorax.Predictor, example: Example) -> Result:
+    """Segment and score one case; Dice is 1 if reference and mask are empty."""
+    groups = ";".join(example.groups)
+    voxel_ml = abs(float(np.linalg.det(example.affine[:3, :3]))) / 1000.0
+    truth_ml = float(example.lung.sum()) * voxel_ml
+    try:
+        result = model.segment(nibabel.Nifti1Image(example.hu, example.affine))
+    except InputError as error:
+        return Result(example.name, groups, float("nan"), truth_ml, 0.0, float("nan"), str(error))
+    predicted = result.mask > 0
+    dice = overlap(example.lung, predicted).dice
+    expected = result.expected_dice.get("lung")
+    return Result(
+        example.name,
+        groups,
+        1.0 if np.isnan(dice) else dice,
+        truth_ml,
+        float(predicted.sum()) * voxel_ml,
+        expected.dice if expected else float("nan"),
+        " | ".join(result.warnings),
+    )
+
+
+def table(results: list[Result]) -> None:
+    """Print number of cases, mean and lowest Dice of each group, the lowest mean first."""
+    groups = defaultdict(list)
+    for result in results:
+        for group in result.groups.split(";"):
+            groups[group].append(result)
+    say(f"{'':<36}{'cases':>6}{'mean':>8}{'lowest':>8}{'refused':>9}")
+    rows = []
+    for group, members in groups.items():
+        dices = [result.dice for result in members if not np.isnan(result.dice)]
+        refused = len(members) - len(dices)
+        mean, lowest = (fmean(dices), min(dices)) if dices else (float("nan"), float("nan"))
+        rows.append((mean, f"{group:<36}{len(members):>6}{mean:8.4f}{lowest:8.4f}{refused:>9}"))
+    for _, row in sorted(rows):
+        say(row)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--real", type=click.Path(path_type=Path), help="Folder of sources.")
+@click.option("--degraded", help="Pattern of the scans to degrade, such as 'lctsc/scans/S1-104*'.")
+@click.option("--chests", default=0, help="Number of synthetic chests.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Table of all cases.")
+def main(
+    model: str, real: Path | None, degraded: str | None, chests: int, csv_path: Path | None
+) -> None:
+    """Print the tables."""
+    predictor = thorax.load(model)
+    everything: list[Result] = []
+    sources = [
+        real_examples(real) if real and not degraded else (),
+        degraded_examples(real, degraded) if real and degraded else (),
+        synthetic_examples(chests),
+    ]
+    for examples in sources:
+        results = []
+        for example in examples:
+            results.append(measure(predictor, example))
+            say(f"{results[-1].name:<44}{results[-1].dice:8.4f}  {results[-1].warnings}")
+        if results:
+            table(results)
+        everything += results
+    if csv_path:
+        with csv_path.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow([field.name for field in fields(Result)])
+            writer.writerows(astuple(result) for result in everything)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
