@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.common.files import empty_folder, whole_file, write_text
+from thorax.common.files import empty_folder, lock_file, whole_file, write_text
 
 
 def write_half(path: Path) -> None:
@@ -171,3 +171,18 @@ def test_a_folder_that_cannot_be_emptied_is_named(
     monkeypatch.setattr("shutil.rmtree", refuse)
     with pytest.raises(InputError, match=f"cannot write {tmp_path}: Read-only file system; choose"):
         empty_folder(tmp_path)
+
+
+def test_without_locks_of_the_system_files_are_written_atomically(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, which has no `fcntl`."""
+    monkeypatch.setattr("thorax.common.files._HAS_LOCKS", False)
+    path = tmp_path / "mask.nii"
+    with whole_file(path) as first, whole_file(path) as second:
+        assert first != second
+        second.write_text("second")
+        first.write_text("first")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("mask.nii", "first")]
+    with path.open() as stream, pytest.raises(OSError, match="No locks available"):
+        lock_file(stream.fileno())

@@ -177,7 +177,7 @@ def test_the_lock_is_on_the_current_log(tmp_path: Path, monkeypatch: pytest.Monk
             (tmp_path / LOG).unlink()
         lock(stream, how)
 
-    monkeypatch.setattr("thorax.inference.manifest.fcntl.flock", late)
+    monkeypatch.setattr("thorax.common.files.fcntl.flock", late)
     with (
         manifest.exclusive(),
         pytest.raises(InputError, match="another `thorax predict` is writing to"),

@@ -1,7 +1,6 @@
 """Atomic writing of files and folders, and digests of files."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -12,6 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from thorax.common.errors import InputError, advice_on
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
@@ -56,6 +62,22 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def lock_file(handle: int, *, wait: bool = False) -> None:
+    """Lock an open file until it is closed or its process ends, also by a kill.
+
+    Args:
+        handle: File descriptor.
+        wait: Wait until another process releases the file.
+
+    Raises:
+        BlockingIOError: Another process has locked the file.
+        OSError: The drive or the system has no such locks.
+    """
+    if not _HAS_LOCKS:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def empty_folder(path: Path) -> None:
     """Make an empty folder; remove the content of an existing one.
 
@@ -69,7 +91,8 @@ def empty_folder(path: Path) -> None:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as stream:
+    # Windows flushes only files that are open for writing.
+    with temporary.open("r+b") as stream:
         os.fsync(stream.fileno())
     temporary.replace(path)
 
@@ -81,25 +104,30 @@ def _temporary_path(path: Path) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: a folder has that name; rename it")
     with _one_line_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _lock_usual(path) or _make_unique(path)
+        locked = _lock_usual(path)
+        handle, temporary = locked or (None, _make_unique(path))
     try:
         yield temporary
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def _lock_usual(path: Path) -> tuple[int, Path] | None:
     """Lock and empty the usual temporary file; None if another program or user has it.
 
-    The name is fixed, so that the next program reuses the file of a killed one.
+    The name is fixed, so that the next program reuses the file of a killed one. Windows cannot
+    rename an open file, and has no `fcntl`: every program uses a unique name there.
     """
+    if not _HAS_LOCKS:
+        return None
     usual = path.with_name(f"{_PREFIX}{path.name}")
     try:
         handle = os.open(usual, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(handle)
         # Another program may have renamed or removed the file after it was opened here.
         if os.path.samestat(os.fstat(handle), usual.stat()):
             os.ftruncate(handle, 0)
@@ -110,12 +138,13 @@ def _lock_usual(path: Path) -> tuple[int, Path] | None:
     return None
 
 
-def _make_unique(path: Path) -> tuple[int, Path]:
+def _make_unique(path: Path) -> Path:
     handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=f"-{path.name}", dir=path.parent)
+    os.close(handle)
     umask = os.umask(0)
     os.umask(umask)
     Path(name).chmod(0o666 & ~umask)
-    return handle, Path(name)
+    return Path(name)
 
 
 @contextmanager

@@ -27,7 +27,10 @@ def cores() -> int:
         >>> cores() >= 1
         True
     """
-    return len(psutil.Process().cpu_affinity() or ())
+    process = psutil.Process()
+    # macOS cannot restrict a process to some cores.
+    usable = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    return len(usable or ()) or os.cpu_count() or 1
 
 
 def describe_machine() -> dict[str, Any]:

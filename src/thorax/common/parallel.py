@@ -5,7 +5,6 @@ import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing import forkserver
 from typing import ParamSpec, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -45,8 +44,10 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
     Args:
         size: Largest number of processes; the number of usable cores by default.
     """
-    _start_forkserver_ignoring_sigint()
-    context = multiprocessing.get_context("forkserver")
+    has_forkserver = "forkserver" in multiprocessing.get_all_start_methods()
+    if has_forkserver:
+        _start_forkserver_ignoring_sigint()
+    context = multiprocessing.get_context("forkserver" if has_forkserver else "spawn")
     return ProcessPoolExecutor(size or cores(), context, _limit_threads)
 
 
@@ -85,6 +86,8 @@ def _limit_threads() -> None:
 
 
 def _start_forkserver_ignoring_sigint() -> None:
+    from multiprocessing import forkserver  # not on Windows
+
     # Workers inherit their signal handlers from the fork server. Only a main thread may set them;
     # in other threads, Ctrl-C prints tracebacks of the workers.
     with suppress(ValueError):

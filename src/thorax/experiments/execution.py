@@ -6,7 +6,6 @@ SIGKILL. A task that was stopped, killed or failed is executed again by the same
 """
 
 import ctypes
-import fcntl
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from thorax.common.errors import InputError, in_one_line
+from thorax.common.files import lock_file
 from thorax.common.project import dvc_environment
 from thorax.experiments.project import Project
 from thorax.experiments.tasks import Task
@@ -39,7 +39,7 @@ def execute(task: Task) -> int:
     project, copy = Project(Path(task.root)), task.folder / "project"
     task.folder.mkdir(parents=True, exist_ok=True)
     with (task.folder / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_file(lock.fileno(), wait=True)
         if task.name in project.finished():
             return 0
         _print_to(task.log)

@@ -5,7 +5,6 @@ the tables are written, scans that need review first.
 """
 
 import codecs
-import fcntl
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from thorax.common.errors import InputError, first_problem
-from thorax.common.files import write_text
+from thorax.common.files import lock_file, write_text
 from thorax.common.tables import as_csv
 from thorax.models.spec import ExpectedDice
 
@@ -97,7 +96,7 @@ class Manifest:
     def exclusive(self) -> Iterator[None]:
         """Lock the folder against other batches while the body runs.
 
-        Drives without locks do not support this.
+        Drives without locks, and Windows, do not support this.
 
         Raises:
             InputError: Another batch is running in the folder, or it cannot be written.
@@ -141,7 +140,7 @@ class Manifest:
         while True:
             stream = self._open_log()
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(stream.fileno())
                 # The previous batch may have removed it after it was opened here.
                 if os.path.samestat(os.fstat(stream.fileno()), self._log.stat()):
                     return stream
@@ -153,7 +152,7 @@ class Manifest:
                 ) from None
             except FileNotFoundError:
                 pass
-            except OSError:  # a drive without locks
+            except OSError:  # a drive or system without locks
                 return stream
             stream.close()
 
