@@ -1,0 +1,207 @@
+"""Access to the anatomy of a patient for implants: skin, rib cage, spine, vessels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from thorax.phantom.anatomy import Habitus, Outline, body_outline
+from thorax.phantom.lungs import Lungs
+from thorax.phantom.mediastinum import airways
+from thorax.phantom.objects.scene import crop, draw_tube, smooth_path, thin_share
+from thorax.phantom.space import Box, Floats, Point, Space, coverage, ellipsoid_depth, paint
+from thorax.phantom.wall import VERTEBRA_PITCH_MM
+
+METAL_HU = 3000.0
+
+ADULT_HALF_WIDTH_MM = 127.0
+
+VERTEBRA_SHIFT = 0.15
+"""Offset of the vertebral bodies from the ribs, as a fraction of a vertebra."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """A patient who gets implants.
+
+    Args:
+        hu: Densities that are drawn, shape ``(X, Y, Z)``.
+        space: Body coordinates.
+        habitus: Build of the patient.
+        lungs: Both lungs.
+        rng: Source of sizes and positions.
+    """
+
+    hu: Floats
+    space: Space
+    habitus: Habitus
+    lungs: Lungs
+    rng: Generator
+
+    @property
+    def unit(self) -> float:
+        """Size of the patient relative to a typical adult."""
+        return self.habitus.cage_half_width / ADULT_HALF_WIDTH_MM
+
+    def between(self, low: float, high: float) -> float:
+        """Draw a number from a uniform distribution."""
+        return float(self.rng.uniform(low, high))
+
+    def side(self, right: float = 0.5) -> float:
+        """Draw the sign of a side; `right` is the chance of the right side."""
+        return 1.0 if self.rng.random() < right else -1.0
+
+    def outline(self, box: Box) -> Outline:
+        """Compute the outlines of body and rib cage in a box."""
+        return body_outline(crop(self.space, box), self.habitus)
+
+    def _profile(self, ends: tuple[Point, Point]) -> tuple[Space, Outline] | None:
+        # One plane: a scan may not contain the level, then the nearest plane is a good guess.
+        plane = float(self.space.axes[2][int(np.abs(self.space.axes[2] - ends[0][2]).argmin())])
+        start, end = ((x, y, plane) for x, y, _ in ends)
+        box = self.space.box_around(start, end, margin_mm=0.6)
+        inside = crop(self.space, box)
+        return None if 0 in inside.x.shape else (inside, body_outline(inside, self.habitus))
+
+    def front_of_cage(self, x: float, z: float) -> float:
+        """Compute body y of the front of the rib cage at a body x and z."""
+        depth = 3.0 * self.habitus.cage_half_depth
+        profile = self._profile(((x, -depth, z), (x, depth, z)))
+        return _extent(profile, "cage", 1, x) or 0.5 * self.habitus.cage_half_depth
+
+    def front_of_skin(self, x: float, z: float) -> float:
+        """Compute body y of the skin in front at a body x and z."""
+        depth = 3.0 * self.habitus.cage_half_depth
+        profile = self._profile(((x, -depth, z), (x, depth, z)))
+        return _extent(profile, "skin", 1, x) or self.habitus.cage_half_depth
+
+    def lateral_skin(self, y: float, z: float, side: float) -> float:
+        """Compute body x of the skin on one side at a body y and z."""
+        width = 3.0 * self.habitus.cage_half_width
+        profile = self._profile(((0.0, y, z), (side * width, y, z)))
+        return side * (_extent(profile, "skin", 0, y) or self.habitus.cage_half_width)
+
+    def tube(
+        self,
+        points: list[Point],
+        *,
+        radius: float,
+        wall_hu: float,
+        lumen: tuple[float, float] | None = None,
+        in_lungs: bool = False,
+    ) -> None:
+        """Draw a smooth tube through points, outside the lungs if not `in_lungs`."""
+        draw_tube(
+            self.hu,
+            self.space,
+            smooth_path(points, 5 * len(points)),
+            radius=radius,
+            wall_hu=wall_hu,
+            lumen=lumen,
+            spared=None if in_lungs else self.lungs.depth,
+        )
+
+    def ellipsoid(self, centre: Point, radii: Point, density: float) -> None:
+        """Draw an ellipsoid, outside the lungs."""
+        high = max(radii[2], 0.5 * self.space.slice_mm)
+        box = self.space.box_around(centre, margin_mm=max(*radii, high) + self.space.pixel_mm)
+        inside = ellipsoid_depth(self.space.at(box), centre, (radii[0], radii[1], high))
+        self.fill(box, inside, density, share=radii[2] / high)
+
+    def fill(self, box: Box, inside: Floats, density: float, *, share: float = 1.0) -> None:
+        """Fill a share of the inside of a shape, outside the lungs."""
+        inside = np.minimum(inside, -self.lungs.depth[box])
+        paint(self.hu[box], share * coverage(inside, self.space.pixel_mm), density)
+
+    def device(self, centre: Point, half: Point, density: float) -> None:
+        """Draw a flat rounded box parallel to the skin.
+
+        Args:
+            centre: Body x, depth of the centre below the skin, and body z, in mm.
+            half: Half of its width, thickness and height, in mm.
+            density: Density in HU.
+        """
+        x, depth, z = centre
+        middle = (x, self.front_of_skin(x, z) - depth, z)
+        box = self.space.box_around(middle, margin_mm=max(half) + 12.0)
+        if 0 in self.hu[box].shape:
+            return
+        at = self.space.at(box)
+        shape = 1.0 - (((at[0] - x) / half[0]) ** 4 + ((at[2] - z) / half[2]) ** 4) ** 0.25
+        off_plane = np.abs(self.outline(box).skin - depth)
+        ahead = at[1] - middle[1] + 12.0
+        inside = np.minimum(np.minimum(shape * half[0], half[1] - off_plane), ahead)
+        self.fill(box, inside, density)
+
+    def ring(self, centre: Point, normal: Point, radius: float, *, wire: float, hu: float) -> None:
+        """Draw a ring of wire around an axis."""
+        margin_mm = radius + wire + max(self.space.pixel_mm, self.space.slice_mm)
+        box = self.space.box_around(centre, margin_mm=margin_mm)
+        share = thin_share(self.space, wire)
+        axis = np.array(normal) / np.linalg.norm(normal)
+        offsets = [c - m for c, m in zip(self.space.at(box), centre, strict=True)]
+        along = sum(o * float(a) for o, a in zip(offsets, axis, strict=True))
+        square = sum(o**2 for o in offsets)
+        across = np.sqrt(np.clip(square - along**2, 0.0, None))
+        inside = wire - np.sqrt((across - radius) ** 2 + (share * along) ** 2)
+        inside = np.minimum(inside, -self.lungs.depth[box])
+        filled = share * min(1.0, 2.2 * wire / self.space.pixel_mm)
+        paint(self.hu[box], filled * coverage(inside, self.space.pixel_mm), hu)
+
+    def vertebra_z(self, number: int) -> float:
+        """Compute body z of the middle of a vertebra; numbers count from the lowest pleura."""
+        return (number - self.habitus.vertebra_phase - VERTEBRA_SHIFT) * VERTEBRA_PITCH_MM
+
+    def spine_point(self, x: float, behind: float, z: float) -> Point:
+        """Return a point behind the centre of the vertebral bodies."""
+        return x, self.habitus.spine_y(z / self.habitus.lung_height) - behind, z
+
+    def cava(self) -> tuple[Point, Point, Point]:
+        """Return the upper end, the middle and the lower end of the superior vena cava."""
+        _, y, z = self.habitus.heart_centre
+        return (
+            (30.0, 4.0, self.habitus.z(0.95)),
+            (26.0, y + 2.0, self.habitus.z(0.78)),
+            (27.0, y - 2.0, z + 15.0),
+        )
+
+    def subclavian(self, side: float) -> tuple[Point, Point]:
+        """Return a lateral and a medial point of a subclavian vein, below the clavicle."""
+        half = self.habitus.cage_half_width
+        lateral = (side * 0.8 * half, 4.0, self.habitus.z(0.98))
+        return lateral, (side * 0.42 * half, 22.0 * self.unit, self.habitus.z(0.94))
+
+    def brachiocephalic(self, side: float) -> list[Point]:
+        """Return the path from a subclavian vein to the superior vena cava."""
+        if side > 0:
+            return [self.cava()[0]]
+        y = self.habitus.heart_centre[1]
+        return [(-28.0, 14.0, self.habitus.z(0.9)), (26.0, y + 4.0, self.habitus.z(0.8))]
+
+    def trachea(self) -> list[Point]:
+        """Return the axis of the trachea from the neck to the carina."""
+        tubes = airways(self.habitus)
+        return [tubes[0].start, tubes[0].end, tubes[1].end]
+
+    def oesophagus(self) -> list[Point]:
+        """Return the axis of the oesophagus from the neck to the stomach."""
+        points: list[Point] = [
+            (-5.0, self.habitus.spine_y(level) + gap, self.habitus.z(level))
+            for level, gap in ((1.3, 19.0), (0.9, 20.0), (0.65, 22.0), (0.3, 25.0))
+        ]
+        return [*points, (-22.0, points[-1][1] + 12.0, self.habitus.z(0.1))]
+
+
+def _extent(
+    profile: tuple[Space, Outline] | None, name: str, axis: int, other: float
+) -> float | None:
+    """Find the largest distance from the middle inside an outline, on a line of voxels."""
+    if profile is None:
+        return None
+    space, outline = profile
+    along, across = (space.x, space.y) if axis == 0 else (space.y, space.x)
+    inside = (getattr(outline, name) > 0) & (np.abs(across - other) < 0.8 * space.pixel_mm)
+    positions = along[inside]
+    return (
+        float(np.abs(positions).max() if axis == 0 else positions.max()) if positions.size else None
+    )
