@@ -109,6 +109,19 @@ def test_itk_reads_the_same_geometry_of_mask_and_scan(tmp_path: Path, suffix: st
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(mask).T, stored > 0)
 
 
+def test_the_headers_of_masks_state_the_grid_of_the_scan(tmp_path: Path) -> None:
+    """By hand: the first two axes of NRRD and MetaImage have the opposite sign of RAS+."""
+    nibabel.save(nibabel.Nifti1Image(HU.transpose(1, 2, 0), SIDEWAYS), tmp_path / "ct.nii")
+    scan = Scan(tmp_path / "ct.nii")
+    zeros = np.zeros(scan.grid.shape, np.uint8)
+    nrrd = write_mask(tmp_path / "mask.nrrd", scan, zeros).read_bytes()
+    assert b"\nspace directions: (0.0,-0.7" in nrrd
+    assert b"\nspace origin: (-30.0,-5.0,9.0)\n\n\x1f\x8b" in nrrd
+    meta = write_mask(tmp_path / "mask.mha", scan, zeros).read_bytes()
+    assert b"\nOffset = -30.0 -5.0 9.0\nElementSpacing = 0.7" in meta
+    assert b"\nDimSize = 4 5 3\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n\x78" in meta
+
+
 def test_probabilities_are_scaled_in_formats_without_a_scale(
     save_series: SaveSeries, tmp_path: Path
 ) -> None:

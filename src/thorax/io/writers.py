@@ -43,7 +43,7 @@ def mask_file(
     if not path.name.endswith(PLANE_SUFFIXES):
         raise InputError(f"a mask file must end in .nii.gz, .nii, .nrrd or .mha, got {path}")
     encoding = StoredAs(_TYPES[bits], scale)
-    open_writer = _nifti_writer if path.name.endswith(NIFTI_SUFFIXES) else _itk_writer
+    open_writer = _nifti_writer if path.name.endswith(NIFTI_SUFFIXES) else _compressed_writer
     with whole_file(path) as temporary, open_writer(temporary, scan, encoding) as writer:
         yield writer
         writer.finish()
@@ -127,11 +127,17 @@ def _gzip_writer(raw: IO[bytes]) -> IO[bytes]:
 
 
 @contextmanager
-def _itk_writer(path: Path, scan: Scan, encoding: StoredAs) -> Iterator[PlaneWriter]:
-    from thorax.io.itk import write_image
+def _compressed_writer(path: Path, scan: Scan, encoding: StoredAs) -> Iterator[PlaneWriter]:
+    """Write NRRD or MetaImage."""
+    from thorax.io.compressed_volume import CompressedVolume
 
-    blocks: list[NDArray[Any]] = []
-    yield PlaneWriter(scan, blocks.append, dtype=encoding.dtype)
-    mask = np.concatenate(blocks, axis=2)
-    scaled = mask if encoding.scale == 1.0 else mask * np.float32(encoding.scale)
-    write_image(path, scaled, scan.image)
+    is_scaled = encoding.scale != 1.0
+    dtype = np.dtype(np.float32) if is_scaled else encoding.dtype
+    image = scan.image
+    volume = CompressedVolume(path, shape=image.shape, affine=image.affine, dtype=dtype)
+
+    def store(block: NDArray[Any]) -> None:
+        volume.add(block * np.float32(encoding.scale) if is_scaled else block)
+
+    yield PlaneWriter(scan, store, dtype=encoding.dtype)
+    volume.write()

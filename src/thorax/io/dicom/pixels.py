@@ -1,11 +1,9 @@
 """Decode the pixels of slices to HU.
 
-Slope and intercept of each slice convert stored values to HU. pydicom decodes the pixels; for JPEG
-Lossless, which pydicom does not decode, ITK's GDCM does.
+Slope and intercept of each slice convert stored values to HU. pydicom decodes the pixels, with
+`jpeg_lossless` for JPEG Lossless.
 """
 
-import locale
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -17,15 +15,12 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
     RLELossless,
 )
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU
+from thorax.io.dicom import jpeg_lossless
 from thorax.io.dicom.codestreams import declared_frame_sizes
 from thorax.io.dicom.headers import Slice, without_warnings
 
@@ -33,9 +28,6 @@ WITHOUT_FRAME_SIZE = frozenset(
     (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, "")
 )
 """Transfer syntaxes whose pixel data do not repeat the image size."""
-
-GDCM_SYNTAXES = frozenset((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1))
-"""Transfer syntaxes that pydicom cannot decode with the installed packages."""
 
 AIR_HU = -900.0
 """Padding below it is air already, wherever it is."""
@@ -147,23 +139,26 @@ def _connected_to_border(padded: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _decoder(syntax: str) -> Callable[[Slice], NDArray[Any]]:
-    """Function that decodes a transfer syntax; `ValueError` if none does.
-
-    GDCM reads only the syntaxes that no other decoder supports: it may allocate gigabytes for
-    files whose format it has to guess.
-    """
+    """Function that decodes a transfer syntax; `ValueError` if none does."""
     if not syntax:
         return _decode_without_syntax
+    if syntax in jpeg_lossless.SYNTAXES:
+        return _decode_jpeg_lossless
     if _has_decoder(syntax):
         return _decode
-    if syntax in GDCM_SYNTAXES:
-        return _decode_with_gdcm
     raise ValueError(f"no decoder for {syntax}")
 
 
 def _decode(slice_: Slice) -> NDArray[np.float64]:
     with slice_.file.seekable() as stream:
         return _in_hu(pixel_array(stream, index=slice_.frame), slice_)
+
+
+def _decode_jpeg_lossless(slice_: Slice) -> NDArray[np.float64]:
+    jpeg_lossless.register()
+    with slice_.file.seekable() as stream:
+        stored = pixel_array(stream, index=slice_.frame, decoding_plugin=jpeg_lossless.PLUGIN)
+        return _in_hu(stored, slice_)
 
 
 def _decode_without_syntax(slice_: Slice) -> NDArray[np.float64]:
@@ -178,27 +173,6 @@ def _decode_without_syntax(slice_: Slice) -> NDArray[np.float64]:
 
 def _in_hu(stored: NDArray[Any], slice_: Slice) -> NDArray[np.float64]:
     return stored.astype(np.float64) * slice_.pixels.slope + slice_.pixels.intercept
-
-
-def _decode_with_gdcm(slice_: Slice) -> NDArray[Any]:
-    """Decode by ITK, which converts to HU itself and reads from disk only."""
-    if slice_.file.path:
-        return _itk_voxels(str(slice_.file.path))[slice_.frame]
-    with tempfile.NamedTemporaryFile(suffix=".dcm") as unpacked:
-        unpacked.write(slice_.file.read())
-        unpacked.flush()
-        return _itk_voxels(unpacked.name)[slice_.frame]
-
-
-def _itk_voxels(path: str) -> NDArray[Any]:
-    import SimpleITK
-
-    # GDCM's JPEG decoder sets the locale of the process to C, whose file encoding is ASCII.
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
 
 
 def _has_decoder(syntax: str) -> bool:
