@@ -20,6 +20,61 @@ ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "RSA")
 
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0
 
+
+@dataclass(frozen=True)
+class Export:
+    """An 8-bit export of a scan.
+
+    Args:
+        window_hu: HU that are stored as 0 and 255; None if each slice is stretched to its own
+            range.
+        darkest: Grey value of the darkest tissue of an equalised slice; in public exports, a few
+            very dark voxels raise the air around the body to about 25.
+        clip_limit: Limit of the contrast-limited adaptive histogram equalisation (CLAHE) of each
+            slice, 0 for none.
+        tiles: Tiles of the equalisation along each axis of a slice.
+        quality: Quality of a JPEG compression of each slice, 0 for none.
+        inverted: True if air is bright.
+    """
+
+    window_hu: tuple[float, float] | None
+    darkest: int = 0
+    clip_limit: float = 0.0
+    tiles: int = 8
+    quality: int = 0
+    inverted: bool = False
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """Properties of a varied scan that plain scans do not have.
+
+    Args:
+        thickness_mm: Thickness of the slices; they overlap if it is larger than their distance.
+        streaks: Strength of the horizontal streaks at the shoulders, relative to the noise.
+        shoulder_mm: Body z of the shoulders.
+        breathing_mm: Amplitude of the movement of the diaphragm, 0 for none.
+        dome_mm: Body z of the top of the diaphragm.
+        pulsation_mm: Amplitude of the movement of the heart, 0 for none.
+        heart: Centre of the heart and its size, mm.
+        limits_hu: Lowest and highest value that is stored.
+        field_shape: Shape of the field of view: ``circle``, ``ellipse`` or ``rectangle``; the
+            padding is outside of it.
+        export: 8-bit export; None for HU.
+    """
+
+    thickness_mm: float
+    streaks: float
+    shoulder_mm: float
+    breathing_mm: float
+    dome_mm: float
+    pulsation_mm: float
+    heart: tuple[float, float, float, float]
+    limits_hu: tuple[float, float] = (LOWEST_HU, HIGHEST_HU)
+    field_shape: str = "circle"
+    export: Export | None = None
+
+
 _CODES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
@@ -43,6 +98,7 @@ class Protocol:
         tilt_deg: Rotation of the image about each world axis.
         origin_mm: World position of the image centre.
         gravity_rad: Direction of gravity relative to the patient, see `Space`.
+        artefacts: Further properties of a varied scan; None for a plain one.
     """
 
     shape: tuple[int, int, int]
@@ -60,6 +116,7 @@ class Protocol:
     tilt_deg: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
     gravity_rad: float = 0.0
+    artefacts: Artefacts | None = None
 
 
 def draw_protocol(habitus: Habitus, rng: Generator) -> Protocol:

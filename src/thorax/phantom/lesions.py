@@ -86,7 +86,7 @@ def place_lesions(
     target = burden.share * float(np.count_nonzero(lungs.sides))
     fray = 0.85 * texture(space.axes, rng, scale_mm=18.0)
     fray += 0.45 * texture(space.axes, rng, scale_mm=8.0)
-    sites = _draw_sites(space, habitus, lungs, rng)
+    sites = _draw_sites(space, habitus, lungs, rng) if lungs.sides.any() else []
     for centre in sites if target else []:
         lesion = _draw_lesion(centre, burden, rng)
         box = space.box_around(centre, margin_mm=1.7 * max(lesion.radii))

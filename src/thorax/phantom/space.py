@@ -129,6 +129,8 @@ def texture(axes: tuple[Floats, Floats, Floats], rng: Generator, *, scale_mm: fl
         rng: Source of the noise.
         scale_mm: Distance between the knots, about the size of a structure.
     """
+    if not all(len(axis) for axis in axes):
+        return np.zeros([len(axis) for axis in axes], dtype=np.float32)
     weights = [_spline_weights(axis, scale_mm) for axis in axes]
     field: Floats = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
     for matrix in weights[::-1]:

@@ -98,6 +98,9 @@ def grow_vessels(
     inside = np.argwhere((lungs.sides == label) & (lungs.depth > 3.0))
     x, y, z = habitus.hilum(side)
     roots: tuple[Point, Point] = ((0.95 * x, y, z), (0.8 * x, y + 8.0, z - 22.0))
+    if not len(inside):
+        bare = Tree(np.array([roots[0]]), np.array([roots[0]]), np.zeros(1, np.intp), np.ones(1))
+        return bare, bare
     arteries, veins = (grow_tree(root, _draw_ends(space, inside, rng), rng) for root in roots)
     return arteries, veins
 

@@ -1,0 +1,74 @@
+"""8-bit exports: windows, stretched and equalised slices, JPEG compression."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import exposure
+
+from thorax.phantom.acquisition import LOWEST_HU, Export
+
+WINDOWS_HU = (
+    (-1250.0, 250.0),
+    (-1000.0, 400.0),
+    (-1350.0, 150.0),
+    (-1024.0, 600.0),
+    (-1200.0, 600.0),
+    (-1024.0, 1023.0),
+    (-1000.0, 1000.0),
+)
+"""Windows that show lungs and tissue; a mediastinal window has no lungs that a reader could use."""
+
+
+def draw_export(rng: Generator) -> tuple[Export, tuple[str, ...]]:
+    """Draw a random export; also return its kinds."""
+    equalised = rng.random() < 0.5
+    compressed = rng.random() < 0.3
+    inverted = rng.random() < 0.06
+    window = WINDOWS_HU[int(rng.integers(len(WINDOWS_HU)))]
+    export = Export(
+        window_hu=None if equalised else window,
+        clip_limit=float(np.exp(rng.uniform(np.log(0.015), np.log(0.035)))) if equalised else 0.0,
+        tiles=int(rng.choice([8, 8, 6, 10])),
+        darkest=int(rng.integers(14, 26)) if equalised else 0,
+        quality=int(rng.integers(35, 92)) if compressed else 0,
+        inverted=bool(inverted and not equalised),
+    )
+    kinds = ("equalised 8-bit export" if equalised else "8-bit export",)
+    return export, (*kinds, "JPEG compression") if compressed else kinds
+
+
+def export_planes(hu: NDArray[Any], export: Export) -> NDArray[np.uint8]:
+    """Convert HU to the grey values 0..255 of an export.
+
+    Args:
+        hu: Densities, shape ``(X, Y, Z)``; the planes are the last axis.
+        export: Parameters of the export.
+    """
+    image = hu.astype(np.float32)
+    if export.window_hu is None:
+        # Padding would use most of the range of a stretched slice.
+        image = np.maximum(image, LOWEST_HU)
+    planes = [_export_plane(image[:, :, k], export) for k in range(image.shape[2])]
+    grey = np.stack(planes, axis=2)
+    return 255 - grey if export.inverted else grey
+
+
+def _export_plane(plane: NDArray[np.float32], export: Export) -> NDArray[np.uint8]:
+    low, high = export.window_hu or (float(plane.min()), float(plane.max()))
+    level = np.clip((plane - low) / max(high - low, 1.0), 0.0, 1.0)
+    grey = np.rint(255.0 * level).astype(np.uint8)
+    if export.clip_limit and grey.min() < grey.max():
+        kernel = [max(1, side // export.tiles) for side in grey.shape]
+        equal = exposure.equalize_adapthist(grey, kernel, export.clip_limit, nbins=256)
+        grey = np.rint(export.darkest + (255.0 - export.darkest) * equal).astype(np.uint8)
+    return _compress(grey, export.quality) if export.quality else grey
+
+
+def _compress(grey: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(grey)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer), dtype=np.uint8)
