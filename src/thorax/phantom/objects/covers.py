@@ -139,7 +139,7 @@ def _belt(scene: Scene) -> None:
         _draw_disc(scene, top, (22.0, 3.0, 15.0), METAL_HU)
 
 
-def _compressor(scene: Scene) -> None:
+def _hollow_box(scene: Scene) -> None:
     """Draw an air-filled box on the chest, such as a respiration belt or a coil."""
     centre = _place(scene, scene.between(-0.3, 0.3), scene.between(-0.1, 0.6), gap_mm=0.0)
     size = np.array([scene.between(35.0, 120.0), scene.between(15.0, 35.0), scene.between(30, 90)])
@@ -160,6 +160,6 @@ COVERS: dict[str, tuple[float, Callable[[Scene], None]]] = {
     "oxygen tube": (0.05, _oxygen_tube),
     "ventilator hoses": (0.035, _ventilator_hoses),
     "belt": (0.04, _belt),
-    "hollow box on the chest": (0.025, _compressor),
+    "hollow box on the chest": (0.025, _hollow_box),
 }
 """Chance and drawing of each kind of cover."""

@@ -19,6 +19,19 @@ def _mattress(scene: Scene, bottom: float, top: float) -> None:
     _fill(scene.hu, inside, scene.space.pixel_mm, cover=(1.5, cover_hu), fill_hu=foam_hu)
 
 
+def _air_mattress(scene: Scene, bottom: float, top: float) -> None:
+    half_width, sink = scene.between(170.0, 260.0), scene.between(0.0, 15.0)
+    pitch, radius = scene.between(45.0, 100.0), 0.5 * (top + sink - bottom)
+    position = scene.across if scene.rng.random() < 0.6 else scene.space.z
+    off_middle = np.abs((position / pitch) % 1.0 - 0.5) * pitch
+    # Cells are wider than high or higher than wide: the walls bulge between the seams.
+    round_off = (off_middle / (0.5 * pitch)) ** 2 + ((scene.height - bottom) / radius - 1.0) ** 2
+    inside = (1.0 - np.sqrt(round_off)) * min(0.5 * pitch, radius)
+    inside = np.minimum(inside, half_width - np.abs(scene.across))
+    cover = (scene.between(1.0, 2.5), scene.between(-500.0, 50.0))
+    _fill(scene.hu, inside, scene.space.pixel_mm, cover=cover, fill_hu=-1000.0)
+
+
 def _cushion(scene: Scene, bottom: float, top: float) -> None:
     upper = scene.apex_z - scene.between(-10.0, 60.0) * scene.unit
     planes = scene.planes(upper, np.inf)
@@ -128,6 +141,7 @@ def _fill(
 
 CUSHIONS: dict[str, tuple[float, float, Painter]] = {
     "mattress": (0.12, 40.0, _mattress),
+    "air mattress": (0.04, 65.0, _air_mattress),
     "cushion": (0.06, 3.0, _cushion),
     "wedge cushion": (0.05, 3.0, _wedge),
     "vacuum bag": (0.08, 25.0, _vacuum_bag),

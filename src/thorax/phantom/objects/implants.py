@@ -24,16 +24,28 @@ def draw_breast_implants(patient: Patient) -> None:
         _draw_breast(patient, side, radii, (filling_hu, capsule_hu, layer))
 
 
+def draw_tissue_expander(patient: Patient) -> None:
+    """Draw a breast expander filled with gas or saline, with or without a metal port."""
+    size, side = patient.between(42.0, 62.0) * patient.unit, patient.side()
+    filling_hu = float(patient.rng.choice([-990.0, -990.0, 5.0]))
+    radii = (size, patient.between(0.5, 0.75) * size, size)
+    layer = patient.between(6.0, 14.0) * patient.unit
+    centre = _draw_breast(patient, side, radii, (filling_hu, 150.0, layer))
+    if patient.rng.random() < 0.6:
+        port: Point = (centre[0], centre[1] + 0.7 * radii[1], centre[2])
+        patient.ellipsoid(port, (14.0, 4.0, 14.0), METAL_HU)
+
+
 def _draw_breast(
     patient: Patient, side: float, radii: Point, filling: tuple[float, float, float]
-) -> None:
+) -> Point:
     filling_hu, capsule_hu, layer = filling
     x = side * patient.between(0.55, 0.68) * patient.habitus.cage_half_width
     z = patient.habitus.z(patient.between(0.42, 0.52))
-    centre = (x, patient.front_of_cage(x, z) + 12.0 + 0.55 * radii[1], z)
+    centre: Point = (x, patient.front_of_cage(x, z) + 12.0 + 0.55 * radii[1], z)
     box = patient.space.box_around(centre, margin_mm=max(radii) + layer + 4.0)
     if 0 in patient.hu[box].shape:
-        return
+        return centre
     outline, soft = patient.outline(box), patient.space.pixel_mm
     at, hu = patient.space.at(box), patient.hu[box]
     around = (radii[0] + layer, radii[1] + layer, radii[2] + layer)
@@ -45,6 +57,7 @@ def _draw_breast(
     inside = np.minimum(ellipsoid_depth(at, centre, radii), ahead)
     paint(hu, coverage(inside, soft), capsule_hu)
     paint(hu, coverage(inside - 1.8, soft), filling_hu)
+    return centre
 
 
 def draw_sternal_wires(patient: Patient) -> None:
@@ -211,6 +224,7 @@ def draw_piercing(patient: Patient) -> None:
 
 IMPLANTS = {
     "breast implants": (2.4, draw_breast_implants),
+    "tissue expander": (1.0, draw_tissue_expander),
     "sternal wires": (1.8, draw_sternal_wires),
     "surgical clips": (1.6, draw_clips),
     "spinal rods": (1.6, draw_spinal_rods),

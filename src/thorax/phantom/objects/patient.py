@@ -55,31 +55,41 @@ class Patient:
         """Compute the outlines of body and rib cage in a box."""
         return body_outline(crop(self.space, box), self.habitus)
 
-    def _profile(self, ends: tuple[Point, Point]) -> tuple[Space, Outline] | None:
-        # One plane: a scan may not contain the level, then the nearest plane is a good guess.
-        plane = float(self.space.axes[2][int(np.abs(self.space.axes[2] - ends[0][2]).argmin())])
-        start, end = ((x, y, plane) for x, y, _ in ends)
-        box = self.space.box_around(start, end, margin_mm=0.6)
-        inside = crop(self.space, box)
-        return None if 0 in inside.x.shape else (inside, body_outline(inside, self.habitus))
-
     def front_of_cage(self, x: float, z: float) -> float:
         """Compute body y of the front of the rib cage at a body x and z."""
         depth = 3.0 * self.habitus.cage_half_depth
-        profile = self._profile(((x, -depth, z), (x, depth, z)))
-        return _extent(profile, "cage", 1, x) or 0.5 * self.habitus.cage_half_depth
+        reach = self._reach("cage", ((x, -depth, z), (x, depth, z)))
+        return 0.5 * self.habitus.cage_half_depth if reach is None else reach
 
     def front_of_skin(self, x: float, z: float) -> float:
         """Compute body y of the skin in front at a body x and z."""
         depth = 3.0 * self.habitus.cage_half_depth
-        profile = self._profile(((x, -depth, z), (x, depth, z)))
-        return _extent(profile, "skin", 1, x) or self.habitus.cage_half_depth
+        reach = self._reach("skin", ((x, -depth, z), (x, depth, z)))
+        return self.habitus.cage_half_depth if reach is None else reach
 
     def lateral_skin(self, y: float, z: float, side: float) -> float:
         """Compute body x of the skin on one side at a body y and z."""
         width = 3.0 * self.habitus.cage_half_width
-        profile = self._profile(((0.0, y, z), (side * width, y, z)))
-        return side * (_extent(profile, "skin", 0, y) or self.habitus.cage_half_width)
+        reach = self._reach("skin", ((0.0, y, z), (side * width, y, z)))
+        return side * self.habitus.cage_half_width if reach is None else reach
+
+    def _reach(self, name: str, line: tuple[Point, Point]) -> float | None:
+        """Find the point inside an outline nearest to the end of a line along x or y.
+
+        The plane nearest to the line is taken, because a scan may end above or below it.
+        """
+        plane = float(self.space.axes[2][int(np.abs(self.space.axes[2] - line[0][2]).argmin())])
+        start, end = ((x, y, plane) for x, y, _ in line)
+        box = self.space.box_around(start, end, margin_mm=0.6)
+        if 0 in self.hu[box].shape:
+            return None
+        inside, (x, y, _) = getattr(self.outline(box), name) > 0, self.space.at(box)
+        along, across, other = (x, y, start[1]) if start[1] == end[1] else (y, x, start[0])
+        positions = along[inside & (np.abs(across - other) < 0.8 * self.space.pixel_mm)]
+        if not positions.size:
+            return None
+        forward = sum(end) > sum(start)
+        return float(positions.max() if forward else positions.min())
 
     def tube(
         self,
@@ -190,18 +200,3 @@ class Patient:
             for level, gap in ((1.3, 19.0), (0.9, 20.0), (0.65, 22.0), (0.3, 25.0))
         ]
         return [*points, (-22.0, points[-1][1] + 12.0, self.habitus.z(0.1))]
-
-
-def _extent(
-    profile: tuple[Space, Outline] | None, name: str, axis: int, other: float
-) -> float | None:
-    """Find the largest distance from the middle inside an outline, on a line of voxels."""
-    if profile is None:
-        return None
-    space, outline = profile
-    along, across = (space.x, space.y) if axis == 0 else (space.y, space.x)
-    inside = (getattr(outline, name) > 0) & (np.abs(across - other) < 0.8 * space.pixel_mm)
-    positions = along[inside]
-    return (
-        float(np.abs(positions).max() if axis == 0 else positions.max()) if positions.size else None
-    )
