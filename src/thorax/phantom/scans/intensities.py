@@ -6,10 +6,23 @@ from numpy.random import Generator
 from thorax.phantom.lungs import Lungs
 from thorax.phantom.space import Floats, Space, coverage, texture
 
-KNOTS_HU = (-1050.0, -985.0, -850.0, -650.0, -400.0, -110.0, 0.0, 55.0, 300.0, 1200.0)
+KNOTS_HU = (
+    -2000.0,
+    -1050.0,
+    -985.0,
+    -850.0,
+    -650.0,
+    -400.0,
+    -110.0,
+    0.0,
+    55.0,
+    300.0,
+    1200.0,
+    4000.0,
+)
 """Densities that are moved; those between are interpolated."""
 
-SPREAD_HU = (15.0, 10.0, 45.0, 60.0, 60.0, 35.0, 20.0, 30.0, 90.0, 250.0)
+SPREAD_HU = (0.0, 15.0, 10.0, 45.0, 60.0, 60.0, 35.0, 20.0, 30.0, 90.0, 250.0, 0.0)
 """Standard deviation of the movement of each."""
 
 
