@@ -200,6 +200,7 @@ class TrainParams:
     early_stopping_patience: Annotated[int, Field(ge=0)]
     precision: Precision
     devices: Count | Literal["auto"]
+    xla: bool
     picture_interval: Annotated[int, Field(ge=0)]
 
 

@@ -34,7 +34,7 @@ def main() -> None:
     provenance = training_provenance(params, index, split, precision, initial=INITIAL)
     for note in filter(None, [split.note, *input_notes(params, index, INITIAL)]):
         log(note)
-    set_determinism(params.seed)
+    set_determinism(params.seed, xla=params.train.xla)
     folders = Folders(RECORDS, INITIAL, checkpoints(Path.cwd()), REPORTS)
     session = Session(params, index, precision, folders, log)
     initial_plan = session.make_plan(split, provenance, source_files())
