@@ -18,11 +18,11 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"thorax needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: name another with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	-$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(INSTALL) . || $(PIP_INSTALL) .
+	$(INSTALL) '.[train]' || $(PIP_INSTALL) '.[train]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/installed
-	$(INSTALL) '.[dev]' || $(PIP_INSTALL) '.[dev]'
+	$(INSTALL) '.[train,dev]' || $(PIP_INSTALL) '.[train,dev]'
 	@touch $@
 
 install: $(VENV)/installed ## make .venv with the package

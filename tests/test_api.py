@@ -49,6 +49,18 @@ def test_paths_images_and_arrays_give_the_same_mask(
         assert result.volumes_ml == {"body": pytest.approx(8 * 0.01)}
 
 
+@pytest.mark.parametrize("names", [(), ("lungs",)])
+def test_the_packaged_model_is_loaded_by_name_and_by_default(
+    model: Path, voxels: np.ndarray, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    weights = model.parent / "weights"
+    weights.mkdir(exist_ok=True)
+    (weights / "lungs.onnx").write_bytes(model.read_bytes())
+    monkeypatch.setattr("thorax.models.packaged.WEIGHTS", weights)
+    result = thorax.load(*names).segment(voxels, AFFINE, intensity="hu")
+    np.testing.assert_array_equal(result.mask, voxels == 500)
+
+
 def test_trailing_axes_of_length_1_are_dropped(model: Path, voxels: np.ndarray) -> None:
     predictor = thorax.load(model)
     deep = voxels[..., None, None]
@@ -117,11 +129,6 @@ def test_invalid_scans_are_rejected(
 ) -> None:
     with pytest.raises(InputError, match=message):
         thorax.load(model).segment(*arguments)
-
-
-def test_a_predictor_needs_a_model() -> None:
-    with pytest.raises(InputError, match="a model must be named"):
-        thorax.load()
 
 
 def test_an_unknown_attribute_raises_attribute_error() -> None:

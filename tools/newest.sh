@@ -9,7 +9,7 @@ rm -rf .venv-newest
 "$python" -m venv .venv-newest
 export PATH="$PWD/.venv-newest/bin:$PATH" PYTHONPATH="$PWD/src"
 python -m pip install --quiet --disable-pip-version-check uv || true
-.venv-newest/bin/uv pip install --quiet --python .venv-newest/bin/python '.[dev]' ||
-    python -m pip install --quiet --disable-pip-version-check '.[dev]'
+.venv-newest/bin/uv pip install --quiet --python .venv-newest/bin/python '.[train,dev]' ||
+    python -m pip install --quiet --disable-pip-version-check '.[train,dev]'
 python -m pip check
 "$@"

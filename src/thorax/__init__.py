@@ -4,7 +4,7 @@ From Python::
 
     import thorax
 
-    model = thorax.load("models/segmenter.onnx")
+    model = thorax.load()
     result = model.segment("ct.nii.gz")
     print(result.volumes_ml)
     result.save("lungs.nii.gz")

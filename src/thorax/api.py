@@ -17,6 +17,7 @@ from thorax.inference.statistics import ScanStatistics
 from thorax.io import Scan, check_name
 from thorax.io.nifti import header_warnings, image_affine
 from thorax.models.engines import Device, EngineName, Precision
+from thorax.models.packaged import DEFAULT_MODEL, find_model
 from thorax.models.spec import ExpectedDice
 
 
@@ -141,8 +142,10 @@ def load(
     """Load a model, or several that make an ensemble.
 
     Args:
-        models: Files written by ``thorax export``, or folders of trained models.
-        engine: Engine that runs the models; None: OpenVINO for a file, Keras for a folder.
+        models: Names of packaged models, files written by ``thorax export``, or folders of trained
+            models; the packaged model ``lungs`` by default.
+        engine: Engine that runs the models; None: OpenVINO if it is installed, otherwise ONNX
+            Runtime, for a file; Keras for a folder.
         device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
         precision: ``float32`` forbids half precision.
         tta: Test-time augmentation: also segment shifted copies, and mirrored ones if the model was
@@ -151,10 +154,9 @@ def load(
     Raises:
         InputError: A model cannot be loaded, or the models differ in canvas, crop or regions.
     """
-    if not models:
-        raise InputError("a model must be named, for example models/segmenter.onnx")
     loaded = [
-        load_model(Path(path), engine=engine, device=device, precision=precision) for path in models
+        load_model(find_model(model), engine=engine, device=device, precision=precision)
+        for model in models or (DEFAULT_MODEL,)
     ]
     return Predictor(Segmenter(loaded, tta=tta))
 

@@ -1,9 +1,12 @@
 """The command line: output, errors, and files that must not change."""
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +21,7 @@ from numpy.typing import ArrayLike
 from thorax.cli import main
 from thorax.cli.defaults import EVALUATE
 from thorax.cli.score import CONVENTIONS
+from thorax.common.files import write_text
 from thorax.common.params import Convention
 
 SaveNifti = Callable[..., Path]
@@ -105,6 +109,7 @@ from click.testing import CliRunner
 from thorax.cli import main
 from thorax.cli.defaults import EVALUATE
 from thorax.cli.score import CONVENTIONS
+from thorax.common.files import write_text
 from thorax.common.params import Convention
 for arguments in ("--help", "predict --help", "data list", "score {mask} {mask}"):
     assert CliRunner().invoke(main, arguments).exit_code == 0
@@ -166,14 +171,62 @@ def test_a_mask_is_written_on_the_grid_of_the_scan(scan: Path, model: Path, tmp_
     assert [path.name for path in mask.parent.iterdir()] == ["mask.nii.gz"]
 
 
-def test_the_default_model_is_that_of_the_project(
-    scan: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_default_model_is_the_packaged_one(
+    scan: Path, packaged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also in a project with a model of its own."""
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "models/segmenter.onnx", "never read")
+    result = thorax(*PREDICT, scan, "mask.nii")
+    assert result.stdout == "mask.nii\n"
+    notes = [line for line in result.stderr.splitlines() if "model" in line]
+    assert notes == [
+        f"Note: the model is `lungs` of thorax {version('thorax')} (SHA-256 {packaged[:12]}), a "
+        "general model; --model names another"
+    ]
+    np.testing.assert_array_equal(voxels(tmp_path / "mask.nii"), stack_of(LABELS, np.uint8))
+
+
+@pytest.mark.usefixtures("packaged")
+def test_a_packaged_model_is_named_without_a_note(scan: Path, tmp_path: Path) -> None:
+    result = thorax(*PREDICT, scan, tmp_path / "mask.nii", "--model", "lungs")
+    assert result.exit_code == 0
+    assert "general model" not in result.stderr
+
+
+@pytest.fixture
+def packaged(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a model the packaged one, and return the digest of its file."""
     from thorax.models.export import export_model
 
-    monkeypatch.chdir(tmp_path)
-    export_model(model, tmp_path / "models/segmenter.onnx")
-    assert thorax(*PREDICT, scan, "mask.nii").stdout == "mask.nii\n"
+    path = tmp_path / "weights" / "lungs.onnx"
+    export_model(model, path, licence="CC0", summary="3 cubes")
+    monkeypatch.setattr("thorax.models.packaged.WEIGHTS", path.parent)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_packaged_models_are_listed(packaged: str) -> None:
+    header, row = thorax("model", "list").stdout.splitlines()
+    columns = ("model", "regions", "trained on", "mean Dice", "licence", "size", "SHA-256")
+    assert re.split(r" {2,}", header.strip()) == list(columns)
+    assert re.split(r" {2,}", row.strip()) == [
+        *("lungs", "tissue, bone", "3 cubes", "not measured", "CC0", "0.0 MB"),
+        packaged[:12],
+    ]
+    (listed,) = json.loads(thorax("model", "list", "--json").stdout)
+    assert listed["sha256"] == packaged
+    assert listed["regions"] == {"tissue": [1, 2], "bone": [2]}
+    assert (listed["training_data"], listed["licence"]) == ("3 cubes", "CC0")
+
+
+@pytest.mark.parametrize("name", [(), ("lungs",)])
+def test_a_packaged_model_is_shown(packaged: str, name: tuple[str, ...]) -> None:
+    shown = dict(
+        line.split(maxsplit=1) for line in thorax("model", "show", *name).stdout.splitlines()
+    )
+    assert shown["licence"] == "CC0"
+    assert shown["trained"] == "on     3 cubes"
+    assert shown["SHA-256"] == packaged
 
 
 @pytest.mark.parametrize(

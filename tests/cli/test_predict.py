@@ -1,5 +1,6 @@
 """`thorax predict` on folders, `thorax export` and `thorax model`."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -181,7 +182,12 @@ def test_a_model_is_exported_with_the_scores_of_the_project(scored: Path) -> Non
     assert (result.exit_code, result.stdout) == (0, "lungs.onnx\n")
     assert "0 of 1536 pixels differ" in result.stderr
     output = thorax("model", "show", "lungs.onnx")
-    assert output.stdout.splitlines() == [
+    *lines, digest = output.stdout.splitlines()
+    assert digest.split() == [
+        "SHA-256",
+        hashlib.sha256(Path("lungs.onnx").read_bytes()).hexdigest(),
+    ]
+    assert lines == [
         "model          lungs.onnx",
         "regions        lung (labels 1)",
         "threshold      0.5",

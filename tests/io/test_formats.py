@@ -111,14 +111,15 @@ def test_itk_reads_the_same_geometry_of_mask_and_scan(tmp_path: Path, suffix: st
 
 def test_the_headers_of_masks_state_the_grid_of_the_scan(tmp_path: Path) -> None:
     """By hand: the first two axes of NRRD and MetaImage have the opposite sign of RAS+."""
-    nibabel.save(nibabel.Nifti1Image(HU.transpose(1, 2, 0), SIDEWAYS), tmp_path / "ct.nii")
+    affine = np.array([[0, 0, 2.5, 30], [0.75, 0, 0, 5], [0, -0.5, 0, 9], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(HU.transpose(1, 2, 0), affine), tmp_path / "ct.nii")
     scan = Scan(tmp_path / "ct.nii")
     zeros = np.zeros(scan.grid.shape, np.uint8)
     nrrd = write_mask(tmp_path / "mask.nrrd", scan, zeros).read_bytes()
-    assert b"\nspace directions: (0.0,-0.7" in nrrd
+    assert b"\nspace directions: (0.0,-0.75,0.0) (0.0,0.0,-0.5) (-2.5,0.0,0.0)\n" in nrrd
     assert b"\nspace origin: (-30.0,-5.0,9.0)\n\n\x1f\x8b" in nrrd
     meta = write_mask(tmp_path / "mask.mha", scan, zeros).read_bytes()
-    assert b"\nOffset = -30.0 -5.0 9.0\nElementSpacing = 0.7" in meta
+    assert b"\nOffset = -30.0 -5.0 9.0\nElementSpacing = 0.75 0.5 2.5\n" in meta
     assert b"\nDimSize = 4 5 3\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n\x78" in meta
 
 

@@ -9,6 +9,7 @@ from thorax.cli.data_check import check
 from thorax.cli.data_diff import cases, diff
 from thorax.cli.data_download import download
 from thorax.cli.options import FOLDER, echo
+from thorax.common.errors import require_packages
 
 if TYPE_CHECKING:
     from thorax.datasets.dataset import ScaleName
@@ -76,6 +77,7 @@ def add(
       thorax data add ~/study --name study --region lung=1,2 --region infection=3
       thorax data add ~/LCTSC --name lctsc --region lung=Lung_L,Lung_R
     """
+    require_packages("`thorax data add`", "dvc")
     from thorax.datasets.add import add_dataset
     from thorax.datasets.dataset import DatasetSpec
     from thorax.imaging.regions import parse_rois

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from thorax.cli.options import echo
+from thorax.common.errors import require_packages
 
 
 @click.command()
@@ -20,6 +21,7 @@ def download(name: str) -> None:
     Example:
       thorax data download covid19
     """
+    require_packages("`thorax data download`", "dvc", "pooch")
     from thorax.datasets.dataset import load_dataset
     from thorax.datasets.download import download_dataset
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thorax.cli.options import echo, output_options
+from thorax.common.errors import require_packages
 
 if TYPE_CHECKING:
     from thorax.experiments.project import Project, Snapshot
     from thorax.experiments.runs import RunPlan
+
+_PACKAGES = ("dvc", "keras", "tensorflow")
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,6 +56,7 @@ def cross_validate(
     Example:
       thorax cross-validate -S loss=bce_dice --seeds 0,1 --csv folds.csv
     """
+    require_packages("`thorax cross-validate`", *_PACKAGES)
     from thorax.experiments import summaries
     from thorax.experiments.project import open_project
     from thorax.experiments.runs import parse_seeds, plan_folds
@@ -96,6 +100,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json:
     Example:
       thorax sweep -S loss=focal_dice,bce -S network.name=unet,lean
     """
+    require_packages("`thorax sweep`", *_PACKAGES)
     from thorax.common.tables import to_json
     from thorax.experiments import summaries
     from thorax.experiments.project import open_project

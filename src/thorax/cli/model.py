@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import ANY_PATH, FILE, FOLDER, JSON, MODEL_PATH, OPEN_SHARE, echo
-from thorax.common.errors import InputError
+from thorax.cli.options import ANY_PATH, FILE, FOLDER, JSON, OPEN_SHARE, echo
+from thorax.common.errors import InputError, require_packages
 
 if TYPE_CHECKING:
     from thorax.models.spec import ExpectedDiceModel, ModelSpec
 
 TRAINED_MODEL = Path("models/segmenter")
+
+DEFAULT_NAME = "lungs"
+"""Packaged model, as `thorax.models.packaged.DEFAULT_MODEL`, which is slow to import."""
 
 METRICS_FILE = Path("reports/metrics.json")
 
@@ -48,7 +51,12 @@ SCORES_FILE = Path("reports/scores.csv")
     "or of the folder if --trained is given]",
 )
 @click.option("--licence", default="", help="Licence of the model.")
-def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
+@click.option(
+    "--summary",
+    default="",
+    help="Training data in one line.  [default: number of cases and name of the dataset]",
+)
+def export(target: Path, trained: Path, licence: str, summary: str, **options: Any) -> None:
     """Export a trained model as one file.
 
     TARGET is an ONNX file that needs neither Keras nor a network connection. Its metadata hold the
@@ -59,6 +67,7 @@ def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
     Example:
       thorax export lungs.onnx --licence "CC BY 4.0"
     """
+    require_packages("`thorax export`", "keras", "tensorflow", "tf2onnx")
     from thorax.models.export import export_model
     from thorax.models.spec import load_spec
 
@@ -77,6 +86,7 @@ def export(target: Path, trained: Path, licence: str, **options: Any) -> None:
         metrics=_read_metrics(options["metrics"] or metrics),
         expected=_fit(options["scores"] or scores, spec.regions),
         licence=licence,
+        summary=summary,
     )
     echo(comparison, err=True)
     echo(target)
@@ -88,22 +98,57 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("path", type=ANY_PATH, default=MODEL_PATH)
+@click.argument("path", metavar="[MODEL]", type=ANY_PATH, default=DEFAULT_NAME)
 @JSON
 def show(path: Path, as_json: bool) -> None:
     """Print regions, input, training, scores and licence of a model.
 
-    PATH is an exported model, or the folder of a trained model.
+    MODEL is the name of a packaged model, by default lungs, an exported model, or the folder of a
+    trained model.
 
     \b
     Example:
-      thorax model show lungs.onnx
+      thorax model show lungs
+      thorax model show models/segmenter.onnx
     """
     from thorax.models.onnx_file import read_model
+    from thorax.models.packaged import find_model
     from thorax.models.spec import load_spec, spec_json
 
+    path = find_model(path)
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
     echo(spec_json(spec) if as_json else _description(path, spec), nl=not as_json)
+
+
+@model.command("list")
+@JSON
+def list_(as_json: bool) -> None:
+    """List the packaged models, which need no training and no download.
+
+    \b
+    Example:
+      thorax model list
+    """
+    from thorax.common.tables import aligned
+    from thorax.models.packaged import packaged_models
+
+    models = packaged_models()
+    if as_json:
+        echo(json.dumps([packaged.as_dict() for packaged in models], indent=2))
+        return
+    rows = [
+        {
+            "model": packaged.name,
+            "regions": ", ".join(packaged.spec.regions),
+            "trained on": packaged.spec.training_data,
+            "mean Dice": _mean_dice(packaged.spec) or "not measured",
+            "licence": packaged.spec.licence or "unknown",
+            "size": f"{packaged.size_bytes / 1e6:.1f} MB",
+            "SHA-256": packaged.sha256[:12],
+        }
+        for packaged in models
+    ]
+    echo(aligned(rows, rows[0]))
 
 
 def _pipeline_file(path: Path, trained: Path) -> Path | None:
@@ -144,6 +189,8 @@ def _read_metrics(path: Path | None) -> dict[str, object]:
 
 
 def _description(path: Path, spec: "ModelSpec") -> str:
+    from thorax.common.files import file_sha256
+
     training = spec.provenance
     split = training.get("split", {})
     low_hu, high_hu = spec.window_hu
@@ -160,22 +207,17 @@ def _description(path: Path, spec: "ModelSpec") -> str:
         f"{low_hu:g}..{high_hu:g} HU, {crop}",
         "network": str(training.get("network", {}).get("name", "unknown")),
         "loss": str(training.get("loss", "unknown")),
-        "trained on": f"{len(split.get('train', ()))} cases of "
-        f"{training.get('dataset', 'unknown')}",
+        "trained on": spec.training_data,
         "records": str(training.get("records_sha256", "unknown")),
         "tested on": ", ".join(split.get("test", ())) or "nothing",
         "mean Dice": _mean_dice(spec) or "not measured",
         "expected Dice": expected_dice or "unknown",
         "licence": spec.licence or "unknown",
+        "SHA-256": file_sha256(path) if path.is_file() else "not exported",
     }
     return "\n".join(f"{name:<14} {text}" for name, text in lines.items())
 
 
 def _mean_dice(spec: "ModelSpec") -> str:
     """Return the mean Dice of each region as in `reports/metrics.json`."""
-    means = {}
-    for region in spec.regions:
-        metrics = spec.metrics.get(region)
-        if isinstance(metrics, dict) and isinstance(metrics.get("dice"), dict):
-            means[region] = f"{metrics['dice'].get('mean'):.4f}"
-    return ", ".join(f"{region} {mean}" for region, mean in means.items())
+    return ", ".join(f"{region} {mean:.4f}" for region, mean in spec.mean_dice.items())

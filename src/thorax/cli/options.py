@@ -19,9 +19,6 @@ ANY_PATH = click.Path(path_type=Path)
 
 OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
-MODEL_PATH = Path("models/segmenter.onnx")
-"""Model exported by `dvc repro`."""
-
 REGIONS = click.option(
     "--region",
     "regions",

@@ -1,16 +1,17 @@
 """`thorax predict`."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from thorax.cli.options import ANY_PATH, MODEL_PATH, OPEN_SHARE, SERIES, echo
+from thorax.cli.options import ANY_PATH, OPEN_SHARE, SERIES, echo
 from thorax.common.errors import printable
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     type=ANY_PATH,
-    help="Exported model, or folder of a trained model. Give several to average them.  "
-    f"[default: {MODEL_PATH}]",
+    help="Name of a packaged model, exported model, or folder of a trained model. Give several to "
+    "average them.  [default: lungs, a general model]",
 )
 @SERIES
 @click.option(
@@ -95,7 +96,8 @@ if TYPE_CHECKING:
 @click.option(
     "--engine",
     type=click.Choice(["openvino", "onnxruntime", "keras"]),
-    help="Engine that runs the network.  [default: openvino for a file, keras for a folder]",
+    help="Engine that runs the network.  [default: openvino for a file, or onnxruntime if it is "
+    "not installed; keras for a folder]",
 )
 @click.option(
     "--device",
@@ -152,7 +154,7 @@ def predict(
         bits=options["bits"] if options["probabilities"] else 0,
         **{name: options[name] for name in ("statistics", "preview", "all_frames", "force")},
     )
-    segmenter = _load(models or (MODEL_PATH,), options)
+    segmenter = _load(models, options)
     if target and target == tasks[0].mask:
         _predict_file(segmenter, tasks[0], settings)
     else:
@@ -233,12 +235,20 @@ def _report(row: "ManifestRow", *, prefix: str = "") -> None:
             echo(f"{kind}: {prefix}{text}", err=True)
 
 
-def _load(models: Iterable[Path], options: dict[str, Any]) -> "Segmenter":
+def _load(models: Sequence[Path], options: dict[str, Any]) -> "Segmenter":
     from thorax.inference.segmenter import Segmenter, load
+    from thorax.models.packaged import DEFAULT_MODEL, find_model
 
     engine_options = {name: options[name] for name in ("engine", "device", "precision")}
-    return Segmenter(
-        [load(path, **engine_options) for path in models],
+    segmenter = Segmenter(
+        [load(find_model(model), **engine_options) for model in models or (DEFAULT_MODEL,)],
         tta=options["tta"],
         postprocess=not options["no_postprocessing"],
     )
+    if not models:
+        echo(
+            f"Note: the model is `{DEFAULT_MODEL}` of thorax {version('thorax')} (SHA-256 "
+            f"{segmenter.digest}), a general model; --model names another",
+            err=True,
+        )
+    return segmenter

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,6 +56,29 @@ class InputError(ValueError):
 
     def __init__(self, message: str, *more: str) -> None:
         super().__init__("\n  ".join(map(printable, (message, *more))))
+
+
+def require_packages(purpose: str, *packages: str, extra: str = "train") -> None:
+    """Raise `InputError` if a package of an extra is not installed.
+
+    Args:
+        purpose: The command or option that needs the packages.
+        packages: Names as in an import.
+        extra: The extra of `thorax` that contains them.
+
+    Example:
+        >>> require_packages("`thorax sweep`", "json", "no_such_package")
+        Traceback (most recent call last):
+        thorax.common.errors.InputError: `thorax sweep` needs no_such_package, which is not \
+installed; run `pip install 'thorax[train]'`
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(
+            f"{purpose} needs {', '.join(missing)}, which {verb} not installed; run `pip install "
+            f"'thorax[{extra}]'`"
+        )
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thorax.common.errors import InputError
+from thorax.common.errors import InputError, require_packages
 
 Answer = subprocess.CompletedProcess[str]
 
@@ -58,6 +58,7 @@ def dvc(folder: Path, *arguments: str) -> str:
     Raises:
         InputError: DVC fails; the message gives DVC's reason.
     """
+    require_packages(f"`dvc {arguments[0]}`", "dvc")
     command = [sys.executable, "-m", "dvc", *arguments]
     answer = _run(command, folder, {**dvc_environment(), "PYTHONUTF8": "1"})
     return _checked(answer, f"`dvc {arguments[0]}` must succeed")

@@ -25,7 +25,7 @@ from thorax.inference.statistics import ScanStatistics
 from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, transforms_for
 from thorax.io import Scan
 from thorax.models.engines import Device, Engine, EngineName, Precision
-from thorax.models.engines.open import open_engine
+from thorax.models.engines.open import default_engine, open_engine
 from thorax.models.spec import SPEC, ExpectedDice, ExpectedDiceModel, ModelSpec
 from thorax.preprocessing.scan import PreprocessedScan, preprocess_scan
 
@@ -241,7 +241,8 @@ def load(
 
     Args:
         path: An exported ``.onnx`` file, or the folder of a trained model.
-        engine: Engine that runs the model; None: OpenVINO for a file, Keras for a folder.
+        engine: Engine that runs the model; None: OpenVINO if it is installed, otherwise ONNX
+            Runtime, for a file; Keras for a folder.
         device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
         precision: ``float32`` forbids half precision.
 
@@ -264,7 +265,7 @@ def load(
     from thorax.models.onnx_file import read_model
 
     spec, graph = read_model(path)
-    loaded = open_engine(graph, engine or "openvino", device=device, precision=precision)
+    loaded = open_engine(graph, engine or default_engine(), device=device, precision=precision)
     return Model(spec, loaded, hashlib.sha256(graph).hexdigest())
 
 

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from thorax.common.errors import require_packages
+
 
 def import_keras() -> None:
     """Import Keras and its backend without output on stderr.
@@ -11,6 +13,7 @@ def import_keras() -> None:
     TensorFlow writes about oneDNN and missing CUDA drivers below Python's own stderr, at any log
     level, when it is imported and when it first lists devices. Errors still raise exceptions.
     """
+    require_packages("a Keras model", "keras")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import keras

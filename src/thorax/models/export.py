@@ -13,10 +13,10 @@ from onnx import helper
 from scipy.ndimage import gaussian_filter
 
 from thorax.models.engines.keras_engine import KerasEngine
-from thorax.models.engines.open import open_engine
+from thorax.models.engines.open import default_engine, open_engine
 from thorax.models.keras_file import MODEL, load_network
 from thorax.models.onnx_file import write_model
-from thorax.models.spec import ExpectedDiceModel, ModelSpec, load_spec
+from thorax.models.spec import SUMMARY, ExpectedDiceModel, ModelSpec, load_spec
 
 INPUT, OUTPUT = "stacks", "probabilities"
 """Input ``(N, H, W, 2k+1)``, windowed, and output ``(N, H, W, R)`` of the graph."""
@@ -57,6 +57,7 @@ def export_model(
     metrics: Mapping[str, Any] | None = None,
     expected: Mapping[str, ExpectedDiceModel] | None = None,
     licence: str = "",
+    summary: str = "",
 ) -> ExportComparison:
     """Export a trained network as one file and compare both on the same slices.
 
@@ -67,6 +68,7 @@ def export_model(
         metrics: Scores to store in the file.
         expected: Region name → expected Dice model.
         licence: Licence of the model.
+        summary: Training data in one line.
 
     Returns:
         The difference in float32.
@@ -87,6 +89,7 @@ def export_model(
         metrics=dict(metrics or {}),
         expected_dice=dict(expected or {}),
         licence=licence,
+        provenance=spec.provenance | ({SUMMARY: summary} if summary else {}),
     )
     write_model(path, graph, exported_spec)
     return comparison
@@ -101,7 +104,7 @@ def _compare(engine: KerasEngine, graph: bytes, spec: ModelSpec) -> ExportCompar
     planes = ((low_hu + high_hu) / 2 + spread).astype(np.int16)
     expected, exported = (
         runner.probabilities(planes, 0, COMPARED_SLICES, window=spec.window)
-        for runner in (engine, open_engine(graph, "openvino", precision="float32"))
+        for runner in (engine, open_engine(graph, default_engine(), precision="float32"))
     )
     differing = (expected >= spec.threshold) != (exported >= spec.threshold)
     return ExportComparison(

@@ -15,6 +15,9 @@ from thorax.imaging.intensity import Window
 
 SPEC = "spec.json"
 
+SUMMARY = "summary"
+"""Key of the provenance: the training data in one line, as given to the export."""
+
 FORMAT = 5
 
 RENAMED_IN = 4
@@ -167,6 +170,26 @@ class ModelSpec:
     def window(self) -> Window:
         """Intensity window."""
         return Window(*self.window_hu)
+
+    @property
+    def training_data(self) -> str:
+        """Training data in one line: the summary of the export, or dataset and cases."""
+        if summary := self.provenance.get(SUMMARY):
+            return str(summary)
+        cases = self.provenance.get("split", {}).get("train", ())
+        return f"{len(cases)} cases of {self.provenance.get('dataset', 'unknown')}"
+
+    @property
+    def mean_dice(self) -> dict[str, float]:
+        """Region name → mean Dice of the test cases, for regions that were scored."""
+        scored = {name: self.metrics.get(name) for name in self.regions}
+        dice = {
+            name: metrics.get("dice")
+            for name, metrics in scored.items()
+            if isinstance(metrics, dict)
+        }
+        means = {name: value.get("mean") for name, value in dice.items() if isinstance(value, dict)}
+        return {name: mean for name, mean in means.items() if isinstance(mean, float | int)}
 
 
 @checked(frozen=True)

@@ -1,6 +1,14 @@
 """Choose the engine for an exported graph."""
 
+from importlib.util import find_spec
+
+from thorax.common.errors import require_packages
 from thorax.models.engines import Device, Engine, EngineName, Precision
+
+
+def default_engine() -> EngineName:
+    """Return the engine for files: OpenVINO if it is installed, otherwise ONNX Runtime."""
+    return "openvino" if find_spec("openvino") else "onnxruntime"
 
 
 def open_engine(
@@ -15,8 +23,10 @@ def open_engine(
         precision: ``auto`` permits bfloat16 on hardware with bfloat16 instructions.
 
     Raises:
-        InputError: The graph cannot be run, or the device does not exist.
+        InputError: The engine is not installed, the graph cannot be run, or the device does not
+            exist.
     """
+    require_packages(f"--engine {name}", name, extra="openvino")
     if name == "openvino":
         from thorax.models.engines.openvino_engine import OpenVinoEngine
 

@@ -1,0 +1,1 @@
+"""Files of the models that are part of the package."""
