@@ -79,7 +79,7 @@ def test_half_of_the_scans_show_the_whole_lungs(
         ("apices only", 0.6, 1.8),
         ("abdomen without lungs", -2.0, 0.0),
         ("neck without lungs", 1.03, 2.0),
-        ("neck to thigh", -2.0, 2.0),
+        ("neck to pelvis", -2.0, 2.0),
     ],
 )
 def test_the_range_of_a_kind(

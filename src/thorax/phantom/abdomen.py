@@ -42,6 +42,13 @@ def draw_abdomen(
     if habitus.gas:
         _draw_colon(hu[:, :, :planes], below, inside - 6.0, rng)
     _draw_stomach(hu[:, :, :planes], below, inside - 4.0, habitus)
+    variant = habitus.variant
+    if variant.interposition:
+        _draw_interposed_colon(hu[:, :, :planes], below, inside - 4.0, habitus)
+    if variant.free_gas:
+        _draw_free_gas(hu[:, :, :planes], below, inside - 3.5, habitus)
+    if variant.complete and len(below.axes[2]) and below.axes[2][0] < habitus.z(-0.25):
+        _draw_lower_abdomen(hu[:, :, :planes], below, habitus, outline.skin[:, :, :planes], rng)
 
 
 def _below(space: Space, planes: int) -> Space:
@@ -71,7 +78,7 @@ def _draw_spleen(hu: Floats, space: Space, inside: Floats, habitus: Habitus) -> 
 
 
 def _draw_stomach(hu: Floats, space: Space, inside: Floats, habitus: Habitus) -> None:
-    size = 0.98 + 0.12 * habitus.gas
+    size = (0.98 + 0.12 * habitus.gas) * habitus.variant.stomach
     centre: Point = (-50.0, 14.0, habitus.dome - 40.0)
     radii = (44.0 * size, 50.0 * size, 50.0 * size)
     depth = ellipsoid_depth((space.x, space.y, space.z), centre, radii)
@@ -81,7 +88,12 @@ def _draw_stomach(hu: Floats, space: Space, inside: Floats, habitus: Habitus) ->
     if habitus.gas:
         # Gas rises: the patient is supine, so the gas-fluid level is a coronal plane.
         level = centre[1] + radii[1] * (0.55 - 0.8 * habitus.gas)
-        gas = np.minimum(depth - 4.0, space.y - level)
+        height = space.y - level
+        if space.gravity_rad:
+            right, front = space.down
+            height = -(right * (space.x - centre[0]) + front * (space.y - centre[1]))
+            height -= radii[1] * (0.55 - 0.8 * habitus.gas)
+        gas = np.minimum(depth - 4.0, height)
         paint(hu, coverage(gas, space.pixel_mm), tissue.GAS_HU)
 
 
@@ -95,3 +107,55 @@ def _draw_colon(hu: Floats, space: Space, inside: Floats, rng: Generator) -> Non
         paint(hu, coverage(depth, space.pixel_mm), tissue.WALL_HU + 10.0)
         paint(hu, coverage(depth - 2.5, space.pixel_mm), tissue.GAS_HU)
         start += rng.normal((6.0, 9.0, -6.0), 6.0)
+
+
+def _draw_interposed_colon(hu: Floats, space: Space, inside: Floats, habitus: Habitus) -> None:
+    """Draw colon between liver and diaphragm (Chilaiditi's sign), in place."""
+    half, top = habitus.cage_half_width, habitus.dome_z("right")
+    for n in range(5):
+        x, radius = (0.75 - 0.14 * n) * half, 17.0 + 3.0 * (n % 2)
+        centre: Point = (x, 0.42 * habitus.cage_half_depth, top - radius - 4.0 - 9.0 * abs(n - 3))
+        depth = ellipsoid_depth((space.x, space.y, space.z), centre, (radius, radius, 1.3 * radius))
+        depth = np.minimum(depth, inside)
+        paint(hu, coverage(depth, space.pixel_mm), tissue.WALL_HU + 10.0)
+        paint(hu, coverage(depth - 2.5, space.pixel_mm), tissue.GAS_HU)
+
+
+def _draw_free_gas(hu: Floats, space: Space, inside: Floats, habitus: Habitus) -> None:
+    """Draw free gas at the highest place under the diaphragm, in place."""
+    right, front = space.down
+    height = -(
+        right * space.x / habitus.cage_half_width + front * space.y / habitus.cage_half_depth
+    )
+    near = habitus.variant.free_gas - inside + 25.0 * (height - 0.45)
+    gas = np.minimum(np.minimum(inside, near), (height - 0.1) * 60.0)
+    paint(hu, coverage(gas, space.pixel_mm), tissue.GAS_HU)
+
+
+def _draw_lower_abdomen(
+    hu: Floats, space: Space, habitus: Habitus, skin: Floats, rng: Generator
+) -> None:
+    """Draw bowel, kidneys and pelvis below the liver, in place."""
+    planes = int(np.searchsorted(space.axes[2], habitus.z(-0.05)))
+    low, hu = _below(space, planes), hu[:, :, :planes]
+    wall = habitus.wall + habitus.fat
+    cavity = skin[:, :, :planes] - 0.75 * wall
+    cavity = np.minimum(cavity, low.y + 0.25 * habitus.cage_half_depth)
+    bowel = cavity * coverage(habitus.z(-0.22) - low.z, 20.0)
+    loops = texture(low.axes, rng, scale_mm=24.0)
+    filling = texture(low.axes, rng, scale_mm=45.0)
+    paint(hu, coverage(loops * 12.0, 5.0) * coverage(bowel - 4.0, 6.0), tissue.WALL_HU + 10.0)
+    gas = np.minimum(loops * 12.0 - 5.0, filling * 12.0 - 3.0)
+    paint(hu, coverage(gas, 3.0) * coverage(bowel - 8.0, 3.0), tissue.GAS_HU)
+    at = (low.x, low.y, low.z)
+    y = -0.35 * habitus.cage_half_depth
+    for side in (-1.0, 1.0):
+        kidney = ellipsoid_depth(at, (side * 62.0, y, habitus.z(-0.38)), (27.0, 24.0, 55.0))
+        paint(hu, coverage(kidney, low.pixel_mm), tissue.MUSCLE_HU - 20.0)
+        psoas = ellipsoid_depth(at, (side * 38.0, y - 6.0, habitus.z(-0.9)), (20.0, 20.0, 130.0))
+        paint(hu, coverage(psoas, low.pixel_mm), tissue.MUSCLE_HU)
+        wing = ellipsoid_depth(at, (side * 85.0, y, habitus.z(-1.35)), (42.0, 62.0, 75.0))
+        shell = np.minimum(wing, 9.0 - wing) * (side * low.x > 55.0)
+        paint(hu, coverage(np.minimum(shell, skin[:, :, :planes] - 9.0), low.pixel_mm), 380.0)
+        hip = ellipsoid_depth(at, (side * 92.0, 0.0, habitus.z(-1.75)), (24.0, 24.0, 24.0))
+        paint(hu, coverage(hip, low.pixel_mm), tissue.MARROW_HU + 120.0)

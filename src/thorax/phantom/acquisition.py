@@ -99,6 +99,7 @@ class Protocol:
         origin_mm: World position of the image centre.
         gravity_rad: Direction of gravity relative to the patient, see `Space`.
         artefacts: Further properties of a varied scan; None for a plain one.
+        scale: Size of the patient, see `Variant`; the voxels of the file are smaller by it.
     """
 
     shape: tuple[int, int, int]
@@ -117,6 +118,7 @@ class Protocol:
     origin_mm: tuple[float, float, float]
     gravity_rad: float = 0.0
     artefacts: Artefacts | None = None
+    scale: float = 1.0
 
 
 def draw_protocol(habitus: Habitus, rng: Generator) -> Protocol:
@@ -142,6 +144,7 @@ def draw_protocol(habitus: Habitus, rng: Generator) -> Protocol:
         orientation=ORIENTATIONS[int(rng.choice(5, p=(0.3, 0.3, 0.2, 0.1, 0.1)))],
         tilt_deg=(between(-6, 6), between(-3, 3), between(-4, 4)) if tilted else (0.0, 0.0, 0.0),
         origin_mm=(between(-30, 30), between(-200, 60), between(-900, 200)),
+        scale=habitus.variant.scale,
     )
 
 
@@ -238,7 +241,9 @@ def _outside(shape: tuple[int, int, int]) -> NDArray[np.bool_]:
 def canonical_affine(protocol: Protocol) -> NDArray[np.float64]:
     """Compute the affine of the scan in RAS order, before `reorient`."""
     affine = np.eye(4)
-    affine[:3, :3] = _rotation(protocol.tilt_deg) @ np.diag(protocol.spacing_mm)
+    affine[:3, :3] = _rotation(protocol.tilt_deg) @ np.diag(
+        [protocol.scale * mm for mm in protocol.spacing_mm]
+    )
     middle = 0.5 * (np.array(protocol.shape) - 1.0)
     affine[:3, 3] = np.array(protocol.origin_mm) - affine[:3, :3] @ middle
     return affine

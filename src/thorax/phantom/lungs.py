@@ -7,8 +7,25 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from thorax.phantom.anatomy import SIDES, Habitus, Outline
-from thorax.phantom.mediastinum import AIRWAY_WALL_MM, airways, aorta, great_vessels, heart_depth
-from thorax.phantom.space import Floats, Space, coverage, paint, smooth_minimum, texture
+from thorax.phantom.mediastinum import (
+    AIRWAY_WALL_MM,
+    airways,
+    aorta,
+    great_vessels,
+    heart_depth,
+    hernia,
+    masses,
+)
+from thorax.phantom.space import (
+    Floats,
+    Space,
+    coverage,
+    ellipsoid_depth,
+    paint,
+    smooth_minimum,
+    smoothstep,
+    texture,
+)
 from thorax.phantom.wall import spine_depth
 
 LEFT, RIGHT = 1, 2
@@ -43,6 +60,16 @@ def _indent(wall: Floats, space: Space, habitus: Habitus) -> None:
     for tube, gap in solid + [(t, AIRWAY_WALL_MM + 1.5) for t in airways(habitus)]:
         box, inside = tube.depth(space, margin_mm=16.0)
         wall[box] = smooth_minimum(wall[box], -inside - gap, rounding_mm=6.0)
+    bodies = [(centre, radii) for centre, radii, _ in masses(habitus)]
+    bodies += [hernia(habitus)] if habitus.variant.hernia else []
+    if habitus.variant.oesophagus:
+        size = habitus.variant.oesophagus
+        centre = (-6.0 + habitus.spine_x(0.6), habitus.spine_y(0.6) + 24.0, habitus.z(0.6))
+        bodies.append((centre, (size, 0.8 * size, 0.32 * habitus.lung_height)))
+    for centre, radii in bodies:
+        box = space.box_around(centre, margin_mm=max(radii) + 16.0)
+        inside = ellipsoid_depth(space.at(box), centre, radii)
+        wall[box] = smooth_minimum(wall[box], -inside - 2.5, rounding_mm=6.0)
 
 
 def _shape_lung(space: Space, habitus: Habitus, wall: Floats, side: str) -> Floats:
@@ -78,10 +105,31 @@ def diaphragm_z(space: Space, habitus: Habitus, side: str) -> Floats:
     lateral = space.x * SIDES[side]
     aside = (lateral - 0.5 * habitus.cage_half_width) / (0.48 * habitus.cage_half_width)
     # The central tendon, below the heart, is almost as high as the domes.
-    away = np.where(aside > 0, aside, 0.35 * aside) ** 2
-    away += ((space.y - 12.0) / (0.95 * habitus.cage_half_depth)) ** 2
-    drop = habitus.dome_z(side) / (1.45 + 0.5 * 1.45**2)
-    height: Floats = habitus.dome_z(side) - drop * (away + 0.5 * away * away)
+    variant = habitus.variant
+    away = np.where(aside > 0, aside, variant.tendon * aside) ** 2
+    away += ((space.y - 12.0 - variant.recess) / (0.95 * habitus.cage_half_depth)) ** 2
+    drop = habitus.dome_z(side) / (1.45 + variant.flatness * 1.45**2)
+    height: Floats = habitus.dome_z(side) - drop * (away + variant.flatness * away * away)
+    if variant.recess:
+        # Behind, the diaphragm falls steeply to its insertion, and no further.
+        height = np.maximum(height, 0.1 * height - 4.0)
+    if variant.scallops or variant.bump:
+        height += _uneven_diaphragm(space, habitus, side)
+    return height
+
+
+def _uneven_diaphragm(space: Space, habitus: Habitus, side: str) -> Floats:
+    """Compute the height of muscle slips and of a local bulge above a smooth diaphragm."""
+    variant = habitus.variant
+    angle = np.arctan2(space.y - 12.0, np.abs(space.x) - 0.3 * habitus.cage_half_width)
+    slips = 0.5 + 0.5 * np.cos(9.0 * angle + 2.0 * np.sin(3.0 * angle) + SIDES[side])
+    reach = np.hypot(space.x / habitus.cage_half_width, space.y / habitus.cage_half_depth)
+    height: Floats = variant.scallops * slips * smoothstep((reach - 0.45) / 0.4)
+    bump_side, x, y = variant.bump_at
+    if variant.bump and bump_side == SIDES[side]:
+        across = space.x * SIDES[side] / habitus.cage_half_width - x
+        along = space.y / habitus.cage_half_depth - y
+        height += variant.bump * np.exp(-((across / 0.3) ** 2) - (along / 0.5) ** 2)
     return height
 
 
@@ -89,13 +137,23 @@ def draw_parenchyma(
     hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, *, rng: Generator
 ) -> None:
     """Draw lung parenchyma, denser towards the back, in place."""
-    lower = -space.y / habitus.cage_half_depth
+    lower = _dependent(space, habitus)
     clouds = texture(space.axes, rng, scale_mm=24.0)
     grain = texture(space.axes, rng, scale_mm=4.5)
     density = habitus.lung_hu + habitus.dependent_hu * 0.5 * (lower + 0.4)
     density = density + 12.0 * clouds + 20.0 * grain + 14.0 * np.clip(grain, 0.0, None) ** 2
     density += 0.6 * habitus.dependent_hu * coverage(lower - 0.62, 0.3) * _rim(lungs.depth, 9.0)
-    paint(hu, coverage(lungs.depth, space.pixel_mm), density)
+    depth = lungs.depth - habitus.variant.rim if habitus.variant.rim else lungs.depth
+    paint(hu, coverage(depth, space.pixel_mm), density)
+
+
+def _dependent(space: Space, habitus: Habitus) -> Floats:
+    """Compute the position along gravity, -1 at the upper side of the cage, 1 at the lower."""
+    if not space.gravity_rad:
+        return -space.y / habitus.cage_half_depth
+    right, front = space.down
+    size = abs(right) * habitus.cage_half_width + abs(front) * habitus.cage_half_depth
+    return (right * space.x + front * space.y) / size
 
 
 def _rim(depth: Floats, width_mm: float) -> Floats:
@@ -105,6 +163,8 @@ def _rim(depth: Floats, width_mm: float) -> Floats:
 
 def draw_fissures(hu: Floats, space: Space, habitus: Habitus, lungs: Lungs) -> None:
     """Draw the fissures between the lobes as thin, faint sheets, in place."""
+    if habitus.variant.azygos:
+        _draw_azygos_fissure(hu, space, habitus, lungs)
     for side, label in (("left", LEFT), ("right", RIGHT)):
         slope = 1.05 * (space.y + 0.75 * habitus.cage_half_depth)
         oblique = (space.z - habitus.z(0.74) + slope + 0.08 * np.abs(space.x)) * 0.69
@@ -114,3 +174,14 @@ def draw_fissures(hu: Floats, space: Space, habitus: Habitus, lungs: Lungs) -> N
             flat = np.abs(space.z - habitus.z(0.52) + 0.1 * space.y)
             above = (oblique > 0) & (lungs.sides == label)
             hu += 60.0 * np.clip(1.0 - flat / 4.0, 0.0, 1.0) * above
+
+
+def _draw_azygos_fissure(hu: Floats, space: Space, habitus: Habitus, lungs: Lungs) -> None:
+    x = 0.42 * habitus.cage_half_width - 0.25 * (habitus.z(0.9) - space.z)
+    curved = space.x - x + 0.006 * (space.y + 10.0) ** 2
+    sheet = np.clip(1.0 - np.abs(curved) / 2.0, 0.0, 1.0) * (lungs.sides == RIGHT)
+    hu += 260.0 * sheet * coverage(space.z - habitus.z(0.75), 4.0)
+    centre = (0.42 * habitus.cage_half_width - 0.0375 * habitus.lung_height, -10.0, habitus.z(0.75))
+    box = space.box_around(centre, margin_mm=20.0)
+    vein = ellipsoid_depth(space.at(box), centre, (5.0, 16.0, 6.0))
+    paint(hu[box], coverage(vein, space.pixel_mm), habitus.blood_hu)

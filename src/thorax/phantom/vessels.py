@@ -5,7 +5,7 @@ connected to the branch that gives the shortest path. Murray's law gives the rad
 radius of a vessel is about the sum of the cubes of the radii of its branches.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -102,6 +102,9 @@ def grow_vessels(
         bare = Tree(np.array([roots[0]]), np.array([roots[0]]), np.zeros(1, np.intp), np.ones(1))
         return bare, bare
     arteries, veins = (grow_tree(root, _draw_ends(space, inside, rng), rng) for root in roots)
+    if habitus.variant.vessels != 1.0:
+        size = habitus.variant.vessels
+        arteries, veins = (replace(tree, radii=size * tree.radii) for tree in (arteries, veins))
     return arteries, veins
 
 

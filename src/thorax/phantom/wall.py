@@ -41,6 +41,9 @@ def draw_wall(
     _draw_sternum(hu, space, habitus)
     _draw_clavicles(hu, space, habitus)
     _draw_spine(hu, space, habitus, rng)
+    if habitus.variant.complete:
+        draw_shoulders(hu, space, habitus)
+        draw_head(hu, space, habitus, outline.skin)
 
 
 def _draw_layers(
@@ -103,6 +106,8 @@ def _draw_ribs(hu: Floats, space: Space, habitus: Habitus, outline: Outline) -> 
     inside = np.float32(1.0) - np.sqrt(radial**2 + (off_middle / RIB_HALF_HEIGHT_MM) ** 2)
     top = habitus.z(1.02) - RIB_DROP_MM * 0.75 * outline.front
     present = coverage(top - space.z, 12.0) * coverage(np.abs(space.x) - 16.0, 6.0)
+    if habitus.variant.complete:
+        present = present * coverage(space.z - habitus.z(-0.3), 20.0)
     cover = coverage(inside * RIB_HALF_THICKNESS_MM, space.pixel_mm) * present
     bone = np.where(inside > 0.42, tissue.MARROW_HU, tissue.CORTEX_HU).astype(np.float32)
     cartilage = coverage(outline.front - 0.86, 0.06)
@@ -148,16 +153,24 @@ def _draw_clavicles(hu: Floats, space: Space, habitus: Habitus) -> None:
 def _draw_spine(hu: Floats, space: Space, habitus: Habitus, rng: Generator) -> None:
     low, high = float(space.axes[2][0]), float(space.axes[2][-1])
     back = -habitus.cage_half_depth
-    box = space.box_around((-45.0, back - 60.0, low), (45.0, back + 70.0, high), margin_mm=1.0)
+    wide = 45.0 + abs(habitus.variant.scoliosis)
+    deep = 60.0 + 1.5 * habitus.variant.kyphosis
+    box = space.box_around((-wide, back - deep, low), (wide, back + deep + 10.0, high), margin_mm=1)
     x, y, z = space.at(box)
     levels = space.axes[2] / habitus.lung_height
+    if habitus.variant.scoliosis:
+        x = x - np.array([habitus.spine_x(v) for v in levels], dtype=np.float32)
     y = y - np.array([habitus.spine_y(v) for v in levels], dtype=np.float32)
     turn = (z / VERTEBRA_PITCH_MM) + habitus.vertebra_phase + 0.15
     off_middle = np.abs(turn - np.round(turn)) * VERTEBRA_PITCH_MM
     local = (x, y, off_middle)
+    air = hu[box] < -300.0 if habitus.variant.complete else None
     _draw_arch(hu[box], local, habitus, space)
     axes = (space.axes[0][box[0]], space.axes[1][box[1]], space.axes[2])
     _draw_vertebrae(hu[box], local, habitus, texture(axes, rng, scale_mm=5.0))
+    if air is not None:
+        # In thin patients, the processes would be outside the skin.
+        hu[box][air] = tissue.AIR_HU
 
 
 def _draw_vertebrae(
@@ -198,8 +211,50 @@ def spine_depth(space: Space, habitus: Habitus) -> Floats:
     """Compute the depth inside the spine and the paraspinal muscles, which bound the lungs."""
     levels = space.axes[2] / habitus.lung_height
     y = space.y - np.array([habitus.spine_y(v) for v in levels], dtype=np.float32)
-    size = habitus.vertebra
-    body = 1.0 - np.sqrt((space.x / (1.15 * size + 4.0)) ** 2 + (y / (0.95 * size + 3.0)) ** 2)
-    arch = 1.0 - np.sqrt((space.x / 32.0) ** 2 + ((y + size + 13.0) / 20.0) ** 2)
+    size, x = habitus.vertebra, space.x
+    if habitus.variant.scoliosis:
+        x = x - np.array([habitus.spine_x(v) for v in levels], dtype=np.float32)
+    body = 1.0 - np.sqrt((x / (1.15 * size + 4.0)) ** 2 + (y / (0.95 * size + 3.0)) ** 2)
+    arch = 1.0 - np.sqrt((x / 32.0) ** 2 + ((y + size + 13.0) / 20.0) ** 2)
     depth: Floats = np.maximum(body * (size + 3.0), arch * 20.0)
     return depth
+
+
+def draw_shoulders(hu: Floats, space: Space, habitus: Habitus) -> None:
+    """Draw the heads of the humerus, their sockets and the muscles around them, in place."""
+    reach = habitus.cage_half_width + 25.0 + 0.35 * habitus.fat
+    for side in SIDES.values():
+        head = (side * (1.16 * reach - 36.0), -14.0, habitus.z(1.06))
+        box = space.box_around(head, margin_mm=70.0)
+        muscle = ellipsoid_depth(space.at(box), head, (38.0, 44.0, 52.0))
+        inside_skin = hu[box] > -200.0
+        paint(hu[box], 0.9 * coverage(muscle, 10.0) * inside_skin, tissue.MUSCLE_HU)
+        socket = (head[0] - side * 30.0, head[1] - 8.0, head[2] - 8.0)
+        blade = ellipsoid_depth(space.at(box), socket, (12.0, 16.0, 26.0))
+        ball = ellipsoid_depth(space.at(box), head, (24.0, 24.0, 24.0))
+        shaft = (head[0] + side * 12.0, head[1], head[2] - 60.0)
+        ball = np.maximum(ball, capsule_depth(space.at(box), head, shaft, (20.0, 12.0)))
+        for depth in (blade, ball):
+            bone = np.where(depth > 3.5, tissue.MARROW_HU, tissue.CORTEX_HU).astype(np.float32)
+            paint(hu[box], coverage(depth, space.pixel_mm) * inside_skin, bone)
+
+
+def draw_head(hu: Floats, space: Space, habitus: Habitus, skin: Floats) -> None:
+    """Draw skull, brain, jaw and the air of nose and throat above the neck, in place."""
+    first = int(np.searchsorted(space.axes[2], habitus.z(1.38)))
+    if first >= space.shape[2]:
+        return
+    box = (slice(None), slice(None), slice(first, None))
+    x, y, z = space.at(box)
+    depth, level = skin[box], z / habitus.lung_height
+    skull = np.minimum(depth - 6.0, (level - 1.62) * 150.0)
+    shell = np.minimum(skull, 8.0 - skull)
+    paint(hu[box], coverage(skull, space.pixel_mm), 35.0)
+    paint(hu[box], coverage(shell, space.pixel_mm), 1.3 * tissue.CORTEX_HU)
+    jaw = np.minimum(depth - 9.0, 20.0 - depth) * (y > -5.0)
+    jaw = np.minimum(jaw, np.minimum(level - 1.42, 1.56 - level) * 150.0)
+    paint(hu[box], coverage(jaw, space.pixel_mm), tissue.CORTEX_HU)
+    throat = ellipsoid_depth((x, y, z), (0.0, 12.0, habitus.z(1.5)), (11.0, 7.0, 40.0))
+    nose = ellipsoid_depth((x, y, z), (0.0, 42.0, habitus.z(1.62)), (16.0, 30.0, 18.0))
+    air = np.maximum(throat, nose - 4.0 * (np.abs(x) < 2.0))
+    paint(hu[box], coverage(air, space.pixel_mm), tissue.AIRWAY_HU)

@@ -23,7 +23,7 @@ RANGES = (
     ("thin slices", 0.24, (0.0, 0.0)),
     ("lung bases only", 0.06, (-1.0, 0.3)),
     ("apices only", 0.05, (0.72, 1.55)),
-    ("neck to thigh", 0.05, (-1.8, 1.5)),
+    ("neck to pelvis", 0.05, (-1.8, 1.5)),
     ("abdomen without lungs", 0.03, (-1.4, -0.06)),
     ("neck without lungs", 0.03, (1.06, 1.8)),
 )
@@ -91,6 +91,7 @@ def draw_varied_protocol(habitus: Habitus, rng: Generator) -> tuple[Protocol, tu
         origin_mm=_uniform((80.0, 250.0, 1000.0), rng),
         gravity_rad=gravity_rad,
         artefacts=artefacts,
+        scale=habitus.variant.scale,
     )
     return protocol, (*kinds, *field_kinds, *position, *kernel, *dose, *more)
 
@@ -103,6 +104,7 @@ def _uniform(limits: tuple[float, float, float], rng: Generator) -> tuple[float,
 def _draw_range(
     habitus: Habitus, kind: str, levels: tuple[float, float], rng: Generator
 ) -> tuple[_Extent, float, tuple[str, ...]]:
+    # An infant is an adult in smaller millimetres, so its slices are thinner than these.
     scale = habitus.lung_height / 240.0
     if kind == "thin slices":
         slice_mm = float(np.exp(rng.uniform(np.log(0.5), np.log(3.0)))) * max(scale, 0.5)
