@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev repro test coverage test-slow newest lock lint format bench picture viewer clean
+.PHONY: help install dev repro test coverage test-slow wheel-test newest lock lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -40,6 +40,9 @@ coverage: dev ## the tests of make test with their coverage, which takes half as
 
 test-slow: dev ## the tests that take long: many runs of DVC, killed processes, fault tables
 	pytest -n auto --dist loadfile -m slow
+
+wheel-test: ## install the wheel into a new environment, segment a scan; print sizes and times
+	tools/wheel.sh $(PYTHON) models/segmenter.onnx
 
 newest: ## the pipeline with the newest versions that setup.cfg allows, in .venv-newest
 	tools/newest.sh $(PYTHON) pytest -q tests/end_to_end/test_repro.py -k 'in_order or learns or bytes_of_the_stage'

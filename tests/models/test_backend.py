@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from thorax.common.errors import InputError
 from thorax.models.backend import import_keras
 
 SCRIPT = """
 import os, sys
+from thorax.common.errors import InputError
 from thorax.models.backend import import_keras
 
 import_keras()
@@ -36,11 +38,22 @@ def test_tensorflow_writes_nothing_and_stderr_is_restored() -> None:
 def test_stderr_is_restored_if_keras_cannot_be_imported(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "keras", None)
+    def fail() -> None:
+        raise ImportError
+
+    import_keras()
+    capfd.readouterr()
+    monkeypatch.setattr("keras.backend.backend", fail)
     with pytest.raises(ImportError):
         import_keras()
     os.write(2, b"output")
     assert capfd.readouterr().err == "output"
+
+
+def test_the_extra_that_contains_keras_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(InputError, match=r"needs keras, which is not installed.*'thorax\[train\]'"):
+        import_keras()
 
 
 def test_no_file_stays_open() -> None:

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# wheel.sh PYTHON [MODEL]: build the wheel, install it into a new environment, and segment a scan
+# there without a network. Prints sizes and times; fails above the limit of the size.
+# MODEL is used as the packaged model if the wheel has none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$1 model=${2:-}
+limit_mb=600
+root=$PWD
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+mkdir "$work/source"
+cp -r setup.cfg pyproject.toml README.md LICENSE src "$work/source"
+"$python" -m venv "$work/env"
+export PATH="$work/env/bin:$PATH"
+unset PYTHONPATH
+pip=(python -m pip --quiet --disable-pip-version-check)
+"${pip[@]}" wheel --no-deps --wheel-dir "$work" "$work/source"
+"${pip[@]}" install --constraint "$root/constraints.txt" "$work"/thorax-*.whl
+
+cd "$work"
+site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "wheel: $(du -k thorax-*.whl | cut -f1) kB; largest packages, in MB:"
+du -sm "$site"/* | sort -rn | head -n 20 | sed "s|$site/|  |"
+size_mb=$(du -sm env | cut -f1)
+echo "environment: $size_mb MB, limit $limit_mb MB"
+unwanted=$(python -m pip list --format=freeze --disable-pip-version-check |
+    grep -iE '^(dvc|dvclive|jax|keras|openvino|simpleitk|tensorflow|tf2onnx|torch)==' || true)
+echo "packages for training: ${unwanted:-none}"
+
+weights=$site/thorax/models/weights/lungs.onnx
+[ -f "$weights" ] || cp "$root/$model" "$weights"
+python - <<'PYTHON'
+from pathlib import Path
+
+from thorax.pipeline.phantom import write_chest
+
+write_chest(0, seed=0, folder=Path("chests"))
+PYTHON
+
+offline=()
+if unshare --map-root-user --net true 2>/dev/null; then offline=(unshare --map-root-user --net); fi
+TIMEFORMAT='  %R s'
+run() {
+    echo "thorax $*"
+    time "${offline[@]}" thorax "$@" >output.txt
+}
+run --help
+run --help
+scan=$(ls chests/scans/*) truth=$(ls chests/masks/*)
+run predict $scan lungs.nii.gz
+run predict $scan again.nii.gz --preview
+run score $truth lungs.nii.gz --region lung=1,2,3
+run view $scan lungs.nii.gz --output page.html
+run model list
+cat output.txt
+[ "$size_mb" -lt "$limit_mb" ] && [ -z "$unwanted" ]
