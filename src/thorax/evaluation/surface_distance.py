@@ -18,15 +18,14 @@ the two definitions differ and must not be compared.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 from edt import edt
 from numpy.typing import NDArray
-from skimage.measure import marching_cubes
 
 from thorax.imaging.grid import mask_box
+from thorax.imaging.marching_cubes import cube_codes, edge_starts, triangle_edges
 
 _INSIDE = 255
 """Code of a corner with all eight voxels inside the mask; 0 is the code with none inside."""
@@ -160,11 +159,7 @@ def corner_codes(mask: Mask) -> NDArray[np.uint8]:
         Shape ``(X + 1, Y + 1, Z + 1)``. A voxel ``(i, j, k)``, on the lower (0) or upper (1) side
         along each axis, sets bit ``i + 2 j + 4 k``.
     """
-    codes: NDArray[Any] = np.pad(mask, 1).view(np.uint8)
-    for axis, bits in enumerate((1, 2, 4)):
-        codes = np.moveaxis(codes, axis, 0)
-        codes = np.moveaxis(codes[:-1] | (codes[1:] << bits), 0, axis)
-    return codes
+    return cube_codes(np.pad(mask, 1))
 
 
 def areas_mm2(spacing_mm: Floats) -> Floats:
@@ -194,12 +189,10 @@ def _triangles() -> tuple[NDArray[np.intp], Floats]:
     codes, sides = [], []
     for code in range(1, _INSIDE):
         fewer = code if code.bit_count() <= 4 else _INSIDE - code
-        voxels = np.zeros((2, 2, 2))
-        for i, j, k in product((0, 1), repeat=3):
-            voxels[i, j, k] = fewer >> (i + 2 * j + 4 * k) & 1
-        points, faces, _, _ = marching_cubes(voxels, 0.5, method="lorensen")
-        corners = points.astype(np.float64)[faces]
-        codes += [code] * len(faces)
+        edges = triangle_edges()[fewer]
+        edges = edges[edges[:, 0] >= 0]
+        corners = edge_starts(edges) + np.eye(3)[edges // 4] / 2
+        codes += [code] * len(edges)
         sides.append(corners[:, 1:] - corners[:, :1])
     return np.array(codes), np.concatenate(sides)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import marching_cubes
+
+from thorax.imaging.marching_cubes import marching_cubes
 
 Floats = NDArray[np.float64]
 
@@ -63,10 +64,10 @@ def surface(mask: NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) 
     box = ndimage.find_objects(voxels.astype(np.uint8))[0]
     field, first_mm = _field(voxels[box], spacing)
     level = _level(field, np.count_nonzero(voxels) * spacing.prod() / STEP_MM**3)
-    vertices, faces, _, _ = marching_cubes(field, level, spacing=(STEP_MM,) * 3)
+    points, faces = marching_cubes(field, level)
     corner_mm = np.array([part.start for part in box]) * spacing
-    normals = _normals(field, vertices / STEP_MM)
-    return Mesh(vertices + corner_mm + first_mm, faces.astype(np.int64)[:, ::-1], normals)
+    vertices_mm = points * STEP_MM + corner_mm + first_mm
+    return Mesh(vertices_mm, faces[:, ::-1], _normals(field, points))
 
 
 def _field(voxels: NDArray[np.bool_], spacing_mm: Floats) -> tuple[NDArray[np.float32], Floats]:
