@@ -10,7 +10,7 @@ from thorax.imaging.intensity_detection import detect_intensity_of_scan
 from thorax.phantom.acquisition import Export, Protocol, draw_protocol, scanner_axes
 from thorax.phantom.anatomy import Habitus, draw_habitus
 from thorax.phantom.scans import acquire_varied, draw_varied_protocol
-from thorax.phantom.scans.exports import draw_export, export_planes
+from thorax.phantom.scans.exports import draw_export, equalise, export_planes
 from thorax.phantom.scans.protocols import MOST_PLANES, MOST_VOXELS
 
 HABITUS = draw_habitus(np.random.default_rng(0))
@@ -134,6 +134,24 @@ def test_each_equalised_slice_has_its_own_range() -> None:
     assert grey.dtype == np.uint8
     assert (grey.min(axis=(0, 1)) == 20).all()
     assert (grey.max(axis=(0, 1)) == 255).all()
+
+
+def test_equalisation_of_one_tile_with_literals() -> None:
+    grey = np.repeat(np.array([10, 20, 30, 40], dtype=np.uint8), 4).reshape(4, 4)
+    # Without a limit, each of the four values gets a quarter of the range, from the lowest up.
+    level = equalise(grey, tiles=1, clip_limit=1.0)
+    np.testing.assert_allclose(level[:, 0], [0.0, 1 / 3, 2 / 3, 1.0], atol=1e-6)
+    # With a limit of 0, the excess is spread over all values, which keeps their distances.
+    np.testing.assert_allclose(
+        equalise(grey, tiles=1, clip_limit=0.0)[:, 0], level[:, 0], atol=1e-6
+    )
+
+
+def test_equalisation_raises_local_contrast() -> None:
+    faint = np.tile(np.array([[100, 110], [110, 100]], dtype=np.uint8), (32, 32))
+    faint[:32, 32:] = 200
+    level = equalise(faint, tiles=2, clip_limit=1.0)
+    assert abs(float(level[60, 60] - level[60, 61])) > 0.3
 
 
 def test_jpeg_compression_changes_little() -> None:

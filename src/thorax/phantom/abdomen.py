@@ -37,7 +37,11 @@ def draw_abdomen(
     grain = texture(below.axes, rng, scale_mm=7.0)
     strands = np.clip(texture(below.axes, rng, scale_mm=15.0) - 0.9, 0.0, 1.0)
     paint(hu[:, :, :planes], strands * (inside > 6.0), tissue.WALL_HU)
-    _draw_liver(hu[:, :, :planes], below, np.minimum(right, cage) - 2.0, grain)
+    liver: Floats = np.minimum(right, cage) - 2.0
+    if habitus.variant.complete:
+        edge = (below.z - habitus.z(-0.35)) * 0.8 + 0.35 * (below.x - 40.0)
+        liver = smooth_minimum(liver, edge, rounding_mm=14.0)
+    _draw_liver(hu[:, :, :planes], below, liver, grain)
     _draw_spleen(hu[:, :, :planes], below, inside - 5.0, habitus)
     if habitus.gas:
         _draw_colon(hu[:, :, :planes], below, inside - 6.0, rng)
@@ -155,7 +159,7 @@ def _draw_lower_abdomen(
         psoas = ellipsoid_depth(at, (side * 38.0, y - 6.0, habitus.z(-0.9)), (20.0, 20.0, 130.0))
         paint(hu, coverage(psoas, low.pixel_mm), tissue.MUSCLE_HU)
         wing = ellipsoid_depth(at, (side * 85.0, y, habitus.z(-1.35)), (42.0, 62.0, 75.0))
-        shell = np.minimum(wing, 9.0 - wing) * (side * low.x > 55.0)
+        shell = np.minimum(np.minimum(wing, 9.0 - wing), side * low.x - 55.0)
         paint(hu, coverage(np.minimum(shell, skin[:, :, :planes] - 9.0), low.pixel_mm), 380.0)
         hip = ellipsoid_depth(at, (side * 92.0, 0.0, habitus.z(-1.75)), (24.0, 24.0, 24.0))
         paint(hu, coverage(hip, low.pixel_mm), tissue.MARROW_HU + 120.0)

@@ -19,6 +19,9 @@ from thorax.phantom.space import Floats, Point, Space, coverage, paint
 
 BRANCHES = 320
 
+WHOLE_LUNG = 0.55
+"""Height of a lung from which it has all branches, as a fraction of the height of both lungs."""
+
 SMALLEST_RADIUS_MM = 0.7
 
 MURRAY = 2.7
@@ -96,20 +99,32 @@ def grow_vessels(
     """Grow the arteries and the veins of one lung."""
     side = "left" if label == LEFT else "right"
     inside = np.argwhere((lungs.sides == label) & (lungs.depth > 3.0))
+    count = _branches(space, habitus, inside)
     x, y, z = habitus.hilum(side)
     roots: tuple[Point, Point] = ((0.95 * x, y, z), (0.8 * x, y + 8.0, z - 22.0))
     if not len(inside):
         bare = Tree(np.array([roots[0]]), np.array([roots[0]]), np.zeros(1, np.intp), np.ones(1))
         return bare, bare
-    arteries, veins = (grow_tree(root, _draw_ends(space, inside, rng), rng) for root in roots)
+    arteries, veins = (
+        grow_tree(root, _draw_ends(space, inside, rng, count=count), rng) for root in roots
+    )
     if habitus.variant.vessels != 1.0:
         size = habitus.variant.vessels
         arteries, veins = (replace(tree, radii=size * tree.radii) for tree in (arteries, veins))
     return arteries, veins
 
 
-def _draw_ends(space: Space, inside: NDArray[np.intp], rng: Generator) -> NDArray[np.float64]:
-    i, j, k = inside[rng.integers(0, len(inside), BRANCHES)].T
+def _branches(space: Space, habitus: Habitus, inside: NDArray[np.intp]) -> int:
+    """Return the number of branches; a scan of a part of a lung shows a part of them."""
+    visible_mm = len(np.unique(inside[:, 2])) * space.slice_mm
+    share = visible_mm / (WHOLE_LUNG * habitus.lung_height)
+    return BRANCHES if share >= 1.0 else max(16, round(share * BRANCHES))
+
+
+def _draw_ends(
+    space: Space, inside: NDArray[np.intp], rng: Generator, *, count: int
+) -> NDArray[np.float64]:
+    i, j, k = inside[rng.integers(0, len(inside), count)].T
     body = np.stack([space.x[i, j, k], space.y[i, j, k], space.z[0, 0, k]], axis=1)
     return body.astype(np.float64) + rng.uniform(-0.5, 0.5, body.shape) * space.pixel_mm
 

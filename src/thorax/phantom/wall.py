@@ -251,7 +251,7 @@ def draw_head(hu: Floats, space: Space, habitus: Habitus, skin: Floats) -> None:
     shell = np.minimum(skull, 8.0 - skull)
     paint(hu[box], coverage(skull, space.pixel_mm), 35.0)
     paint(hu[box], coverage(shell, space.pixel_mm), 1.3 * tissue.CORTEX_HU)
-    jaw = np.minimum(depth - 9.0, 20.0 - depth) * (y > -5.0)
+    jaw = np.minimum(np.minimum(depth - 9.0, 20.0 - depth), y + 5.0)
     jaw = np.minimum(jaw, np.minimum(level - 1.42, 1.56 - level) * 150.0)
     paint(hu[box], coverage(jaw, space.pixel_mm), tissue.CORTEX_HU)
     throat = ellipsoid_depth((x, y, z), (0.0, 12.0, habitus.z(1.5)), (11.0, 7.0, 40.0))

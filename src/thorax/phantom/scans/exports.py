@@ -7,7 +7,6 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
-from skimage import exposure
 
 from thorax.phantom.acquisition import LOWEST_HU, Export
 
@@ -61,9 +60,8 @@ def _export_plane(plane: NDArray[np.float32], export: Export) -> NDArray[np.uint
     low, high = export.window_hu or (float(plane.min()), float(plane.max()))
     level = np.clip((plane - low) / max(high - low, 1.0), 0.0, 1.0)
     grey = np.rint(255.0 * level).astype(np.uint8)
-    if export.clip_limit and grey.min() < grey.max():
-        kernel = [max(1, side // export.tiles) for side in grey.shape]
-        equal = exposure.equalize_adapthist(grey, kernel, export.clip_limit, nbins=256)
+    if export.clip_limit:
+        equal = equalise(grey, tiles=export.tiles, clip_limit=export.clip_limit)
         grey = np.rint(export.darkest + (255.0 - export.darkest) * equal).astype(np.uint8)
     return _compress(grey, export.quality) if export.quality else grey
 
@@ -72,3 +70,53 @@ def _compress(grey: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(grey)).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer), dtype=np.uint8)
+
+
+def equalise(grey: NDArray[np.uint8], *, tiles: int, clip_limit: float) -> NDArray[np.float32]:
+    """Equalise the contrast of a slice by contrast-limited adaptive histograms (CLAHE).
+
+    The histogram of each tile is clipped, its excess is spread over all grey values, and its
+    cumulative sum maps the grey values; between the centres of the tiles, the mappings are
+    interpolated (Zuiderveld, Graphics Gems IV, 1994).
+
+    Args:
+        grey: Grey values, shape ``(X, Y)``.
+        tiles: Tiles along each axis.
+        clip_limit: Largest share of the pixels of a tile with one grey value.
+
+    Returns:
+        Values 0 to 1, shape ``(X, Y)``; the lowest is 0, the highest 1.
+    """
+    step_x, step_y = (-(-side // tiles) for side in grey.shape)
+    margins = ((0, tiles * step_x - grey.shape[0]), (0, tiles * step_y - grey.shape[1]))
+    padded = np.pad(grey, margins, mode="symmetric").reshape(tiles, step_x, tiles, step_y)
+    blocks = padded.transpose(0, 2, 1, 3).reshape(tiles * tiles, -1).astype(np.intp)
+    blocks += 256 * np.arange(tiles * tiles)[:, None]
+    counts = np.bincount(blocks.ravel(), minlength=256 * tiles * tiles).reshape(-1, 256)
+    clipped = np.minimum(counts, clip_limit * step_x * step_y)
+    clipped += (counts - clipped).sum(axis=1, keepdims=True) / 256.0
+    levels = np.cumsum(clipped, axis=1) / (step_x * step_y)
+    level = _between_tiles(grey, levels.reshape(tiles, tiles, 256), (step_x, step_y))
+    low, high = level.min(), level.max()
+    stretched: NDArray[np.float32] = (level - low) / max(high - low, 1e-6)
+    return stretched
+
+
+def _between_tiles(
+    grey: NDArray[np.uint8], levels: NDArray[np.float64], steps: tuple[int, int]
+) -> NDArray[np.float32]:
+    ends = []
+    for side, step in zip(grey.shape, steps, strict=True):
+        position = (np.arange(side) + 0.5) / step - 0.5
+        low = np.clip(np.floor(position).astype(np.intp), 0, len(levels) - 1)
+        high = np.minimum(low + 1, len(levels) - 1)
+        ends.append((low, high, np.clip(position - low, 0.0, 1.0)))
+    (left, right, across), (lower, upper, along) = ends
+    across, along = across[:, None], along[None, :]
+    columns = [
+        levels[left[:, None], y[None, :], grey] * (1.0 - across)
+        + levels[right[:, None], y[None, :], grey] * across
+        for y in (lower, upper)
+    ]
+    level = columns[0] * (1.0 - along) + columns[1] * along
+    return level.astype(np.float32)
