@@ -34,9 +34,20 @@ weights=$site/thorax/models/weights/lungs.onnx
 python - <<'PYTHON'
 from pathlib import Path
 
-from thorax.pipeline.phantom import write_chest
+import numpy as np
 
-write_chest(0, seed=0, folder=Path("chests"))
+from thorax.io import write_volume
+
+# Two lungs of 4 L in a body of 40 HU, 120 slices.
+x, y, z = np.ogrid[-1:1:256j, -1:1:256j, -1:1:120j]
+hu = np.full((256, 256, 120), -1000.0)
+hu[np.broadcast_to((x / 0.85) ** 2 + (y / 0.6) ** 2 < 1, hu.shape)] = 40
+lungs = ((abs(x) - 0.4) / 0.28) ** 2 + (y / 0.42) ** 2 + (z / 0.85) ** 2 < 1
+hu[lungs] = -850
+hu += np.random.default_rng(0).normal(0, 20, hu.shape)
+affine = np.diag([-1.5, -1.5, 2.5, 1.0])
+write_volume(Path("ct.nii.gz"), hu.astype(np.int16), affine)
+write_volume(Path("truth.nii.gz"), lungs.astype(np.uint8), affine)
 PYTHON
 
 offline=()
@@ -48,11 +59,10 @@ run() {
 }
 run --help
 run --help
-scan=$(ls chests/scans/*) truth=$(ls chests/masks/*)
-run predict $scan lungs.nii.gz
-run predict $scan again.nii.gz --preview
-run score $truth lungs.nii.gz --region lung=1,2,3
-run view $scan lungs.nii.gz --output page.html
+run predict ct.nii.gz lungs.nii.gz
+run predict ct.nii.gz again.nii.gz --preview
+run score truth.nii.gz lungs.nii.gz --region lung=1,2,3
+run view ct.nii.gz lungs.nii.gz --output page.html
 run model list
 cat output.txt
 [ "$size_mb" -lt "$limit_mb" ] && [ -z "$unwanted" ]

@@ -19,7 +19,7 @@ SaveNifti = Callable[..., Path]
 
 EXTRA = (
     *("albumentations", "cv2", "dvc", "dvclive", "google_crc32c", "h5py", "keras"),
-    *("keras_hub", "openvino", "pooch", "SimpleITK", "tensorflow", "tf2onnx"),
+    *("keras_hub", "openvino", "pooch", "SimpleITK", "skimage", "tensorflow", "tf2onnx"),
 )
 UNIX = ("crypt", "fcntl", "grp", "nis", "pwd", "spwd", "syslog", "termios", "tty")
 """Without `resource`, which psutil imports on Linux."""
