@@ -56,6 +56,13 @@ SCORES_FILE = Path("reports/scores.csv")
     default="",
     help="Training data in one line.  [default: number of cases and name of the dataset]",
 )
+@click.option(
+    "--side-labels",
+    type=(click.IntRange(1, 255), click.IntRange(1, 255)),
+    metavar="RIGHT LEFT",
+    help="Label values of the right and the left lung in masks; both must be labels of the region "
+    "lung.  [default: one label for both]",
+)
 def export(target: Path, trained: Path, licence: str, summary: str, **options: Any) -> None:
     """Export a trained model as one file.
 
@@ -87,6 +94,7 @@ def export(target: Path, trained: Path, licence: str, summary: str, **options: A
         expected=_fit(options["scores"] or scores, spec.regions),
         licence=licence,
         summary=summary,
+        side_labels=options["side_labels"],
     )
     echo(comparison, err=True)
     echo(target)

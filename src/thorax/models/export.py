@@ -16,7 +16,7 @@ from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.engines.open import default_engine, open_engine
 from thorax.models.keras_file import MODEL, load_network
 from thorax.models.onnx_file import write_model
-from thorax.models.spec import SUMMARY, ExpectedDiceModel, ModelSpec, load_spec
+from thorax.models.spec import SUMMARY, ExpectedDiceModel, ModelSpec, check_side_labels, load_spec
 
 INPUT, OUTPUT = "stacks", "probabilities"
 """Input ``(N, H, W, 2k+1)``, windowed, and output ``(N, H, W, R)`` of the graph."""
@@ -58,6 +58,7 @@ def export_model(
     expected: Mapping[str, ExpectedDiceModel] | None = None,
     licence: str = "",
     summary: str = "",
+    side_labels: tuple[int, int] | None = None,
 ) -> ExportComparison:
     """Export a trained network as one file and compare both on the same slices.
 
@@ -69,12 +70,14 @@ def export_model(
         expected: Region name → expected Dice model.
         licence: Licence of the model.
         summary: Training data in one line.
+        side_labels: Label values of the right and the left lung in masks; None: one label for both.
 
     Returns:
         The difference in float32.
 
     Raises:
-        InputError: There is no trained network, or the file cannot be written.
+        InputError: There is no trained network, the file cannot be written, or a side label is not
+            a label of the region ``lung``.
         RuntimeError: Probabilities differ by more than the tolerance; no file is written.
     """
     spec = load_spec(folder)
@@ -83,12 +86,15 @@ def export_model(
     comparison = _compare(KerasEngine(network), graph, spec)
     if comparison.max_difference > TOLERANCE:
         raise RuntimeError(f"the two models must agree within {TOLERANCE:g}; {comparison}")
+    sides = dict(zip(("right", "left"), side_labels or (), strict=False))
+    check_side_labels(sides, spec.regions)
     exported_spec = replace(
         spec,
         threshold=threshold or spec.threshold,
         metrics=dict(metrics or {}),
         expected_dice=dict(expected or {}),
         licence=licence,
+        side_labels=sides,
         provenance=spec.provenance | ({SUMMARY: summary} if summary else {}),
     )
     write_model(path, graph, exported_spec)

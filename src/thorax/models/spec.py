@@ -1,7 +1,7 @@
 """Model spec: input, regions, thresholds, postprocessing and provenance of a trained network."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,6 +121,21 @@ class ExpectedDiceModel:
         return f"certainty {self.bias:+.3f} ± {self.half_width:.3f} ({self.cases} held-out cases)"
 
 
+def check_side_labels(sides: Mapping[str, int], regions: Mapping[str, tuple[int, ...]]) -> None:
+    """Check labels of the right and the left lung against the regions of a model.
+
+    Raises:
+        InputError: They are not two different labels of the region ``lung``.
+    """
+    labels = set(sides.values())
+    valid = set(sides) == {"right", "left"} and len(labels) == 2
+    if labels and not (valid and labels <= set(regions.get("lung", ()))):
+        raise InputError(
+            "side labels must be two different labels of the region `lung`, got "
+            f"{dict(sides)} with the regions {dict(regions)}; name others"
+        )
+
+
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelSpec:
     """Input and output of a trained network, and its provenance.
@@ -158,13 +173,7 @@ class ModelSpec:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        labels = set(self.side_labels.values())
-        valid = set(self.side_labels) == {"right", "left"} and len(labels) == 2
-        if labels and not (valid and labels <= set(self.regions.get("lung", ()))):
-            raise ValueError(
-                "`side_labels` must name a label of the region `lung` for right and one for left, "
-                f"got {self.side_labels}"
-            )
+        check_side_labels(self.side_labels, self.regions)
 
     @property
     def window(self) -> Window:
