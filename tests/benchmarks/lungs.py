@@ -54,14 +54,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Result:
-    """Result of one case."""
+    """Result of one case; without certainty if the mask is empty or the scan was refused."""
 
-    name: str
-    groups: str
-    dice: float
+    case: str
+    region: str
+    kinds: str
+    dice: float | None
+    certainty: float | None
+    continuity: float | None
     truth_ml: float
     predicted_ml: float
-    expected_dice: float
+    expected_dice: float | None
     warnings: str
 
 
@@ -96,24 +99,29 @@ def synthetic_examples(count: int) -> Iterator[Example]:
 
 def measure(model: thorax.Predictor, example: Example) -> Result:
     """Segment and score one case; Dice is 1 if reference and mask are empty."""
-    groups = ";".join(example.groups)
+    kinds = ";".join(example.groups)
     voxel_ml = abs(float(np.linalg.det(example.affine[:3, :3]))) / 1000.0
-    truth_ml = float(example.lung.sum()) * voxel_ml
+    truth_ml = round(float(example.lung.sum()) * voxel_ml, 1)
     try:
         result = model.segment(nibabel.Nifti1Image(example.hu, example.affine))
     except InputError as error:
-        return Result(example.name, groups, float("nan"), truth_ml, 0.0, float("nan"), str(error))
+        refused = (None, None, None, truth_ml, 0.0, None, f"refused: {error}")
+        return Result(example.name, "lung", kinds, *refused)
     predicted = result.mask > 0
     dice = overlap(example.lung, predicted).dice
+    scores = result._prediction.quality_by_region["lung"]
     expected = result.expected_dice.get("lung")
     return Result(
         example.name,
-        groups,
-        1.0 if np.isnan(dice) else dice,
+        "lung",
+        kinds,
+        1.0 if np.isnan(dice) else round(dice, 5),
+        scores.certainty,
+        scores.continuity,
         truth_ml,
-        float(predicted.sum()) * voxel_ml,
-        expected.dice if expected else float("nan"),
-        " | ".join(result.warnings),
+        round(float(predicted.sum()) * voxel_ml, 1),
+        expected.dice if expected else None,
+        " | ".join(result.statistics.quality_warnings),
     )
 
 
@@ -121,12 +129,12 @@ def table(results: list[Result]) -> None:
     """Print number of cases, mean and lowest Dice of each group, the lowest mean first."""
     groups = defaultdict(list)
     for result in results:
-        for group in result.groups.split(";"):
+        for group in result.kinds.split(";"):
             groups[group].append(result)
     say(f"{'':<36}{'cases':>6}{'mean':>8}{'lowest':>8}{'refused':>9}")
     rows = []
     for group, members in groups.items():
-        dices = [result.dice for result in members if not np.isnan(result.dice)]
+        dices = [result.dice for result in members if result.dice is not None]
         refused = len(members) - len(dices)
         mean, lowest = (fmean(dices), min(dices)) if dices else (float("nan"), float("nan"))
         rows.append((mean, f"{group:<36}{len(members):>6}{mean:8.4f}{lowest:8.4f}{refused:>9}"))
@@ -155,7 +163,9 @@ def main(
         results = []
         for example in examples:
             results.append(measure(predictor, example))
-            say(f"{results[-1].name:<44}{results[-1].dice:8.4f}  {results[-1].warnings}")
+            last = results[-1]
+            dice = "refused" if last.dice is None else f"{last.dice:.4f}"
+            say(f"{last.case:<44}{dice:>8}  {last.warnings}")
         if results:
             table(results)
         everything += results
