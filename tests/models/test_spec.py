@@ -111,7 +111,7 @@ def test_a_spec_of_format_version_4_is_read(saved: Path) -> None:
     ],
 )
 def test_side_labels_are_two_labels_of_the_lung(labels: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="two different labels of the region `lung`"):
+    with pytest.raises(ValueError, match="two different labels of the region `lung`"):
         ModelSpec(8, "none", 0, (0, 1000), {"lung": (1, 2)}, side_labels=labels)
 
 
