@@ -102,7 +102,8 @@ def test_the_predict_command_gives_the_bytes_of_the_stage(
 ) -> None:
     name = f"{names_of_test_cases(finished)[0]}.nii.gz"
     mask = tmp_path / "mask.nii.gz"
-    output = finished.run("thorax", "predict", f"data/phantom/scans/{name}", str(mask))
+    scan, model = f"data/phantom/scans/{name}", "models/segmenter.onnx"
+    output = finished.run("thorax", "predict", scan, str(mask), "--model", model)
     # After so short a training, quality warnings on stderr come first.
     assert output.endswith(f"{mask}\n")
     assert mask.read_bytes() == (finished.root / "data/predictions" / name).read_bytes()

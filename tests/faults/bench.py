@@ -119,6 +119,7 @@ class Trial:
         if self.stage == COMMAND:
             main = "from thorax.cli import main"
             arguments = ["predict", "data/phantom/scans", "masks", "--statistics"]
+            arguments += ["--model", "models/segmenter.onnx"]
             return [sys.executable, "-c", f"{prelude}\n{main}\nmain()", *arguments]
         if prelude:
             name = f"thorax.pipeline.{self.stage}"
