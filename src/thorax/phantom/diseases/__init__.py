@@ -1,16 +1,26 @@
 """Diseases of lungs and pleura beyond infection.
 
-The masks follow RTOG 1106, as the contours of LCTSC do: collapsed, consolidated, fibrotic and
-emphysematous lung, bullae and tumour inside the lung are lung; effusion and pneumothorax are not.
+Lung is what RTOG 1106 calls lung: also collapsed, consolidated, fibrotic and emphysematous lung,
+bullae, and tumours inside the lungs. Fluid and air in the pleural space are not lung.
 """
 
 from numpy.random import Generator
 
 from thorax.phantom.anatomy import Habitus
-from thorax.phantom.diseases import airspace, pleura, solid
-from thorax.phantom.diseases.findings import CHANCES, Finding, Findings, draw_findings
+from thorax.phantom.diseases import parenchyma, pleura, solid
+from thorax.phantom.diseases.findings import Finding, Findings, draw_findings
+from thorax.phantom.diseases.regions import ReshapedLungs, site_of
 from thorax.phantom.lungs import Lungs
 from thorax.phantom.space import Floats, Space
+
+__all__ = [
+    "Finding",
+    "Findings",
+    "draw_findings",
+    "draw_parenchymal_diseases",
+    "draw_solid_diseases",
+    "reshape_lungs",
+]
 
 
 def reshape_lungs(
@@ -24,27 +34,23 @@ def draw_parenchymal_diseases(
     hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, findings: Findings, *, rng: Generator
 ) -> None:
     """Draw diseases that vessels run through, such as emphysema and fibrosis, in place."""
+    site = site_of(hu, space, habitus, lungs, rng)
+    if site is None:
+        return
     for finding in findings.findings:
-        if draw := airspace.DRAW.get(finding.kind):
-            draw(hu, space, habitus, lungs, finding, rng)
+        parenchyma.draw(site, finding)
+    if isinstance(lungs, ReshapedLungs):
+        parenchyma.draw_compression(site, lungs)
 
 
 def draw_solid_diseases(
     hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, findings: Findings, *, rng: Generator
 ) -> None:
     """Draw diseases that replace lung and hide vessels, such as masses and collapse, in place."""
-    airspace.draw_compressed(hu, space, lungs, rng)
-    for finding in findings.findings:
-        if draw := solid.DRAW.get(finding.kind):
-            draw(hu, space, habitus, lungs, finding, rng)
-
-
-__all__ = [
-    "CHANCES",
-    "Finding",
-    "Findings",
-    "draw_findings",
-    "draw_parenchymal_diseases",
-    "draw_solid_diseases",
-    "reshape_lungs",
-]
+    if isinstance(lungs, ReshapedLungs):
+        # Vessels and bronchi do not run through fluid and air.
+        hu[lungs.removed] = lungs.removed_hu
+    site = site_of(hu, space, habitus, lungs, rng)
+    for finding in findings.findings if site else ():
+        if site is not None:
+            solid.draw(site, finding)

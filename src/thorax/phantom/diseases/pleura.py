@@ -9,19 +9,21 @@ from numpy.random import Generator
 from thorax.phantom.anatomy import SIDES, Habitus, body_outline
 from thorax.phantom.diseases.findings import Finding, lost_volume_mm, pushed_mm
 from thorax.phantom.diseases.regions import (
-    LABELS,
     ReshapedLungs,
     Site,
     hilum_centre,
     quantile,
     site_of,
     tissue_gain,
+    whole_site,
 )
 from thorax.phantom.diseases.shift import herniate
 from thorax.phantom.lungs import Lungs
 from thorax.phantom.space import Floats, Space, coverage, ellipsoid_depth, paint
 
 AIR_HU = -995.0
+
+GAS_HU = -970.0
 
 FEWEST_VOXELS = 50
 """Smallest lung in which pleural disease is drawn."""
@@ -36,11 +38,13 @@ class Pleura:
 
     Args:
         site: Both lungs.
+        whole: The whole scan.
         compressed: See `ReshapedLungs`.
         line: See `ReshapedLungs`.
     """
 
     site: Site
+    whole: Site
     compressed: Floats
     line: Floats
 
@@ -82,7 +86,8 @@ def reshape(
     if site is None:
         return lungs
     compressed, line = (np.zeros(space.shape, np.float32) for _ in range(2))
-    pleura = Pleura(site, compressed[site.box], line[site.box])
+    whole = whole_site(hu, space, habitus, lungs, rng)
+    pleura = Pleura(site, whole, compressed[site.box], line[site.box])
     before = lungs.sides > 0
     for finding in drawn:
         for side in finding.sides:
@@ -260,21 +265,15 @@ def _lost_volume(pleura: Pleura, finding: Finding) -> None:
 
 
 def _subcutaneous_air(pleura: Pleura, finding: Finding) -> None:
-    site = pleura.site
-    outline = body_outline(site.space, site.habitus)
-    wide = site.space.box_around(
-        *((x, y, site.habitus.z(0.6)) for x in (-260.0, 260.0) for y in (-220.0, 220.0)),
-        margin_mm=0.4 * site.habitus.lung_height,
-    )
-    x = site.space.x[wide]
+    space, habitus = pleura.site.space, pleura.site.habitus
+    corners = [(x, y, habitus.z(0.65)) for x in (-260.0, 260.0) for y in (-220.0, 220.0)]
+    wide = space.box_around(*corners, margin_mm=0.4 * habitus.lung_height)
+    outline, part = body_outline(space, habitus), pleura.whole.crop(wide)
     layer = np.minimum(outline.skin[wide] - 3.0, -7.0 - outline.cage[wide])
-    whole = replace(site, box=wide)
-    streaks = whole.texture(9.0) + 0.8 * whole.texture(45.0) - 1.9 + 1.7 * finding.severity
-    inside = np.minimum(layer, 4.0 * streaks)
-    inside = np.minimum(inside, x * SIDES[finding.sides[0]] + 30.0)
-    view = whole_hu(site)[wide]
-    soft = (view < 180.0) & (view > -300.0)
-    paint(view, coverage(inside, site.pixel_mm) * soft, -970.0)
+    layer = np.minimum(layer, part.at[0] * SIDES[finding.sides[0]] + 30.0)
+    streaks = part.texture(9.0) + 0.8 * part.texture(45.0) - 1.9 + 1.7 * finding.severity
+    inside = coverage(np.minimum(layer, 4.0 * streaks), part.pixel_mm)
+    paint(part.hu, inside * ((part.hu < 180.0) & (part.hu > -300.0)), GAS_HU)
 
 
 def _mediastinal_air(pleura: Pleura, finding: Finding) -> None:
@@ -282,7 +281,7 @@ def _mediastinal_air(pleura: Pleura, finding: Finding) -> None:
     free = (site.sides == 0) & (site.depth < -1.5 * site.pixel_mm) & (np.abs(site.at[0]) < 60.0)
     streaks = site.texture(11.0) - 1.1 + finding.severity
     inside = coverage(np.minimum(5.0 * streaks, site.at[2] - site.habitus.dome), site.pixel_mm)
-    paint(site.hu, inside * free * (site.hu < -60.0), -970.0)
+    paint(site.hu, inside * free * (site.hu < -60.0), GAS_HU)
 
 
 Draw = Callable[[Pleura, Finding], None]

@@ -166,22 +166,28 @@ class ReshapedLungs(Lungs):
     removed_hu: Floats
 
 
+def whole_site(hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, rng: Generator) -> Site:
+    """Return the whole scan as a site."""
+    x, y, z = (slice(0, count) for count in space.shape)
+    at = (space.x, space.y, space.z)
+    return Site(hu, at, lungs.depth, lungs.sides, (x, y, z), space, habitus, rng)
+
+
 def site_of(
     hu: Floats, space: Space, habitus: Habitus, lungs: Lungs, rng: Generator
 ) -> Site | None:
     """Return the smallest box around both lungs; None if the scan shows no lung."""
     if not lungs.sides.any():
         return None
-    margins = np.ceil([MARGIN_MM / space.pixel_mm] * 2 + [0]).astype(int)
+    margin = int(np.ceil(MARGIN_MM / space.pixel_mm))
     parts = []
-    for axis, margin in enumerate(margins):
+    for axis, wider in enumerate((margin, margin, 0)):
         others = tuple(n for n in range(3) if n != axis)
         (used,) = np.nonzero(lungs.sides.any(axis=others))
-        stop = min(int(used[-1]) + 1 + int(margin), space.shape[axis])
-        parts.append(slice(max(int(used[0]) - int(margin), 0), stop))
-    box = (parts[0], parts[1], parts[2])
-    at = space.at(box)
-    return Site(hu[box], at, lungs.depth[box], lungs.sides[box], box, space, habitus, rng)
+        stop = min(int(used[-1]) + 1 + wider, space.shape[axis])
+        parts.append(slice(max(int(used[0]) - wider, 0), stop))
+    whole = whole_site(hu, space, habitus, lungs, rng)
+    return whole.crop((parts[0], parts[1], parts[2]))
 
 
 def quantile(values: Floats, mask: Mask, share: float) -> float:

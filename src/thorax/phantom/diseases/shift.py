@@ -72,8 +72,11 @@ def _free_space(site: Site, side: str, reach_mm: float) -> Floats:
     depth = np.minimum(cage, -spine_depth(space, habitus)[site.box] - PLEURA_MM)
     floor = (z - diaphragm_z(space, habitus, side)[site.box]) * DIAPHRAGM_SLOPE
     depth = smooth_minimum(depth, floor, rounding_mm=8.0)
-    ahead = y - habitus.heart_centre[1] - 6.0
-    edge = smooth_minimum(x * SIDES[side] + reach_mm, ahead, rounding_mm=14.0)
+    # Behind the front of the heart, the edge turns back to the midline.
+    bend = 0.012 * (x * SIDES[side] - 10.0) ** 2
+    ahead = y - habitus.heart_centre[1] + 14.0 - np.minimum(bend, 60.0)
+    edge = x * SIDES[side] + reach_mm + 3.0 * site.texture(30.0)
+    edge = smooth_minimum(edge, ahead + 3.0 * site.texture(30.0), rounding_mm=24.0)
     levels = (z - habitus.z(0.3), 0.7 * (habitus.z(0.92) - z))
     edge = smooth_minimum(edge, np.minimum(*levels) + 0.0 * edge, rounding_mm=20.0)
     return smooth_minimum(depth, edge, rounding_mm=10.0)
