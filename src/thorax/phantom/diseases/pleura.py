@@ -25,6 +25,9 @@ AIR_HU = -995.0
 
 GAS_HU = -970.0
 
+SOFT_HU = -300.0
+"""Density between air and fluid."""
+
 FEWEST_VOXELS = 50
 """Smallest lung in which pleural disease is drawn."""
 
@@ -64,7 +67,9 @@ class Pleura:
         mine, around = site.lung(side), site.around(side)
         inside = np.minimum(np.where(around, depth, np.float32(-1e3)), site.depth + 2.0)
         paint(site.hu, coverage(inside, 1.0), density)
-        squeezed = np.clip(1.0 + depth / reach_mm, gain, 1.0) * mine
+        # Compressed lung has no dark edge where it touches fluid or the wall.
+        dense = around & ((depth <= 0) | (np.asarray(density) > SOFT_HU))
+        squeezed = np.clip(1.0 + depth / reach_mm, gain, 1.0) * dense
         np.maximum(self.compressed, squeezed, out=self.compressed)
         removed = mine & (depth > 0)
         site.depth[around] = np.minimum(site.depth, -depth)[around]

@@ -15,7 +15,8 @@ LABELS = {"left": LEFT, "right": RIGHT}
 TISSUE_SHARE = 0.15
 """Share of inflated lung that is tissue and blood; the rest is air."""
 
-MARGIN_MM = 6.0
+MARGIN_MM = 25.0
+"""Margin of the box around both lungs, into which a lung can be extended."""
 
 CANDIDATES = 60
 

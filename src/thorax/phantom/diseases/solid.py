@@ -36,7 +36,7 @@ def _tissue_hu(part: Site, radius: float) -> Floats:
 
 
 def _tumour(site: Site, centre: Point, radius: float) -> None:
-    lobulated = site.between(0.02, 0.18)
+    lobulated = site.between(0.03, 0.25)
     part, depth = _lump(site, centre, radius, lobulated=lobulated)
     density = _tissue_hu(part, radius)
     if radius > 15.0 and site.rng.random() < 0.4:
@@ -73,13 +73,13 @@ def _mass(site: Site, finding: Finding, side: str) -> None:
 def _hilar_mass(site: Site, finding: Finding, side: str) -> None:
     x, y, z = hilum_centre(site.habitus, side)
     radius = 12.0 + 34.0 * finding.severity
-    x += SIDES[side] * 0.4 * radius
+    x += SIDES[side] * 0.2 * radius
     _tumour(site, (x, y + site.between(-8.0, 8.0), z + site.between(-25.0, 15.0)), radius)
 
 
 def _nodules(site: Site, finding: Finding, side: str) -> None:
     calcified = site.rng.random() < 0.2
-    for _ in range(int(1 + 24.0 * finding.severity**2 * float(site.rng.random()))):
+    for _ in range(int(2 + 24.0 * finding.severity**2 * float(site.rng.random()))):
         centre = site.draw_point(side)
         if centre is None:
             return
