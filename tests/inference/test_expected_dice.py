@@ -69,3 +69,28 @@ def test_the_expected_dice_is_between_0_and_1() -> None:
     expected = ExpectedDiceModel(3, bias=0.1, half_width=0.2, least_certainty=0.5).dice(0.98)
     assert (expected.dice, expected.low, expected.high) == (1.0, 0.88, 1.0)
     assert str(expected) == "1.00 (0.88 to 1.00)"
+
+
+def test_many_cases_give_a_slope() -> None:
+    """Dice is 2 x certainty - 1 on 25 cases; one outlier does not tilt the line."""
+    line = [(0.80 + 0.005 * n, 0.60 + 0.01 * n) for n in range(25)]
+    fit = fit_expected_dice([*line, (0.99, 0.10)])
+    assert fit is not None
+    assert fit.slope == pytest.approx(2.0, abs=0.02)
+    assert fit.dice(0.90).dice == pytest.approx(0.80, abs=0.01)
+    assert str(fit).startswith("2.00 × certainty -1.0")
+
+
+def test_nine_of_ten_poor_cases_are_below_the_limit_of_many_cases() -> None:
+    """Ten cases are 0.08 below the median, with certainties of 0.70 to 0.79."""
+    good = [(0.95, 0.98)] * 30
+    poor = [(0.70 + 0.01 * n, 0.90) for n in range(10)]
+    fit = fit_expected_dice(good + poor)
+    assert fit is not None
+    assert fit.least_certainty == 0.78
+
+
+def test_equal_certainties_have_no_slope() -> None:
+    fit = fit_expected_dice([(0.9, 0.92), (0.9, 0.94)] * 15)
+    assert fit is not None
+    assert (fit.slope, fit.bias) == (1.0, 0.03)

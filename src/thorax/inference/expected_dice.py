@@ -11,12 +11,29 @@ from thorax.models.spec import MIN_CASES, ExpectedDiceModel
 CONFIDENCE = 0.9
 """Share of further cases of the same kind that are within the interval."""
 
+MANY_CASES = 20
+"""Fewest cases for a slope."""
+
+POOR_DIFFERENCE = 0.03
+"""A case is poor if its Dice is lower than the median by more than this."""
+
+MIN_POOR_CASES = 5
+"""Fewest poor cases to derive the certainty from below which a mask should be reviewed."""
+
+FLAGGED_SHARE = 0.9
+"""Share of the poor cases that should be reviewed."""
+
 Pair = tuple[float, float]
 """Certainty and Dice of a region of one case."""
 
 
 def fit_expected_dice(cases: Iterable[Pair]) -> ExpectedDiceModel | None:
     """Fit the expected Dice of a region.
+
+    With few cases, Dice is certainty plus a constant, and a certainty is too low if one of twenty
+    new cases falls below it; at least the lowest of the held-out cases. With `MANY_CASES`, Dice is
+    a line (Theil 1950, Sen 1968: the median of the slopes between pairs of cases, which poor cases
+    do not tilt), and a certainty is too low if nine of ten poor cases are below it.
 
     Intervals are Student's prediction intervals for one further observation of a normal sample of
     n: ``t · s · sqrt(1 + 1/n)`` with n - 1 degrees of freedom.
@@ -41,14 +58,35 @@ def fit_expected_dice(cases: Iterable[Pair]) -> ExpectedDiceModel | None:
     if len(pairs) < MIN_CASES:
         return None
     certainties = [certainty for certainty, _ in pairs]
-    biases = [dice - certainty for certainty, dice in pairs]
+    slope = _slope(pairs)
+    rests = [dice - slope * certainty for certainty, dice in pairs]
     lowest = statistics.mean(certainties) - _half_width(certainties)
     return ExpectedDiceModel(
         cases=len(pairs),
-        bias=round(statistics.mean(biases), 4),
-        half_width=round(_half_width(biases), 4),
-        least_certainty=round(max(lowest, min(certainties)), 4),
+        bias=round(statistics.mean(rests) if slope == 1.0 else statistics.median(rests), 4),
+        half_width=round(_half_width(rests), 4),
+        least_certainty=round(_review_limit(pairs) or max(lowest, min(certainties)), 4),
+        slope=round(slope, 4),
     )
+
+
+def _slope(pairs: list[Pair]) -> float:
+    """Return the slope of a line through many cases; 1 if they are few or equally certain."""
+    from scipy.stats import theilslopes
+
+    certainties, dices = zip(*pairs, strict=True)
+    if len(pairs) < MANY_CASES or min(certainties) == max(certainties):
+        return 1.0
+    return float(theilslopes(dices, certainties).slope)
+
+
+def _review_limit(pairs: list[Pair]) -> float | None:
+    """Return the certainty that nine of ten poor cases are below; None without enough of them."""
+    limit = statistics.median(dice for _, dice in pairs) - POOR_DIFFERENCE
+    poor = sorted(certainty for certainty, dice in pairs if dice < limit)
+    if len(pairs) < MANY_CASES or len(poor) < MIN_POOR_CASES:
+        return None
+    return poor[math.ceil(FLAGGED_SHARE * len(poor)) - 1]
 
 
 def fit_regions(

@@ -86,21 +86,23 @@ MIN_CASES = 3
 class ExpectedDiceModel:
     """Relation between the certainty of a model and Dice on held-out cases, for one region.
 
-    Only the mean difference between Dice and certainty is fitted: there are too few held-out
-    cases for more parameters. Other kinds of scans may have a lower Dice than expected.
+    Dice is ``slope * certainty + bias``. With few held-out cases the slope is 1, and only the mean
+    difference between Dice and certainty is fitted. Other kinds of scans may have a lower Dice than
+    expected.
 
     Args:
         cases: Number of held-out cases.
-        bias: Mean of Dice minus `thorax.inference.quality.certainty`.
+        bias: Mean of Dice minus slope times `thorax.inference.quality.certainty`.
         half_width: Half the width of the prediction interval for a new case.
-        least_certainty: Certainty that one of twenty new cases falls below; at least the lowest
-            certainty of the held-out cases.
+        least_certainty: Certainty below which a mask should be reviewed.
+        slope: Increase of Dice with certainty.
     """
 
     cases: Annotated[int, Field(ge=MIN_CASES)]
     bias: Annotated[float, Field(ge=-1, le=1)]
     half_width: Annotated[float, Field(ge=0)]
     least_certainty: float
+    slope: float = 1.0
 
     def dice(self, certainty: float) -> ExpectedDice:
         """Return the expected Dice for a certainty.
@@ -110,7 +112,7 @@ class ExpectedDiceModel:
             >>> print(model.dice(0.9))
             0.95 (0.91 to 0.99)
         """
-        middle = certainty + self.bias
+        middle = self.slope * certainty + self.bias
         low, dice, high = (
             round(min(max(value, 0.0), 1.0), 4)
             for value in (middle - self.half_width, middle, middle + self.half_width)
@@ -118,7 +120,9 @@ class ExpectedDiceModel:
         return ExpectedDice(dice, low, high)
 
     def __str__(self) -> str:
-        return f"certainty {self.bias:+.3f} ± {self.half_width:.3f} ({self.cases} held-out cases)"
+        times = "" if self.slope == 1 else f"{self.slope:.2f} × "
+        fit = f"{times}certainty {self.bias:+.3f} ± {self.half_width:.3f}"
+        return f"{fit} ({self.cases} held-out cases)"
 
 
 def check_side_labels(sides: Mapping[str, int], regions: Mapping[str, tuple[int, ...]]) -> None:
