@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev repro test coverage test-slow wheel-test newest lock lint format bench picture viewer clean
+.PHONY: help install dev repro lungs test coverage test-slow wheel-test newest lock lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -31,6 +31,11 @@ dev: $(VENV)/dev ## add the tools for tests and lint to .venv
 
 repro: install ## run the whole pipeline: volumes, training, masks, scores
 	dvc repro
+
+lungs: install ## train the packaged model: make lungs LCTSC=FOLDER with scans/ and masks/
+	cd models/lungs && { test -e data/lctsc || thorax data add "$(LCTSC)" --name lctsc --region lung=1,2; }
+	cd models/lungs && dvc repro
+	cp models/lungs/lungs.onnx src/thorax/models/weights/lungs.onnx
 
 test: lint ## format, lint, types, layers, unit tests, doctests and one small pipeline run
 	pytest -n auto --dist loadfile -m 'not slow'

@@ -9,9 +9,11 @@ scan, no test-time augmentation. Prints one line per case, then a table by sourc
 """
 
 import csv
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +30,9 @@ from thorax.common.errors import InputError
 from thorax.imaging.overlap import overlap
 from thorax.io import Scan
 from thorax.phantom import WIDE, chest
+
+AHEAD = 4
+"""Synthetic chests that are made ahead."""
 
 FIRST_CHEST = 900_000
 """Number of the first synthetic chest; training uses lower numbers."""
@@ -90,11 +95,21 @@ def degraded_examples(folder: Path, pattern: str) -> Iterator[Example]:
 
 def synthetic_examples(count: int) -> Iterator[Example]:
     """Make synthetic chests that no training uses."""
-    for number in range(FIRST_CHEST, FIRST_CHEST + count):
-        case = chest(number, seed=0, variety=WIDE)
-        affine = case.scan.grid.affine
-        groups = ("all chests", *(case.kinds or ("no variation",)))
-        yield Example(case.name, groups, case.scan.voxels, case.mask.voxels > 0, affine)
+    # One process makes the next chests while this one segments.
+    with ProcessPoolExecutor(1) as pool:
+        numbers = range(FIRST_CHEST, FIRST_CHEST + count)
+        waiting = [pool.submit(_make, number) for number in numbers[:AHEAD]]
+        for number in numbers:
+            if number + AHEAD in numbers:
+                waiting.append(pool.submit(_make, number + AHEAD))
+            yield waiting.pop(0).result()
+
+
+def _make(number: int) -> Example:
+    case = chest(number, seed=0, variety=WIDE)
+    affine = case.scan.grid.affine
+    groups = ("all chests", *(case.kinds or ("no variation",)))
+    return Example(case.name, groups, case.scan.voxels, case.mask.voxels > 0, affine)
 
 
 def measure(model: thorax.Predictor, example: Example) -> Result:
@@ -148,8 +163,14 @@ def table(results: list[Result]) -> None:
 @click.option("--degraded", help="Pattern of the scans to degrade, such as 'lctsc/scans/S1-104*'.")
 @click.option("--chests", default=0, help="Number of synthetic chests.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Table of all cases.")
+@click.option("--metrics", type=click.Path(path_type=Path), help="JSON of the mean Dice.")
 def main(
-    model: str, real: Path | None, degraded: str | None, chests: int, csv_path: Path | None
+    model: str,
+    real: Path | None,
+    degraded: str | None,
+    chests: int,
+    csv_path: Path | None,
+    metrics: Path | None,
 ) -> None:
     """Print the tables."""
     predictor = thorax.load(model)
@@ -169,6 +190,10 @@ def main(
         if results:
             table(results)
         everything += results
+    if metrics:
+        dices = [result.dice for result in everything if result.dice is not None]
+        mean = {"mean": round(fmean(dices), 5), "cases": len(dices)}
+        metrics.write_text(json.dumps({"lung": {"dice": mean}}, indent=1) + "\n")
     if csv_path:
         with csv_path.open("w", newline="") as stream:
             writer = csv.writer(stream)
