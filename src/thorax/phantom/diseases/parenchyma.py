@@ -20,7 +20,8 @@ def draw(site: Site, finding: Finding) -> None:
 def draw_compression(site: Site, lungs: ReshapedLungs) -> None:
     """Draw lung that fluid or air compresses, and the pleura between lung and air, in place."""
     solid = lungs.compressed[site.box] * (site.depth > -site.pixel_mm)
-    paint(site.hu, solid, site.between(10.0, 60.0) + 15.0 * site.texture(9.0))
+    enhanced = site.between(20.0, 60.0) if site.rng.random() < 0.35 else 0.0
+    paint(site.hu, solid, site.between(10.0, 60.0) + enhanced + 15.0 * site.texture(9.0))
     paint(site.hu, lungs.line[site.box], 20.0)
 
 

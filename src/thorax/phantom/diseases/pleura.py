@@ -121,6 +121,13 @@ def _fluid_depth(site: Site, side: str, share: float) -> Floats:
     return quantile(height, site.lung(side), share) - height
 
 
+def _from_hilum(site: Site, side: str) -> Floats:
+    """Compute the distance from the hilum, with half of the distance along z, mm."""
+    (right, front, up), (x, y, z) = site.at, hilum_centre(site.habitus, side)
+    away: Floats = np.sqrt((right - x) ** 2 + (front - y) ** 2 + (0.5 * (up - z)) ** 2)
+    return away + 3.0 * site.texture(25.0)
+
+
 def _effusion(pleura: Pleura, finding: Finding) -> None:
     (side,), site, severity = finding.sides, pleura.site, finding.severity
     share = 0.01 + 0.85 * severity**2
@@ -130,6 +137,9 @@ def _effusion(pleura: Pleura, finding: Finding) -> None:
     reach = site.between(4.0, 12.0) + 30.0 * severity * float(site.rng.random())
     gain = tissue_gain(1.0 - site.between(0.3, 1.0) * share)
     depth = _fluid_depth(site, side, share)
+    if share > 0.4:
+        # The collapsed lung stays at the hilum.
+        depth = np.minimum(depth, _from_hilum(site, side) - site.between(12.0, 48.0))
     pleura.remove(side, depth, _fluid_hu(site), reach_mm=reach, gain=gain)
 
 
@@ -218,9 +228,8 @@ def _pneumothorax_depth(site: Site, finding: Finding) -> Floats:
     most = quantile(site.depth, mine, 0.995)
     retracted = most * (0.06 + 0.95 * severity**1.5) * (least + (1.0 - least) * up)
     retracted = retracted * (1.0 + 0.15 * site.texture(50.0))
-    x, y, z = hilum_centre(site.habitus, side)
-    away = np.sqrt((site.at[0] - x) ** 2 + (site.at[1] - y) ** 2 + (0.5 * (site.at[2] - z)) ** 2)
-    return np.minimum(retracted - site.depth, away - site.between(30.0, 58.0))
+    away = _from_hilum(site, side) - site.between(30.0, 58.0)
+    return np.minimum(retracted - site.depth, away)
 
 
 def _draw_pneumothorax(pleura: Pleura, finding: Finding, depth: Floats, hu: float | Floats) -> None:
