@@ -290,6 +290,9 @@ def lungs(right_ml: float, left_ml: float, *faces: str) -> ScanStatistics:
             ["lung: reaches the border of the scan (feet, head); it may be truncated"],
             id="truncated",
         ),
+        pytest.param(
+            lungs(0, 0), ["lung: the mask is empty; the scan may show no lungs"], id="empty"
+        ),
         pytest.param(scan(scar=RegionStatistics(part(1.0))), [], id="no lung"),
     ],
 )

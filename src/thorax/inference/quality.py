@@ -163,6 +163,9 @@ def plausibility_warnings(statistics: ScanStatistics) -> Iterator[str]:
     if lung is None:
         return
     volume = lung.whole.volume_ml
+    if volume == 0:
+        yield f"{LUNG}: the mask is empty; the scan may show no lungs"
+        return
     low, high = PLAUSIBLE_ML
     if not low <= volume <= high:
         yield f"{LUNG}: {volume:.0f} mL is outside the range of adults ({low} to {high} mL)"
