@@ -163,7 +163,9 @@ def table(results: list[Result]) -> None:
 @click.option("--degraded", help="Pattern of the scans to degrade, such as 'lctsc/scans/S1-104*'.")
 @click.option("--chests", default=0, help="Number of synthetic chests.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Table of all cases.")
-@click.option("--metrics", type=click.Path(path_type=Path), help="JSON of the mean Dice.")
+@click.option(
+    "--metrics", type=click.Path(path_type=Path), help="JSON of the mean Dice of the chests."
+)
 def main(
     model: str,
     real: Path | None,
@@ -193,7 +195,9 @@ def main(
     if metrics:
         dices = [result.dice for result in everything if result.dice is not None]
         mean = {"mean": round(fmean(dices), 5), "cases": len(dices)}
-        metrics.write_text(json.dumps({"lung": {"dice": mean}}, indent=1) + "\n")
+        protocol = f"{len(everything)} held-out synthetic chests, many with extreme disease"
+        content = {"lung": {"dice": mean}, "protocol": protocol}
+        metrics.write_text(json.dumps(content, indent=1) + "\n")
     if csv_path:
         with csv_path.open("w", newline="") as stream:
             writer = csv.writer(stream)

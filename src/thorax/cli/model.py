@@ -227,5 +227,7 @@ def _description(path: Path, spec: "ModelSpec") -> str:
 
 
 def _mean_dice(spec: "ModelSpec") -> str:
-    """Return the mean Dice of each region as in `reports/metrics.json`."""
-    return ", ".join(f"{region} {mean:.4f}" for region, mean in spec.mean_dice.items())
+    """Return the mean Dice of each region as in `reports/metrics.json`, and the protocol."""
+    means = ", ".join(f"{region} {mean:.4f}" for region, mean in spec.mean_dice.items())
+    protocol = spec.metrics.get("protocol")
+    return f"{means} ({protocol})" if protocol else means
