@@ -1,4 +1,4 @@
-"""What a cohort of synthetic chests varies beyond the plain ones."""
+"""Groups of variations of a cohort of synthetic chests."""
 
 from dataclasses import dataclass, fields
 

@@ -121,9 +121,9 @@ def copy_records(
 ) -> list[RecordEntry]:
     """Write the records of all copies of one scan; the scan is read once."""
     scan, mask = _in_hu(case), _whole(Scan(case.mask))
+    seed = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:8], "little")
     entries = []
     for number in range(params.copies):
-        seed = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:8], "little")
         rng = np.random.default_rng((params.seed, number, seed))
         copied_scan, copied_mask, _ = varied_copy(scan, mask, rng)
         name = f"{case.name}_copy{number:03d}"
@@ -192,8 +192,7 @@ def _in_hu(case: Case) -> Volume:
 
 
 def _whole(scan: Scan) -> Volume:
-    planes = np.concatenate([slab for _, slab in scan.slabs()])
-    return Volume(np.moveaxis(planes, 0, 2), scan.grid)
+    return Volume(scan.voxels(), scan.grid)
 
 
 def _digest(volume: Volume) -> str:
