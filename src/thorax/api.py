@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU, parse_intensity
 from thorax.inference.outputs import RestoredSlab, name_outputs, restore, write_outputs
+from thorax.inference.quality import truncation_notes
 from thorax.inference.segmenter import Prediction, Segmenter
 from thorax.inference.segmenter import load as load_model
 from thorax.inference.statistics import ScanStatistics
@@ -127,7 +128,12 @@ class Predictor:
             np.ascontiguousarray(prediction.scan.to_stored(labels)),
             np.array(prediction.scan.stored_affine),
             statistics,
-            (*preprocessed.notes, *prediction.notes, *statistics.quality_warnings),
+            (
+                *preprocessed.notes,
+                *prediction.notes,
+                *truncation_notes(statistics),
+                *statistics.quality_warnings,
+            ),
             prediction,
         )
 

@@ -54,6 +54,12 @@ def sides_of(*rows: str) -> np.ndarray:
         pytest.param(("............", ".......RRRR.", ".......RRRR."), id="the right one alone"),
         pytest.param(("............", ".LLLL.......", ".LLLL......."), id="the left one alone"),
         pytest.param(("............", ".LLLLLLL....", ".LLLLLLL...."), id="beyond the middle"),
+        pytest.param(
+            (".......LLLL.", ".......LL...", ".......LL...", ".......LLLL."), id="only the left"
+        ),
+        pytest.param(
+            (".RRRR.......", "...RR.......", "...RR.......", ".RRRR......."), id="only the right"
+        ),
         pytest.param(("...........R", ".L.......RRR", ".........RRR"), id="one collapsed"),
         pytest.param(("............", "............"), id="none"),
     ],
@@ -239,6 +245,12 @@ def test_lungs_of_real_scans(real_scans: Path, name: str) -> None:
     assert np.count_nonzero(truth == RIGHT) > np.count_nonzero(truth == LEFT)
     for part in (truth, truth * (truth == 1), truth * (truth == 2), truth[2 * len(truth) // 3 :]):
         assert (lung_sides(part > 0) == part)[part > 0].all()
+    for side in (RIGHT, LEFT):
+        single = truth == side
+        centre = np.nonzero(single)[1].mean()
+        for offset in (0, -16, 16):
+            moved = np.roll(single, round(single.shape[1] / 2 - centre) + offset, axis=1)
+            assert (lung_sides(moved)[moved] == side).mean() > 0.95
     for move in (-12, 12):
         moved = np.roll(truth, move, axis=1)
         assert (lung_sides(moved > 0) == moved)[moved > 0].all()

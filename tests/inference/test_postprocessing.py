@@ -201,7 +201,7 @@ def test_unknown_and_circular_regions_are_rejected(
 
 
 def test_rules_are_read_from_plain_values() -> None:
-    lung = {"largest": 1, "share": 0.02, "fill_holes": True}
+    lung = {"largest": 1, "share": 0.02, "fill_holes": True, "minimum_ml": 3}
     plain = {"lung": lung, "infection": {"inside": "lung"}}
     rules = TypeAdapter(dict[str, PostprocessingRule]).validate_python(plain)
     assert rules["lung"] == default_postprocessing(["lung", "infection"])["lung"]

@@ -14,6 +14,7 @@ from thorax.inference.quality import (
     least_agreement,
     plausibility_warnings,
     quality_scores,
+    truncation_notes,
 )
 from thorax.inference.statistics import PartStatistics, RegionStatistics, ScanStatistics
 from thorax.io import Scan
@@ -286,9 +287,14 @@ def lungs(right_ml: float, left_ml: float, *faces: str) -> ScanStatistics:
             lungs(2400, 30), ["lung: nearly no volume on the left (30 mL)"], id="one lung"
         ),
         pytest.param(
-            lungs(2400, 2000, "feet", "head"),
-            ["lung: reaches the border of the scan (feet, head); it may be truncated"],
-            id="truncated",
+            lungs(300, 200, "feet"),
+            [],
+            id="the part of the lungs in the field of view",
+        ),
+        pytest.param(
+            lungs(9000, 4000, "feet"),
+            ["lung: 13000 mL is outside the range of adults (1000 to 10000 mL)"],
+            id="too large for a part",
         ),
         pytest.param(
             lungs(0, 0), ["lung: the mask is empty; the scan may show no lungs"], id="empty"
@@ -298,6 +304,14 @@ def lungs(right_ml: float, left_ml: float, *faces: str) -> ScanStatistics:
 )
 def test_implausible_lungs_give_warnings(statistics: ScanStatistics, warnings: list[str]) -> None:
     assert list(plausibility_warnings(statistics)) == warnings
+
+
+def test_truncated_lungs_give_a_note() -> None:
+    assert list(truncation_notes(lungs(2400, 2000, "feet", "head"))) == [
+        "lung: reaches the border of the scan (feet, head); it may be truncated"
+    ]
+    assert list(truncation_notes(lungs(2400, 2000))) == []
+    assert list(truncation_notes(scan(scar=RegionStatistics(part(1.0, "head"))))) == []
 
 
 def test_without_sides_none_is_missing() -> None:

@@ -5,6 +5,8 @@ to the middle of the chest, that cuts through as little lung as possible. Where 
 crosses at the narrowest place; planes above and below keep it stable where noise connects the
 lungs. A lung that reaches over the middle may be cut by the seam. This is repaired in 3D: a
 component with a large cut surface is returned to the lung that it was cut from.
+
+A scan that shows only one lung has no middle. Its side is read from the shape of the lung.
 """
 
 from collections.abc import Iterator
@@ -49,8 +51,11 @@ BROAD = 1.0
 """A component of V pixels with more than this times V^(2/3) cut faces is not a separate lung. On
 real lungs, wrongly cut components have at least 1.4, two connected lungs less than 0.6."""
 
-SMALL = 1 / 3
-"""A component larger than this share of both lungs keeps its side."""
+ALONE = 0.05
+"""Share of both lungs below which the smaller one does not show where the middle is."""
+
+CLEAR = 1e-3
+"""Mean indentation per pixel, in pixels, below which the shape does not show the side."""
 
 REACH = 3
 """Pixels by which the sides are dilated before they are restored."""
@@ -60,8 +65,8 @@ def lung_sides(lung: Mask) -> Sides:
     """Divide a lung mask into right and left.
 
     The middle of the chest is expected near the middle of the canvas, which is true for every crop;
-    with two lungs it is moved to the gap between them. A single lung gets the side on which most of
-    it is.
+    with two lungs it is moved to the gap between them. A single lung gets the side of which it has
+    the shape: heart, hilum and spine indent it from the middle of the chest.
 
     Args:
         lung: On the canvas, shape ``(N, H, W)``, H growing to the patient's right.
@@ -80,7 +85,8 @@ def lung_sides(lung: Mask) -> Sides:
         middle = _middle(lung) - box[0][1].start
         seam = _seam(_support(inside), middle, BEYOND / inside.shape[2] ** 2)
         right = np.arange(inside.shape[1])[:, None] >= seam[:, None, :]
-        sides[box[0]] = _repair_cuts(np.where(right, RIGHT, LEFT).astype(np.uint8) * inside)
+        divided = _repair_cuts(np.where(right, RIGHT, LEFT).astype(np.uint8) * inside)
+        sides[box[0]] = _mirror_single_lung(divided)
     return sides
 
 
@@ -195,9 +201,44 @@ def _repair_cuts(sides: Sides) -> Sides:
     lung_of = np.zeros(count + 1, dtype=np.intp)
     lung_of[pieces] = lungs
     wrong = faces > BROAD * sizes ** (2 / 3)
-    wrong &= (sizes < whole[lung_of] / 2) & (sizes < SMALL * whole[1:].sum())
+    wrong &= sizes < whole[lung_of] / 2
     wrong[0] = False
     return np.where(wrong[pieces], np.uint8(RIGHT + LEFT) - sides, sides)
+
+
+def _mirror_single_lung(sides: Sides) -> Sides:
+    """Exchange right and left if nearly all is on one side and has the shape of the other lung."""
+    counts = {side: int(np.count_nonzero(sides == side)) for side in (RIGHT, LEFT)}
+    larger, smaller = sorted(counts, key=lambda side: -counts[side])
+    if counts[smaller] >= ALONE * sum(counts.values()):
+        return sides
+    indentation = sum(_indentation(plane) for plane in sides == larger) / counts[larger]
+    if abs(indentation) < CLEAR or (indentation < 0) == (larger == RIGHT):
+        return sides
+    return np.where(sides > 0, np.uint8(RIGHT + LEFT) - sides, sides)
+
+
+def _indentation(plane: Mask) -> float:
+    """Compute on which side a region is less than its convex hull.
+
+    Args:
+        plane: Shape ``(H, W)``.
+
+    Returns:
+        First moment along H of the area between region and hull, relative to the centre of the
+        region, in pixels³: negative if the region is indented from low H.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    pixels = np.argwhere(plane).astype(np.float64)
+    try:
+        corners = pixels[ConvexHull(pixels).vertices]
+    except (QhullError, ValueError):
+        return 0.0
+    x, y = (corners - pixels.mean(axis=0)).T
+    next_x, next_y = np.roll(x, -1), np.roll(y, -1)
+    # The first moment of a polygon with counterclockwise corners (Green's theorem).
+    return float(((x + next_x) * (x * next_y - next_x * y)).sum() / 6.0)
 
 
 def _pieces(sides: Sides) -> tuple[NDArray[np.int32], int]:

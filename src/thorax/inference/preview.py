@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.imaging.intensity import LOWEST_HU
+from thorax.inference.quality import truncation_notes
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
 from thorax.visualization.preview import (
@@ -77,5 +78,9 @@ class PreviewCollector:
                 if region.sides
             },
             title=prediction.scan.path.name,
-            warnings=(*statistics.quality_warnings, *prediction.preprocessed.notes),
+            warnings=(
+                *statistics.quality_warnings,
+                *truncation_notes(statistics),
+                *prediction.preprocessed.notes,
+            ),
         )

@@ -158,7 +158,10 @@ def quality_scores(
 
 
 def plausibility_warnings(statistics: ScanStatistics) -> Iterator[str]:
-    """Return reasons to review the region `lung`: implausible volume, one-sided, or truncated."""
+    """Return reasons to review the region `lung`: empty, implausible volume, or one-sided.
+
+    Lungs that the field of view truncates may have any volume below the highest.
+    """
     lung = statistics.regions.get(LUNG)
     if lung is None:
         return
@@ -167,13 +170,18 @@ def plausibility_warnings(statistics: ScanStatistics) -> Iterator[str]:
         yield f"{LUNG}: the mask is empty; the scan may show no lungs"
         return
     low, high = PLAUSIBLE_ML
-    if not low <= volume <= high:
+    if volume > high or (volume < low and not lung.whole.touches_border):
         yield f"{LUNG}: {volume:.0f} mL is outside the range of adults ({low} to {high} mL)"
     for side in SIDE_NAMES.values():
         if side in lung.sides and lung.sides[side].volume_ml < LEAST_SIDE_SHARE * volume:
             yield f"{LUNG}: nearly no volume on the {side} ({lung.sides[side].volume_ml:.0f} mL)"
-    faces = ", ".join(lung.whole.touches_border)
-    if faces:
+
+
+def truncation_notes(statistics: ScanStatistics) -> Iterator[str]:
+    """Return a note if the field of view truncates the region `lung`: its volume is a part."""
+    lung = statistics.regions.get(LUNG)
+    if lung is not None and lung.whole.touches_border:
+        faces = ", ".join(lung.whole.touches_border)
         yield f"{LUNG}: reaches the border of the scan ({faces}); it may be truncated"
 
 

@@ -282,11 +282,12 @@ def default_postprocessing(regions: Iterable[str]) -> dict[str, PostprocessingRu
 
     Other regions are not changed. The two lungs are often connected on the canvas: a fixed number
     of two components would then keep a tiny fragment as the second lung. A minimum share keeps a
-    lung that is mostly destroyed, such as 50 mL next to 2.5 L.
+    lung that is mostly destroyed, such as 50 mL next to 2.5 L. A minimum volume keeps the masks of
+    scans without lungs empty.
 
     Example:
         >>> default_postprocessing(["lung", "infection"])["lung"]
-        PostprocessingRule(largest=1, share=0.02, fill_holes=True, minimum_ml=0.0, inside=None)
+        PostprocessingRule(largest=1, share=0.02, fill_holes=True, minimum_ml=3.0, inside=None)
     """
-    lung = PostprocessingRule(largest=1, share=0.02, fill_holes=True)
+    lung = PostprocessingRule(largest=1, share=0.02, fill_holes=True, minimum_ml=3.0)
     return {name: lung if name == "lung" else NO_POSTPROCESSING for name in regions}

@@ -136,7 +136,9 @@ def _draw_field(habitus: Habitus, rng: Generator) -> tuple[_Extent, _Extent, tup
     draw = rng.random()
     if draw < 0.06:
         return (*_small_field(habitus, rng), ("small field of view",))
-    if draw < 0.28:
+    if draw < 0.12:
+        return (*_part_of_field(habitus, x, y, rng), ("part of the field of view",))
+    if draw < 0.31:
         return (*_cut_field(habitus, x, y, rng), ("cut field of view",))
     if rng.random() < 0.8:
         x, y = _square(x, y)
@@ -158,6 +160,17 @@ def _small_field(habitus: Habitus, rng: Generator) -> tuple[_Extent, _Extent]:
     middle = float(rng.normal(0.0, 0.12)) * half_width
     x, y = _Extent(centre - half, centre + half), _Extent(middle - half, middle + half)
     return x, y
+
+
+def _part_of_field(
+    habitus: Habitus, x: _Extent, y: _Extent, rng: Generator
+) -> tuple[_Extent, _Extent]:
+    """Keep a third to three quarters of the chest: right, left, front or back."""
+    axis = int(rng.integers(2))
+    extent, reach = ((x, habitus.cage_half_width), (y, habitus.cage_half_depth))[axis]
+    end = float(rng.uniform(-0.3, 0.5)) * reach
+    part = _Extent(extent.low, end) if rng.random() < 0.5 else _Extent(-end, extent.high)
+    return (part, y) if axis == 0 else (x, part)
 
 
 def _cut_field(habitus: Habitus, x: _Extent, y: _Extent, rng: Generator) -> tuple[_Extent, _Extent]:
