@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 TRAINED_MODEL = Path("models/segmenter")
 
-DEFAULT_NAME = "lungs"
-"""Packaged model, as `thorax.models.packaged.DEFAULT_MODEL`, which is slow to import."""
-
 METRICS_FILE = Path("reports/metrics.json")
 
 SCORES_FILE = Path("reports/scores.csv")
@@ -106,9 +103,9 @@ def model() -> None:
 
 
 @model.command()
-@click.argument("path", metavar="[MODEL]", type=ANY_PATH, default=DEFAULT_NAME)
+@click.argument("path", metavar="[MODEL]", type=ANY_PATH, required=False)
 @JSON
-def show(path: Path, as_json: bool) -> None:
+def show(path: Path | None, as_json: bool) -> None:
     """Print regions, input, training, scores and licence of a model.
 
     MODEL is the name of a packaged model, by default lungs, an exported model, or the folder of a
@@ -120,10 +117,10 @@ def show(path: Path, as_json: bool) -> None:
       thorax model show models/segmenter.onnx
     """
     from thorax.models.onnx_file import read_model
-    from thorax.models.packaged import find_model
+    from thorax.models.packaged import DEFAULT_MODEL, find_model
     from thorax.models.spec import load_spec, spec_json
 
-    path = find_model(path)
+    path = find_model(path or DEFAULT_MODEL)
     spec = load_spec(path) if path.is_dir() else read_model(path)[0]
     echo(spec_json(spec) if as_json else _description(path, spec), nl=not as_json)
 
