@@ -113,7 +113,7 @@ def test_records_and_audits_have_no_patient_data(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr("thorax.common.parallel.worker_pool", ThreadPoolExecutor)
     study = tmp_path / "study"
     for kind in ("scans", "masks"):
         (study / kind).mkdir(parents=True)

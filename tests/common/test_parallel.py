@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from threadpoolctl import threadpool_info
 
-from thorax.common.parallel import one_blas_thread, prefetch, worker_pool
+from thorax.common.parallel import in_processes, one_blas_thread, prefetch, worker_pool
 
 PROGRAM = """
 from thorax.pipeline import run
@@ -33,6 +34,17 @@ run(main)
 def test_workers_return_results() -> None:
     with worker_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
+
+
+def test_results_of_processes_have_the_order_of_the_calls() -> None:
+    slow = partial(eval, "__import__('time').sleep(0.2) or 1")
+    assert in_processes([slow, partial(abs, -2)], title="example", size=2) == [1, 2]
+    assert in_processes([], title="example") == []
+
+
+def test_an_error_in_a_process_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_processes([partial(divmod, 1, 0), partial(abs, -1)], title="example", size=1)
 
 
 def test_the_handler_of_ctrl_c_is_restored() -> None:

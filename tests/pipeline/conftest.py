@@ -42,7 +42,7 @@ def project(
     set_params()
     monkeypatch.chdir(tmp_path)
     # Threads, because starting processes takes a second.
-    monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr("thorax.common.parallel.worker_pool", ThreadPoolExecutor)
     return tmp_path
 
 

@@ -29,8 +29,7 @@ LUNG = RecordSettings(Regions({"lung": (1, 2, 3)}), canvas=64, crop="lungs")
 
 @pytest.fixture
 def dataset(study: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    for module in ("additional", "prepare"):
-        monkeypatch.setattr(f"thorax.preprocessing.{module}.worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr("thorax.common.parallel.worker_pool", ThreadPoolExecutor)
     return load_dataset(study)
 
 

@@ -27,7 +27,7 @@ CASES = ["anna-1", "anna-2", "ben-1"]
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use threads, because starting processes takes a second."""
-    monkeypatch.setattr("thorax.preprocessing.prepare.worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr("thorax.common.parallel.worker_pool", ThreadPoolExecutor)
 
 
 @pytest.fixture

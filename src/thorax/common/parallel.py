@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
@@ -49,6 +49,39 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
         _start_forkserver_ignoring_sigint()
     context = multiprocessing.get_context("forkserver" if has_forkserver else "spawn")
     return ProcessPoolExecutor(size or cores(), context, _limit_threads)
+
+
+def in_processes(
+    calls: Sequence[Callable[[], Result]],
+    *,
+    title: str,
+    unit: str = "case",
+    size: int | None = None,
+) -> list[Result]:
+    """Run calls in a pool of processes; see `worker_pool`.
+
+    Ctrl-C or an error cancels the calls that have not started.
+
+    Args:
+        calls: Functions without arguments that can be pickled.
+        title: Title of the progress bar on stderr.
+        unit: Unit of the progress bar.
+        size: Largest number of processes; the number of usable cores by default.
+
+    Returns:
+        Their results, in the order of the calls.
+    """
+    if not calls:
+        return []
+    with worker_pool(min(size or cores(), len(calls))) as pool:
+        futures = [pool.submit(call) for call in calls]
+        try:
+            for future in tqdm(as_completed(futures), title, len(futures), unit=unit):
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
 
 
 def in_threads(

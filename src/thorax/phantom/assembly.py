@@ -65,7 +65,7 @@ class Chest:
 
 
 @dataclass(frozen=True)
-class Patient:
+class ChestPlan:
     """Everything drawn about a patient and the scan before the voxels.
 
     Args:
@@ -114,18 +114,18 @@ def chest(number: int, *, seed: int, variety: Variety = PLAIN) -> Chest:
     if number < 0 or seed < 0:
         raise ValueError(f"`number` and `seed` must be at least 0, got {number} and {seed}")
     streams = Streams(*np.random.default_rng((seed, number)).spawn(6))
-    patient = _draw_patient(variety, streams)
-    protocol = patient.protocol
+    plan = _draw_plan(variety, streams)
+    protocol = plan.protocol
     space = position_patient(
         scanner_axes(protocol),
         streams.body,
         roll_rad=protocol.roll_rad,
         gravity_rad=protocol.gravity_rad,
     )
-    hu, lungs = _draw_body(space, patient, streams)
-    infection = _draw_lungs(hu, space, patient, lungs, streams=streams)
+    hu, lungs = _draw_body(space, plan, streams)
+    infection = _draw_lungs(hu, space, plan, lungs, streams=streams)
     labels = np.where(infection.mask, np.uint8(INFECTION), lungs.sides)
-    image, scan_kinds = _acquire(hu, space, lungs, patient, streams)
+    image, scan_kinds = _acquire(hu, space, lungs, plan, streams)
     affine = canonical_affine(protocol)
     scan, stored_affine = reorient(image, affine, protocol.orientation)
     mask, _ = reorient(labels, affine, protocol.orientation)
@@ -133,11 +133,11 @@ def chest(number: int, *, seed: int, variety: Variety = PLAIN) -> Chest:
         f"phantom_{number:03d}",
         make_volume(scan, stored_affine),
         make_volume(mask, stored_affine),
-        (*patient.kinds, *patient.findings.kinds, *patient.equipment.kinds, *scan_kinds),
+        (*plan.kinds, *plan.findings.kinds, *plan.equipment.kinds, *scan_kinds),
     )
 
 
-def _draw_patient(variety: Variety, streams: Streams) -> Patient:
+def _draw_plan(variety: Variety, streams: Streams) -> ChestPlan:
     if variety.anatomy:
         habitus, habitus_kinds = draw_varied_habitus(streams.body)
     else:
@@ -150,24 +150,24 @@ def _draw_patient(variety: Variety, streams: Streams) -> Patient:
         protocol, protocol_kinds = draw_protocol(habitus, streams.scanner), ()
     equipment = draw_equipment(streams.equipment) if variety.objects else Equipment()
     kinds = (*habitus_kinds, *protocol_kinds)
-    return Patient(habitus, findings, equipment, protocol, kinds, variety)
+    return ChestPlan(habitus, findings, equipment, protocol, kinds, variety)
 
 
-def _draw_body(space: Space, patient: Patient, streams: Streams) -> tuple[Floats, Lungs]:
-    habitus, rng = patient.habitus, streams.body
+def _draw_body(space: Space, plan: ChestPlan, streams: Streams) -> tuple[Floats, Lungs]:
+    habitus, rng = plan.habitus, streams.body
     hu = np.full(space.shape, tissue.AIR_HU, dtype=np.float32)
     outline = body_outline(space, habitus)
-    gap_mm = patient.protocol.couch_gap_mm
-    if patient.variety.objects:
-        equipment = patient.equipment
+    gap_mm = plan.protocol.couch_gap_mm
+    if plan.variety.objects:
+        equipment = plan.equipment
         draw_support(hu, space, outline, equipment, gap_mm=gap_mm, rng=streams.equipment)
     else:
         draw_couch(hu, space, outline.skin, gap_mm)
     draw_wall(hu, space, habitus, outline, rng=rng)
     draw_abdomen(hu, space, habitus, outline, rng=rng)
     lungs = shape_lungs(space, habitus, outline)
-    if patient.findings.kinds:
-        findings = patient.findings
+    if plan.findings.kinds:
+        findings = plan.findings
         lungs = reshape_lungs(hu, space, habitus, lungs, findings, rng=streams.findings)
     draw_parenchyma(hu, space, habitus, lungs, rng=rng)
     draw_fissures(hu, space, habitus, lungs)
@@ -175,9 +175,9 @@ def _draw_body(space: Space, patient: Patient, streams: Streams) -> tuple[Floats
 
 
 def _draw_lungs(
-    hu: Floats, space: Space, patient: Patient, lungs: Lungs, *, streams: Streams
+    hu: Floats, space: Space, plan: ChestPlan, lungs: Lungs, *, streams: Streams
 ) -> Infection:
-    habitus, findings, rng = patient.habitus, patient.findings, streams.disease
+    habitus, findings, rng = plan.habitus, plan.findings, streams.disease
     burden = draw_burden(rng)
     infection = place_lesions(space, habitus, lungs, burden, rng=rng)
     draw_ground_glass(hu, space, infection, burden, rng=rng)
@@ -193,16 +193,16 @@ def _draw_lungs(
     if findings.kinds:
         draw_solid_diseases(hu, space, habitus, lungs, findings, rng=streams.findings)
     draw_mediastinum(hu, space, habitus, rng)
-    if patient.equipment.kinds:
-        draw_implants(hu, space, habitus, lungs, patient.equipment, rng=streams.equipment)
+    if plan.equipment.kinds:
+        draw_implants(hu, space, habitus, lungs, plan.equipment, rng=streams.equipment)
     return infection
 
 
 def _acquire(
-    hu: Floats, space: Space, lungs: Lungs, patient: Patient, streams: Streams
+    hu: Floats, space: Space, lungs: Lungs, plan: ChestPlan, streams: Streams
 ) -> tuple[NDArray[np.int16], tuple[str, ...]]:
-    if patient.variety.intensities:
+    if plan.variety.intensities:
         randomise_intensities(hu, space, lungs, streams.intensities)
-    if patient.variety.scans:
-        return acquire_varied(hu, patient.protocol, streams.scanner)
-    return acquire(hu, patient.protocol, streams.scanner), ()
+    if plan.variety.scans:
+        return acquire_varied(hu, plan.protocol, streams.scanner)
+    return acquire(hu, plan.protocol, streams.scanner), ()

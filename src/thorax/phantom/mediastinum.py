@@ -21,6 +21,8 @@ from thorax.phantom.space import (
 
 AIRWAY_WALL_MM = 1.8
 
+OESOPHAGUS_RADIUS_MM = 6.5
+
 HEART_TILT = 0.55
 
 CHAMBERS_MM = (
@@ -100,13 +102,13 @@ def great_vessels(habitus: Habitus) -> list[Tube]:
     return tubes
 
 
-def _oesophagus(habitus: Habitus) -> list[Tube]:
+def oesophagus_axis(habitus: Habitus) -> list[Point]:
+    """Return the axis of the oesophagus from the neck to the stomach, body coordinates in mm."""
     points: list[Point] = [
         (-5.0 + habitus.spine_x(level), habitus.spine_y(level) + gap, habitus.z(level))
         for level, gap in ((1.3, 19.0), (0.9, 20.0), (0.65, 22.0), (0.3, 25.0))
     ]
-    y = points[-1][1]
-    return chain([*points, (-22.0, y + 12.0, habitus.z(0.1))], 6.5)
+    return [*points, (-22.0, points[-1][1] + 12.0, habitus.z(0.1))]
 
 
 def heart_depth(space: Space, habitus: Habitus) -> tuple[tuple[slice, slice, slice], Floats]:
@@ -132,7 +134,7 @@ def draw_mediastinum(hu: Floats, space: Space, habitus: Habitus, rng: Generator)
     for tube in great_vessels(habitus) + aorta(habitus):
         box, inside = tube.depth(space, margin_mm=4.0)
         paint(hu[box], coverage(inside, space.pixel_mm), habitus.blood_hu)
-    for tube in _oesophagus(habitus):
+    for tube in chain(oesophagus_axis(habitus), OESOPHAGUS_RADIUS_MM):
         box, inside = tube.depth(space, margin_mm=4.0)
         paint(hu[box], coverage(inside, space.pixel_mm), tissue.WALL_HU + 10.0)
     if rng.random() < 0.5:

@@ -4,9 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from thorax.common.parallel import worker_pool
+from thorax.common.parallel import in_processes
 from thorax.common.params import load_params
 from thorax.io import write_volume
 from thorax.phantom import chest
@@ -30,10 +28,8 @@ def main() -> None:
     for kind in ("scans", "masks"):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
     write = partial(write_chest, seed=params.seed, folder=FOLDER)
-    with worker_pool() as pool:
-        done = pool.map(write, range(params.phantom.cases))
-        for _ in tqdm(done, total=params.phantom.cases, desc="phantom", unit="case"):
-            pass
+    calls = [partial(write, number) for number in range(params.phantom.cases)]
+    in_processes(calls, title="phantom")
 
 
 if __name__ == "__main__":

@@ -6,20 +6,18 @@ if all scans of its patient are training cases.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
-from thorax.common.machine import cores
-from thorax.common.parallel import worker_pool
+from thorax.common.parallel import in_processes
 from thorax.common.params import SyntheticParams
 from thorax.datasets.dataset import Case, Dataset
 from thorax.imaging.body import coarse_planes
@@ -83,28 +81,17 @@ def additional_records(
         InputError: Chests are added to a dataset with a region that their masks lack.
     """
     work: list[Callable[[], list[RecordEntry]]] = []
+    if params.copies:
+        # These take longest, so they start first.
+        work += [partial(copy_records, case, params, folder, settings) for case in dataset.cases]
     if params.chests:
         chest_settings = _chest_settings(settings)
         work += [
             partial(chest_records, number, params, folder, chest_settings)
             for number in range(FIRST_CHEST, FIRST_CHEST + params.chests)
         ]
-    if params.copies:
-        work += [partial(copy_records, case, params, folder, settings) for case in dataset.cases]
-    if not work:
-        return []
-    entries: list[RecordEntry] = []
-    with worker_pool(min(workers or cores(), len(work))) as pool:
-        futures = [pool.submit(item) for item in work]
-        try:
-            for future in tqdm(
-                as_completed(futures), total=len(futures), desc="synthetic", unit="item"
-            ):
-                entries += future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return sorted(entries, key=lambda entry: entry.case)
+    written = in_processes(work, title="synthetic", unit="item", size=workers)
+    return sorted(chain.from_iterable(written), key=lambda entry: entry.case)
 
 
 def chest_records(

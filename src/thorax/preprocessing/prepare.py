@@ -1,17 +1,13 @@
 """Convert a dataset to records, in parallel processes; unchanged records are kept."""
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
-from thorax.common.machine import cores
-from thorax.common.parallel import worker_pool
+from thorax.common.parallel import in_processes
 from thorax.common.params import Crop, SyntheticParams
 from thorax.datasets.dataset import Case, Dataset
 from thorax.imaging.grid import check_same_grid
@@ -55,10 +51,12 @@ def prepare(
     """
     settings = RecordSettings(dataset.regions, canvas, crop)
     previous = _previous_entries(folder, dataset, settings)
-    work = partial(prepare_case, folder=folder, settings=settings)
     # Only the entry of the case itself is sent to its process, not the whole index.
-    cases = [(case, previous.get(case.name)) for case in dataset.cases]
-    entries = _in_parallel(work, cases, workers or cores())
+    calls = [
+        partial(prepare_case, case, previous.get(case.name), folder=folder, settings=settings)
+        for case in dataset.cases
+    ]
+    entries = in_processes(calls, title="prepare", size=workers)
     additional = (
         additional_records(dataset, synthetic, folder, settings, workers=workers)
         if synthetic
@@ -158,19 +156,3 @@ def _remove_stale(folder: Path, index: RecordIndex) -> None:
     for path in folder.glob(f"*{SUFFIX}"):
         if path.name not in kept:
             path.unlink()
-
-
-def _in_parallel(
-    work: Callable[[Case, RecordEntry | None], RecordEntry],
-    cases: Sequence[tuple[Case, RecordEntry | None]],
-    workers: int,
-) -> list[RecordEntry]:
-    with worker_pool(min(workers, len(cases))) as pool:
-        futures = [pool.submit(work, *case) for case in cases]
-        completed = as_completed(futures)
-        try:
-            with tqdm(completed, total=len(cases), desc="prepare", unit="case") as progress:
-                return [future.result() for future in progress]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -18,7 +18,7 @@ from thorax.io.dicom.geometry import (
 )
 from thorax.io.dicom.headers import Slice
 from thorax.io.dicom.selection import short_name
-from thorax.io.dicom.stacks import Stack, same_kind
+from thorax.io.dicom.stacks import Stack, positions_of, same_kind
 from thorax.io.dicom.volumes import SEPARATE_SHARE, Volume
 
 MAX_MISSING_SHARE = 0.1
@@ -64,7 +64,7 @@ class VolumeExtent:
         self, volume: Sequence[Slice], orientation: NDArray[np.float64], layout: SliceLayout
     ) -> None:
         self._orientation = orientation
-        self._heights = np.sort(heights_of(_positions(volume), orientation))
+        self._heights = np.sort(heights_of(positions_of(volume), orientation))
         step = layout.affine[:3, 2]
         self._step_mm = float(step @ np.cross(*orientation))
         self._origin, self._direction = layout.affine[:3, 3], step / self._step_mm
@@ -72,7 +72,7 @@ class VolumeExtent:
 
     def uncovered(self, slices: Sequence[Slice], share: float) -> NDArray[np.float64]:
         """Heights of slices that are further from the volume than a share of its distance."""
-        heights = distinct(heights_of(_positions(slices), self._orientation))
+        heights = distinct(heights_of(positions_of(slices), self._orientation))
         nearest = np.abs(heights[:, None] - self._heights).min(axis=1)
         uncovered: NDArray[np.float64] = heights[nearest > share * self._step_mm]
         return uncovered
@@ -108,7 +108,7 @@ class VolumeExtent:
         return len(heights)
 
     def _is_thinner(self, slices: Sequence[Slice]) -> bool:
-        heights = np.sort(distinct(heights_of(_positions(slices), self._orientation)))
+        heights = np.sort(distinct(heights_of(positions_of(slices), self._orientation)))
         if len(heights) == 1:
             return False
         step_mm = float(np.median(np.diff(heights)))
@@ -117,7 +117,7 @@ class VolumeExtent:
         return bool(step_mm < THINNER * self._step_mm and common >= SEPARATE_SHARE)
 
     def _in_line(self, slices: Sequence[Slice]) -> bool:
-        moved = _positions(slices) - self._origin
+        moved = positions_of(slices) - self._origin
         along = moved @ np.cross(*self._orientation)
         stray = np.linalg.norm(moved - along[:, None] * self._direction, axis=1)
         return bool(stray.max() <= self._pixel_mm)
@@ -225,7 +225,3 @@ def _continuations(
         "another series continues the slices that were read, and may be a part of the same scan: "
         f"{listed(parts, at_most=3)}",
     )
-
-
-def _positions(slices: Sequence[Slice]) -> NDArray[np.float64]:
-    return np.array([slice_.position_mm for slice_ in slices])

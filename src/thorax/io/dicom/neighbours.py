@@ -49,7 +49,11 @@ def _neighbours(folder: Path) -> list[Path]:
         folders = sorted(path for path in real.parent.iterdir() if path.is_dir() and path != real)
     except OSError:
         return []
-    return folders if len(folders) <= MAX_FOLDERS else []
+    if len(folders) > MAX_FOLDERS:
+        return []
+    # The message names folders as the user named the scan.
+    named = folder.parent if folder.parent.resolve() == real.parent else real.parent
+    return [named / path.name for path in folders]
 
 
 def _slices_in(folder: Path) -> Iterator[Slice]:

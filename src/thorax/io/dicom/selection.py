@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.common.text import listed
-from thorax.io.dicom.geometry import distinct, heights_of
+from thorax.io.dicom.geometry import distinct
 from thorax.io.dicom.kernels import sharpness
 from thorax.io.dicom.stacks import Stack
 
@@ -174,7 +173,7 @@ def _spacing(stack: Stack) -> str:
 
 
 def _step_mm(stack: Stack) -> float:
-    heights = _heights(stack)
+    heights = distinct(stack.heights_mm)
     if len(heights) == 1:
         return stack.first.thickness_mm or 1.0
     return float(np.median(np.diff(np.sort(heights))))
@@ -189,15 +188,13 @@ def _plane(stack: Stack) -> str:
 
 
 def _length_mm(stack: Stack) -> float:
-    return float(np.ptp(_heights(stack))) + _step_mm(stack)
+    return float(np.ptp(distinct(stack.heights_mm))) + _step_mm(stack)
 
 
 def _slice_count(stack: Stack) -> int:
-    return len(stack.slices) if stack.first.series.geometry_fault else len(_heights(stack))
-
-
-def _heights(stack: Stack) -> NDArray[np.float64]:
-    return distinct(heights_of(stack.positions_mm, stack.orientation))
+    return (
+        len(stack.slices) if stack.first.series.geometry_fault else len(distinct(stack.heights_mm))
+    )
 
 
 def _number(stack: Stack) -> int:

@@ -23,6 +23,11 @@ MAX_TURN_DEG = 1.0
 """Angle between the orientations of the slices of a stack."""
 
 
+def positions_of(slices: Sequence[Slice]) -> NDArray[np.float64]:
+    """Positions of slices in mm, shape ``(N, 3)``."""
+    return np.array([slice_.position_mm for slice_ in slices])
+
+
 @dataclass(frozen=True, eq=False)
 class Stack:
     """Slices of the same series, size, orientation and spacing, in any order.
@@ -48,7 +53,12 @@ class Stack:
     @property
     def positions_mm(self) -> NDArray[np.float64]:
         """Positions of the slices, shape ``(N, 3)``."""
-        return np.array([slice_.position_mm for slice_ in self.slices])
+        return positions_of(self.slices)
+
+    @property
+    def heights_mm(self) -> NDArray[np.float64]:
+        """Positions along the normal of the slices, shape ``(N,)``."""
+        return heights_of(self.positions_mm, self.orientation)
 
     @property
     def is_ct(self) -> bool:
@@ -123,7 +133,7 @@ def _join_series(stacks: list[Stack]) -> list[Stack]:
         whole, stacks = [], []
         for family in families:
             joined = _joined(family)
-            heights = _heights(joined) if number_matters else distinct(_heights(joined))
+            heights = joined.heights_mm if number_matters else distinct(joined.heights_mm)
             if len(family) > 1 and joined.fault == "" and is_regular(heights):
                 whole.append(joined)
             else:
@@ -169,7 +179,3 @@ def same_kind(first: Stack, other: Stack) -> bool:
 def _joined(family: list[Stack]) -> Stack:
     slices = tuple(slice_ for stack in family for slice_ in stack.slices)
     return Stack(slices, frozenset().union(*(stack.uids for stack in family)))
-
-
-def _heights(stack: Stack) -> NDArray[np.float64]:
-    return heights_of(stack.positions_mm, stack.orientation)

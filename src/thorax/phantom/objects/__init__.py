@@ -13,7 +13,7 @@ from thorax.phantom.objects.covers import COVERS
 from thorax.phantom.objects.cushions import CUSHIONS
 from thorax.phantom.objects.implants import IMPLANTS
 from thorax.phantom.objects.lines import LINES
-from thorax.phantom.objects.patient import Patient
+from thorax.phantom.objects.patient import PatientAnatomy
 from thorax.phantom.objects.scene import make_scene
 from thorax.phantom.objects.streaks import draw_streaks
 from thorax.phantom.objects.vascular import VASCULAR
@@ -131,7 +131,7 @@ def draw_implants(
 
     Metal outside and inside the patient then causes streaks. The lungs do not change.
     """
-    patient = Patient(hu, space, habitus, lungs, rng)
+    patient = PatientAnatomy(hu, space, habitus, lungs, rng)
     for kind in equipment.kinds:
         if kind in INSIDE:
             INSIDE[kind][1](patient)

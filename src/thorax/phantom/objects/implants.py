@@ -4,13 +4,13 @@ import numpy as np
 
 from thorax.phantom import tissue
 from thorax.phantom.anatomy import SIDES
-from thorax.phantom.objects.patient import METAL_HU, Patient
+from thorax.phantom.objects.patient import METAL_HU, PatientAnatomy
 from thorax.phantom.objects.scene import crop
 from thorax.phantom.space import Point, capsule_depth, coverage, ellipsoid_depth, paint, texture
 from thorax.phantom.wall import RIB_DROP_MM, SKIN_MM, VERTEBRA_PITCH_MM
 
 
-def draw_breast_implants(patient: Patient) -> None:
+def draw_breast_implants(patient: PatientAnatomy) -> None:
     """Draw silicone or saline implants in front of the ribs; they raise the skin."""
     size, flat = patient.between(46.0, 68.0) * patient.unit, patient.between(0.45, 0.75)
     filling_hu = float(patient.rng.choice([5.0, 85.0, 130.0]))
@@ -24,7 +24,7 @@ def draw_breast_implants(patient: Patient) -> None:
         _draw_breast(patient, side, radii, (filling_hu, capsule_hu, layer))
 
 
-def draw_tissue_expander(patient: Patient) -> None:
+def draw_tissue_expander(patient: PatientAnatomy) -> None:
     """Draw a breast expander filled with gas or saline, with or without a metal port."""
     size, side = patient.between(42.0, 62.0) * patient.unit, patient.side()
     filling_hu = float(patient.rng.choice([-990.0, -990.0, 5.0]))
@@ -37,7 +37,7 @@ def draw_tissue_expander(patient: Patient) -> None:
 
 
 def _draw_breast(
-    patient: Patient, side: float, radii: Point, filling: tuple[float, float, float]
+    patient: PatientAnatomy, side: float, radii: Point, filling: tuple[float, float, float]
 ) -> Point:
     filling_hu, capsule_hu, layer = filling
     x = side * patient.between(0.55, 0.68) * patient.habitus.cage_half_width
@@ -60,7 +60,7 @@ def _draw_breast(
     return centre
 
 
-def draw_sternal_wires(patient: Patient) -> None:
+def draw_sternal_wires(patient: PatientAnatomy) -> None:
     """Draw rings of wire around the sternum after a sternotomy."""
     for level in np.linspace(0.4, 0.8, int(patient.rng.integers(4, 8))):
         z = patient.habitus.z(float(level)) + patient.between(-3.0, 3.0)
@@ -70,7 +70,7 @@ def draw_sternal_wires(patient: Patient) -> None:
         patient.ring(centre, normal, patient.between(8.0, 11.0), wire=0.9, hu=METAL_HU)
 
 
-def draw_clips(patient: Patient) -> None:
+def draw_clips(patient: PatientAnatomy) -> None:
     """Draw surgical clips in a breast, an axilla, the mediastinum or at a hilum."""
     half, z = patient.habitus.cage_half_width, patient.habitus.z
     side = patient.side()
@@ -88,13 +88,13 @@ def draw_clips(patient: Patient) -> None:
         patient.tube(points, radius=1.1, wall_hu=METAL_HU, in_lungs=True)
 
 
-def _spine_levels(patient: Patient, number: int) -> list[int]:
+def _spine_levels(patient: PatientAnatomy, number: int) -> list[int]:
     top = max(2, int(0.85 * patient.habitus.lung_height / VERTEBRA_PITCH_MM) - number)
     first = int(patient.rng.integers(0, top))
     return list(range(first, first + number))
 
 
-def draw_spinal_rods(patient: Patient) -> None:
+def draw_spinal_rods(patient: PatientAnatomy) -> None:
     """Draw pedicle screws and rods behind the spine."""
     size = patient.habitus.vertebra
     levels = _spine_levels(patient, int(patient.rng.integers(2, 8)))
@@ -110,7 +110,7 @@ def draw_spinal_rods(patient: Patient) -> None:
         patient.tube(heads, radius=2.8, wall_hu=METAL_HU)
 
 
-def draw_bone_cement(patient: Patient) -> None:
+def draw_bone_cement(patient: PatientAnatomy) -> None:
     """Draw cement in vertebral bodies after vertebroplasty."""
     density = patient.between(1200.0, 3000.0)
     for number in _spine_levels(patient, int(patient.rng.integers(1, 4))):
@@ -125,7 +125,7 @@ def draw_bone_cement(patient: Patient) -> None:
         patient.fill(box, inside, density)
 
 
-def draw_shoulder_prosthesis(patient: Patient) -> None:
+def draw_shoulder_prosthesis(patient: PatientAnatomy) -> None:
     """Draw the head and stem of a shoulder prosthesis on one or both sides."""
     for side in (patient.side(),) if patient.rng.random() < 0.8 else (-1.0, 1.0):
         radius, z = 22.0 * patient.unit, patient.habitus.z(patient.between(0.9, 1.03))
@@ -137,7 +137,7 @@ def draw_shoulder_prosthesis(patient: Patient) -> None:
         patient.tube([head, stem], radius=6.5, wall_hu=METAL_HU)
 
 
-def draw_rib_plates(patient: Patient) -> None:
+def draw_rib_plates(patient: PatientAnatomy) -> None:
     """Draw metal plates with screws on the outer face of two to five ribs."""
     side, half = patient.side(), patient.habitus.cage_half_width
     low, high = patient.habitus.z(0.15), patient.habitus.z(0.75)
@@ -161,7 +161,7 @@ def draw_rib_plates(patient: Patient) -> None:
     patient.fill(box, inside, METAL_HU)
 
 
-def draw_fragments(patient: Patient) -> None:
+def draw_fragments(patient: PatientAnatomy) -> None:
     """Draw a bullet, or many lead pellets, anywhere in the chest."""
     pellets = patient.rng.random() < 0.4
     spread = np.array([0.8, 0.8, 0.35])
@@ -181,7 +181,7 @@ def draw_fragments(patient: Patient) -> None:
         patient.tube(points, radius=radius, wall_hu=3071.0, in_lungs=True)
 
 
-def draw_clavicle_plate(patient: Patient) -> None:
+def draw_clavicle_plate(patient: PatientAnatomy) -> None:
     """Draw a plate with screws on a clavicle."""
     side, half = patient.side(), patient.habitus.cage_half_width
     start = (side * 45.0, 0.52 * patient.habitus.cage_half_depth, patient.habitus.z(0.89))
@@ -195,7 +195,7 @@ def draw_clavicle_plate(patient: Patient) -> None:
         patient.tube([(x, y, z), (x, y - 12.0, z - 6.0)], radius=1.4, wall_hu=METAL_HU)
 
 
-def draw_stimulator(patient: Patient) -> None:
+def draw_stimulator(patient: PatientAnatomy) -> None:
     """Draw an electrode of a spinal cord stimulator in the spinal canal."""
     canal, low = patient.habitus.vertebra + 8.0, patient.habitus.z(patient.between(0.05, 0.35))
     path = [patient.spine_point(patient.between(-2.0, 2.0), canal, low + d) for d in (-90, 0, 60)]
@@ -205,7 +205,7 @@ def draw_stimulator(patient: Patient) -> None:
         patient.ellipsoid(centre, (2.2, 2.2, 3.0), METAL_HU)
 
 
-def draw_piercing(patient: Patient) -> None:
+def draw_piercing(patient: PatientAnatomy) -> None:
     """Draw jewellery: piercings of the nipples or a necklace."""
     if patient.rng.random() < 0.5:
         for side in SIDES.values():

@@ -3,11 +3,11 @@
 import numpy as np
 
 from thorax.phantom import tissue
-from thorax.phantom.objects.patient import METAL_HU, Patient
+from thorax.phantom.objects.patient import METAL_HU, PatientAnatomy
 from thorax.phantom.space import Point
 
 
-def draw_central_line(patient: Patient) -> None:
+def draw_central_line(patient: PatientAnatomy) -> None:
     """Draw one or two catheters from the neck or a subclavian vein to the vena cava."""
     for _ in range(int(patient.rng.integers(1, 3))):
         side = patient.side(0.7)
@@ -20,7 +20,7 @@ def draw_central_line(patient: Patient) -> None:
         patient.tube(path, radius=radius, wall_hu=density)
 
 
-def draw_dialysis_catheter(patient: Patient) -> None:
+def draw_dialysis_catheter(patient: PatientAnatomy) -> None:
     """Draw a thick catheter with two lumens, tunnelled under the skin, into the right atrium."""
     x, z = 60.0 * patient.unit, patient.habitus.z(0.75)
     low: Point = (x, patient.front_of_skin(x, z) - 5.0, z)
@@ -30,7 +30,7 @@ def draw_dialysis_catheter(patient: Patient) -> None:
     patient.tube(path, radius=3.2, wall_hu=500.0, lumen=(1.6, tissue.WATER_HU))
 
 
-def draw_port(patient: Patient) -> None:
+def draw_port(patient: PatientAnatomy) -> None:
     """Draw a port under the skin of the chest, with a catheter to the vena cava."""
     side = patient.side(0.7)
     x, z = side * patient.between(55.0, 85.0) * patient.unit, patient.habitus.z(0.82)
@@ -44,7 +44,7 @@ def draw_port(patient: Patient) -> None:
     patient.tube(path, radius=1.5, wall_hu=patient.between(300.0, 900.0))
 
 
-def draw_tracheal_tube(patient: Patient) -> None:
+def draw_tracheal_tube(patient: PatientAnatomy) -> None:
     """Draw an endotracheal tube with a cuff; it may reach into the right main bronchus."""
     neck, inlet, carina = patient.trachea()
     low = np.array(carina) + (np.array(inlet) - np.array(carina)) * patient.between(0.1, 0.7)
@@ -57,7 +57,7 @@ def draw_tracheal_tube(patient: Patient) -> None:
     patient.tube([neck, inlet, end], radius=radius, wall_hu=wall_hu, lumen=lumen)
 
 
-def draw_tracheostomy(patient: Patient) -> None:
+def draw_tracheostomy(patient: PatientAnatomy) -> None:
     """Draw a curved tube from the front of the neck into the trachea, with its flange."""
     _, inlet, carina = patient.trachea()
     z = patient.habitus.z(patient.between(1.05, 1.15))
@@ -73,7 +73,7 @@ def draw_tracheostomy(patient: Patient) -> None:
     patient.tube([start, bend, end], radius=radius, wall_hu=wall_hu, lumen=lumen)
 
 
-def draw_feeding_tube(patient: Patient) -> None:
+def draw_feeding_tube(patient: PatientAnatomy) -> None:
     """Draw a nasogastric tube through the oesophagus into the stomach."""
     stomach: Point = (-55.0, 14.0, patient.habitus.dome - 45.0)
     radius = patient.between(1.8, 3.2)
@@ -85,7 +85,7 @@ def draw_feeding_tube(patient: Patient) -> None:
     )
 
 
-def draw_chest_drain(patient: Patient) -> None:
+def draw_chest_drain(patient: PatientAnatomy) -> None:
     """Draw one or two drains through the chest wall into the pleural space."""
     for _ in range(1 + int(patient.rng.random() < 0.3)):
         side, half = patient.side(), patient.habitus.cage_half_width
@@ -105,7 +105,7 @@ def draw_chest_drain(patient: Patient) -> None:
         patient.tube(path, radius=radius, wall_hu=wall_hu, lumen=lumen, in_lungs=True)
 
 
-def draw_cannulas(patient: Patient) -> None:
+def draw_cannulas(patient: PatientAnatomy) -> None:
     """Draw the thick cannulas of extracorporeal circulation in the caval veins."""
     _, y, z = patient.habitus.heart_centre
     foot: list[Point] = [
@@ -119,7 +119,7 @@ def draw_cannulas(patient: Patient) -> None:
         patient.tube([neck, *patient.cava()[:2]], radius=4.0, wall_hu=900.0, lumen=(3.0, 45.0))
 
 
-def draw_contrast_bolus(patient: Patient) -> None:
+def draw_contrast_bolus(patient: PatientAnatomy) -> None:
     """Draw undiluted contrast medium in the veins of one arm and in the vena cava."""
     side = patient.side()
     lateral, medial = patient.subclavian(side)
@@ -131,7 +131,7 @@ def draw_contrast_bolus(patient: Patient) -> None:
     patient.tube(cava, radius=8.0, wall_hu=density * patient.between(0.25, 0.8))
 
 
-def draw_epidural(patient: Patient) -> None:
+def draw_epidural(patient: PatientAnatomy) -> None:
     """Draw a thin catheter from the skin of the back into the spinal canal."""
     z = patient.habitus.z(patient.between(0.2, 0.6))
     canal = patient.habitus.vertebra + 7.0

@@ -7,8 +7,8 @@ from numpy.random import Generator
 
 from thorax.phantom.anatomy import Habitus, Outline, body_outline
 from thorax.phantom.lungs import Lungs
-from thorax.phantom.mediastinum import airways
-from thorax.phantom.objects.scene import crop, draw_tube, smooth_path, thin_share
+from thorax.phantom.mediastinum import airways, oesophagus_axis
+from thorax.phantom.objects.scene import RandomDrawing, crop, draw_tube, smooth_path, thin_share
 from thorax.phantom.space import Box, Floats, Point, Space, coverage, ellipsoid_depth, paint
 from thorax.phantom.wall import VERTEBRA_PITCH_MM
 
@@ -21,7 +21,7 @@ VERTEBRA_SHIFT = 0.15
 
 
 @dataclass(frozen=True, eq=False)
-class Patient:
+class PatientAnatomy(RandomDrawing):
     """A patient who gets implants.
 
     Args:
@@ -42,14 +42,6 @@ class Patient:
     def unit(self) -> float:
         """Size of the patient relative to a typical adult."""
         return self.habitus.cage_half_width / ADULT_HALF_WIDTH_MM
-
-    def between(self, low: float, high: float) -> float:
-        """Draw a number from a uniform distribution."""
-        return float(self.rng.uniform(low, high))
-
-    def side(self, right: float = 0.5) -> float:
-        """Draw the sign of a side; `right` is the chance of the right side."""
-        return 1.0 if self.rng.random() < right else -1.0
 
     def outline(self, box: Box) -> Outline:
         """Compute the outlines of body and rib cage in a box."""
@@ -195,8 +187,4 @@ class Patient:
 
     def oesophagus(self) -> list[Point]:
         """Return the axis of the oesophagus from the neck to the stomach."""
-        points: list[Point] = [
-            (-5.0, self.habitus.spine_y(level) + gap, self.habitus.z(level))
-            for level, gap in ((1.3, 19.0), (0.9, 20.0), (0.65, 22.0), (0.3, 25.0))
-        ]
-        return [*points, (-22.0, points[-1][1] + 12.0, self.habitus.z(0.1))]
+        return oesophagus_axis(self.habitus)

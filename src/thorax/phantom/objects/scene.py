@@ -19,8 +19,22 @@ UPRIGHT_RAD = 0.2
 """A couch within this angle of the scanner axes is parallel to them."""
 
 
+class RandomDrawing:
+    """Random sizes and sides of objects."""
+
+    rng: Generator
+
+    def between(self, low: float, high: float) -> float:
+        """Draw a number from a uniform distribution."""
+        return float(self.rng.uniform(low, high))
+
+    def side(self, right: float = 0.5) -> float:
+        """Draw the sign of a side; `right` is the chance of the right side."""
+        return 1.0 if self.rng.random() < right else -1.0
+
+
 @dataclass(frozen=True, eq=False)
-class Scene:
+class Scene(RandomDrawing):
     """Patient and couch in a scanner.
 
     Args:
@@ -56,14 +70,6 @@ class Scene:
     def lateral(self) -> bool:
         """True if the patient lies on one side."""
         return abs(self.space.down[0]) > 0.5
-
-    def between(self, low: float, high: float) -> float:
-        """Draw a number from a uniform distribution."""
-        return float(self.rng.uniform(low, high))
-
-    def side(self) -> float:
-        """Draw the sign of a side."""
-        return 1.0 if self.rng.random() < 0.5 else -1.0
 
     def point(self, across: float, height: float, z: float) -> Point:
         """Convert a horizontal and a vertical position to a body point, without the warp."""

@@ -6,12 +6,12 @@ import numpy as np
 
 from thorax.phantom import tissue
 from thorax.phantom.mediastinum import Tube, airways, aorta, heart_depth
-from thorax.phantom.objects.patient import METAL_HU, Patient
+from thorax.phantom.objects.patient import METAL_HU, PatientAnatomy
 from thorax.phantom.objects.scene import crop
 from thorax.phantom.space import Point, capsule_depth, coverage, paint, texture
 
 
-def draw_pacemaker(patient: Patient) -> None:
+def draw_pacemaker(patient: PatientAnatomy) -> None:
     """Draw a pacemaker or defibrillator below a clavicle, with its leads to the heart."""
     side = patient.side(0.2)
     unit = patient.unit
@@ -25,7 +25,7 @@ def draw_pacemaker(patient: Patient) -> None:
     _draw_leads(patient, (x, y, z + half), side)
 
 
-def _draw_leads(patient: Patient, device: Point, side: float) -> None:
+def _draw_leads(patient: PatientAnatomy, device: Point, side: float) -> None:
     x, y, z = patient.habitus.heart_centre
     size = patient.habitus.heart / 55.0
     ends: list[Point] = [
@@ -43,7 +43,7 @@ def _draw_leads(patient: Patient, device: Point, side: float) -> None:
         patient.ellipsoid(end, (2.5, 2.5, 2.5), METAL_HU)
 
 
-def draw_valve(patient: Patient) -> None:
+def draw_valve(patient: PatientAnatomy) -> None:
     """Draw one or two prosthetic valves: a metal ring, with leaflets if mechanical."""
     x, y, z = patient.habitus.heart_centre
     unit = patient.habitus.heart / 55.0
@@ -61,20 +61,22 @@ def draw_valve(patient: Patient) -> None:
             patient.ellipsoid(centre, (1.5, 0.8 * radius, 0.7 * radius), 2200.0)
 
 
-def draw_coronary_stents(patient: Patient) -> None:
+def draw_coronary_stents(patient: PatientAnatomy) -> None:
     """Draw stents on the surface of the heart."""
     for start, end in _coronary_pieces(patient, int(patient.rng.integers(1, 4)), 18.0):
         patient.tube([start, end], radius=1.9, wall_hu=1500.0, lumen=(0.9, 200.0))
 
 
-def draw_coronary_calcification(patient: Patient) -> None:
+def draw_coronary_calcification(patient: PatientAnatomy) -> None:
     """Draw calcified plaques in the coronary arteries."""
     for start, end in _coronary_pieces(patient, int(patient.rng.integers(3, 14)), 9.0):
         radius, density = patient.between(0.8, 2.2), patient.between(250.0, 1100.0)
         patient.tube([start, end], radius=radius, wall_hu=density)
 
 
-def _coronary_pieces(patient: Patient, number: int, length: float) -> list[tuple[Point, Point]]:
+def _coronary_pieces(
+    patient: PatientAnatomy, number: int, length: float
+) -> list[tuple[Point, Point]]:
     # The left anterior descending, circumflex and right coronary arteries, relative to the heart.
     arteries = (
         ((10.0, 26.0, 34.0), (-28.0, 44.0, -22.0)),
@@ -98,7 +100,7 @@ def _coronary_pieces(patient: Patient, number: int, length: float) -> list[tuple
     return pieces
 
 
-def draw_aortic_calcification(patient: Patient) -> None:
+def draw_aortic_calcification(patient: PatientAnatomy) -> None:
     """Draw calcified plaques in the wall of the aorta."""
     amount = patient.between(-0.1, 1.1)
     density = patient.between(350.0, 1100.0)
@@ -112,19 +114,19 @@ def draw_aortic_calcification(patient: Patient) -> None:
         patient.fill(box, plaque, density)
 
 
-def draw_aortic_stent(patient: Patient) -> None:
+def draw_aortic_stent(patient: PatientAnatomy) -> None:
     """Draw a stent graft in the descending aorta."""
     tubes = aorta(patient.habitus)[4:]
     _draw_mesh(patient, tubes, shrink=1.0, cell_mm=6.0, density=patient.between(1400.0, 3000.0))
 
 
-def draw_airway_stent(patient: Patient) -> None:
+def draw_airway_stent(patient: PatientAnatomy) -> None:
     """Draw a stent in the trachea or in a main bronchus."""
     tube = airways(patient.habitus)[int(patient.rng.integers(1, 4))]
     _draw_mesh(patient, [tube], shrink=-0.6, cell_mm=4.0, density=patient.between(300.0, 2500.0))
 
 
-def draw_oesophageal_stent(patient: Patient) -> None:
+def draw_oesophageal_stent(patient: PatientAnatomy) -> None:
     """Draw a stent in the oesophagus, filled with air or food."""
     radius = patient.between(8.0, 11.0) * patient.unit
     points = patient.oesophagus()[1:4]
@@ -137,7 +139,7 @@ def draw_oesophageal_stent(patient: Patient) -> None:
 
 
 def _draw_mesh(
-    patient: Patient, tubes: list[Tube], *, shrink: float, cell_mm: float, density: float
+    patient: PatientAnatomy, tubes: list[Tube], *, shrink: float, cell_mm: float, density: float
 ) -> None:
     """Draw a mesh of wires on the wall of tubes, `shrink` mm inside the wall."""
     for tube in tubes:
@@ -151,7 +153,7 @@ def _draw_mesh(
         paint(patient.hu[box], cover, density)
 
 
-def draw_balloon_pump(patient: Patient) -> None:
+def draw_balloon_pump(patient: PatientAnatomy) -> None:
     """Draw a gas-filled balloon in the descending aorta."""
     tubes = aorta(patient.habitus)[4:]
     radius = 0.72 * patient.habitus.aorta
@@ -163,7 +165,7 @@ def draw_balloon_pump(patient: Patient) -> None:
     patient.tube(points, radius=1.3, wall_hu=1500.0)
 
 
-def draw_assist_device(patient: Patient) -> None:
+def draw_assist_device(patient: PatientAnatomy) -> None:
     """Draw a left ventricular assist device at the apex of the heart, with its graft."""
     x, y, z = patient.habitus.heart_centre
     size = patient.habitus.heart
@@ -175,7 +177,7 @@ def draw_assist_device(patient: Patient) -> None:
     patient.tube(graft, radius=8.0, wall_hu=250.0, lumen=(6.5, patient.habitus.blood_hu))
 
 
-def draw_loop_recorder(patient: Patient) -> None:
+def draw_loop_recorder(patient: PatientAnatomy) -> None:
     """Draw a small recorder under the skin in front of the heart."""
     x, z = -patient.between(15.0, 45.0), patient.habitus.z(patient.between(0.5, 0.65))
     y = patient.front_of_skin(x, z) - patient.between(5.0, 9.0)
@@ -183,7 +185,7 @@ def draw_loop_recorder(patient: Patient) -> None:
     patient.tube([start, (x - 30.0, y - 4.0, z - 35.0)], radius=3.2, wall_hu=2800.0)
 
 
-def draw_pericardial_calcification(patient: Patient) -> None:
+def draw_pericardial_calcification(patient: PatientAnatomy) -> None:
     """Draw a calcified shell around a part of the heart."""
     box, inside = heart_depth(patient.space, patient.habitus)
     if not inside.size:
