@@ -119,14 +119,14 @@ def main(target: Path, worst: Path | None, model: str) -> None:
     with ProcessPoolExecutor() as pool:
         make = partial(slices_of, model=model if worst else None)
         cases = list(pool.map(make, [number for number, _ in chests]))
-    figure, axes = plt.subplots(2 * rows, columns, figsize=(2 * columns, 4.2 * rows))
+    figure, axes = plt.subplots(2 * rows, columns, figsize=(2 * columns, 4.8 * rows))
     for number, ((coronal, axial, kinds), (_, score)) in enumerate(zip(cases, chests, strict=True)):
         row, column = divmod(number, columns)
         for offset, image in enumerate((coronal, axial)):
             draw(axes[2 * row + offset, column], image)
             axes[2 * row + offset, column].axis("off")
         axes[2 * row, column].set_title(wrapped(score + kinds), fontsize=5)
-    figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.99))
+    figure.tight_layout(pad=0.3, h_pad=2.5 if worst else 0.3, rect=(0, 0, 1, 0.99))
     figure.savefig(target, dpi=80, facecolor="white")
 
 
