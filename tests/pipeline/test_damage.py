@@ -134,7 +134,10 @@ def test_prepare_completes_the_records_of_a_killed_run(project: Path) -> None:
     assert {path.name: path.read_bytes() for path in Path("data/records").iterdir()} == kept
 
 
-def test_a_message_with_its_own_command_is_unchanged() -> None:
+def test_a_message_with_its_own_command_is_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with (
         pytest.raises(InputError, match=r"^there is no data/records/index.json; run `dvc repro"),
         with_rerun_hint("train", Path("data/records")),
