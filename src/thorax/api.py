@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU, parse_intensity
 from thorax.inference.outputs import RestoredSlab, name_outputs, restore, write_outputs
-from thorax.inference.quality import truncation_notes
 from thorax.inference.segmenter import Prediction, Segmenter
 from thorax.inference.segmenter import load as load_model
 from thorax.inference.statistics import ScanStatistics
@@ -131,7 +130,7 @@ class Predictor:
             (
                 *preprocessed.notes,
                 *prediction.notes,
-                *truncation_notes(statistics),
+                *statistics.notes,
                 *statistics.quality_warnings,
             ),
             prediction,

@@ -9,6 +9,7 @@ Of LCTSC, only the scan that is left out is scored. Finished runs in the work fo
 """
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,9 +27,9 @@ import yaml
 from lungs import FIRST_CHEST
 from measuring import say
 
-from thorax.common.params import load_params
-from thorax.io import write_volume
-from thorax.phantom import WIDE, chest
+from thorax.common.parallel import in_processes
+from thorax.phantom import PLAIN, WIDE, Variety
+from thorax.pipeline.phantom import write_chest
 
 PROJECT = Path(__file__).parents[2] / "models" / "lungs"
 
@@ -130,33 +132,28 @@ class Parts:
             if not (sources / source.name).exists():
                 (sources / source.name).symlink_to(source)
         self._make_chests("sources/chests", range(FIRST_CHEST, FIRST_CHEST + HELD_OUT_CHESTS), WIDE)
-        self._make_chests("phantoms", range(2), None)
+        self._make_chests("phantoms", range(2), PLAIN)
         self._make_dataset("phantoms", "{lung: [1, 2, 3]}", self.work / "phantoms")
 
-    def _make_chests(self, name: str, numbers: range, variety: Any) -> None:
+    def _make_chests(self, name: str, numbers: range, variety: Variety) -> None:
         folder = self.work / name
-        if (folder / "masks" / f"{numbers[-1]}.nii.gz").is_file():
+        if len(list(folder.glob("masks/*"))) == len(numbers):
             return
         for kind in ("scans", "masks"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
-        for number in numbers:
-            case = chest(number, seed=0, variety=variety) if variety else chest(number, seed=0)
-            affine = case.scan.grid.affine
-            write_volume(folder / "scans" / f"{number}.nii.gz", case.scan.voxels, affine)
-            write_volume(folder / "masks" / f"{number}.nii.gz", case.mask.voxels, affine)
+        write = partial(write_chest, seed=0, folder=folder, variety=variety)
+        in_processes([partial(write, number) for number in numbers], title=name)
 
     def _records(self, params: dict[str, Any]) -> Path:
         """Prepare the records, once for all variants that share them."""
         settings = {key: params[key] for key in ("dataset", "prepare", "synthetic")}
-        named = self.work / "records.json"
-        keys = json.loads(named.read_text()) if named.is_file() else []
-        if settings not in keys:
-            folder = self.work / "records" / str(len(keys))
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        folder = self.work / "records" / digest[:12]
+        records = folder / "data" / "records"
+        if not (records / "index.json").is_file():
             self._project(folder, params, None)
             _stage(folder, "-m", "thorax.pipeline.prepare")
-            keys.append(settings)
-            named.write_text(json.dumps(keys, indent=1))
-        return self.work / "records" / str(keys.index(settings)) / "data" / "records"
+        return records
 
     def _project(self, folder: Path, params: dict[str, Any], records: Path | None) -> None:
         for name in ("data", "models", "reports"):
@@ -181,7 +178,6 @@ class Parts:
         fraction = min(1.0, round(self.stacks / (planes * epochs), 5))
         put(params, {"train.epochs": epochs, "train.fraction": fraction})
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-        load_params(folder / "params.yaml")
 
     def _save(self, variant: str, seed: int, folder: Path, left_out: list[str]) -> None:
         new = not self.results.is_file()

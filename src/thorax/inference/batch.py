@@ -13,7 +13,6 @@ from thorax.imaging.intensity import LOWEST_HU, IntensityScale
 from thorax.inference.inputs import ScanTask
 from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
-from thorax.inference.quality import truncation_notes
 from thorax.inference.segmenter import Segmenter
 from thorax.io import Scan, check_mask_format, scan_files_on_disk
 from thorax.preprocessing.scan import PreprocessedScan
@@ -287,5 +286,5 @@ def _segment(
         },
         expected_dice=prediction.expected_dice,
         quality_warnings=statistics.quality_warnings,
-        warnings=(*preprocessed.notes, *prediction.notes, *truncation_notes(statistics)),
+        warnings=(*preprocessed.notes, *prediction.notes, *statistics.notes),
     )

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.imaging.intensity import LOWEST_HU
-from thorax.inference.quality import truncation_notes
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
 from thorax.visualization.preview import (
@@ -80,7 +79,7 @@ class PreviewCollector:
             title=prediction.scan.path.name,
             warnings=(
                 *statistics.quality_warnings,
-                *truncation_notes(statistics),
+                *statistics.notes,
                 *prediction.preprocessed.notes,
             ),
         )

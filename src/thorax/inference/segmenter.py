@@ -20,7 +20,12 @@ from thorax.imaging.placement import Placement
 from thorax.imaging.regions import Regions
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.postprocessing import postprocess as apply_rules
-from thorax.inference.quality import QualityScores, plausibility_warnings, quality_scores
+from thorax.inference.quality import (
+    QualityScores,
+    plausibility_warnings,
+    quality_scores,
+    truncation_notes,
+)
 from thorax.inference.statistics import ScanStatistics
 from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, transforms_for
 from thorax.io import Scan
@@ -104,9 +109,10 @@ class Prediction:
         }
 
     def statistics(self, measurements: RegionMeasurements) -> ScanStatistics:
-        """Return the measurements of the scan, the expected Dice and the quality warnings."""
+        """Return measurements of the scan, expected Dice, quality warnings and notes."""
         measured = replace(measurements.result(), expected_dice=self.expected_dice)
-        return replace(measured, quality_warnings=self._warnings(measured))
+        notes = tuple(truncation_notes(measured))
+        return replace(measured, quality_warnings=self._warnings(measured), notes=notes)
 
     def _warnings(self, statistics: ScanStatistics) -> tuple[str, ...]:
         """Reasons to review the masks, one sentence each; those of the scan come first."""

@@ -68,6 +68,7 @@ class ScanStatistics:
         regions: Region name → its statistics, in the order of the model.
         expected_dice: Region name → expected Dice, for regions where the model can estimate it.
         quality_warnings: Reasons to review the masks, one sentence each.
+        notes: Notes about the measurements, one sentence each; not part of the JSON file.
     """
 
     shape: Voxel
@@ -76,6 +77,7 @@ class ScanStatistics:
     regions: Mapping[str, RegionStatistics]
     expected_dice: Mapping[str, ExpectedDice] = field(default_factory=dict)
     quality_warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def volumes_ml(self) -> dict[str, float]:
