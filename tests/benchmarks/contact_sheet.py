@@ -8,7 +8,6 @@ masks of the model. Slices with most lung, or with most errors of the model, are
 """
 
 import csv
-import io
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +18,8 @@ import matplotlib.pyplot as plt
 import nibabel
 import numpy as np
 from lungs import FIRST_CHEST
-from matplotlib.figure import Figure
 from nibabel.orientations import apply_orientation, io_orientation
 from numpy.typing import NDArray
-from PIL import Image
 
 import thorax
 from thorax.common.errors import InputError
@@ -107,13 +104,6 @@ def wrapped(text: str, width: int = 38) -> str:
     return "\n".join(lines).removesuffix(", ")
 
 
-def save_small(figure: Figure, target: Path) -> None:
-    """Save a figure as a PNG of 64 colours, half as large as with all colours."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=80, facecolor="white")
-    Image.open(buffer).convert("RGB").quantize(64).save(target, optimize=True)
-
-
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--worst", type=click.Path(path_type=Path, exists=True), help="Table of lungs.py.")
@@ -137,7 +127,7 @@ def main(target: Path, worst: Path | None, model: str) -> None:
             axes[2 * row + offset, column].axis("off")
         axes[2 * row, column].set_title(wrapped(score + kinds), fontsize=5)
     figure.tight_layout(pad=0.3, h_pad=2.5 if worst else 0.3, rect=(0, 0, 1, 0.99))
-    save_small(figure, target)
+    figure.savefig(target, dpi=80, facecolor="white")
 
 
 if __name__ == "__main__":
