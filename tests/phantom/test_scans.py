@@ -115,6 +115,7 @@ def test_every_kind_is_in_the_cohort(
         "8-bit export",
         "equalised 8-bit export",
         "JPEG compression",
+        "uneven brightness",
         "prone",
         "decubitus",
     }
@@ -135,6 +136,22 @@ def test_each_equalised_slice_has_its_own_range() -> None:
     assert grey.dtype == np.uint8
     assert (grey.min(axis=(0, 1)) == 20).all()
     assert (grey.max(axis=(0, 1)) == 255).all()
+
+
+def test_some_slices_are_darker() -> None:
+    even = Export((-1000.0, 400.0), darkest=20)
+    hu = np.tile(np.linspace(-1000.0, 400.0, 256), (2, 1))[:, :, None].repeat(200, axis=2)
+    grey = export_planes(hu, replace(even, dimmed=0.25, seed=3))
+    plain = export_planes(hu, even)
+    darker = (grey[0] < plain[0]).any(axis=0)
+    assert 30 < darker.sum() < 70
+    np.testing.assert_array_equal(grey[:, :, ~darker], plain[:, :, ~darker])
+    # The darkest tissue keeps its value; all else comes closer to it by the same factor.
+    np.testing.assert_array_equal(grey[0, :21], plain[0, :21])
+    brightness = (grey[0, 255, darker] - 20.0) / 235.0
+    assert brightness.min() >= 0.44
+    assert brightness.max() <= 0.96
+    np.testing.assert_allclose(grey[0, 137, darker], 20.0 + 117.0 * brightness, atol=1.0)
 
 
 def test_equalisation_of_one_tile_with_literals() -> None:

@@ -35,6 +35,9 @@ class Export:
         tiles: Tiles of the equalisation along each axis of a slice.
         quality: Quality of a JPEG compression of each slice, 0 for none.
         inverted: True if air is bright.
+        dimmed: Share of the slices that are darker, as if a few very bright pixels took up part of
+            their range.
+        seed: Seed of the choice of these slices.
     """
 
     window_hu: tuple[float, float] | None
@@ -43,6 +46,8 @@ class Export:
     tiles: int = 8
     quality: int = 0
     inverted: bool = False
+    dimmed: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)

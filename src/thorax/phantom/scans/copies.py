@@ -96,8 +96,8 @@ def _draw_crop(
         lower[:2] = np.where(cut[:, 0], low[:2] - margin[:, 0], lower[:2])
         upper[:2] = np.where(cut[:, 1], high[:2] + margin[:, 1], upper[:2])
         kinds += ["cut field of view"] if cut.any() else []
-    elif rng.random() < 0.15:
-        axis, keep = int(rng.integers(2)), float(rng.uniform(0.35, 0.75))
+    elif rng.random() < 0.25:
+        axis, keep = int(rng.integers(2)), float(rng.uniform(0.3, 0.75))
         if rng.random() < 0.5:
             upper[axis] = low[axis] + keep * span[axis]
         else:

@@ -22,12 +22,20 @@ WINDOWS_HU = (
 """Windows that show lungs and tissue; a mediastinal window has no lungs that a reader could use."""
 
 
+DIMMED = (0.02, 0.4)
+"""Least and largest share of darker slices, where an export has them."""
+
+DIMMING = (0.45, 0.95)
+"""Range of the brightness of these slices, relative to the others."""
+
+
 def draw_export(rng: Generator) -> tuple[Export, tuple[str, ...]]:
     """Draw a random export; also return its kinds."""
     equalised = rng.random() < 0.5
     compressed = rng.random() < 0.3
     inverted = rng.random() < 0.06
     window = WINDOWS_HU[int(rng.integers(len(WINDOWS_HU)))]
+    dimmed = rng.random() < (0.6 if equalised else 0.25)
     export = Export(
         window_hu=None if equalised else window,
         clip_limit=float(np.exp(rng.uniform(np.log(0.015), np.log(0.035)))) if equalised else 0.0,
@@ -35,9 +43,13 @@ def draw_export(rng: Generator) -> tuple[Export, tuple[str, ...]]:
         darkest=int(rng.integers(14, 26)) if equalised else 0,
         quality=int(rng.integers(35, 92)) if compressed else 0,
         inverted=bool(inverted and not equalised),
+        dimmed=float(np.exp(rng.uniform(*np.log(DIMMED)))) if dimmed else 0.0,
+        seed=int(rng.integers(2**31)),
     )
-    kinds = ("equalised 8-bit export" if equalised else "8-bit export",)
-    return export, (*kinds, "JPEG compression") if compressed else kinds
+    kinds = ["equalised 8-bit export" if equalised else "8-bit export"]
+    kinds += ["uneven brightness"] if dimmed else []
+    kinds += ["JPEG compression"] if compressed else []
+    return export, tuple(kinds)
 
 
 def export_planes(hu: NDArray[Any], export: Export) -> NDArray[np.uint8]:
@@ -51,18 +63,31 @@ def export_planes(hu: NDArray[Any], export: Export) -> NDArray[np.uint8]:
     if export.window_hu is None:
         # Padding would use most of the range of a stretched slice.
         image = np.maximum(image, LOWEST_HU)
-    planes = [_export_plane(image[:, :, k], export) for k in range(image.shape[2])]
+    dimming = _draw_dimming(image.shape[2], export)
+    planes = [_export_plane(image[:, :, k], export, dimming[k]) for k in range(image.shape[2])]
     grey = np.stack(planes, axis=2)
     return 255 - grey if export.inverted else grey
 
 
-def _export_plane(plane: NDArray[np.float32], export: Export) -> NDArray[np.uint8]:
+def _draw_dimming(planes: int, export: Export) -> NDArray[np.float64]:
+    """Draw the relative brightness of each plane."""
+    rng = np.random.default_rng(export.seed)
+    chosen = rng.random(planes) < export.dimmed
+    return np.where(chosen, rng.uniform(*DIMMING, planes), 1.0)
+
+
+def _export_plane(
+    plane: NDArray[np.float32], export: Export, brightness: float
+) -> NDArray[np.uint8]:
     low, high = export.window_hu or (float(plane.min()), float(plane.max()))
     level = np.clip((plane - low) / max(high - low, 1.0), 0.0, 1.0)
     grey = np.rint(255.0 * level).astype(np.uint8)
     if export.clip_limit:
         equal = equalise(grey, tiles=export.tiles, clip_limit=export.clip_limit)
         grey = np.rint(export.darkest + (255.0 - export.darkest) * equal).astype(np.uint8)
+    if brightness < 1.0:
+        darkest = np.minimum(grey, export.darkest)
+        grey = np.rint(darkest + brightness * (grey - darkest)).astype(np.uint8)
     return _compress(grey, export.quality) if export.quality else grey
 
 

@@ -19,12 +19,12 @@ ALL_ORIENTATIONS = tuple(
 )
 
 RANGES = (
-    ("", 0.54, (0.0, 0.0)),
+    ("", 0.52, (0.0, 0.0)),
     ("thin slices", 0.24, (0.0, 0.0)),
     ("lung bases only", 0.06, (-1.0, 0.3)),
     ("apices only", 0.05, (0.72, 1.55)),
     ("neck to pelvis", 0.05, (-1.8, 1.5)),
-    ("abdomen without lungs", 0.03, (-1.4, -0.06)),
+    ("abdomen without lungs", 0.05, (-1.4, -0.06)),
     ("neck without lungs", 0.03, (1.06, 1.8)),
 )
 """Ranges along the body: kind, chance, and levels of the ends where they are fixed."""
@@ -122,7 +122,7 @@ def _draw_range(
     shortest = max(3.6 * scale, (high - low) / MOST_PLANES)
     slice_mm = max(shortest, float(rng.uniform(3.6, 8.0)) * scale)
     kinds: tuple[str, ...] = ()
-    if rng.random() < 0.1:
+    if rng.random() < 0.15:
         slice_mm, kinds = float(rng.uniform(8.0, 10.0)) * scale, ("thick slices",)
     return _Extent(low, high), slice_mm, kinds
 
@@ -136,9 +136,9 @@ def _draw_field(habitus: Habitus, rng: Generator) -> tuple[_Extent, _Extent, tup
     draw = rng.random()
     if draw < 0.06:
         return (*_small_field(habitus, rng), ("small field of view",))
-    if draw < 0.12:
+    if draw < 0.15:
         return (*_part_of_field(habitus, x, y, rng), ("part of the field of view",))
-    if draw < 0.31:
+    if draw < 0.34:
         return (*_cut_field(habitus, x, y, rng), ("cut field of view",))
     if rng.random() < 0.8:
         x, y = _square(x, y)
