@@ -122,24 +122,23 @@ def compare_engines(trained: Path, path: Path) -> None:
     """Measure speed, start and agreement of the engines on noise within the window."""
     spec, graph = read_model(path)
     planes = np.random.default_rng(0).integers(-1000, 400, (STACKS, 128, 128)).astype(np.int16)
-    keras = KerasEngine(load_network(trained / MODEL))
-    reference = keras.probabilities(planes, 0, STACKS, window=spec.window)
+    keras = KerasEngine(load_network(trained / MODEL), spec.window)
+    reference = keras.probabilities(planes)
     say(f"{'engine':<24} {'start s':>8} {'stacks/s':>9} {'largest difference':>19} {'pixels':>7}")
     makers = {
-        "keras float32": lambda: KerasEngine(load_network(trained / MODEL)),
-        "onnxruntime float32": lambda: open_engine(graph, "onnxruntime"),
-        "openvino float32": lambda: open_engine(graph, "openvino", precision="float32"),
-        "openvino auto": lambda: open_engine(graph, "openvino"),
+        "keras float32": lambda: KerasEngine(load_network(trained / MODEL), spec.window),
+        "onnxruntime float32": lambda: open_engine(graph, "onnxruntime", window=spec.window),
+        "openvino float32": lambda: open_engine(
+            graph, "openvino", window=spec.window, precision="float32"
+        ),
+        "openvino auto": lambda: open_engine(graph, "openvino", window=spec.window),
     }
     for name, make in makers.items():
         begin = time.perf_counter()
         engine = make()
         start = time.perf_counter() - begin
-        seconds = min(
-            timed(lambda e=engine: e.probabilities(planes, 0, STACKS, window=spec.window))
-            for _ in range(4)
-        )
-        probabilities = engine.probabilities(planes, 0, STACKS, window=spec.window)
+        seconds = min(timed(lambda e=engine: e.probabilities(planes)) for _ in range(4))
+        probabilities = engine.probabilities(planes)
         differing = np.count_nonzero((probabilities >= 0.5) != (reference >= 0.5))
         largest = np.abs(probabilities - reference).max()
         say(f"{name:<24} {start:8.2f} {STACKS / seconds:9.1f} {largest:19.1e} {differing:7}")

@@ -421,7 +421,7 @@ def _run(path: Path, engine: Any) -> None:
 
     spec, graph = read_model(path)
     planes = np.zeros((2, spec.canvas, spec.canvas), np.int16)
-    open_engine(graph, engine).probabilities(planes, 0, 2, window=spec.window)
+    open_engine(graph, engine, window=spec.window).probabilities(planes)
 
 
 def read_spec(path: Path) -> None:

@@ -31,7 +31,9 @@ TENTH_ML = np.diag([10.0, 10.0, 1.0, 1.0])
 
 def make_segmenter(digest: str = "a" * 64) -> Segmenter:
     """Return a segmenter that segments voxels of at least 250 HU as lung."""
-    return Segmenter([Model(SPEC, KerasEngine(pointwise([[80]], [-20], canvas=8)), digest)])
+    return Segmenter(
+        [Model(SPEC, KerasEngine(pointwise([[80]], [-20], canvas=8), SPEC.window), digest)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +297,7 @@ def test_a_missing_scan_is_reported_in_the_batch(segmenter: Segmenter, scans: Pa
 
 
 def test_models_of_an_ensemble_must_be_compatible() -> None:
-    engine = KerasEngine(pointwise([[80]], [-20], canvas=8))
+    engine = KerasEngine(pointwise([[80]], [-20], canvas=8), SPEC.window)
     other = replace(SPEC, regions={"lung": (2,)})
     with pytest.raises(InputError, match="models of an ensemble must have the same `regions`"):
         Segmenter([Model(SPEC, engine, "a"), Model(other, engine, "b")])
@@ -311,14 +313,15 @@ def test_models_of_an_ensemble_must_be_compatible() -> None:
 def test_scans_are_mirrored_only_for_models_trained_with_mirroring(flip: float, names: str) -> None:
     """The heart is on one side, so other models would be misled."""
     spec = replace(SPEC, provenance={"augmentation": {"flip": flip}})
-    engine = KerasEngine(pointwise([[80]], [-20], canvas=8))
+    engine = KerasEngine(pointwise([[80]], [-20], canvas=8), SPEC.window)
     assert Segmenter([Model(spec, engine, "a")], tta=True).settings == names
 
 
 def test_an_ensemble_is_the_mean_of_its_models(save_nifti: SaveNifti) -> None:
     """One model gives 1 and the other 0 everywhere: the mean is 0.5."""
     sure, never = (
-        Model(SPEC, KerasEngine(pointwise([[0]], [logit], canvas=8)), "a") for logit in (30, -30)
+        Model(SPEC, KerasEngine(pointwise([[0]], [logit], canvas=8), SPEC.window), "a")
+        for logit in (30, -30)
     )
     both = Segmenter([sure, never], postprocess=False)
     voxels = np.zeros((8, 8, 2), np.int16)

@@ -30,8 +30,9 @@ def make_segmenter(weights: Any, biases: Any, **spec: Any) -> Segmenter:
     """Return a segmenter whose logits are ``stack @ weights + biases``; the window is 0..1000."""
     context = (len(weights) - 1) // 2
     defaults = {"canvas": SIDE, "crop": "none", "window_hu": (0, 1000), "regions": REGIONS}
-    engine = KerasEngine(pointwise(weights, biases, canvas=spec.get("canvas", SIDE)))
-    return Segmenter([Model(ModelSpec(context=context, **defaults | spec), engine, "0" * 64)])
+    model_spec = ModelSpec(context=context, **defaults | spec)
+    engine = KerasEngine(pointwise(weights, biases, canvas=model_spec.canvas), model_spec.window)
+    return Segmenter([Model(model_spec, engine, "0" * 64)])
 
 
 def segment(

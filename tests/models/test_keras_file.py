@@ -61,8 +61,8 @@ def test_a_loaded_model_computes_the_same(network: Any, folder: Path) -> None:
     assert loaded.spec == SPEC
     window = Window(0, 1000)
     np.testing.assert_array_equal(
-        loaded.engine.probabilities(PLANES, 0, 3, window=window),
-        KerasEngine(network).probabilities(PLANES, 0, 3, window=window),
+        loaded.engine.probabilities(PLANES),
+        KerasEngine(network, window).probabilities(PLANES),
     )
 
 

@@ -223,10 +223,7 @@ class Segmenter:
         maps = []
         for model, transform in itertools.product(self.models, self._transforms):
             copy = np.ascontiguousarray(transform.apply(planes))
-            probabilities = model.engine.probabilities(
-                copy, 0, len(planes), window=model.spec.window
-            )
-            maps.append(transform.invert(probabilities))
+            maps.append(transform.invert(model.engine.probabilities(copy)))
         return maps
 
     def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
@@ -271,7 +268,13 @@ def load(
     from thorax.models.onnx_file import read_model
 
     spec, graph = read_model(path)
-    loaded = open_engine(graph, engine or default_engine(), device=device, precision=precision)
+    loaded = open_engine(
+        graph,
+        engine or default_engine(),
+        window=spec.window,
+        device=device,
+        precision=precision,
+    )
     return Model(spec, loaded, hashlib.sha256(graph).hexdigest())
 
 
@@ -282,7 +285,7 @@ def _load_folder(folder: Path) -> Model:
 
     spec = load_spec(folder)
     network = load_network(folder / MODEL)
-    return Model(spec, KerasEngine(network), file_sha256(folder / MODEL))
+    return Model(spec, KerasEngine(network, spec.window), file_sha256(folder / MODEL))
 
 
 def _transforms(spec: ModelSpec) -> tuple[TTATransform, ...]:

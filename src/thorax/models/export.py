@@ -83,7 +83,7 @@ def export_model(
     spec = load_spec(folder)
     network = load_network(folder / MODEL)
     graph = to_graph(network)
-    comparison = _compare(KerasEngine(network), graph, spec)
+    comparison = _compare(KerasEngine(network, spec.window), graph, spec)
     if comparison.max_difference > TOLERANCE:
         raise RuntimeError(f"the two models must agree within {TOLERANCE:g}; {comparison}")
     sides = dict(zip(("right", "left"), side_labels or (), strict=False))
@@ -108,10 +108,8 @@ def _compare(engine: KerasEngine, graph: bytes, spec: ModelSpec) -> ExportCompar
     low_hu, high_hu = spec.window_hu
     spread = smooth / smooth.std() * (high_hu - low_hu) / 4
     planes = ((low_hu + high_hu) / 2 + spread).astype(np.int16)
-    expected, exported = (
-        runner.probabilities(planes, 0, COMPARED_SLICES, window=spec.window)
-        for runner in (engine, open_engine(graph, default_engine(), precision="float32"))
-    )
+    exported_engine = open_engine(graph, default_engine(), window=spec.window, precision="float32")
+    expected, exported = (runner.probabilities(planes) for runner in (engine, exported_engine))
     differing = (expected >= spec.threshold) != (exported >= spec.threshold)
     return ExportComparison(
         max_difference=float(np.abs(expected - exported).max()),

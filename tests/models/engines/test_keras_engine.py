@@ -34,9 +34,9 @@ def ramp(depth: int) -> np.ndarray:
 
 def test_probabilities_are_the_sigmoid_of_the_logits() -> None:
     """By hand: below + 2·centre + 4·above, and 1 - centre, of slices of 0, 500 and 1000 HU."""
-    engine = KerasEngine(pointwise([[1, 0], [2, -1], [4, 0]], [0, 1], canvas=2))
+    engine = KerasEngine(pointwise([[1, 0], [2, -1], [4, 0]], [0, 1], canvas=2), WINDOW)
     planes = np.repeat(np.array([0, 500, 1000], np.int16), 4).reshape(3, 2, 2)
-    predicted = engine.probabilities(planes, 0, 3, window=WINDOW)
+    predicted = engine.probabilities(planes)
     logits = [[0 + 0 + 2, 1], [0 + 1 + 4, 0.5], [0.5 + 2 + 4, 0]]
     assert predicted.shape == (3, 2, 2, 2)
     assert predicted.dtype == np.float32

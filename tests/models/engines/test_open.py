@@ -29,25 +29,51 @@ def graph() -> bytes:
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_gives_probabilities(graph: bytes, name: Any) -> None:
     """By hand: the sigmoid of 8·(HU / 1000) - 4, and 1 minus that."""
-    engine = open_engine(graph, name, precision="float32")
-    predicted = engine.probabilities(PLANES, 0, 1, window=WINDOW)
+    engine = open_engine(graph, name, window=WINDOW, precision="float32")
+    predicted = engine.probabilities(PLANES)
     expected = np.array([[0.0179862, 0.5], [0.9820138, 0.1192029]])
-    assert predicted.shape == (1, 2, 2, 2)
+    assert predicted.shape == (2, 2, 2, 2)
     assert predicted.dtype == np.float32
     assert predicted[0, ..., 0] == pytest.approx(expected, abs=1e-6)
     assert predicted[0, ..., 1] == pytest.approx(1 - expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-@pytest.mark.parametrize(("start", "stop"), [(0, 1), (1, 10), (0, 13)])
-def test_any_number_of_slices_gives_the_same_as_single_slices(
-    graph: bytes, name: Any, start: int, stop: int
-) -> None:
-    planes = np.arange(13 * 4, dtype=np.int16).reshape(13, 2, 2) * 19
-    engine = open_engine(graph, name)
-    predicted = engine.probabilities(planes, start, stop, window=WINDOW)
-    single = [engine.probabilities(planes, k, k + 1, window=WINDOW) for k in range(start, stop)]
-    np.testing.assert_allclose(predicted, np.concatenate(single), atol=1e-6)
+@pytest.mark.parametrize("depth", [1, 3, 4, 5, 33])
+def test_any_number_of_slices_fills_the_batches(name: Any, depth: int) -> None:
+    """By hand: the sum of a slice and its neighbours; the end slices are their own neighbours."""
+    engine = open_engine(
+        to_graph(pointwise([[1], [1], [1]], [0], canvas=2)),
+        name,
+        window=WINDOW,
+        precision="float32",
+    )
+    levels = np.linspace(0.0, 1.0, 33)[:depth]
+    planes = np.rint(1000 * levels).astype(np.int16)[:, None, None].repeat(2, 1).repeat(2, 2)
+    around = np.concatenate([levels[:1], levels, levels[-1:]])
+    logits = around[:-2] + around[1:-1] + around[2:]
+    predicted = engine.probabilities(planes)
+    assert predicted.shape == (depth, 2, 2, 1)
+    np.testing.assert_allclose(predicted[:, 1, 0, 0], 1 / (1 + np.exp(-logits)), atol=4e-4)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_window_limits_what_the_network_receives(graph: bytes, name: Any) -> None:
+    planes = np.array([[[-32768, 32767], [0, 1000]]], np.int16)
+    engine = open_engine(graph, name, window=WINDOW, precision="float32")
+    below, above = engine.probabilities(planes)[0, 0, :, 0]
+    assert (below, above) == tuple(engine.probabilities(planes)[0, 1, :, 0])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_scan_does_not_change_the_next_one(graph: bytes, name: Any) -> None:
+    planes = np.random.default_rng(0).integers(-200, 1200, (30, 2, 2)).astype(np.int16)
+    engine = open_engine(graph, name, window=WINDOW)
+    first = engine.probabilities(planes)
+    kept = first.copy()
+    engine.probabilities(planes[::-1])
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(engine.probabilities(planes), kept)
 
 
 @pytest.mark.parametrize(
@@ -59,22 +85,27 @@ def test_engines_agree_on_all_kinds_of_layers(network: Any, normalisation: Any) 
     params = network_params(name=network, normalisation=normalisation, width=4, depth=2)
     made = build(params, canvas=16, channels=3, regions=2, seed=1, dtype="float32")
     planes = np.random.default_rng(2).integers(0, 1000, (5, 16, 16)).astype(np.int16)
-    expected = KerasEngine(made).probabilities(planes, 0, 5, window=WINDOW)
+    expected = KerasEngine(made, WINDOW).probabilities(planes)
     exported = to_graph(made)
     assert np.ptp(expected) > 0.01
     for name in GRAPHS:
-        engine = open_engine(exported, name, precision="float32")  # type: ignore[arg-type]
-        predicted = engine.probabilities(planes, 0, 5, window=WINDOW)
+        engine = open_engine(
+            exported,
+            name,  # type: ignore[arg-type]
+            window=WINDOW,
+            precision="float32",
+        )
+        predicted = engine.probabilities(planes)
         np.testing.assert_allclose(predicted, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_missing_gpu_is_reported(graph: bytes, name: Any) -> None:
     with pytest.raises(InputError, match=r"has no GPU here.* omit --device"):
-        open_engine(graph, name, device="gpu")
+        open_engine(graph, name, window=WINDOW, device="gpu")
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_bytes_that_are_not_a_graph_are_refused(name: Any) -> None:
     with pytest.raises(InputError, match="cannot run this model: "):
-        open_engine(b"no graph at all", name)
+        open_engine(b"no graph at all", name, window=WINDOW)

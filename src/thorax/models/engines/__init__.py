@@ -5,8 +5,6 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.imaging.intensity import Window
-
 EngineName = Literal["openvino", "onnxruntime", "keras"]
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -17,17 +15,12 @@ Precision = Literal["auto", "float32"]
 class Engine(Protocol):
     """Computes probabilities from slices."""
 
-    def probabilities(
-        self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
-    ) -> NDArray[np.float32]:
-        """Return the probabilities of the planes ``start..stop-1``.
+    def probabilities(self, planes: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Return the probabilities of all slices of a scan.
 
         Args:
-            planes: All slices of a scan on the canvas, HU, shape ``(N, H, W)``.
-            start: First slice.
-            stop: One past the last slice.
-            window: HU window of the network.
+            planes: The slices on the canvas, HU, shape ``(N, H, W)``.
 
         Returns:
-            Shape ``(stop - start, H, W, R)``.
+            Shape ``(N, H, W, R)``.
         """

@@ -15,16 +15,15 @@ class KerasEngine:
 
     Args:
         network: A `keras.Model` from windowed stacks to logits.
+        window: HU window of the network.
     """
 
-    def __init__(self, network: Any) -> None:
-        self._network = network
+    def __init__(self, network: Any, window: Window) -> None:
+        self._network, self._window = network, window
 
-    def probabilities(
-        self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
-    ) -> NDArray[np.float32]:
+    def probabilities(self, planes: NDArray[np.int16]) -> NDArray[np.float32]:
         """See `thorax.models.engines.Engine`."""
-        return probabilities(self._network, planes, start, stop, window=window)
+        return probabilities(self._network, planes, 0, len(planes), window=self._window)
 
 
 BATCH = 16

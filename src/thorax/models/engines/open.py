@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from thorax.common.errors import require_packages
+from thorax.imaging.intensity import Window
 from thorax.models.engines import Device, Engine, EngineName, Precision
 
 
@@ -12,13 +13,19 @@ def default_engine() -> EngineName:
 
 
 def open_engine(
-    graph: bytes, name: EngineName, *, device: Device = "auto", precision: Precision = "auto"
+    graph: bytes,
+    name: EngineName,
+    *,
+    window: Window,
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> Engine:
     """Create an engine for an ONNX graph.
 
     Args:
         graph: From windowed stacks ``(N, H, W, 2k+1)`` to probabilities ``(N, H, W, R)``.
         name: ``openvino`` or ``onnxruntime``.
+        window: HU window of the network.
         device: ``auto`` is the CPU, which is fast enough for the small canvas.
         precision: ``auto`` permits bfloat16 on hardware with bfloat16 instructions.
 
@@ -30,7 +37,7 @@ def open_engine(
     if name == "openvino":
         from thorax.models.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(graph, device=device, precision=precision)
+        return OpenVinoEngine(graph, window=window, device=device, precision=precision)
     from thorax.models.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(graph, device=device)
+    return OnnxRuntimeEngine(graph, window=window, device=device)

@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
+from thorax.common.machine import cores
 from thorax.common.text import listed
 from thorax.imaging.intensity import Window
 from thorax.models.engines import Device, Precision
-from thorax.models.engines.stacks import in_batches
+from thorax.models.engines.planes_graph import from_planes, planes_around
 
 BATCH = 4
-"""Stacks per step: on two cores 1 to 8 are equally fast, and 16 need twice the memory."""
+"""Stacks per step: 2 to 8 are equally fast, and more need more memory."""
+
+MOST_STREAMS = 8
+"""Largest number of batches at a time; each needs memory for its own intermediate maps."""
 
 
 def _import_without_telemetry() -> Any:
@@ -28,8 +32,12 @@ def _import_without_telemetry() -> Any:
 class OpenVinoEngine:
     """Runs an ONNX graph in OpenVINO.
 
+    Each core computes a batch of its own: on two cores this is a quarter faster than both on the
+    same batch, and the result does not depend on the number of cores.
+
     Args:
         graph: See `thorax.models.engines.open.open_engine`.
+        window: HU window of the network.
         device: ``gpu`` is an Intel GPU.
         precision: ``float32`` forbids bfloat16.
 
@@ -37,7 +45,9 @@ class OpenVinoEngine:
         InputError: The graph cannot be run, or the device does not exist.
     """
 
-    def __init__(self, graph: bytes, *, device: Device, precision: Precision) -> None:
+    def __init__(
+        self, graph: bytes, *, window: Window, device: Device, precision: Precision
+    ) -> None:
         openvino = _import_without_telemetry()
         target = "GPU" if device == "gpu" else "CPU"
         core = openvino.Core()
@@ -46,27 +56,33 @@ class OpenVinoEngine:
                 f"OpenVINO has no {target} here, only {listed(core.available_devices)}; omit "
                 "--device or choose another --engine"
             )
-        settings = {"PERFORMANCE_HINT": "LATENCY"}
+        streams = min(cores(), MOST_STREAMS)
+        settings: dict[str, Any] = {"NUM_STREAMS": str(streams)}
+        if target == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = cores()
         if precision == "float32":
             settings["INFERENCE_PRECISION_HINT"] = "f32"
         try:
-            model = core.read_model(graph)
-            # The batch size stays dynamic: a short last batch needs no padding.
-            self._compiled = core.compile_model(model, target, settings)
-        except RuntimeError as error:
+            extended, self._context = from_planes(graph, window, batch=BATCH)
+            compiled = core.compile_model(core.read_model(extended), target, settings)
+        # It raises errors of C++ and of protobuf, which have no common class.
+        except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"OpenVINO cannot run this model: {reason}") from None
-        shape = model.input(0).partial_shape
-        self._context = (shape[3].get_length() - 1) // 2
-        self._request = self._compiled.create_infer_request()
+        self._shape = tuple(compiled.output(0).shape)
+        self._queue = openvino.AsyncInferQueue(compiled, streams)
 
-    def probabilities(
-        self, planes: NDArray[np.int16], start: int, stop: int, *, window: Window
-    ) -> NDArray[np.float32]:
+    def probabilities(self, planes: NDArray[np.int16]) -> NDArray[np.float32]:
         """See `thorax.models.engines.Engine`."""
-        span = range(start, stop, BATCH)
-        return in_batches(self._run, planes, span, window=window, context=self._context)
+        result = np.empty((len(planes), *self._shape[1:]), dtype=np.float32)
 
-    def _run(self, stacks: NDArray[np.float32]) -> NDArray[np.float32]:
-        outputs: Any = self._request.infer([stacks], share_inputs=True)
-        return np.array(outputs[0])
+        def store(request: Any, start: int) -> None:
+            part = result[start : start + BATCH]
+            part[:] = request.get_output_tensor(0).data[: len(part)]
+
+        self._queue.set_callback(store)
+        for start in range(0, len(planes), BATCH):
+            batch = planes_around(planes, start, batch=BATCH, context=self._context)
+            self._queue.start_async([batch], userdata=start)
+        self._queue.wait_all()
+        return result
