@@ -12,7 +12,13 @@ from functools import partial
 import pytest
 from threadpoolctl import threadpool_info
 
-from thorax.common.parallel import in_processes, one_blas_thread, prefetch, worker_pool
+from thorax.common.parallel import (
+    in_processes,
+    one_blas_thread,
+    ordered,
+    prefetch,
+    worker_pool,
+)
 
 PROGRAM = """
 from thorax.pipeline import run
@@ -172,3 +178,35 @@ def test_an_error_is_raised_after_the_items_before_it() -> None:
     with pytest.raises(KeyError, match="the third lung"):
         next(items)
     assert prefetch_threads() == []
+
+
+# Threads in order
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_of_threads_have_the_order_of_the_items(threads: int) -> None:
+    def slow_first(item: int) -> int:
+        time.sleep(0.02 if item == 0 else 0.0)
+        return item * item
+
+    assert list(ordered(slow_first, range(7), threads=threads)) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_few_items_are_taken_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(10):
+            taken.append(item)
+            yield item
+
+    results = ordered(abs, items(), threads=2)
+    assert next(results) == 0
+    assert taken == [0, 1, 2]
+
+
+def test_an_error_in_a_thread_is_raised_in_its_turn() -> None:
+    results = ordered(lambda item: 6 // item, [3, 0, 2], threads=2)
+    assert next(results) == 2
+    with pytest.raises(ZeroDivisionError):
+        next(results)

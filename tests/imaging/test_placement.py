@@ -265,6 +265,19 @@ def test_labels_are_restored_to_the_nearest_pixel_and_0_outside_the_crop() -> No
     ]
 
 
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_crops_give_the_same_as_whole_planes(placement: Placement) -> None:
+    planes = noise(2, placement.x.size, placement.y.size)
+    crops = planes[:, *placement.crop]
+    np.testing.assert_array_equal(
+        placement.place_crop(crops, fill=AIR), placement.place(planes, fill=AIR)
+    )
+    side = placement.x.canvas
+    labels = (1 + np.arange(2 * side * side) % 3).astype(np.uint8).reshape(2, side, side)
+    whole = placement.restore_labels(labels)
+    np.testing.assert_array_equal(placement.restore_label_crop(labels), whole[:, *placement.crop])
+
+
 def test_crops_are_put_into_planes_of_zeros() -> None:
     placement = place_box((3, 4), ((1, 3), (0, 2)), canvas=4)
     crops = np.array([[[[1, 2], [3, 4]]]], np.int16)

@@ -190,13 +190,13 @@ def test_densities_agree_with_numpy(hu: np.ndarray, masks: np.ndarray, sides: np
             (1, 3, 2),
             (1, 1, 3, 3),
             None,
-            r"1 masks with slices of 3×2 voxels, got HU \(1, 3, 2\)",
+            r"1 masks of the shape of its HU, got HU \(1, 3, 2\)",
         ),
-        (0, (1, 2, 3), (1, 1, 2, 3), None, r"slices of 3×2 voxels"),
+        (0, (1, 2, 3), (1, 1, 2, 3), None, r"within the \(3, 2, 4\) voxels of the grid"),
         (0, (1, 3, 2), (2, 1, 3, 2), None, r"must have 1 masks"),
         (0, (1, 3, 2), (1, 1, 3, 2), (2, 3, 2), r"sides \(2, 3, 2\)"),
-        (3, (2, 3, 2), (1, 2, 3, 2), None, r"must be within the 4 slices of the grid, got 3..4"),
-        (-1, (2, 3, 2), (1, 2, 3, 2), None, r"got -1..0"),
+        (3, (2, 3, 2), (1, 2, 3, 2), None, r"got \(0, 0, 3\) to \(2, 1, 4\)"),
+        (-1, (2, 3, 2), (1, 2, 3, 2), None, r"got \(0, 0, -1\)"),
     ],
 )
 def test_slabs_of_another_shape_are_rejected(
@@ -214,6 +214,22 @@ def test_slabs_of_another_shape_are_rejected(
             np.zeros(masks, bool),
             None if sides is None else np.zeros(sides, np.uint8),
         )
+
+
+# A crop
+
+
+@given(HU, MASKS, SIDES)
+def test_a_crop_gives_the_same_as_whole_slices(
+    hu: np.ndarray, masks: np.ndarray, sides: np.ndarray
+) -> None:
+    depth, x, y = hu.shape
+    wide = ((0, 0), (2, 1), (0, 3))
+    grid = Grid((x + 3, y + 3, depth), np.eye(4))
+    whole, crop = (RegionMeasurements(NAMES[: len(masks)], grid) for _ in range(2))
+    whole.add(0, np.pad(hu, wide), np.pad(masks, ((0, 0), *wide)), np.pad(sides, wide))
+    crop.add(0, hu, masks, sides, corner=(2, 0))
+    assert crop.result() == whole.result()
 
 
 # A real scan

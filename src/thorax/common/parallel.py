@@ -2,8 +2,9 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
@@ -107,6 +108,36 @@ def in_threads(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def ordered(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+) -> Iterator[Result]:
+    """Process items in threads and yield the results in the order of the items.
+
+    At most ``threads + 1`` items are taken before their results are fetched, so that an iterator
+    of slabs needs little memory. The first error is raised in its turn.
+
+    Args:
+        work: Processes one item; should release the GIL, as NumPy does for large arrays.
+        items: The items, taken in the thread of the caller.
+        threads: Number of threads; 1: no thread but that of the caller.
+
+    Example:
+        >>> list(ordered(abs, [-1, 2, -3], threads=2))
+        [1, 2, 3]
+    """
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        pending: deque[Future[Result]] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _limit_threads() -> None:

@@ -53,12 +53,13 @@ class AxisPlacement:
 
     @cached_property
     def placing(self) -> Floats:
-        """Area interpolation: ``(canvas, size)`` weights; rows sum to less than 1 over padding."""
+        """Weights of the voxels of the crop, shape ``(canvas, stop - start)``: area interpolation.
+
+        Rows sum to less than 1 over padding.
+        """
         low = np.maximum(self._edges[:-1, None], np.arange(self.start, self.stop))
         high = np.minimum(self._edges[1:, None], np.arange(self.start, self.stop) + 1.0)
-        weights = np.zeros((self.canvas, self.size))
-        weights[:, self.start : self.stop] = np.maximum(high - low, 0.0)
-        return (weights / (self.side / self.canvas)).astype(np.float32)
+        return (np.maximum(high - low, 0.0) / (self.side / self.canvas)).astype(np.float32)
 
     @cached_property
     def restoring(self) -> Floats:
@@ -101,6 +102,11 @@ class Placement:
     x: AxisPlacement
     y: AxisPlacement
 
+    @property
+    def crop(self) -> tuple[slice, slice]:
+        """Voxels of the crop along x and y."""
+        return slice(self.x.start, self.x.stop), slice(self.y.start, self.y.stop)
+
     def place(self, planes: NDArray[Any], *, fill: float) -> Floats:
         """Put planes on the canvas by area interpolation.
 
@@ -111,8 +117,15 @@ class Placement:
         Returns:
             Shape ``(N, canvas, canvas)``.
         """
-        raised = planes.astype(np.float32) - np.float32(fill)
-        return self.x.placing @ raised @ self.y.placing.T + np.float32(fill)
+        return self.place_crop(planes[:, *self.crop], fill=fill)
+
+    def place_crop(self, crops: NDArray[Any], *, fill: float) -> Floats:
+        """Put crops ``(N, x, y)`` on the canvas; see `place`."""
+        raised = crops.astype(np.float32)
+        raised -= np.float32(fill)
+        placed = self.x.placing @ raised @ self.y.placing.T
+        placed += np.float32(fill)
+        return placed
 
     def place_mask(self, planes: NDArray[Any]) -> NDArray[np.uint8]:
         """Put binary planes on the canvas as the area fraction that they cover, 0..255."""
@@ -138,12 +151,16 @@ class Placement:
 
         Each voxel of the crop gets the label of the pixel that contains its centre.
         """
-        return self.uncrop(canvases[:, self.x.pixels[:, None], self.y.pixels])
+        return self.uncrop(self.restore_label_crop(canvases))
+
+    def restore_label_crop(self, canvases: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Restore label maps ``(N, H, W)`` to the crop alone: shape ``(N, x, y)``."""
+        return canvases.take(self.x.pixels, axis=1).take(self.y.pixels, axis=2)
 
     def uncrop(self, crops: NDArray[Any]) -> NDArray[Any]:
         """Put crops ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
         planes = np.zeros((*crops.shape[:-2], self.x.size, self.y.size), dtype=crops.dtype)
-        planes[..., self.x.start : self.x.stop, self.y.start : self.y.stop] = crops
+        planes[..., *self.crop] = crops
         return planes
 
     @cached_property

@@ -71,19 +71,23 @@ class RegionMeasurements:
         hu: NDArray[np.int16],
         masks: Mask,
         sides: NDArray[np.uint8] | None,
+        *,
+        corner: tuple[int, int] = (0, 0),
     ) -> None:
-        """Add a slab.
+        """Add a slab, or a crop of it outside of which all masks are empty.
 
         Args:
             start: Index of the lowest slice of the slab.
-            hu: Shape ``(n, X, Y)``.
-            masks: One mask per region, shape ``(R, n, X, Y)``.
-            sides: 0 none, 1 right, 2 left, shape ``(n, X, Y)``; None if the sides are unknown.
+            hu: Shape ``(n, x, y)``.
+            masks: One mask per region, shape ``(R, n, x, y)``.
+            sides: 0 none, 1 right, 2 left, shape ``(n, x, y)``; None if the sides are unknown.
+            corner: Index of the first voxel of the crop along x and y.
 
         Raises:
             ValueError: The shapes do not match each other or the grid.
         """
-        self._check(start, hu, masks, sides)
+        lowest = (*corner, start)
+        self._check(lowest, hu, masks, sides)
         self._sided |= sides is not None
         for region, mask in enumerate(masks):
             box = _box(mask)
@@ -93,7 +97,7 @@ class RegionMeasurements:
             side = np.zeros_like(inside, dtype=np.uint8) if sides is None else sides[box]
             self._count(region, hu[box][inside], side[inside])
             self._within_first[region] += _counts(side[inside & masks[0][box]])
-            self._extend(region, start, box, inside if sides is None else side * inside)
+            self._extend(region, lowest, box, inside if sides is None else side * inside)
 
     def result(self) -> ScanStatistics:
         """Return the statistics of all slabs added so far, without expected Dice."""
@@ -122,9 +126,9 @@ class RegionMeasurements:
         histograms += np.bincount(keys, minlength=histograms.size).reshape(histograms.shape)
 
     def _extend(
-        self, region: int, start: int, box: tuple[slice, ...], sides: NDArray[np.uint8] | Mask
+        self, region: int, lowest: Voxel, box: tuple[slice, ...], sides: NDArray[np.uint8] | Mask
     ) -> None:
-        offset = np.array([box[1].start, box[2].start, box[0].start + start])
+        offset = np.array([box[1].start, box[2].start, box[0].start]) + lowest
         for part in (_WHOLE, *self._sides()):
             inner = _box(sides > 0 if part == _WHOLE else sides == part)
             if inner is not None:
@@ -168,19 +172,20 @@ class RegionMeasurements:
         }
 
     def _check(
-        self, start: int, hu: NDArray[Any], masks: Mask, sides: NDArray[np.uint8] | None
+        self, lowest: Voxel, hu: NDArray[Any], masks: Mask, sides: NDArray[np.uint8] | None
     ) -> None:
-        x, y, depth = self._grid.shape
         shapes = {hu.shape, masks.shape[1:]} | (set() if sides is None else {sides.shape})
-        if len(shapes) > 1 or hu.shape[1:] != (x, y) or len(masks) != len(self._names):
+        if len(shapes) > 1 or len(masks) != len(self._names):
             raise ValueError(
-                f"a slab must have {len(self._names)} masks with slices of {x}×{y} voxels, got HU "
+                f"a slab must have {len(self._names)} masks of the shape of its HU, got HU "
                 f"{hu.shape}, masks {masks.shape}, sides {None if sides is None else sides.shape}"
             )
-        if not 0 <= start <= depth - len(hu):
+        planes, x, y = hu.shape
+        beyond = np.add(lowest, (x, y, planes))
+        if min(lowest) < 0 or (beyond > self._grid.shape).any():
             raise ValueError(
-                f"a slab must be within the {depth} slices of the grid, got "
-                f"{start}..{start + len(hu) - 1}"
+                f"a slab must be within the {self._grid.shape} voxels of the grid, got "
+                f"{lowest} to {tuple((beyond - 1).tolist())}"
             )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.common.files import write_text
+from thorax.common.machine import cores
+from thorax.common.parallel import ordered
 from thorax.imaging.intensity import whole_hu
 from thorax.imaging.lung_sides import LUNG, SIDE_NAMES
 from thorax.imaging.placement import Placement
@@ -119,33 +122,35 @@ class RestoredSlab:
 
     Args:
         start: Index of the lowest slice.
-        hu: Shape ``(n, X, Y)``.
-        crops: Probabilities within the crop, shape ``(R, n, x, y)``.
-        masks: Shape ``(R, n, X, Y)``.
-        sides: 1 right and 2 left in and around the lung, shape ``(n, X, Y)``; or None.
+        planes: Voxel values of whole slices, shape ``(n, X, Y)``.
+        hu: Within the crop, outside of which all masks are empty; shape ``(n, x, y)``.
+        probabilities: Within the crop, shape ``(R, n, x, y)``.
+        masks: Within the crop, shape ``(R, n, x, y)``.
+        sides: 1 right and 2 left in and around the lung, shape ``(n, x, y)``; or None.
         placement: Placement of the crop in the whole slice.
     """
 
     start: int
+    planes: NDArray[Any]
     hu: NDArray[np.int16]
-    crops: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
     masks: Masks
     sides: NDArray[np.uint8] | None
     placement: Placement
 
     def labels(self, prediction: Prediction) -> NDArray[np.uint8]:
-        """Return the label values of the mask, shape ``(n, X, Y)``.
+        """Return the label values of the mask, whole slices, shape ``(n, X, Y)``.
 
         Voxels that are lung and nothing else get the label of their side, if the model has side
         labels.
         """
         labels = prediction.regions.merge(self.masks)
         if self.sides is None or not prediction.side_labels:
-            return labels
+            return self.placement.uncrop(labels)
         only_lung = labels == prediction.regions.labels[LUNG][0]
         for side, name in SIDE_NAMES.items():
             labels[only_lung & (self.sides == side)] = prediction.side_labels[name]
-        return labels
+        return self.placement.uncrop(labels)
 
 
 WriteMask = Callable[[RestoredSlab], object]
@@ -156,7 +161,7 @@ def write_outputs(
 ) -> ScanStatistics:
     """Write the files of a segmented scan on its own grid, all of them or none.
 
-    Slabs are restored in this thread and compressed and written in another one.
+    Slabs are restored in several threads, and compressed and written in another one.
 
     Args:
         prediction: The segmentation.
@@ -181,7 +186,7 @@ def write_outputs(
         def consume(slab: RestoredSlab) -> None:
             submit(_write_slab, slab, mask, maps, top)
             if preview:
-                preview.add(slab.start, slab.hu, slab.masks)
+                preview.add(slab)
 
         statistics = restore(prediction, consume, progress=progress)
     if outputs.preview and preview:
@@ -202,23 +207,25 @@ def restore(
         progress: Wraps the slabs, for instance in a progress bar.
     """
     measurements = RegionMeasurements(prediction.regions.names, prediction.grid)
-    for slab in _restored_slabs(prediction, progress):
+    corner = prediction.placement.x.start, prediction.placement.y.start
+    slabs = progress(prediction.preprocessed.cached.slabs())
+    for slab in ordered(partial(_restore_slab, prediction), slabs, threads=cores()):
         consume(slab)
-        measurements.add(slab.start, slab.hu, slab.masks, slab.sides)
+        measurements.add(slab.start, slab.hu, slab.masks, slab.sides, corner=corner)
     return prediction.statistics(measurements)
 
 
-def _restored_slabs(prediction: Prediction, progress: Progress) -> Iterator[RestoredSlab]:
+def _restore_slab(prediction: Prediction, slab: Slab) -> RestoredSlab:
+    start, planes = slab
     scale, placement = prediction.preprocessed.intensity.scale, prediction.placement
-    for start, planes in progress(prediction.preprocessed.cached.slabs()):
-        stop = start + len(planes)
-        maps = np.moveaxis(prediction.probabilities[start:stop], -1, 0)
-        crops = np.stack([placement.restore_crop(np.ascontiguousarray(region)) for region in maps])
-        sides = None
-        if prediction.sides is not None:
-            sides = placement.restore_labels(prediction.sides[start:stop])
-        masks = placement.uncrop(crops >= prediction.threshold)
-        yield RestoredSlab(start, whole_hu(scale.to_hu(planes)), crops, masks, sides, placement)
+    stop = start + len(planes)
+    maps = np.moveaxis(prediction.probabilities[start:stop], -1, 0)
+    crops = np.stack([placement.restore_crop(np.ascontiguousarray(region)) for region in maps])
+    sides = None
+    if prediction.sides is not None:
+        sides = placement.restore_label_crop(prediction.sides[start:stop])
+    hu = whole_hu(scale.to_hu(planes[:, *placement.crop]))
+    return RestoredSlab(start, planes, hu, crops, crops >= prediction.threshold, sides, placement)
 
 
 def _preview_collector(prediction: Prediction) -> "PreviewCollector":
@@ -229,7 +236,7 @@ def _preview_collector(prediction: Prediction) -> "PreviewCollector":
 
 def _write_slab(slab: RestoredSlab, mask: WriteMask, maps: list[PlaneWriter], top: int) -> None:
     mask(slab)
-    for writer, probabilities in zip(maps, slab.crops, strict=False):
+    for writer, probabilities in zip(maps, slab.probabilities, strict=False):
         whole = slab.placement.uncrop(np.rint(np.clip(probabilities, 0.0, 1.0) * top))
         writer.write(slab.start, whole)
 
@@ -243,7 +250,8 @@ def _mask_writer(outputs: Outputs, scan: Scan, prediction: Prediction) -> Iterat
         whole = np.zeros((len(regions.names), z, x, y), dtype=bool)
 
         def keep(slab: RestoredSlab) -> None:
-            whole[:, slab.start : slab.start + slab.masks.shape[1]] = slab.masks
+            stop = slab.start + slab.masks.shape[1]
+            whole[:, slab.start : stop, *prediction.placement.crop] = slab.masks
 
         yield keep
         write_dicom_masks(path, scan, whole, regions.names, all_frames=outputs.all_frames)

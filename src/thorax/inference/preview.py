@@ -1,11 +1,11 @@
 """Collect the slices of the preview picture while the slabs of a scan are written."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from thorax.imaging.intensity import LOWEST_HU
+from thorax.imaging.intensity import LOWEST_HU, whole_hu
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
 from thorax.visualization.preview import (
@@ -15,6 +15,9 @@ from thorax.visualization.preview import (
     draw_preview,
     scan_voxel,
 )
+
+if TYPE_CHECKING:
+    from thorax.inference.outputs import RestoredSlab
 
 
 class PreviewCollector:
@@ -34,23 +37,23 @@ class PreviewCollector:
         self._hu = [np.full(shape, LOWEST_HU, dtype=np.int16) for shape in shapes]
         self._masks = [np.zeros((regions, *shape), dtype=bool) for shape in shapes]
 
-    def add(self, start: int, hu: NDArray[np.int16], masks: NDArray[np.bool_]) -> None:
-        """Add a slab.
-
-        Args:
-            start: Index of the lowest slice.
-            hu: Shape ``(n, X, Y)``.
-            masks: Shape ``(R, n, X, Y)``.
-        """
+    def add(self, slab: "RestoredSlab") -> None:
+        """Add a slab."""
         x, y, z = self._voxel
-        stop = start + len(hu)
+        start, stop = slab.start, slab.start + len(slab.planes)
+        scale = self._prediction.preprocessed.intensity.scale
         if start <= z < stop:
-            self._hu[0][:] = hu[z - start]
-            self._masks[0][:] = masks[:, z - start]
-        self._hu[1][:, start:stop] = hu[:, :, y].T
-        self._masks[1][:, :, start:stop] = masks[..., y].transpose(0, 2, 1)
-        self._hu[2][:, start:stop] = hu[:, x].T
-        self._masks[2][:, :, start:stop] = masks[:, :, x].transpose(0, 2, 1)
+            self._hu[0][:] = whole_hu(scale.to_hu(slab.planes[z - start]))
+            self._masks[0][:] = slab.placement.uncrop(slab.masks[:, z - start])
+        columns, rows = slab.placement.crop
+        self._hu[1][:, start:stop] = whole_hu(scale.to_hu(slab.planes[:, :, y])).T
+        self._hu[2][:, start:stop] = whole_hu(scale.to_hu(slab.planes[:, x])).T
+        if rows.start <= y < rows.stop:
+            part = slab.masks[..., y - rows.start].transpose(0, 2, 1)
+            self._masks[1][:, columns, start:stop] = part
+        if columns.start <= x < columns.stop:
+            part = slab.masks[:, :, x - columns.start].transpose(0, 2, 1)
+            self._masks[2][:, rows, start:stop] = part
 
     def draw(self, path: Path, statistics: ScanStatistics) -> None:
         """Write the preview as PNG, atomically."""

@@ -1,8 +1,11 @@
 """Put a scan and the area fractions of its regions on the canvas."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.common.parallel import ordered
 from thorax.common.params import Crop
 from thorax.imaging.body import body_box, coarse_planes, lung_box
 from thorax.imaging.grid import Grid, NamedSlabs, Slabs
@@ -36,13 +39,27 @@ def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop:
     return place_box((x, y), find_box(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
 
 
-def place_scan(scan: Slabs, scale: IntensityScale, placement: Placement) -> NDArray[np.int16]:
-    """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``."""
+def place_scan(
+    scan: Slabs, scale: IntensityScale, placement: Placement, *, threads: int = 1
+) -> NDArray[np.int16]:
+    """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``.
+
+    Args:
+        scan: The scan.
+        scale: Conversion of its voxel values to HU.
+        placement: Placement of its planes.
+        threads: Number of threads.
+    """
     side = placement.x.canvas
     placed = np.empty((scan.grid.shape[2], side, side), dtype=np.int16)
-    for start, planes in scan.slabs():
-        hu = whole_hu(scale.to_hu(planes))
-        placed[start : start + len(planes)] = whole_hu(placement.place(hu, fill=LOWEST_HU))
+
+    def place(slab: tuple[int, NDArray[Any]]) -> None:
+        start, planes = slab
+        hu = whole_hu(scale.to_hu(planes[:, *placement.crop]))
+        placed[start : start + len(planes)] = whole_hu(placement.place_crop(hu, fill=LOWEST_HU))
+
+    for _ in ordered(place, scan.slabs(), threads=threads):
+        pass
     return placed
 
 

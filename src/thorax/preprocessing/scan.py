@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.common.machine import cores
 from thorax.common.params import Crop
 from thorax.imaging.body import coarse_planes
 from thorax.imaging.grid import Grid
@@ -93,5 +94,5 @@ def preprocess_scan(
     )
     coarse_hu = whole_hu(detected.scale.to_hu(coarse))
     placement = placement_of(coarse_hu, scan.grid, canvas=canvas, crop=crop)
-    planes = place_scan(cached, detected.scale, placement)
+    planes = place_scan(cached, detected.scale, placement, threads=cores())
     return PreprocessedScan(cached, detected, placement, planes, find_orientation(coarse_hu))

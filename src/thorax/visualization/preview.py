@@ -210,7 +210,7 @@ def _middle(axis: AxisPlacement, pixel: int) -> int:
     weights = axis.placing[pixel].astype(np.float64)
     if not weights.any():
         return axis.size // 2
-    return int(np.rint(weights @ np.arange(axis.size) / weights.sum()))
+    return int(np.rint(weights @ np.arange(axis.start, axis.stop) / weights.sum()))
 
 
 def _spans(data: PreviewData) -> list[Span]:
