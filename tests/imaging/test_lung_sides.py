@@ -17,8 +17,7 @@ from thorax.imaging.lung_sides import (
     SIDE_NAMES,
     _seam,
     lung_sides,
-    read_sides,
-    side_map,
+    widen_sides,
 )
 from thorax.imaging.placement import place_whole
 from thorax.imaging.regions import Regions
@@ -198,12 +197,18 @@ def test_a_collapsed_lung_connected_to_the_other_keeps_its_side() -> None:
 # Restoring sides
 
 
-def test_a_side_map_extends_beyond_the_lungs_up_to_the_other_side() -> None:
+def test_sides_are_widened_up_to_the_other_side() -> None:
     sides = np.zeros((1, 16, 7), np.uint8)
     sides[0, 4, 3], sides[0, 11, 3] = LEFT, RIGHT
-    row = side_map(sides)[0, :, 3].tolist()
-    assert row == [0, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 0]
-    assert side_map(sides)[0, :, 0].tolist() == row
+    row = widen_sides(sides)[0, :, 3].tolist()
+    assert row == [0, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 0]
+    assert widen_sides(sides)[0, :, 0].tolist() == row
+
+
+def test_pixels_between_close_lungs_have_the_nearer_side() -> None:
+    sides = np.zeros((1, 9, 1), np.uint8)
+    sides[0, 2], sides[0, 6] = LEFT, RIGHT
+    assert widen_sides(sides)[0, :, 0].tolist() == [2, 2, 2, 2, 1, 1, 1, 1, 1]
 
 
 def test_every_restored_lung_voxel_has_a_side() -> None:
@@ -211,12 +216,12 @@ def test_every_restored_lung_voxel_has_a_side() -> None:
     placement = place_whole((150, 113), canvas=64)
     canvases = np.zeros((24, 64, 64), np.uint8)
     canvases[..., :48] = sides
-    sides = read_sides(placement.restore(side_map(canvases)))
+    restored = placement.restore_labels(widen_sides(canvases))
     lung = placement.restore(canvases > 0) >= 0.5
-    assert sides.shape == (24, 150, 113)
-    assert (sides[lung] > 0).all()
+    assert restored.shape == (24, 150, 113)
+    assert (restored[lung] > 0).all()
     right = placement.restore(canvases == RIGHT) >= 0.5
-    assert (sides[right] == RIGHT).all()
+    assert (restored[right] == RIGHT).all()
 
 
 # Real lungs

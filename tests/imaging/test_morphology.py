@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from thorax.imaging.morphology import dilate, erode, fill_holes, open_mask
+from thorax.imaging.morphology import dilate, erode, fill_holes, open_mask, part_sizes
 
 SHAPES = [(3, 20, 30), (1, 1, 1), (2, 3, 3), (2, 1, 9), (1, 9, 2), (0, 4, 4)]
 
@@ -18,6 +18,13 @@ def mask(request: pytest.FixtureRequest) -> np.ndarray:
 
 def square(reach: int) -> np.ndarray:
     return np.ones((1, 2 * reach + 1, 2 * reach + 1), dtype=bool)
+
+
+def test_sizes_of_parts_are_those_of_bincount() -> None:
+    """More planes than a block has."""
+    parts, count = ndimage.label(np.random.default_rng(1).random((70, 9, 9)) > 0.7)
+    np.testing.assert_array_equal(part_sizes(parts, count), np.bincount(parts.ravel()))
+    assert part_sizes(np.zeros((0, 4, 4), np.int32), 0).tolist() == [0]
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 3])

@@ -275,7 +275,33 @@ def test_crops_give_the_same_as_whole_planes(placement: Placement) -> None:
     side = placement.x.canvas
     labels = (1 + np.arange(2 * side * side) % 3).astype(np.uint8).reshape(2, side, side)
     whole = placement.restore_labels(labels)
-    np.testing.assert_array_equal(placement.restore_label_crop(labels), whole[:, *placement.crop])
+    everything = slice(None), slice(None)
+    restored = placement.restore_label_part(labels, everything)
+    np.testing.assert_array_equal(restored, whole[:, *placement.crop])
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_part_is_that_of_the_crop(placement: Placement) -> None:
+    canvases = noise(2, placement.x.canvas, placement.x.canvas)
+    crop = placement.restore_crop(canvases)
+    voxels = slice(1, 4), slice(2, None)
+    part = placement.restore_part(canvases, voxels)
+    np.testing.assert_allclose(part, crop[:, *voxels], atol=1e-6)
+    nothing = slice(0, 0), slice(0, 0)
+    assert placement.restore_part(canvases, nothing).shape == (2, 0, 0)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_pixels_reach_the_voxels_that_they_contribute_to(placement: Placement) -> None:
+    side = placement.x.canvas
+    pixels = np.zeros(side, bool)
+    pixels[side // 2] = True
+    canvas = np.zeros((1, side, side), np.float32)
+    canvas[0, side // 2] = 1.0
+    restored = np.flatnonzero(placement.restore_crop(canvas)[0].any(axis=1))
+    reached = placement.x.reached_by(pixels)
+    assert (reached.start, reached.stop - 1) == (restored[0], restored[-1])
+    assert placement.x.reached_by(np.zeros(side, bool)) == slice(0, 0)
 
 
 def test_crops_are_put_into_planes_of_zeros() -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ class CountingScan:
     def __init__(self, path: Path) -> None:
         self._scan = Scan(path)
         self.grid = self._scan.grid
-        self.passes = 0
+        self.spans = self._scan.spans
+        self.passes = self.slabs_read = 0
 
     def slabs(self) -> Iterator[tuple[int, np.ndarray]]:
         self.passes += 1
         for start, planes in self._scan.slabs():
+            self.slabs_read += 1
             yield start, planes.copy()
 
 
@@ -39,6 +42,13 @@ def all_voxels(cached: CachedScan) -> np.ndarray:
     """All planes as ``(X, Y, Z)``; `KeyError` if a plane is missing."""
     planes = {start + n: plane for start, slab in cached.slabs() for n, plane in enumerate(slab)}
     return np.stack([planes[number] for number in range(cached.grid.shape[2])], axis=2)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert condition()
 
 
 def prefetch_threads() -> list[threading.Thread]:
@@ -82,6 +92,61 @@ def test_voxels_of_more_than_16_bits_are_read_again(save_nifti: SaveNifti, dtype
 def test_nothing_is_read_before_the_first_slab_is_requested(counting_scan: Any) -> None:
     CachedScan(counting_scan).slabs()
     assert counting_scan.passes == 0
+
+
+def test_a_small_scan_is_read_to_its_end_in_the_background(counting_scan: Any) -> None:
+    cached = CachedScan(counting_scan)
+    cached.begin()
+    wait_until(lambda: counting_scan.slabs_read == 3)
+    for _ in range(2):
+        np.testing.assert_array_equal(all_voxels(cached), CHEST)
+    assert counting_scan.passes == 1
+    assert prefetch_threads() == []
+
+
+def test_a_large_scan_is_read_one_slab_ahead(counting_scan: Any) -> None:
+    cached = CachedScan(counting_scan, max_bytes=CHEST_BYTES - 1)
+    cached.begin()
+    time.sleep(0.05)
+    assert counting_scan.slabs_read == 2
+    np.testing.assert_array_equal(all_voxels(cached), CHEST)
+
+
+def test_closing_ends_the_reading(counting_scan: Any) -> None:
+    cached = CachedScan(counting_scan, max_bytes=CHEST_BYTES - 1)
+    cached.begin()
+    cached.close()
+    assert prefetch_threads() == []
+    cached.close()
+    np.testing.assert_array_equal(all_voxels(cached), CHEST)
+    assert counting_scan.passes == 2
+
+
+# A crop
+
+
+@pytest.mark.parametrize("max_bytes", [CHEST_BYTES, CHEST_BYTES - 1])
+def test_only_the_crop_is_yielded(counting_scan: Any, max_bytes: int) -> None:
+    crop = slice(1, 3), slice(0, 1)
+    cached = CachedScan(counting_scan, max_bytes=max_bytes)
+    assert all_voxels(cached).shape == CHEST.shape
+    cached.crop_to(crop)
+    for _ in range(2):
+        np.testing.assert_array_equal(all_voxels(cached), CHEST[*crop])
+        for _, planes in cached.slabs():
+            with pytest.raises(ValueError, match="read-only"):
+                planes[0, 0, 0] = 7
+
+
+def test_whole_planes_are_freed_one_by_one(counting_scan: Any) -> None:
+    cached = CachedScan(counting_scan)
+    all_voxels(cached)
+    cached.crop_to((slice(1, 3), slice(0, 1)))
+    slabs = cached.slabs()
+    next(slabs)
+    assert cached._cached is not None
+    shapes = [planes.shape[1:] for _, planes in cached._cached]
+    assert shapes == [(2, 1), CHEST.shape[:2], CHEST.shape[:2]]
 
 
 # Planes

@@ -1,5 +1,5 @@
 """`python -m thorax.cli` is `thorax`."""
 
-from thorax.cli import main
+from thorax.cli import run
 
-main(prog_name="thorax")
+run()

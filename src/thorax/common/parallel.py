@@ -162,11 +162,17 @@ def _start_forkserver_ignoring_sigint() -> None:
             signal.signal(signal.SIGINT, previous)
 
 
-def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """Iterate with one item read ahead in a separate thread.
+def prefetch(
+    items: Iterable[Item], *, ahead: Callable[[Item], int] | None = None
+) -> Generator[Item, None, None]:
+    """Iterate with items read ahead in a separate thread.
 
     Exceptions of the iterator are raised in order. Closing this generator waits for the item that
     is being read, and then closes the iterator if it is a generator.
+
+    Args:
+        items: The items.
+        ahead: Function from an item to the number of items to read ahead after it; one by default.
 
     Example:
         >>> list(prefetch(range(3)))
@@ -176,10 +182,14 @@ def prefetch(items: Iterable[Item]) -> Generator[Item, None, None]:
     end = object()
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-            future = pool.submit(next, iterator, end)
-            while (item := future.result()) is not end:
-                future = pool.submit(next, iterator, end)
-                yield item  # type: ignore[misc]
+            try:
+                waiting = deque([pool.submit(next, iterator, end)])
+                while (item := waiting.popleft().result()) is not end:
+                    while len(waiting) < (ahead(item) if ahead else 1):  # type: ignore[arg-type]
+                        waiting.append(pool.submit(next, iterator, end))
+                    yield item  # type: ignore[misc]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
     finally:
         if isinstance(iterator, Generator):
             iterator.close()

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from thorax.common.crop import Crop
 from thorax.common.errors import InputError, first_problem
 
 LossName = Literal[
@@ -67,8 +68,6 @@ def _quoted(name: Any) -> Any:
 
 
 CaseNames = list[Annotated[str, BeforeValidator(_quoted)]]
-
-Crop = Literal["lungs", "body", "none"]
 
 VarietyName = Literal["anatomy", "diseases", "objects", "scans", "intensities"]
 

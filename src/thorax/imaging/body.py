@@ -1,6 +1,7 @@
 """Boxes around the body, without the couch, and around the lungs."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.imaging.grid import Box, Slabs
-from thorax.imaging.morphology import fill_holes, open_mask
+from thorax.imaging.morphology import fill_holes, open_mask, part_sizes
 
 BODY_HU = -400
 """Threshold of the body. Fat, its lightest tissue, is near -100 HU; couch foam is below this."""
@@ -57,10 +58,7 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     parts, count = ndimage.label(open_mask(tissue, 2))
     if not count:
         return whole
-    sizes = np.bincount(parts.ravel())
-    large = sizes >= BODY_SHARE * sizes[1:].max()
-    large[0] = False
-    _, across, along = ndimage.find_objects(large[parts].astype(np.uint8))[0]
+    across, along = _box_of_large(parts, count, BODY_SHARE)
     return (
         _grow(across, step, plane_shape[0]),
         _grow(along, step, plane_shape[1]),
@@ -79,11 +77,13 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         plane_shape: ``(X, Y)`` of the full planes.
     """
     step = coarse_step(plane_shape)
-    body = body_box(coarse, plane_shape)
-    air = _air_inside(coarse)
-    if not air.any():
+    with ThreadPoolExecutor(1) as pool:
+        searched = pool.submit(_air_inside, coarse)
+        body = body_box(coarse, plane_shape)
+        air = searched.result()
+    if air is None:
         return body
-    _, across, along = ndimage.find_objects(air.astype(np.uint8))[0]
+    across, along = air
     left, right = body[0][0] / step, body[0][1] / step
     low = min(across.start, left + right - across.stop)
     high = max(across.stop, left + right - across.start)
@@ -95,16 +95,33 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     return body if any(span < SMALLEST_SHARE * whole for span, whole in lengths) else box
 
 
-def _air_inside(coarse: NDArray[Any]) -> NDArray[np.bool_]:
-    """Large connected parts of the air that tissue encloses in its plane."""
+def _air_inside(coarse: NDArray[Any]) -> tuple[slice, slice] | None:
+    """Find the box around the large connected parts of the air that tissue encloses in its plane.
+
+    Returns:
+        Its pixels along x and y; None without such air.
+    """
     tissue = coarse > BODY_HU
-    air = open_mask(fill_holes(tissue) & ~tissue, 1)
-    parts, count = ndimage.label(air)
-    if not count:
-        return air
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return (sizes >= LUNG_SHARE * sizes.max())[parts]
+    parts, count = ndimage.label(open_mask(fill_holes(tissue) & ~tissue, 1))
+    return _box_of_large(parts, count, LUNG_SHARE) if count else None
+
+
+def _box_of_large(parts: NDArray[np.int32], count: int, share: float) -> tuple[slice, slice]:
+    """Find the box, in x and y, around the parts of at least this share of the largest one.
+
+    Args:
+        parts: Labels of the parts from 1, shape ``(N, X', Y')``.
+        count: Number of parts.
+        share: The share, more than 0.
+    """
+    sizes = part_sizes(parts, count)[1:]
+    boxes = ndimage.find_objects(parts)
+    large = [boxes[part] for part in np.flatnonzero(sizes >= share * sizes.max())]
+    across, along = (
+        slice(min(box[axis].start for box in large), max(box[axis].stop for box in large))
+        for axis in (1, 2)
+    )
+    return across, along
 
 
 def _pad(start: float, stop: float, step: int, size: int) -> tuple[int, int]:

@@ -260,11 +260,11 @@ def _is_noise(sample: _Sample) -> bool:
         return False
     low, high = np.quantile(sample.values, [0.01, 0.99])
     grey = np.nan_to_num(np.clip(sample.coarse, low, high), nan=low)
-    pairs = [
+    pairs = (
         (np.moveaxis(grey, axis, 0)[1:].ravel(), np.moveaxis(grey, axis, 0)[:-1].ravel())
         for axis in range(3)
         if grey.shape[axis] > 1
-    ]
+    )
     return all(_correlation(here, there) < 0.1 for here, there in pairs)
 
 

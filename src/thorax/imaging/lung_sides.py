@@ -90,27 +90,24 @@ def lung_sides(lung: Mask) -> Sides:
     return sides
 
 
-def side_map(sides: Sides) -> Floats:
-    """Turn sides into a map that can be interpolated: +1 right, -1 left.
+def widen_sides(sides: Sides) -> Sides:
+    """Dilate both sides in the plane, so that voxels at the border of a lung get a side.
 
-    Both are dilated in the plane, so that voxels at the border of a lung get a side.
+    A pixel gets the side that is nearer, and the right one if both are equally near.
 
     Args:
         sides: The result of `lung_sides`.
+
+    Returns:
+        0 far from the lungs, 1 right, 2 left; shape ``(N, H, W)``.
     """
-    right, left = (dilate(sides == side, REACH) for side in (RIGHT, LEFT))
-    near = np.where(sides == RIGHT, np.float32(1), np.float32(-1))
-    return np.where(sides > 0, near, right.astype(np.float32) - left)
-
-
-def read_sides(restored: Floats) -> Sides:
-    """Read the side of each voxel from a restored `side_map`: 0 far from the lungs, 1, 2.
-
-    Example:
-        >>> read_sides(np.array([-0.9, 0.0, 0.2], np.float32)).tolist()
-        [2, 0, 1]
-    """
-    return (restored > 0).astype(np.uint8) + (restored < 0) * np.uint8(LEFT)
+    widened = sides.copy()
+    for _ in range(REACH):
+        right, left = (dilate(widened == side, 1) for side in (RIGHT, LEFT))
+        free = widened == 0
+        np.copyto(widened, LEFT, where=free & left)
+        np.copyto(widened, RIGHT, where=free & right)
+    return widened
 
 
 def _middle(lung: Mask) -> float:
@@ -284,7 +281,7 @@ def mask_sides(lung: Mask) -> Sides:
     """
     placement = place_whole((lung.shape[1], lung.shape[2]), canvas=CANVAS)
     canvases = np.concatenate([placement.place_mask(slab) >= HALF for slab in _slabs(lung)])
-    sides = read_sides(side_map(lung_sides(canvases)))
+    sides = widen_sides(lung_sides(canvases))
     return np.concatenate([placement.restore_labels(slab) for slab in _slabs(sides)])
 
 

@@ -74,6 +74,11 @@ class AxisPlacement:
         kernel = _cubic if scale <= 1.0 else _area
         return kernel(low_edges, scale, self.canvas).astype(np.float32)
 
+    def reached_by(self, pixels: NDArray[np.bool_]) -> slice:
+        """Return the voxels of the crop that any of these canvas pixels contributes to."""
+        reached = np.flatnonzero((self.restoring[:, pixels] != 0.0).any(axis=1))
+        return slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
+
     @cached_property
     def pixels(self) -> NDArray[np.intp]:
         """Canvas pixel that contains the centre of each voxel of the crop."""
@@ -123,7 +128,7 @@ class Placement:
         """Put crops ``(N, x, y)`` on the canvas; see `place`."""
         raised = crops.astype(np.float32)
         raised -= np.float32(fill)
-        placed = self.x.placing @ raised @ self.y.placing.T
+        placed: Floats = np.matmul(self.x.placing @ raised, self.y.placing.T)
         placed += np.float32(fill)
         return placed
 
@@ -143,29 +148,36 @@ class Placement:
 
         A chest fills a third of its planes, so this saves time and memory where `uncrop` can wait.
         """
-        maps: Any = canvases.astype(np.float32, copy=False)
-        return np.matmul(np.matmul(self.x.restoring, maps), self._columns)
+        voxels = slice(0, len(self.x.restoring)), slice(0, len(self.y.restoring))
+        return self.restore_part(canvases, voxels)
+
+    def restore_part(self, canvases: NDArray[Any], voxels: tuple[slice, slice]) -> Floats:
+        """Restore canvases ``(N, H, W)`` to some voxels of the crop, along x and y."""
+        x, y = self.x.restoring[voxels[0]], self.y.restoring[voxels[1]]
+        rows, columns = _nonzero_span(x), _nonzero_span(y)
+        maps = canvases[:, rows, columns].astype(np.float32, copy=False)
+        return np.matmul(x[:, rows], np.matmul(maps, y[:, columns].T))
 
     def restore_labels(self, canvases: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Restore label maps ``(N, H, W)`` by nearest neighbour: ``(N, X, Y)``, 0 outside the crop.
 
         Each voxel of the crop gets the label of the pixel that contains its centre.
         """
-        return self.uncrop(self.restore_label_crop(canvases))
+        return self.uncrop(canvases.take(self.x.pixels, axis=1).take(self.y.pixels, axis=2))
 
-    def restore_label_crop(self, canvases: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Restore label maps ``(N, H, W)`` to the crop alone: shape ``(N, x, y)``."""
-        return canvases.take(self.x.pixels, axis=1).take(self.y.pixels, axis=2)
+    def restore_label_part(
+        self, canvases: NDArray[np.uint8], voxels: tuple[slice, slice]
+    ) -> NDArray[np.uint8]:
+        """Restore label maps ``(N, H, W)`` to some voxels of the crop, along x and y."""
+        return canvases.take(self.x.pixels[voxels[0]], axis=1).take(
+            self.y.pixels[voxels[1]], axis=2
+        )
 
     def uncrop(self, crops: NDArray[Any]) -> NDArray[Any]:
         """Put crops ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
         planes = np.zeros((*crops.shape[:-2], self.x.size, self.y.size), dtype=crops.dtype)
         planes[..., *self.crop] = crops
         return planes
-
-    @cached_property
-    def _columns(self) -> Floats:
-        return np.ascontiguousarray(self.y.restoring.T)
 
 
 def place_box(
@@ -210,6 +222,12 @@ def place_whole(
     """Place the whole plane: pad it to a square, then scale."""
     whole = ((0, plane_shape[0]), (0, plane_shape[1]))
     return place_box(plane_shape, whole, canvas=canvas, spacing_mm=spacing_mm)
+
+
+def _nonzero_span(weights: Floats) -> slice:
+    """Return the columns from the first to the last that is not 0."""
+    columns = np.flatnonzero(weights.any(axis=0))
+    return slice(int(columns[0]), int(columns[-1]) + 1) if columns.size else slice(0, 0)
 
 
 def _snap_to_integer(side: float) -> float:

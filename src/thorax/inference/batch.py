@@ -9,12 +9,13 @@ from pathlib import Path
 from thorax.common.errors import InputError
 from thorax.common.parallel import one_blas_thread, prefetch
 from thorax.common.text import rounded
-from thorax.imaging.intensity import LOWEST_HU, IntensityScale
-from thorax.inference.inputs import ScanTask
+from thorax.imaging.intensity import IntensityScale
+from thorax.inference.inputs import ScanTask, check_overwrite, open_scan
 from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.segmenter import Segmenter
-from thorax.io import Scan, check_mask_format, scan_files_on_disk
+from thorax.io import scan_files_on_disk
+from thorax.preprocessing.examination import ExaminedScan, examine_scan
 from thorax.preprocessing.scan import PreprocessedScan
 
 Report = Callable[[ManifestRow], None]
@@ -129,22 +130,6 @@ def _is_pending(
     return True
 
 
-def check_overwrite(task: ScanTask, files: Sequence[Path], *, force: bool) -> None:
-    """Check that the output files of a scan may be written.
-
-    Raises:
-        InputError: A file is the scan itself, or exists and ``force`` is false.
-    """
-    existing = [path for path in files if path.exists()]
-    if any(task.scan.exists() and path.samefile(task.scan) for path in existing):
-        raise InputError(
-            f"a mask cannot replace its scan, got {task.scan} for both; choose another file name"
-        )
-    if existing and not force:
-        names = ", ".join(map(str, existing))
-        raise InputError(f"{names} already exists; use --force to overwrite")
-
-
 @one_blas_thread
 def predict_all(
     segmenter: Segmenter, tasks: Sequence[ScanTask], options: PredictOptions, *, report: Report
@@ -184,14 +169,26 @@ def predict_all(
 
 @one_blas_thread
 def predict_one(
-    segmenter: Segmenter, task: ScanTask, options: PredictOptions, *, progress: Progress = iter
+    segmenter: Segmenter,
+    task: ScanTask,
+    options: PredictOptions,
+    *,
+    scan: ExaminedScan,
+    progress: Progress = iter,
 ) -> ManifestRow:
     """Segment one scan.
+
+    Args:
+        segmenter: The model or ensemble.
+        task: The scan and its mask.
+        options: Options.
+        scan: The scan, examined.
+        progress: Wraps the slabs of the mask, for instance in a progress bar.
 
     Raises:
         InputError: The scan cannot be read or segmented, or a file cannot be written.
     """
-    preprocessed = segmenter.preprocess(_scan(task, options), intensity=options.intensity)
+    preprocessed = segmenter.preprocess(scan, whole=options.preview)
     return _segment(
         segmenter, preprocessed, started_row(segmenter, task, options), options, progress
     )
@@ -248,21 +245,11 @@ def _preprocessed(
 ) -> Iterator[tuple[ScanTask, PreprocessedScan | Exception]]:
     for task in tasks:
         try:
-            yield task, segmenter.preprocess(_scan(task, options), intensity=options.intensity)
+            scan = open_scan(task, series=options.series, allow_incomplete=options.allow_incomplete)
+            examined = examine_scan(scan, options.intensity)
+            yield task, segmenter.preprocess(examined, whole=options.preview)
         except Exception as error:  # raised again in the turn of this scan
             yield task, error
-
-
-def _scan(task: ScanTask, options: PredictOptions) -> Scan:
-    """Open a scan, and check that its mask can be written before the network runs."""
-    scan = Scan(
-        task.scan,
-        series=options.series,
-        nan=LOWEST_HU,
-        allow_incomplete=options.allow_incomplete,
-    )
-    check_mask_format(task.mask, scan)
-    return scan
 
 
 def _segment(

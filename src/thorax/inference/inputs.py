@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from thorax.common.errors import InputError
-from thorax.io import MASK_SUFFIXES, SCAN_SUFFIXES, SEGMENTATION_SUFFIX, check_name, holds_dicom
+from thorax.imaging.intensity import LOWEST_HU
+from thorax.io import (
+    MASK_SUFFIXES,
+    SCAN_SUFFIXES,
+    SEGMENTATION_SUFFIX,
+    Scan,
+    check_mask_format,
+    check_name,
+    holds_dicom,
+)
+from thorax.io.cached_scan import CachedScan
 from thorax.io.suffixes import (
     DICOM_SUFFIXES,
     PAIR_SUFFIXES,
@@ -105,6 +115,38 @@ def _one_per_pair(paths: Sequence[Path]) -> list[Path]:
         return header is not None and _real(header) in named
 
     return [path for path in paths if not has_header(path)]
+
+
+def check_overwrite(task: ScanTask, files: Sequence[Path], *, force: bool) -> None:
+    """Check that the output files of a scan may be written.
+
+    Raises:
+        InputError: A file is the scan itself, or exists and ``force`` is false.
+    """
+    existing = [path for path in files if path.exists()]
+    if any(task.scan.exists() and path.samefile(task.scan) for path in existing):
+        raise InputError(
+            f"a mask cannot replace its scan, got {task.scan} for both; choose another file name"
+        )
+    if existing and not force:
+        names = ", ".join(map(str, existing))
+        raise InputError(f"{names} already exists; use --force to overwrite")
+
+
+def open_scan(task: ScanTask, *, series: str | None, allow_incomplete: bool) -> CachedScan:
+    """Open a scan, and check that its mask can be written before the network runs.
+
+    Args:
+        task: The scan and its mask.
+        series: DICOM series to read, by number or UID.
+        allow_incomplete: Accept a DICOM series that lacks more than a tenth of its slices.
+
+    Raises:
+        InputError: The scan cannot be read, or does not suit the format of the mask.
+    """
+    scan = Scan(task.scan, series=series, nan=LOWEST_HU, allow_incomplete=allow_incomplete)
+    check_mask_format(task.mask, scan)
+    return CachedScan(scan)
 
 
 def scan_name(path: Path) -> str:

@@ -28,6 +28,9 @@ _LOWEST, _VALUES = -32768, 65536
 
 _HU = np.arange(_VALUES, dtype=np.float64) + _LOWEST
 
+_FIRST_KEY = np.arange(1 + len(SIDE_NAMES), dtype=np.intp) * _VALUES - _LOWEST
+"""Position of 0 HU in the histograms of each side, one after the other."""
+
 _WHOLE = 0
 
 Mask = NDArray[np.bool_]
@@ -119,9 +122,8 @@ class RegionMeasurements:
         return dict(SIDE_NAMES) if self._sided else {}
 
     def _count(self, region: int, hu: NDArray[np.int16], sides: NDArray[np.uint8]) -> None:
-        keys = hu.astype(np.int64)
-        keys -= _LOWEST
-        keys += sides.astype(np.int64) * _VALUES
+        keys = _FIRST_KEY[sides]
+        keys += hu
         histograms = self._histograms[region]
         histograms += np.bincount(keys, minlength=histograms.size).reshape(histograms.shape)
 

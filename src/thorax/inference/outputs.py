@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from thorax.common.files import write_text
 from thorax.common.machine import cores
 from thorax.common.parallel import ordered
+from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import whole_hu
 from thorax.imaging.lung_sides import LUNG, SIDE_NAMES
 from thorax.imaging.placement import Placement
 from thorax.inference.measurements import RegionMeasurements
+from thorax.inference.postprocessing import OVERSHOOT
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
 from thorax.io import (
@@ -120,37 +122,46 @@ def split_name(path: Path) -> tuple[str, str]:
 class RestoredSlab:
     """A slab of a segmented scan on the grid of the scan.
 
+    All but ``planes`` is limited to a box of the slices, outside of which all masks are empty.
+
     Args:
         start: Index of the lowest slice.
-        planes: Voxel values of whole slices, shape ``(n, X, Y)``.
-        hu: Within the crop, outside of which all masks are empty; shape ``(n, x, y)``.
-        probabilities: Within the crop, shape ``(R, n, x, y)``.
-        masks: Within the crop, shape ``(R, n, x, y)``.
+        planes: Voxel values, shape ``(n, X, Y)``; within the crop if only the crop was kept.
+        box: Voxels of the box along x and y.
+        hu: Shape ``(n, x, y)``.
+        probabilities: Shape ``(R, n, x, y)``.
+        masks: Shape ``(R, n, x, y)``.
         sides: 1 right and 2 left in and around the lung, shape ``(n, x, y)``; or None.
-        placement: Placement of the crop in the whole slice.
     """
 
     start: int
     planes: NDArray[Any]
+    box: tuple[slice, slice]
     hu: NDArray[np.int16]
     probabilities: NDArray[np.float32]
     masks: Masks
     sides: NDArray[np.uint8] | None
-    placement: Placement
 
     def labels(self, prediction: Prediction) -> NDArray[np.uint8]:
-        """Return the label values of the mask, whole slices, shape ``(n, X, Y)``.
+        """Return the label values of the mask, shape ``(n, x, y)``.
 
         Voxels that are lung and nothing else get the label of their side, if the model has side
         labels.
         """
         labels = prediction.regions.merge(self.masks)
         if self.sides is None or not prediction.side_labels:
-            return self.placement.uncrop(labels)
-        only_lung = labels == prediction.regions.labels[LUNG][0]
+            return labels
+        lung = prediction.regions.labels[LUNG][0]
+        of_side = np.tile(np.arange(256, dtype=np.uint8), (1 + len(SIDE_NAMES), 1))
         for side, name in SIDE_NAMES.items():
-            labels[only_lung & (self.sides == side)] = prediction.side_labels[name]
-        return self.placement.uncrop(labels)
+            of_side[side, lung] = prediction.side_labels[name]
+        return of_side[self.sides, labels]
+
+    def whole(self, values: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """Put values of the box, shape ``(…, x, y)``, into whole slices of zeros."""
+        planes = np.zeros((*values.shape[:-2], *grid.shape[:2]), dtype=values.dtype)
+        planes[..., *self.box] = values
+        return planes
 
 
 WriteMask = Callable[[RestoredSlab], object]
@@ -184,11 +195,11 @@ def write_outputs(
         ]
 
         def consume(slab: RestoredSlab) -> None:
-            submit(_write_slab, slab, mask, maps, top)
+            submit(_write_slab, slab, scan.grid, mask, maps, top)
             if preview:
                 preview.add(slab)
 
-        statistics = restore(prediction, consume, progress=progress)
+        statistics = restore(prediction, consume, progress=progress, with_maps=bool(outputs.maps))
     if outputs.preview and preview:
         preview.draw(outputs.preview, statistics)
     if outputs.statistics:
@@ -197,7 +208,11 @@ def write_outputs(
 
 
 def restore(
-    prediction: Prediction, consume: Callable[[RestoredSlab], object], *, progress: Progress = iter
+    prediction: Prediction,
+    consume: Callable[[RestoredSlab], object],
+    *,
+    progress: Progress = iter,
+    with_maps: bool = False,
 ) -> ScanStatistics:
     """Restore a segmentation to the grid of its scan slab by slab, and measure it.
 
@@ -205,27 +220,49 @@ def restore(
         prediction: The segmentation.
         consume: Called with each slab, in the order of the file.
         progress: Wraps the slabs, for instance in a progress bar.
+        with_maps: Restore the probabilities of the whole crop, not only around the masks.
     """
     measurements = RegionMeasurements(prediction.regions.names, prediction.grid)
-    corner = prediction.placement.x.start, prediction.placement.y.start
     slabs = progress(prediction.preprocessed.cached.slabs())
-    for slab in ordered(partial(_restore_slab, prediction), slabs, threads=cores()):
+    work = partial(_restore_slab, prediction, with_maps=with_maps)
+    for slab in ordered(work, slabs, threads=cores()):
         consume(slab)
+        corner = slab.box[0].start, slab.box[1].start
         measurements.add(slab.start, slab.hu, slab.masks, slab.sides, corner=corner)
     return prediction.statistics(measurements)
 
 
-def _restore_slab(prediction: Prediction, slab: Slab) -> RestoredSlab:
+def _restore_slab(prediction: Prediction, slab: Slab, *, with_maps: bool) -> RestoredSlab:
     start, planes = slab
-    scale, placement = prediction.preprocessed.intensity.scale, prediction.placement
     stop = start + len(planes)
+    placement, preprocessed = prediction.placement, prediction.preprocessed
     maps = np.moveaxis(prediction.probabilities[start:stop], -1, 0)
-    crops = np.stack([placement.restore_crop(np.ascontiguousarray(region)) for region in maps])
+    voxels = _whole_crop(placement) if with_maps else _near_masks(maps, prediction)
+    x, y = (
+        slice(crop.start + part.start, crop.start + part.stop)
+        for crop, part in zip(placement.crop, voxels, strict=True)
+    )
+    probabilities = np.stack([placement.restore_part(region, voxels) for region in maps])
     sides = None
     if prediction.sides is not None:
-        sides = placement.restore_label_crop(prediction.sides[start:stop])
-    hu = whole_hu(scale.to_hu(planes[:, *placement.crop]))
-    return RestoredSlab(start, planes, hu, crops, crops >= prediction.threshold, sides, placement)
+        sides = placement.restore_label_part(prediction.sides[start:stop], voxels)
+    values = planes[:, *(voxels if preprocessed.cached.crop else (x, y))]
+    hu = whole_hu(preprocessed.intensity.scale.to_hu(values))
+    masks = probabilities >= prediction.threshold
+    return RestoredSlab(start, planes, (x, y), hu, probabilities, masks, sides)
+
+
+def _whole_crop(placement: Placement) -> tuple[slice, slice]:
+    x, y = placement.crop
+    return slice(0, x.stop - x.start), slice(0, y.stop - y.start)
+
+
+def _near_masks(maps: NDArray[np.float32], prediction: Prediction) -> tuple[slice, slice]:
+    """Return the voxels of the crop that can reach the threshold, for maps ``(R, n, H, W)``."""
+    near: Masks = np.any(maps >= prediction.threshold / OVERSHOOT, axis=(0, 1))
+    placement = prediction.placement
+    rows, columns = np.asarray(near.any(axis=1)), np.asarray(near.any(axis=0))
+    return placement.x.reached_by(rows), placement.y.reached_by(columns)
 
 
 def _preview_collector(prediction: Prediction) -> "PreviewCollector":
@@ -234,11 +271,13 @@ def _preview_collector(prediction: Prediction) -> "PreviewCollector":
     return PreviewCollector(prediction)
 
 
-def _write_slab(slab: RestoredSlab, mask: WriteMask, maps: list[PlaneWriter], top: int) -> None:
+def _write_slab(
+    slab: RestoredSlab, grid: Grid, mask: WriteMask, maps: list[PlaneWriter], top: int
+) -> None:
     mask(slab)
     for writer, probabilities in zip(maps, slab.probabilities, strict=False):
-        whole = slab.placement.uncrop(np.rint(np.clip(probabilities, 0.0, 1.0) * top))
-        writer.write(slab.start, whole)
+        stored = np.rint(np.clip(probabilities, 0.0, 1.0) * top)
+        writer.write(slab.start, slab.whole(stored, grid))
 
 
 @contextmanager
@@ -251,13 +290,13 @@ def _mask_writer(outputs: Outputs, scan: Scan, prediction: Prediction) -> Iterat
 
         def keep(slab: RestoredSlab) -> None:
             stop = slab.start + slab.masks.shape[1]
-            whole[:, slab.start : stop, *prediction.placement.crop] = slab.masks
+            whole[:, slab.start : stop, *slab.box] = slab.masks
 
         yield keep
         write_dicom_masks(path, scan, whole, regions.names, all_frames=outputs.all_frames)
         return
     with mask_file(path, scan) as writer:
-        yield lambda slab: writer.write(slab.start, slab.labels(prediction))
+        yield lambda slab: writer.write(slab.start, slab.whole(slab.labels(prediction), scan.grid))
 
 
 @contextmanager

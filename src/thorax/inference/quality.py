@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from thorax.imaging.lung_sides import LUNG, PLAUSIBLE_ML, SIDE_NAMES
 from thorax.imaging.overlap import overlap
 from thorax.imaging.placement import place_whole
+from thorax.inference.postprocessing import OVERSHOOT
 from thorax.inference.statistics import ScanStatistics
 from thorax.models.spec import ExpectedDiceModel
 
@@ -96,11 +97,37 @@ def certainty(probabilities: NDArray[np.float32], *, threshold: float) -> float 
     minimum = probability_sum = fraction_sum = 0.0
     for start in range(0, len(probabilities), _SLICES_PER_BLOCK):
         block = probabilities[start : start + _SLICES_PER_BLOCK]
-        fractions = finer.place(finer.restore(block) >= threshold, fill=0.0)
-        minimum += float(np.minimum(block, fractions).sum(dtype=np.float64))
-        fraction_sum += float(fractions.sum(dtype=np.float64))
         probability_sum += float(block.sum(dtype=np.float64))
+        box = _pixels_near_mask(block, threshold)
+        if box is None:
+            continue
+        fine = slice(2 * box[0].start, 2 * box[0].stop), slice(2 * box[1].start, 2 * box[1].stop)
+        fractions = _area_fractions(finer.restore_part(block, fine) >= threshold)
+        minimum += float(np.minimum(block[:, *box], fractions).sum(dtype=np.float64))
+        fraction_sum += float(fractions.sum(dtype=np.float64))
     return 2 * minimum / (probability_sum + fraction_sum) if fraction_sum else None
+
+
+def _pixels_near_mask(block: NDArray[np.float32], threshold: float) -> tuple[slice, slice] | None:
+    """Return a box of pixels outside of which no restored value reaches the threshold."""
+    near: Masks = np.any(block >= threshold / OVERSHOOT, axis=0)
+    spans = []
+    for axis in (1, 0):
+        pixels = np.flatnonzero(near.any(axis=axis))
+        if not pixels.size:
+            return None
+        # Cubic interpolation reaches two pixels far.
+        spans.append(slice(max(0, int(pixels[0]) - 2), int(pixels[-1]) + 3))
+    side = block.shape[1]
+    rows, columns = (slice(span.start, min(span.stop, side)) for span in spans)
+    return rows, columns
+
+
+def _area_fractions(fine: Masks) -> NDArray[np.float32]:
+    """Return the share of each block of 2×2 pixels that a mask covers."""
+    pairs = fine[:, ::2].view(np.uint8) + fine[:, 1::2].view(np.uint8)
+    covered = pairs[..., ::2] + pairs[..., 1::2]
+    return covered * np.float32(0.25)
 
 
 @dataclass(frozen=True)

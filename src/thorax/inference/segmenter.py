@@ -15,7 +15,7 @@ from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import IntensityScale
-from thorax.imaging.lung_sides import LUNG, lung_sides, read_sides, side_map
+from thorax.imaging.lung_sides import LUNG, lung_sides, widen_sides
 from thorax.imaging.placement import Placement
 from thorax.imaging.regions import Regions
 from thorax.inference.measurements import RegionMeasurements
@@ -29,9 +29,11 @@ from thorax.inference.quality import (
 from thorax.inference.statistics import ScanStatistics
 from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, transforms_for
 from thorax.io import Scan
+from thorax.io.cached_scan import CachedScan
 from thorax.models.engines import Device, Engine, EngineName, Precision
 from thorax.models.engines.open import default_engine, open_engine
 from thorax.models.spec import SPEC, ExpectedDice, ExpectedDiceModel, ModelSpec
+from thorax.preprocessing.examination import ExaminedScan, examine_scan
 from thorax.preprocessing.scan import PreprocessedScan, preprocess_scan
 
 Floats = NDArray[np.float32]
@@ -160,20 +162,26 @@ class Segmenter:
         return names + (" postprocessed" if self._rules else "")
 
     def preprocess(
-        self, scan: Scan, *, intensity: IntensityScale | None = None
+        self,
+        scan: Scan | ExaminedScan,
+        *,
+        intensity: IntensityScale | None = None,
+        whole: bool = True,
     ) -> PreprocessedScan:
         """Read a scan and place it on the canvas.
 
         Args:
-            scan: The scan.
-            intensity: Meaning of the voxel values; None: detect it.
+            scan: The scan, which may have been examined already.
+            intensity: Meaning of the voxel values of a scan that was not; None: detect it.
+            whole: Keep whole slices for a preview.
 
         Raises:
             InputError: The scan cannot be read, or is not a CT that can be segmented.
         """
-        return preprocess_scan(
-            scan, canvas=self.spec.canvas, crop=self.spec.crop, intensity=intensity
-        )
+        if isinstance(scan, Scan):
+            scan = examine_scan(CachedScan(scan), intensity)
+        spec = self.spec
+        return preprocess_scan(scan, canvas=spec.canvas, crop=spec.crop, whole=whole)
 
     def predict(
         self, preprocessed: PreprocessedScan, *, threshold: float | None = None
@@ -229,8 +237,7 @@ class Segmenter:
     def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         if LUNG not in self.regions.names:
             return None
-        sides = lung_sides(masks[..., self.regions.names.index(LUNG)])
-        return read_sides(side_map(sides))
+        return widen_sides(lung_sides(masks[..., self.regions.names.index(LUNG)]))
 
 
 def load(

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from thorax.common.crop import Crop
 from thorax.common.errors import InputError, first_problem
-from thorax.common.params import Crop
 from thorax.imaging.intensity import Window
 
 SPEC = "spec.json"

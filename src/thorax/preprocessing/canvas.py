@@ -1,14 +1,15 @@
 """Put a scan and the area fractions of its regions on the canvas."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.common.crop import Crop
 from thorax.common.parallel import ordered
-from thorax.common.params import Crop
 from thorax.imaging.body import body_box, coarse_planes, lung_box
-from thorax.imaging.grid import Grid, NamedSlabs, Slabs
+from thorax.imaging.grid import Box, Grid, NamedSlabs, Slabs
 from thorax.imaging.intensity import LOWEST_HU, IntensityScale, whole_hu
 from thorax.imaging.overlap import Overlap, overlap
 from thorax.imaging.placement import FULL_COVERAGE, Placement, place_box, place_whole
@@ -31,34 +32,57 @@ def find_placement(scan: Slabs, scale: IntensityScale, *, canvas: int, crop: Cro
 
 def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop: Crop) -> Placement:
     """Compute the placement of a scan on the canvas from its coarse planes in HU."""
-    x, y, _ = grid.shape
-    in_plane_mm = grid.spacing_mm[:2]
-    if crop == "none":
-        return place_whole((x, y), canvas=canvas, spacing_mm=in_plane_mm)
-    find_box = lung_box if crop == "lungs" else body_box
-    return place_box((x, y), find_box(coarse_hu, (x, y)), canvas=canvas, spacing_mm=in_plane_mm)
+    find_box = {"lungs": lung_box, "body": body_box}.get(crop)
+    box = find_box(coarse_hu, grid.shape[:2]) if find_box else None
+    return placement_around(box, grid, canvas=canvas)
 
 
-def place_scan(
-    scan: Slabs, scale: IntensityScale, placement: Placement, *, threads: int = 1
-) -> NDArray[np.int16]:
+def placement_around(box: Box | None, grid: Grid, *, canvas: int) -> Placement:
+    """Compute the placement of a box of each plane; None: of whole planes."""
+    plane_shape, spacing_mm = grid.shape[:2], grid.spacing_mm[:2]
+    if box is None:
+        return place_whole(plane_shape, canvas=canvas, spacing_mm=spacing_mm)
+    return place_box(plane_shape, box, canvas=canvas, spacing_mm=spacing_mm)
+
+
+def place_scan(scan: Slabs, scale: IntensityScale, placement: Placement) -> NDArray[np.int16]:
     """Put all planes of a scan on the canvas, in HU; shape ``(N, H, W)``.
 
     Args:
         scan: The scan.
         scale: Conversion of its voxel values to HU.
         placement: Placement of its planes.
+    """
+    crops = ((start, planes[:, *placement.crop]) for start, planes in scan.slabs())
+    return place_crops(crops, scale, placement, depth=scan.grid.shape[2], threads=1)
+
+
+def place_crops(
+    crops: Iterable[tuple[int, NDArray[Any]]],
+    scale: IntensityScale,
+    placement: Placement,
+    *,
+    depth: int,
+    threads: int,
+) -> NDArray[np.int16]:
+    """Put the crops of all planes on the canvas, in HU; shape ``(N, H, W)``.
+
+    Args:
+        crops: First plane and voxels ``(n, x, y)`` within the crop, slab by slab.
+        scale: Conversion of the voxel values to HU.
+        placement: Placement of the planes.
+        depth: Number of planes.
         threads: Number of threads.
     """
     side = placement.x.canvas
-    placed = np.empty((scan.grid.shape[2], side, side), dtype=np.int16)
+    placed = np.empty((depth, side, side), dtype=np.int16)
 
     def place(slab: tuple[int, NDArray[Any]]) -> None:
-        start, planes = slab
-        hu = whole_hu(scale.to_hu(planes[:, *placement.crop]))
-        placed[start : start + len(planes)] = whole_hu(placement.place_crop(hu, fill=LOWEST_HU))
+        start, voxels = slab
+        hu = whole_hu(scale.to_hu(voxels))
+        placed[start : start + len(hu)] = whole_hu(placement.place_crop(hu, fill=LOWEST_HU))
 
-    for _ in ordered(place, scan.slabs(), threads=threads):
+    for _ in ordered(place, crops, threads=threads):
         pass
     return placed
 

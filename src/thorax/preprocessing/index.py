@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from thorax.common.crop import Crop
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256, write_text
-from thorax.common.params import Crop
 from thorax.imaging.overlap import Overlap
 
 NAME = "index.json"

@@ -5,10 +5,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from thorax.common.crop import Crop
 from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.common.parallel import in_processes
-from thorax.common.params import Crop, SyntheticParams
+from thorax.common.params import SyntheticParams
 from thorax.datasets.dataset import Case, Dataset
 from thorax.imaging.grid import check_same_grid
 from thorax.imaging.overlap import Overlap

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from thorax.common.params import Crop
+from thorax.common.crop import Crop
 from thorax.imaging.regions import Regions
 
 

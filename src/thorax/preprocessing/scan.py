@@ -1,21 +1,21 @@
-"""Preprocess a scan: read it once, detect its intensity scale, put it on the canvas."""
+"""Put a scan on the canvas, as the network receives it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.common.crop import Crop
 from thorax.common.machine import cores
-from thorax.common.params import Crop
-from thorax.imaging.body import coarse_planes
 from thorax.imaging.grid import Grid
-from thorax.imaging.intensity import IntensityScale, whole_hu
-from thorax.imaging.intensity_detection import DetectedIntensity, detect_intensity_of_scan
-from thorax.imaging.patient_orientation import PatientOrientation, find_orientation
+from thorax.imaging.intensity_detection import DetectedIntensity
+from thorax.imaging.patient_orientation import PatientOrientation
 from thorax.imaging.placement import Placement
 from thorax.io import Scan
-from thorax.io.cached_scan import CachedScan
-from thorax.preprocessing.canvas import place_scan, placement_of
+from thorax.io.cached_scan import CachedScan, Slab
+from thorax.preprocessing.canvas import place_crops, placement_around, placement_of
+from thorax.preprocessing.examination import ExaminedScan
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,28 +71,35 @@ class PreprocessedScan:
         return self.grid.voxel_ml * (x.side / x.canvas) * (y.side / y.canvas)
 
 
+def crops_of(cached: CachedScan, placement: Placement) -> Iterator[Slab]:
+    """Read the voxels of a scan within the crop, slab by slab."""
+    for start, planes in cached.slabs():
+        yield start, planes if cached.crop else planes[:, *placement.crop]
+
+
 def preprocess_scan(
-    scan: Scan, *, canvas: int, crop: Crop, intensity: IntensityScale | None = None
+    examined: ExaminedScan, *, canvas: int, crop: Crop, whole: bool = True
 ) -> PreprocessedScan:
-    """Read a scan and put it on the canvas.
+    """Put a scan on the canvas.
 
     Args:
-        scan: The scan.
+        examined: The scan.
         canvas: Pixels per side.
         crop: Crop of the planes.
-        intensity: Conversion of its voxel values to HU; detected if None.
+        whole: Keep whole slices for a preview. Masks and measurements need the crop only.
 
     Raises:
-        InputError: The scan cannot be read, or is not a CT that can be segmented.
+        InputError: The scan cannot be read.
     """
-    cached = CachedScan(scan)
-    coarse = coarse_planes(cached)
-    detected = (
-        detect_intensity_of_scan(coarse)
-        if intensity is None
-        else DetectedIntensity(intensity, str(intensity), ())
+    cached, scale = examined.cached, examined.intensity.scale
+    placement = (
+        placement_around(examined.lungs, cached.grid, canvas=canvas)
+        if crop == "lungs"
+        else placement_of(examined.coarse_hu, cached.grid, canvas=canvas, crop=crop)
     )
-    coarse_hu = whole_hu(detected.scale.to_hu(coarse))
-    placement = placement_of(coarse_hu, scan.grid, canvas=canvas, crop=crop)
-    planes = place_scan(cached, detected.scale, placement, threads=cores())
-    return PreprocessedScan(cached, detected, placement, planes, find_orientation(coarse_hu))
+    if not whole:
+        cached.crop_to(placement.crop)
+    planes = place_crops(
+        crops_of(cached, placement), scale, placement, depth=cached.grid.shape[2], threads=cores()
+    )
+    return PreprocessedScan(cached, examined.intensity, placement, planes, examined.orientation)
