@@ -119,7 +119,7 @@ class Predictor:
         labels = np.empty(prediction.grid.shape, dtype=np.uint8)
 
         def keep(slab: RestoredSlab) -> None:
-            planes = slab.whole(slab.labels(prediction), prediction.grid)
+            planes = slab.whole(slab.labels, prediction.grid)
             labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
 
         statistics = restore(prediction, keep)

@@ -1,7 +1,6 @@
 """Boxes around the body, without the couch, and around the lungs."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -77,10 +76,8 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         plane_shape: ``(X, Y)`` of the full planes.
     """
     step = coarse_step(plane_shape)
-    with ThreadPoolExecutor(1) as pool:
-        searched = pool.submit(_air_inside, coarse)
-        body = body_box(coarse, plane_shape)
-        air = searched.result()
+    body = body_box(coarse, plane_shape)
+    air = _air_inside(coarse)
     if air is None:
         return body
     across, along = air

@@ -129,33 +129,20 @@ class RestoredSlab:
         planes: Voxel values, shape ``(n, X, Y)``; within the crop if only the crop was kept.
         box: Voxels of the box along x and y.
         hu: Shape ``(n, x, y)``.
-        probabilities: Shape ``(R, n, x, y)``.
         masks: Shape ``(R, n, x, y)``.
         sides: 1 right and 2 left in and around the lung, shape ``(n, x, y)``; or None.
+        labels: Label values of the mask, shape ``(n, x, y)``.
+        probabilities: Shape ``(R, n, x, y)``, or None if they are not needed.
     """
 
     start: int
     planes: NDArray[Any]
     box: tuple[slice, slice]
     hu: NDArray[np.int16]
-    probabilities: NDArray[np.float32]
     masks: Masks
     sides: NDArray[np.uint8] | None
-
-    def labels(self, prediction: Prediction) -> NDArray[np.uint8]:
-        """Return the label values of the mask, shape ``(n, x, y)``.
-
-        Voxels that are lung and nothing else get the label of their side, if the model has side
-        labels.
-        """
-        labels = prediction.regions.merge(self.masks)
-        if self.sides is None or not prediction.side_labels:
-            return labels
-        lung = prediction.regions.labels[LUNG][0]
-        of_side = np.tile(np.arange(256, dtype=np.uint8), (1 + len(SIDE_NAMES), 1))
-        for side, name in SIDE_NAMES.items():
-            of_side[side, lung] = prediction.side_labels[name]
-        return of_side[self.sides, labels]
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None
 
     def whole(self, values: NDArray[Any], grid: Grid) -> NDArray[Any]:
         """Put values of the box, shape ``(…, x, y)``, into whole slices of zeros."""
@@ -249,7 +236,26 @@ def _restore_slab(prediction: Prediction, slab: Slab, *, with_maps: bool) -> Res
     values = planes[:, *(voxels if preprocessed.cached.crop else (x, y))]
     hu = whole_hu(preprocessed.intensity.scale.to_hu(values))
     masks = probabilities >= prediction.threshold
-    return RestoredSlab(start, planes, (x, y), hu, probabilities, masks, sides)
+    labels = _labels(masks, sides, prediction)
+    kept = probabilities if with_maps else None
+    return RestoredSlab(start, planes, (x, y), hu, masks, sides, labels, kept)
+
+
+def _labels(
+    masks: Masks, sides: NDArray[np.uint8] | None, prediction: Prediction
+) -> NDArray[np.uint8]:
+    """Return the label values of masks ``(R, n, x, y)``.
+
+    Voxels that are lung and nothing else get the label of their side, if the model has side labels.
+    """
+    labels = prediction.regions.merge(masks)
+    if sides is None or not prediction.side_labels:
+        return labels
+    lung = prediction.regions.labels[LUNG][0]
+    of_side = np.tile(np.arange(256, dtype=np.uint8), (1 + len(SIDE_NAMES), 1))
+    for side, name in SIDE_NAMES.items():
+        of_side[side, lung] = prediction.side_labels[name]
+    return of_side[sides, labels]
 
 
 def _whole_crop(placement: Placement) -> tuple[slice, slice]:
@@ -275,8 +281,9 @@ def _write_slab(
     slab: RestoredSlab, grid: Grid, mask: WriteMask, maps: list[PlaneWriter], top: int
 ) -> None:
     mask(slab)
-    for writer, probabilities in zip(maps, slab.probabilities, strict=False):
-        stored = np.rint(np.clip(probabilities, 0.0, 1.0) * top)
+    for number, writer in enumerate(maps):
+        assert slab.probabilities is not None
+        stored = np.rint(np.clip(slab.probabilities[number], 0.0, 1.0) * top)
         writer.write(slab.start, slab.whole(stored, grid))
 
 
@@ -296,12 +303,12 @@ def _mask_writer(outputs: Outputs, scan: Scan, prediction: Prediction) -> Iterat
         write_dicom_masks(path, scan, whole, regions.names, all_frames=outputs.all_frames)
         return
     with mask_file(path, scan) as writer:
-        yield lambda slab: writer.write(slab.start, slab.whole(slab.labels(prediction), scan.grid))
+        yield lambda slab: writer.write(slab.start, slab.whole(slab.labels, scan.grid))
 
 
 @contextmanager
 def _background_writer() -> Iterator[Callable[..., None]]:
-    """Yield a function that runs calls in another thread, in order, with at most two waiting."""
+    """Yield a function that runs calls in another thread, in order, with at most two at a time."""
     with ThreadPoolExecutor(1) as pool:
         waiting: list[Future[Any]] = []
 

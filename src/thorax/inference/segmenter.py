@@ -194,7 +194,9 @@ class Segmenter:
         """
         limit = self.spec.threshold if threshold is None else threshold
         maps = self._maps(preprocessed.planes)
+        masks = [probabilities >= limit for probabilities in maps]
         mean: Floats = maps[0] if len(maps) == 1 else np.asarray(np.mean(maps, axis=0))
+        del maps
         processed = apply_rules(
             mean,
             self._rules,
@@ -205,9 +207,7 @@ class Segmenter:
         final = processed.probabilities
         with ThreadPoolExecutor(1) as pool:
             sides = pool.submit(self._sides, final >= limit)
-            quality = quality_scores(
-                final, [probabilities >= limit for probabilities in maps], threshold=limit
-            )
+            quality = quality_scores(final, masks, threshold=limit)
             return Prediction(
                 preprocessed,
                 self.regions,
