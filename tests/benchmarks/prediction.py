@@ -1,9 +1,11 @@
 """Benchmark of `thorax predict`: `make bench`, or in more detail
 
     python tests/benchmarks/prediction.py [--engines] [--growth] [--batch] [--scan CT --model MODEL]
+    git worktree add ../before COMMIT; python tests/benchmarks/prediction.py --before ../before
 
 Without a model, the default network is exported untrained: speed does not depend on the weights.
-Wall time, CPU time and peak memory are those of a whole process.
+Wall time, CPU time and peak memory are those of a whole process. With another checkout of this
+repository, both run in turn, because the speed of a machine may change from minute to minute.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measuring import REGIONS, cost_of, make_scan, say, timed
+from measuring import REGIONS, Cost, cost_of, make_scan, say, timed
 
 from thorax.common.params import load_params
 from thorax.inference.outputs import Outputs, write_outputs
@@ -42,6 +44,10 @@ def main() -> None:
         scan = options.scan or folder / "scan.nii.gz"
         if not options.scan:
             make_scan(0, SHAPE, scan, folder / "truth.nii.gz")
+        if options.before:
+            for chosen in ("lungs", str(options.model or model)):
+                compare_checkouts(scan, folder, chosen, options.before, rounds=options.rounds)
+            return
         bench_prediction(scan, folder, model=options.model or model)
         if options.engines:
             compare_engines(trained, model)
@@ -60,8 +66,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     for name in ("engines", "growth", "batch"):
         parser.add_argument(f"--{name}", action="store_true")
-    for name in ("scan", "model"):
+    for name in ("scan", "model", "before"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 
 
@@ -106,6 +113,23 @@ def command(scans: Path, target: Path, model: Path, *more: str) -> list[str]:
     """Return the command that segments a scan or a folder of scans."""
     arguments = [sys.executable, "-m", "thorax.cli", "predict", str(scans), str(target)]
     return [*arguments, "--model", str(model), "--force", *more]
+
+
+def compare_checkouts(scan: Path, folder: Path, model: str, before: Path, *, rounds: int) -> None:
+    """Measure this checkout and another one in turn, and count the voxels that differ."""
+    checkouts = {"before": before.resolve(), "now": Path(__file__).resolve().parents[2]}
+    costs: dict[str, list[Cost]] = {name: [] for name in checkouts}
+    for _ in range(rounds):
+        for name, checkout in checkouts.items():
+            segment = command(scan, folder / f"{name}.nii.gz", Path(model))
+            costs[name].append(cost_of(["env", f"PYTHONPATH={checkout / 'src'}", *segment]))
+    for name, measured in costs.items():
+        walls = sorted(cost.wall for cost in measured)
+        median = sorted(measured, key=lambda cost: cost.wall)[len(measured) // 2]
+        label = f"{Path(model).stem}, {name}"
+        say(f"{label:<16} {median}; wall {walls[0]:.2f} to {walls[-1]:.2f} s")
+    masks = [Scan(folder / f"{name}.nii.gz").voxels() for name in checkouts]
+    say(f"{np.count_nonzero(masks[0] != masks[1])} of {np.count_nonzero(masks[1])} voxels differ")
 
 
 def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> None:
