@@ -184,7 +184,7 @@ def _predict_file(task: "ScanTask", options: dict[str, Any]) -> None:
 
     reading = {name: options[name] for name in ("series", "allow_incomplete")}
     check_overwrite(task, [task.mask], force=options["force"])
-    with closing(open_scan(task, **reading)) as cached, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, closing(open_scan(task, **reading)) as cached:
         cached.begin()
         import_scipy()
         from thorax.preprocessing.examination import examine_scan

@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from thorax.common.errors import InputError
 from thorax.common.parallel import prefetch
 from thorax.io import Scan
 
@@ -34,6 +35,7 @@ class CachedScan:
         self.crop: tuple[slice, slice] | None = None
         self._max_bytes = max_bytes
         self._cached: list[Slab] | None = None
+        self._closed = False
         self._begun: tuple[Slab, Generator[Slab, None, None]] | None = None
 
     def begin(self) -> None:
@@ -46,7 +48,8 @@ class CachedScan:
         self._begun = next(slabs), slabs
 
     def close(self) -> None:
-        """End the reading that `begin` started, after the planes that are being read."""
+        """End the reading, also in another thread, after the planes that are being read."""
+        self._closed = True
         if self._begun:
             _, slabs = self._begun
             slabs.close()
@@ -63,6 +66,9 @@ class CachedScan:
         """Read all planes slab by slab, in file order; yield the first index and the planes.
 
         The planes are read-only, because every pass yields the same arrays.
+
+        Raises:
+            InputError: The scan cannot be read, or `close` was called while it was read.
         """
         if self._cached is not None:
             for index, slab in enumerate(self._cached):
@@ -72,6 +78,8 @@ class CachedScan:
         cached: list[Slab] = []
         with closing(self._first_pass()) as slabs:
             for slab in slabs:
+                if self._closed:
+                    raise InputError(f"reading {self.scan.path} was stopped")
                 start, planes = self._cropped(slab)
                 planes = planes.view()
                 planes.flags.writeable = False
