@@ -118,6 +118,14 @@ six times more slowly while packages are imported."""
     show_default=True,
     help="Numeric precision; auto uses half precision if the hardware supports it.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that segment the scans of a folder at the same time and share the cores. Each "
+    "needs as much memory as one scan.",
+)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def predict(
     paths: tuple[Path, ...],
@@ -213,6 +221,12 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
     from thorax.inference.batch import predict_folder
 
     segmenter, settings = _load(options), _settings(options)
+    segment = None
+    if options["workers"] > 1:
+        from thorax.inference.workers import Workers, predict_in_processes
+
+        workers = Workers(options["workers"], partial(_open, options))
+        segment = partial(predict_in_processes, workers=workers)
     with tqdm(total=len(tasks), desc="predict", unit="scan", disable=None) as bar:
 
         def report(row: "ManifestRow") -> None:
@@ -221,7 +235,9 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
             if not row.error:
                 echo(row.mask)
 
-        rows = predict_folder(segmenter, tasks, settings, folder=folder, report=report)
+        rows = predict_folder(
+            segmenter, tasks, settings, folder=folder, report=report, segment=segment
+        )
     failed = sum(row.status == "failed" for row in rows)
     echo(f"{len(rows) - failed} done, {failed} failed: {folder / 'manifest.csv'}", err=True)
     if failed:
@@ -243,17 +259,11 @@ def _report(row: "ManifestRow", *, prefix: str = "") -> None:
 
 
 def _load(options: dict[str, Any]) -> "Segmenter":
-    from thorax.inference.segmenter import Segmenter, load
-    from thorax.models.packaged import DEFAULT_MODEL, find_model
+    """Load the model, and name it if it is the default one."""
+    from thorax.models.packaged import DEFAULT_MODEL
 
-    models: Sequence[Path] = options["models"]
-    engine_options = {name: options[name] for name in ("engine", "device", "precision")}
-    segmenter = Segmenter(
-        [load(find_model(model), **engine_options) for model in models or (DEFAULT_MODEL,)],
-        tta=options["tta"],
-        postprocess=not options["no_postprocessing"],
-    )
-    if not models:
+    segmenter = _open(options)
+    if not options["models"]:
         from importlib.metadata import version
 
         echo(
@@ -262,3 +272,16 @@ def _load(options: dict[str, Any]) -> "Segmenter":
             err=True,
         )
     return segmenter
+
+
+def _open(options: dict[str, Any]) -> "Segmenter":
+    from thorax.inference.segmenter import Segmenter, load
+    from thorax.models.packaged import DEFAULT_MODEL, find_model
+
+    models: Sequence[Path] = options["models"]
+    engine_options = {name: options[name] for name in ("engine", "device", "precision")}
+    return Segmenter(
+        [load(find_model(model), **engine_options) for model in models or (DEFAULT_MODEL,)],
+        tta=options["tta"],
+        postprocess=not options["no_postprocessing"],
+    )

@@ -20,6 +20,14 @@ INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """Vector instructions by the names of the kernel, oldest first."""
 
 
+_limits: list[int] = []
+
+
+def limit_cores(count: int) -> None:
+    """Limit the cores that `cores` returns, for a process that shares them with others."""
+    _limits[:] = [count]
+
+
 def cores() -> int:
     """Count the cores that this process may use; the machine may have more.
 
@@ -30,7 +38,7 @@ def cores() -> int:
     process = psutil.Process()
     # macOS cannot restrict a process to some cores.
     usable = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
-    return len(usable or ()) or os.cpu_count() or 1
+    return min([len(usable or ()) or os.cpu_count() or 1, *_limits])
 
 
 def describe_machine() -> dict[str, Any]:

@@ -35,7 +35,9 @@ def one_blas_thread(work: Callable[Given, Result]) -> Callable[Given, Result]:
     return limited
 
 
-def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
+def worker_pool(
+    size: int | None = None, *, prepare: Callable[[], None] | None = None
+) -> ProcessPoolExecutor:
     """Start a pool of processes with one BLAS thread each.
 
     Several BLAS threads on one core waste ten times the time that they save. Ctrl-C in a terminal
@@ -44,12 +46,13 @@ def worker_pool(size: int | None = None) -> ProcessPoolExecutor:
 
     Args:
         size: Largest number of processes; the number of usable cores by default.
+        prepare: Called once in each process; can be pickled.
     """
     has_forkserver = "forkserver" in multiprocessing.get_all_start_methods()
     if has_forkserver:
         _start_forkserver_ignoring_sigint()
     context = multiprocessing.get_context("forkserver" if has_forkserver else "spawn")
-    return ProcessPoolExecutor(size or cores(), context, _limit_threads)
+    return ProcessPoolExecutor(size or cores(), context, _prepare, (prepare,))
 
 
 def in_processes(
@@ -138,6 +141,12 @@ def ordered(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _prepare(prepare: Callable[[], None] | None) -> None:
+    _limit_threads()
+    if prepare:
+        prepare()
 
 
 def _limit_threads() -> None:

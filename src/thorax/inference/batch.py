@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from thorax.common.errors import InputError
 from thorax.common.parallel import one_blas_thread, prefetch
@@ -49,6 +50,20 @@ class PredictOptions:
     force: bool = False
 
 
+class SegmentAll(Protocol):
+    """Segments scans and reports each one when it is started and when it is finished."""
+
+    def __call__(
+        self,
+        segmenter: Segmenter,
+        tasks: Sequence[ScanTask],
+        options: PredictOptions,
+        *,
+        report: Report,
+    ) -> list[ManifestRow]:
+        """Return one row per scan."""
+
+
 def predict_folder(
     segmenter: Segmenter,
     tasks: Sequence[ScanTask],
@@ -56,6 +71,7 @@ def predict_folder(
     *,
     folder: Path,
     report: Report,
+    segment: SegmentAll | None = None,
 ) -> list[ManifestRow]:
     """Segment scans and write a manifest; finished scans are skipped.
 
@@ -65,6 +81,7 @@ def predict_folder(
         options: Options for all scans.
         folder: Folder of the manifest.
         report: Called with the row of each scan that is finished, failed or skipped.
+        segment: Segments the scans that are not finished; `predict_all` by default.
 
     Returns:
         One row per scan, also for skipped ones.
@@ -86,7 +103,9 @@ def predict_folder(
 
     with manifest.exclusive():
         try:
-            predict_all(segmenter, list(filter(is_pending, tasks)), options, report=record)
+            (segment or predict_all)(
+                segmenter, list(filter(is_pending, tasks)), options, report=record
+            )
         finally:
             manifest.write()
     return [manifest.rows[task.case] for task in tasks]
