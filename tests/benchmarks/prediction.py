@@ -27,6 +27,7 @@ from thorax.models.export import export_model
 from thorax.models.keras_file import MODEL, load_network, save_trained
 from thorax.models.networks import build
 from thorax.models.onnx_file import read_model
+from thorax.models.packaged import find_model
 from thorax.models.spec import ModelSpec, default_postprocessing
 
 SHAPE = (512, 512, 300)
@@ -45,7 +46,7 @@ def main() -> None:
         if not options.scan:
             make_scan(0, SHAPE, scan, folder / "truth.nii.gz")
         if options.before:
-            for chosen in ("lungs", str(options.model or model)):
+            for chosen in (find_model("lungs"), options.model or model):
                 compare_checkouts(scan, folder, chosen, options.before, rounds=options.rounds)
             return
         bench_prediction(scan, folder, model=options.model or model)
@@ -115,18 +116,18 @@ def command(scans: Path, target: Path, model: Path, *more: str) -> list[str]:
     return [*arguments, "--model", str(model), "--force", *more]
 
 
-def compare_checkouts(scan: Path, folder: Path, model: str, before: Path, *, rounds: int) -> None:
+def compare_checkouts(scan: Path, folder: Path, model: Path, before: Path, *, rounds: int) -> None:
     """Measure this checkout and another one in turn, and count the voxels that differ."""
     checkouts = {"before": before.resolve(), "now": Path(__file__).resolve().parents[2]}
     costs: dict[str, list[Cost]] = {name: [] for name in checkouts}
     for _ in range(rounds):
         for name, checkout in checkouts.items():
-            segment = command(scan, folder / f"{name}.nii.gz", Path(model))
+            segment = command(scan, folder / f"{name}.nii.gz", model)
             costs[name].append(cost_of(["env", f"PYTHONPATH={checkout / 'src'}", *segment]))
     for name, measured in costs.items():
         walls = sorted(cost.wall for cost in measured)
         median = sorted(measured, key=lambda cost: cost.wall)[len(measured) // 2]
-        label = f"{Path(model).stem}, {name}"
+        label = f"{model.stem}, {name}"
         say(f"{label:<16} {median}; wall {walls[0]:.2f} to {walls[-1]:.2f} s")
     masks = [Scan(folder / f"{name}.nii.gz").voxels() for name in checkouts]
     say(f"{np.count_nonzero(masks[0] != masks[1])} of {np.count_nonzero(masks[1])} voxels differ")

@@ -526,3 +526,13 @@ def test_a_volume_is_nifti(tmp_path: Path) -> None:
 )
 def test_the_name_of_a_case_is_its_file_without_the_suffix(file: str, name: str | None) -> None:
     assert case_name(Path("scans") / file) == name
+
+
+@pytest.mark.parametrize(
+    ("side", "planes"), [(1, 16), (512, 16), (1024, 4), (2048, 1), (4096, 1)], ids=str
+)
+def test_slabs_of_large_planes_have_fewer(side: int, planes: int) -> None:
+    voxels = np.broadcast_to(np.int16(0), (side, side, 32))
+    scan = Scan.in_memory(voxels, np.eye(4), name="scan")
+    assert scan.spans()[:2] == [(0, planes), (planes, 2 * planes)]
+    assert scan.spans(8)[:2] == [(0, 8), (8, 16)]

@@ -1,5 +1,6 @@
 """A scan cached in memory after the first read, if it is small."""
 
+import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
@@ -112,8 +113,5 @@ class CachedScan:
         return all_slabs()
 
     def _is_small(self, voxel_bytes: int) -> bool:
-        x, y, depth = self.grid.shape
-        if self.crop is not None:
-            x, y = (part.stop - part.start for part in self.crop)
-        scan_bytes = voxel_bytes * x * y * depth
+        scan_bytes = voxel_bytes * math.prod(self.grid.shape)
         return voxel_bytes <= MAX_VOXEL_BYTES and scan_bytes <= self._max_bytes

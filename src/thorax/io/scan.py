@@ -21,7 +21,7 @@ from thorax.io.stored_image import (
 )
 
 SLAB = 16
-"""Planes per slab: 16 planes of 512×512 take 17 MB in single precision."""
+"""Planes per slab, up to 512×512: they take 17 MB in single precision. Larger planes are fewer."""
 
 _NO_AFFINE = (
     "the affine is the identity, which some programs write if they do not know it; orientation and "
@@ -146,9 +146,14 @@ class Scan:
         """True if the file stores the axial planes one after the other."""
         return int(self.orientation[2, 0]) == 2
 
-    def spans(self, size: int = SLAB) -> list[tuple[int, int]]:
-        """Split the planes into slabs ``(start, stop)``, in file order."""
-        depth = self.grid.shape[2]
+    def spans(self, size: int | None = None) -> list[tuple[int, int]]:
+        """Split the planes into slabs ``(start, stop)``, in file order.
+
+        Args:
+            size: Planes per slab; `SLAB` by default, or as many as take the same memory.
+        """
+        x, y, depth = self.grid.shape
+        size = size or max(1, min(SLAB, SLAB * 512 * 512 // (x * y)))
         spans = [(start, min(start + size, depth)) for start in range(0, depth, size)]
         if self.orientation[2, 1] > 0:
             return spans
@@ -169,7 +174,7 @@ class Scan:
                 canonical = self._canonical[:, :, start:stop]
         return self._finite(np.moveaxis(canonical, 2, 0), start)
 
-    def slabs(self, size: int = SLAB) -> Iterator[tuple[int, NDArray[Any]]]:
+    def slabs(self, size: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """Read all planes slab by slab, in file order; yield the first index and the planes."""
         for start, stop in self.spans(size):
             yield start, self.planes(start, stop)
