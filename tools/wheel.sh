@@ -22,7 +22,7 @@ pip=(python -m pip --quiet --disable-pip-version-check)
 cd "$work"
 site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 echo "wheel: $(du -k thorax-*.whl | cut -f1) kB; largest packages, in MB:"
-du -sm "$site"/* | sort -rn | head -n 20 | sed "s|$site/|  |"
+du -sm "$site"/* | sort -rn | sed -n "1,20s|$site/|  |p"
 size_mb=$(du -sm env | cut -f1)
 echo "environment: $size_mb MB, limit $limit_mb MB"
 unwanted=$(python -m pip list --format=freeze --disable-pip-version-check |
