@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -19,6 +19,8 @@ from thorax.common.parallel import (
     prefetch,
     worker_pool,
 )
+
+from ..threads import prefetch_threads, wait_until
 
 PROGRAM = """
 from thorax.pipeline import run
@@ -87,10 +89,6 @@ def _blas_threads() -> list[int]:
 # Prefetching
 
 
-def prefetch_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
-
-
 class RecordedItems:
     """A generator that records its items, and the thread in which it was closed."""
 
@@ -106,13 +104,6 @@ class RecordedItems:
                 yield number
         finally:
             self.closed_in.append(threading.current_thread().name)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert condition()
 
 
 def test_exactly_one_item_is_read_ahead() -> None:

@@ -1,7 +1,6 @@
 """A small scan is read once, and the cached planes are those of the scan."""
 
 import gc
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from nibabel import orientations
 from thorax.common.errors import InputError
 from thorax.io import Scan
 from thorax.io.cached_scan import CachedScan
+
+from ..threads import prefetch_threads, wait_until
 
 SaveNifti = Callable[..., Path]
 CHEST = np.arange(3 * 2 * 40, dtype=np.int16).reshape(3, 2, 40)
@@ -42,17 +43,6 @@ def all_voxels(cached: CachedScan) -> np.ndarray:
     """All planes as ``(X, Y, Z)``; `KeyError` if a plane is missing."""
     planes = {start + n: plane for start, slab in cached.slabs() for n, plane in enumerate(slab)}
     return np.stack([planes[number] for number in range(cached.grid.shape[2])], axis=2)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert condition()
-
-
-def prefetch_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 @pytest.fixture

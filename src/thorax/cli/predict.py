@@ -223,10 +223,10 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
     segmenter, settings = _load(options), _settings(options)
     segment = None
     if options["workers"] > 1:
-        from thorax.inference.workers import Workers, predict_in_processes
+        from thorax.inference.workers import predict_in_processes
 
-        workers = Workers(options["workers"], partial(_open, options))
-        segment = partial(predict_in_processes, workers=workers)
+        load = partial(_open, options)
+        segment = partial(predict_in_processes, workers=options["workers"], load=load)
     with tqdm(total=len(tasks), desc="predict", unit="scan", disable=None) as bar:
 
         def report(row: "ManifestRow") -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.imaging.intensity_detection import AIR_HU, otsu_threshold
-from thorax.imaging.morphology import fill_holes
+from thorax.imaging.morphology import fill_holes, part_sizes
 
 SIDE, FRONT, HEAD = 0, 1, 2
 """Axes of the patient: from left to right, from back to front, from feet to head."""
@@ -261,7 +261,7 @@ def _fill(body: Mask, axis: int) -> Mask:
 def _large_parts(mask: Mask, share: float) -> Mask:
     """Keep the connected parts of at least a share of the largest."""
     parts, count = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    sizes = part_sizes(parts, count)
     sizes[0] = 0
     large = sizes >= max(1, share * sizes.max())
     return np.asarray(large[parts])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from thorax.imaging.morphology import dilate
+from thorax.imaging.morphology import dilate, part_sizes
 from thorax.imaging.placement import place_whole
 
 LUNG = "lung"
@@ -193,8 +193,8 @@ def _repair_cuts(sides: Sides) -> Sides:
     faces = _faces(sides, pieces, count)
     if not faces.any():
         return sides
-    lungs, _ = ndimage.label(sides > 0)
-    sizes, whole = np.bincount(pieces.ravel(), minlength=count + 1), np.bincount(lungs.ravel())
+    lungs, number = ndimage.label(sides > 0)
+    sizes, whole = part_sizes(pieces, count), part_sizes(lungs, number)
     lung_of = np.zeros(count + 1, dtype=np.intp)
     lung_of[pieces] = lungs
     wrong = faces > BROAD * sizes ** (2 / 3)

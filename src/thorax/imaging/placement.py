@@ -76,8 +76,7 @@ class AxisPlacement:
 
     def reached_by(self, pixels: NDArray[np.bool_]) -> slice:
         """Return the voxels of the crop that any of these canvas pixels contributes to."""
-        reached = np.flatnonzero((self.restoring[:, pixels] != 0.0).any(axis=1))
-        return slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
+        return _span((self.restoring[:, pixels] != 0.0).any(axis=1))
 
     @cached_property
     def pixels(self) -> NDArray[np.intp]:
@@ -111,6 +110,16 @@ class Placement:
     def crop(self) -> tuple[slice, slice]:
         """Voxels of the crop along x and y."""
         return slice(self.x.start, self.x.stop), slice(self.y.start, self.y.stop)
+
+    @property
+    def voxels(self) -> tuple[slice, slice]:
+        """All voxels of the crop, counted from its first one."""
+        return slice(0, self.x.stop - self.x.start), slice(0, self.y.stop - self.y.start)
+
+    def voxels_near(self, pixels: NDArray[np.bool_]) -> tuple[slice, slice]:
+        """Return the voxels of the crop that pixels of a canvas ``(H, W)`` contribute to."""
+        rows, columns = np.any(pixels, axis=1), np.any(pixels, axis=0)
+        return self.x.reached_by(rows), self.y.reached_by(columns)
 
     def place(self, planes: NDArray[Any], *, fill: float) -> Floats:
         """Put planes on the canvas by area interpolation.
@@ -148,13 +157,12 @@ class Placement:
 
         A chest fills a third of its planes, so this saves time and memory where `uncrop` can wait.
         """
-        voxels = slice(0, len(self.x.restoring)), slice(0, len(self.y.restoring))
-        return self.restore_part(canvases, voxels)
+        return self.restore_part(canvases, self.voxels)
 
     def restore_part(self, canvases: NDArray[Any], voxels: tuple[slice, slice]) -> Floats:
         """Restore canvases ``(N, H, W)`` to some voxels of the crop, along x and y."""
         x, y = self.x.restoring[voxels[0]], self.y.restoring[voxels[1]]
-        rows, columns = _nonzero_span(x), _nonzero_span(y)
+        rows, columns = _span(np.any(x, axis=0)), _span(np.any(y, axis=0))
         maps = canvases[:, rows, columns].astype(np.float32, copy=False)
         return np.matmul(x[:, rows], np.matmul(maps, y[:, columns].T))
 
@@ -163,7 +171,7 @@ class Placement:
 
         Each voxel of the crop gets the label of the pixel that contains its centre.
         """
-        return self.uncrop(canvases.take(self.x.pixels, axis=1).take(self.y.pixels, axis=2))
+        return self.uncrop(self.restore_label_part(canvases, self.voxels))
 
     def restore_label_part(
         self, canvases: NDArray[np.uint8], voxels: tuple[slice, slice]
@@ -175,9 +183,16 @@ class Placement:
 
     def uncrop(self, crops: NDArray[Any]) -> NDArray[Any]:
         """Put crops ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
-        planes = np.zeros((*crops.shape[:-2], self.x.size, self.y.size), dtype=crops.dtype)
-        planes[..., *self.crop] = crops
-        return planes
+        return in_whole_planes(crops, self.crop, (self.x.size, self.y.size))
+
+
+def in_whole_planes(
+    values: NDArray[Any], box: tuple[slice, slice], plane_shape: tuple[int, int]
+) -> NDArray[Any]:
+    """Put values of a box ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
+    planes = np.zeros((*values.shape[:-2], *plane_shape), dtype=values.dtype)
+    planes[..., *box] = values
+    return planes
 
 
 def place_box(
@@ -224,10 +239,10 @@ def place_whole(
     return place_box(plane_shape, whole, canvas=canvas, spacing_mm=spacing_mm)
 
 
-def _nonzero_span(weights: Floats) -> slice:
-    """Return the columns from the first to the last that is not 0."""
-    columns = np.flatnonzero(weights.any(axis=0))
-    return slice(int(columns[0]), int(columns[-1]) + 1) if columns.size else slice(0, 0)
+def _span(chosen: NDArray[np.bool_]) -> slice:
+    """Return the positions from the first to the last chosen one."""
+    positions = np.flatnonzero(chosen)
+    return slice(int(positions[0]), int(positions[-1]) + 1) if positions.size else slice(0, 0)
 
 
 def _snap_to_integer(side: float) -> float:

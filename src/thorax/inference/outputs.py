@@ -18,9 +18,9 @@ from thorax.common.parallel import ordered
 from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import whole_hu
 from thorax.imaging.lung_sides import LUNG, SIDE_NAMES
-from thorax.imaging.placement import Placement
+from thorax.imaging.placement import in_whole_planes
 from thorax.inference.measurements import RegionMeasurements
-from thorax.inference.postprocessing import OVERSHOOT
+from thorax.inference.postprocessing import near_masks
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
 from thorax.io import (
@@ -146,9 +146,7 @@ class RestoredSlab:
 
     def whole(self, values: NDArray[Any], grid: Grid) -> NDArray[Any]:
         """Put values of the box, shape ``(…, x, y)``, into whole slices of zeros."""
-        planes = np.zeros((*values.shape[:-2], *grid.shape[:2]), dtype=values.dtype)
-        planes[..., *self.box] = values
-        return planes
+        return in_whole_planes(values, self.box, grid.shape[:2])
 
 
 WriteMask = Callable[[RestoredSlab], object]
@@ -224,7 +222,10 @@ def _restore_slab(prediction: Prediction, slab: Slab, *, with_maps: bool) -> Res
     stop = start + len(planes)
     placement, preprocessed = prediction.placement, prediction.preprocessed
     maps = np.moveaxis(prediction.probabilities[start:stop], -1, 0)
-    voxels = _whole_crop(placement) if with_maps else _near_masks(maps, prediction)
+    voxels = placement.voxels
+    if not with_maps:
+        near = np.any(near_masks(maps, prediction.threshold), axis=0)
+        voxels = placement.voxels_near(near)
     x, y = (
         slice(crop.start + part.start, crop.start + part.stop)
         for crop, part in zip(placement.crop, voxels, strict=True)
@@ -256,19 +257,6 @@ def _labels(
     for side, name in SIDE_NAMES.items():
         of_side[side, lung] = prediction.side_labels[name]
     return of_side[sides, labels]
-
-
-def _whole_crop(placement: Placement) -> tuple[slice, slice]:
-    x, y = placement.crop
-    return slice(0, x.stop - x.start), slice(0, y.stop - y.start)
-
-
-def _near_masks(maps: NDArray[np.float32], prediction: Prediction) -> tuple[slice, slice]:
-    """Return the voxels of the crop that can reach the threshold, for maps ``(R, n, H, W)``."""
-    near: Masks = np.any(maps >= prediction.threshold / OVERSHOOT, axis=(0, 1))
-    placement = prediction.placement
-    rows, columns = np.asarray(near.any(axis=1)), np.asarray(near.any(axis=0))
-    return placement.x.reached_by(rows), placement.y.reached_by(columns)
 
 
 def _preview_collector(prediction: Prediction) -> "PreviewCollector":

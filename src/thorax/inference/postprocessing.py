@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from thorax.common.errors import InputError
 from thorax.common.text import counted
-from thorax.imaging.morphology import IN_PLANE
+from thorax.imaging.morphology import IN_PLANE, part_sizes
 from thorax.models.spec import NO_POSTPROCESSING, PostprocessingRule
 
 Mask = NDArray[np.bool_]
@@ -157,8 +157,8 @@ def _remove(region: Floats, task: _Task) -> list[str]:
     near = np.zeros_like(mask)
     notes = list[str]()
     if box is not None:
-        components, _ = ndimage.label(mask[box], ALL_NEIGHBOURS)
-        sizes = np.bincount(components.ravel())
+        components, number = ndimage.label(mask[box], ALL_NEIGHBOURS)
+        sizes = part_sizes(components, number)
         keep = _components_to_keep(sizes, task)
         near[box] = _dilate(np.take(keep, components))
         removed = sizes[1:][~keep[1:]]
@@ -205,6 +205,19 @@ def _without_opening(enclosed: Mask, outside: Mask) -> Mask:
         is_closed[parts[opening[box]]] = False
         closed[box] = np.take(is_closed, parts)
     return closed
+
+
+def near_masks(maps: Floats, threshold: float) -> Mask:
+    """Return the pixels whose values can raise a restored voxel to the threshold.
+
+    Args:
+        maps: Probabilities on the canvas, shape ``(…, n, H, W)``.
+        threshold: Threshold of the restored probabilities.
+
+    Returns:
+        Shape ``(…, H, W)``: pixels of any of the n slices.
+    """
+    return np.any(maps >= threshold / OVERSHOOT, axis=-3)
 
 
 def _padded_box(mask: Mask) -> tuple[slice, slice, slice] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from thorax.imaging.lung_sides import LUNG, PLAUSIBLE_ML, SIDE_NAMES
 from thorax.imaging.overlap import overlap
 from thorax.imaging.placement import place_whole
-from thorax.inference.postprocessing import OVERSHOOT
+from thorax.inference.postprocessing import near_masks
 from thorax.inference.statistics import ScanStatistics
 from thorax.models.spec import ExpectedDiceModel
 
@@ -98,29 +98,14 @@ def certainty(probabilities: NDArray[np.float32], *, threshold: float) -> float 
     for start in range(0, len(probabilities), _SLICES_PER_BLOCK):
         block = probabilities[start : start + _SLICES_PER_BLOCK]
         probability_sum += float(block.sum(dtype=np.float64))
-        box = _pixels_near_mask(block, threshold)
-        if box is None:
-            continue
-        fine = slice(2 * box[0].start, 2 * box[0].stop), slice(2 * box[1].start, 2 * box[1].stop)
+        rows, columns = finer.voxels_near(near_masks(block, threshold))
+        # Whole pixels, each of which is two by two voxels of the finer grid.
+        x, y = (slice(span.start // 2, -(-span.stop // 2)) for span in (rows, columns))
+        fine = slice(2 * x.start, 2 * x.stop), slice(2 * y.start, 2 * y.stop)
         fractions = _area_fractions(finer.restore_part(block, fine) >= threshold)
-        minimum += float(np.minimum(block[:, *box], fractions).sum(dtype=np.float64))
+        minimum += float(np.minimum(block[:, x, y], fractions).sum(dtype=np.float64))
         fraction_sum += float(fractions.sum(dtype=np.float64))
     return 2 * minimum / (probability_sum + fraction_sum) if fraction_sum else None
-
-
-def _pixels_near_mask(block: NDArray[np.float32], threshold: float) -> tuple[slice, slice] | None:
-    """Return a box of pixels outside of which no restored value reaches the threshold."""
-    near: Masks = np.any(block >= threshold / OVERSHOOT, axis=0)
-    spans = []
-    for axis in (1, 0):
-        pixels = np.flatnonzero(near.any(axis=axis))
-        if not pixels.size:
-            return None
-        # Cubic interpolation reaches two pixels far.
-        spans.append(slice(max(0, int(pixels[0]) - 2), int(pixels[-1]) + 3))
-    side = block.shape[1]
-    rows, columns = (slice(span.start, min(span.stop, side)) for span in spans)
-    return rows, columns
 
 
 def _area_fractions(fine: Masks) -> NDArray[np.float32]:

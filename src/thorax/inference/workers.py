@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from thorax.common.machine import cores, limit_cores
 from thorax.common.parallel import worker_pool
@@ -12,25 +13,13 @@ from thorax.inference.manifest import FAILED, ManifestRow
 from thorax.inference.segmenter import Segmenter
 
 
-@dataclass(frozen=True)
-class Workers:
-    """Processes that segment scans.
-
-    Args:
-        count: Number of processes; the usable cores are shared among them.
-        load: Loads the model in each process; can be pickled.
-    """
-
-    count: int
-    load: Callable[[], Segmenter]
-
-
 def predict_in_processes(
     segmenter: Segmenter,
     tasks: Sequence[ScanTask],
     options: PredictOptions,
     *,
-    workers: Workers,
+    workers: int,
+    load: Callable[[], Segmenter],
     report: Report,
 ) -> list[ManifestRow]:
     """Segment all scans; a scan that fails is reported and does not stop the others.
@@ -39,18 +28,19 @@ def predict_in_processes(
     other one.
 
     Args:
-        segmenter: The model or ensemble, as ``workers`` load it.
+        segmenter: The model or ensemble.
         tasks: The scans.
         options: Options for all scans.
-        workers: The processes.
+        workers: Number of processes, among which the usable cores are shared.
+        load: Loads the same model or ensemble in each process; can be pickled.
         report: Called with the row of each scan, when it is started and when it is finished.
 
     Returns:
         One row per scan, in the order in which they were finished.
     """
     rows = []
-    share = max(1, cores() // workers.count)
-    with worker_pool(workers.count, prepare=_Preparation(workers.load, share)) as pool:
+    prepare = partial(_prepare, load, max(1, cores() // workers))
+    with worker_pool(workers, prepare=prepare) as pool:
         waiting = iter(tasks)
         running: dict[Future[ManifestRow], ManifestRow] = {}
 
@@ -60,7 +50,7 @@ def predict_in_processes(
                 report(row)
                 running[pool.submit(_segment, task, options)] = row
 
-        start(workers.count)
+        start(workers)
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -78,16 +68,9 @@ def _result(future: Future[ManifestRow], started: ManifestRow) -> ManifestRow:
     return replace(started, status=FAILED, error=f"{type(error).__name__}: {error}")
 
 
-@dataclass(frozen=True)
-class _Preparation:
-    """Prepares a process: limits its cores and loads the model."""
-
-    load: Callable[[], Segmenter]
-    share: int
-
-    def __call__(self) -> None:
-        limit_cores(self.share)
-        _loaded.append(self.load())
+def _prepare(load: Callable[[], Segmenter], share: int) -> None:
+    limit_cores(share)
+    _loaded.append(load())
 
 
 _loaded: list[Segmenter] = []

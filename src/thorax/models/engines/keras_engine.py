@@ -1,13 +1,12 @@
 """Keras engine: runs the trained network itself, on any Keras backend."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.imaging.intensity import Window
-from thorax.models.engines.stacks import in_batches
+from thorax.models.engines.stacks import stacks
 
 
 class KerasEngine:
@@ -46,14 +45,17 @@ def probabilities(
         Shape ``(stop - start, H, W, R)``.
     """
     context = (network.input_shape[-1] - 1) // 2
-    span = range(start, stop, BATCH)
-    return in_batches(partial(_batch, network), planes, span, window=window, context=context)
+    parts = [
+        _batch(network, window.apply(stacks(planes, low, min(low + BATCH, stop), context=context)))
+        for low in range(start, stop, BATCH)
+    ]
+    return np.concatenate(parts)
 
 
-def _batch(network: Any, stacks: NDArray[np.float32]) -> NDArray[np.float32]:
+def _batch(network: Any, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     from scipy.special import expit
 
-    missing = BATCH - len(stacks)
-    padded = np.pad(stacks, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else stacks
-    logits = np.asarray(network.predict_on_batch(padded))[: len(stacks)]
+    missing = BATCH - len(batch)
+    padded = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch
+    logits = np.asarray(network.predict_on_batch(padded))[: len(batch)]
     return expit(logits)

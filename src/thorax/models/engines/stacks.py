@@ -1,36 +1,9 @@
-"""Slice stacks of a scan, in batches."""
+"""Stacks of neighbouring slices."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from thorax.imaging.intensity import Window
-
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-def in_batches(
-    run: Run, planes: NDArray[np.int16], span: range, *, window: Window, context: int
-) -> NDArray[np.float32]:
-    """Run a function on the stacks of a span of slices, batch by batch.
-
-    Args:
-        run: Function from windowed stacks ``(n, H, W, 2k+1)`` to maps ``(n, H, W, R)``.
-        planes: All slices of a scan on the canvas, HU, shape ``(N, H, W)``.
-        span: First slice, one past the last, and the batch size as the step.
-        window: HU window of the network.
-        context: Neighbouring slices on each side.
-
-    Returns:
-        The maps of all slices of the span.
-    """
-    parts = [
-        run(window.apply(stacks(planes, low, min(low + span.step, span.stop), context=context)))
-        for low in span
-    ]
-    return np.concatenate(parts)
 
 
 def neighbours(index: int, *, planes: int, context: int) -> NDArray[np.int64]:
