@@ -244,5 +244,5 @@ def digests(root: Path) -> dict[str, str]:
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.is_file() and path.name != "manifest.json" and path.name != "manifest.csv"
+        if path.is_file() and path.name not in ("manifest.json", "manifest.csv", "timings.csv")
     }

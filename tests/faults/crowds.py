@@ -17,7 +17,8 @@ from thorax.common.params import load_params
 from thorax.datasets.dataset import load_dataset
 from thorax.datasets.folds import split_cases
 from thorax.inference.inputs import find_tasks
-from thorax.inference.manifest import DONE, Manifest, ManifestRow
+from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.row import DONE, ManifestRow
 from thorax.pipeline.train import members_of
 from thorax.preprocessing.index import load_index, verify_records
 from thorax.preprocessing.prepare import prepare

@@ -191,7 +191,12 @@ def test_every_broken_scan_has_an_error_and_every_valid_one_a_mask(
         assert "\n" not in rows[name]["error"]
     names = sorted(path.name for path in masks.iterdir())
     assert names == sorted(
-        ["manifest.csv", "manifest.json", *(f"good_{number}.nii.gz" for number in range(GOOD))]
+        [
+            "manifest.csv",
+            "manifest.json",
+            "timings.csv",
+            *(f"good_{number}.nii.gz" for number in range(GOOD)),
+        ]
     )
 
 

@@ -465,7 +465,7 @@ def read_pairs(path: Path) -> None:
 
 
 def read_manifest(path: Path) -> None:
-    from thorax.inference.manifest import Manifest
+    from thorax.inference.manifest.files import Manifest
 
     Manifest(path.parent)
 

@@ -15,7 +15,8 @@ from thorax.common.errors import InputError
 from thorax.imaging.intensity import HU
 from thorax.inference.batch import PredictOptions, predict_folder
 from thorax.inference.inputs import ScanTask, find_tasks
-from thorax.inference.manifest import Manifest, ManifestRow
+from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.row import ManifestRow
 from thorax.inference.segmenter import Model, Segmenter
 from thorax.io import Scan, scan_files_on_disk
 from thorax.models.engines.keras_engine import KerasEngine
@@ -99,6 +100,7 @@ def test_a_scan_that_fails_is_reported_and_the_others_continue(
         "manifest.json",
         "s1.nii.gz",
         "s3.nii.gz",
+        "timings.csv",
     ]
 
 
@@ -250,7 +252,7 @@ def test_ctrl_c_leaves_complete_files_and_a_complete_table(
         ("s2", "done"),
     ]
     names = {path.name for path in (scans.parent / "masks").iterdir()}
-    assert names == {"manifest.csv", "manifest.json", "s1.nii.gz", "s2.nii.gz"}
+    assert names == {"manifest.csv", "manifest.json", "timings.csv", "s1.nii.gz", "s2.nii.gz"}
 
 
 def test_all_requested_files_are_next_to_the_mask(segmenter: Segmenter, scans: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from thorax.cli import main
 from thorax.common.machine import cores, limit_cores
-from thorax.inference.manifest import FAILED, STARTED, ManifestRow
+from thorax.inference.manifest.row import FAILED, STARTED, ManifestRow
 from thorax.inference.workers import _result
 from thorax.models.export import export_model
 from thorax.models.keras_file import save_trained

@@ -15,6 +15,7 @@ from thorax.common.errors import InputError, in_one_line
 
 COMMANDS = {
     "predict": "predict:predict",
+    "manifest": "manifest:manifest",
     "view": "view:view",
     "score": "score:score",
     "compare": "compare:compare",

@@ -18,7 +18,8 @@ from thorax.common.errors import printable
 if TYPE_CHECKING:
     from thorax.inference.batch import PredictOptions
     from thorax.inference.inputs import ScanTask
-    from thorax.inference.manifest import ManifestRow
+    from thorax.inference.manifest.parts import Part
+    from thorax.inference.manifest.row import ManifestRow
     from thorax.inference.segmenter import Segmenter
 
 SWITCH_INTERVAL = 2e-4
@@ -126,6 +127,13 @@ six times more slowly while packages are imported."""
     help="Processes that segment the scans of a folder at the same time and share the cores. Each "
     "needs as much memory as one scan.",
 )
+@click.option(
+    "--part",
+    metavar="K/N",
+    help="Segment only every N-th scan of a folder, from the K-th, so that N machines share the "
+    "scans; `thorax manifest MASK` merges their results.  [default: in an array of jobs, from the "
+    "variables of SLURM, PBS, Grid Engine, LSF, AWS Batch or Kubernetes]",
+)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def predict(
     paths: tuple[Path, ...],
@@ -162,6 +170,8 @@ def predict(
     tasks = find_tasks(paths[:-1] if target else paths, target, suffix=options["suffix"])
     options = options | {"models": models, "intensity": intensity}
     if target and target == tasks[0].mask:
+        if options["part"]:
+            raise click.UsageError(f"--part is for a folder of scans, but {target} is one mask.")
         _predict_file(tasks[0], options)
     else:
         _predict_folder(tasks, options, folder=target or paths[0].parent)
@@ -220,6 +230,7 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
 
     from thorax.inference.batch import predict_folder
 
+    part = _part(options["part"])
     segmenter, settings = _load(options), _settings(options)
     segment = None
     if options["workers"] > 1:
@@ -227,7 +238,11 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
 
         load = partial(_open, options)
         segment = partial(predict_in_processes, workers=options["workers"], load=load)
-    with tqdm(total=len(tasks), desc="predict", unit="scan", disable=None) as bar:
+    selected = part.select(tasks) if part else tasks
+    if part:
+        source = f" ({part.source})" if part.source else ""
+        echo(f"part {part}{source}: {len(selected)} of {len(tasks)} scans", err=True)
+    with tqdm(total=len(selected), desc="predict", unit="scan", disable=None) as bar:
 
         def report(row: "ManifestRow") -> None:
             bar.update()
@@ -236,12 +251,21 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
                 echo(row.mask)
 
         rows = predict_folder(
-            segmenter, tasks, settings, folder=folder, report=report, segment=segment
+            segmenter, tasks, settings, folder=folder, report=report, segment=segment, part=part
         )
     failed = sum(row.status == "failed" for row in rows)
-    echo(f"{len(rows) - failed} done, {failed} failed: {folder / 'manifest.csv'}", err=True)
+    table = f"`thorax manifest {folder}` merges the parts" if part else folder / "manifest.csv"
+    echo(f"{len(rows) - failed} done, {failed} failed: {table}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _part(text: str | None) -> "Part | None":
+    """Return the part of the scans to segment; None for all."""
+    from thorax.inference.manifest.parts import parse_part, part_of_array
+
+    part = parse_part(text) if text else part_of_array()
+    return part if part and part.count > 1 else None
 
 
 def _report(row: "ManifestRow", *, prefix: str = "") -> None:

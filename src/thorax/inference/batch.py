@@ -12,7 +12,10 @@ from thorax.common.parallel import one_blas_thread, prefetch
 from thorax.common.text import rounded
 from thorax.imaging.intensity import IntensityScale
 from thorax.inference.inputs import ScanTask, check_overwrite, open_scan
-from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow
+from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.merge import store_scans
+from thorax.inference.manifest.parts import Part
+from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.segmenter import Segmenter
 from thorax.io import scan_files_on_disk
@@ -72,8 +75,11 @@ def predict_folder(
     folder: Path,
     report: Report,
     segment: SegmentAll | None = None,
+    part: Part | None = None,
 ) -> list[ManifestRow]:
     """Segment scans and write a manifest; finished scans are skipped.
+
+    A part of the scans writes a log only; see `thorax.inference.manifest.merge`.
 
     Args:
         segmenter: The model or ensemble.
@@ -82,16 +88,20 @@ def predict_folder(
         folder: Folder of the manifest.
         report: Called with the row of each scan that is finished, failed or skipped.
         segment: Segments the scans that are not finished; `predict_all` by default.
+        part: The part of the scans to segment; None: all.
 
     Returns:
-        One row per scan, also for skipped ones.
+        One row per scan of the part, also for skipped ones.
 
     Raises:
         InputError: The existing manifest cannot be read, the new one cannot be written, another
             batch is running in the folder, or two scans have the same output file.
     """
     _check_distinct(segmenter, tasks, options)
-    manifest = Manifest(folder)
+    manifest = Manifest(folder, part)
+    if part:
+        store_scans(folder, tasks)
+        tasks = part.select(tasks)
 
     def record(row: ManifestRow) -> None:
         manifest.add(row)

@@ -9,7 +9,7 @@ from thorax.common.machine import cores, limit_cores
 from thorax.common.parallel import worker_pool
 from thorax.inference.batch import PredictOptions, Report, predict_all, started_row
 from thorax.inference.inputs import ScanTask
-from thorax.inference.manifest import FAILED, ManifestRow
+from thorax.inference.manifest.row import FAILED, ManifestRow
 from thorax.inference.segmenter import Segmenter
 
 

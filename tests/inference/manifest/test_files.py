@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.inference.manifest import DONE, FAILED, STARTED, Manifest, ManifestRow, manifest_csv
+from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
+from thorax.inference.manifest.table import manifest_csv
 from thorax.models.spec import ExpectedDice
 
 LOG = ".manifest.jsonl"
+FILES = ["manifest.csv", "manifest.json", "timings.csv"]
 
 
 def row(case: str, status: str = DONE, **fields: Any) -> ManifestRow:
-    return ManifestRow(case, status, f"in/{case}.nii", f"out/{case}.nii", "abc", "auto", **fields)
+    return ManifestRow(case, status, f"in/{case}.nii", f"/out/{case}.nii", "abc", "auto", **fields)
 
 
 FULL = row(
@@ -120,7 +123,7 @@ def test_the_last_row_of_a_case_is_kept(tmp_path: Path) -> None:
 
 def test_the_tables_replace_the_log(tmp_path: Path) -> None:
     written(tmp_path, FULL)
-    assert sorted(os.listdir(tmp_path)) == ["manifest.csv", "manifest.json"]  # noqa: PTH208
+    assert sorted(os.listdir(tmp_path)) == FILES  # noqa: PTH208
     assert Manifest(tmp_path).rows == {"anna": FULL}
 
 
@@ -204,10 +207,10 @@ def test_manifests_of_version_0_1_are_read(tmp_path: Path) -> None:
 
 def test_columns_of_the_csv() -> None:
     assert manifest_csv([FULL]) == (
-        "case,status,seconds,lung_ml,lung_certainty,infection_ml,infection_certainty,"
+        "case,status,lung_ml,lung_certainty,infection_ml,infection_certainty,"
         "quality_warnings,warnings,error,intensity,model,scan,mask\n"
-        "anna,done,12.5,4210.5,0.98,31.25,,lung: one; infection: two,"
-        "a component was removed,,hu,abc,in/anna.nii,out/anna.nii\n"
+        "anna,done,4210.5,0.98,31.25,,lung: one; infection: two,"
+        "a component was removed,,hu,abc,in/anna.nii,/out/anna.nii\n"
     )
 
 
@@ -216,10 +219,10 @@ def test_the_expected_dice_has_a_column_if_a_row_has_it() -> None:
         "anna", certainty={"lung": 0.9}, expected_dice={"lung": ExpectedDice(0.95, 0.9, 1.0)}
     )
     assert manifest_csv([expected, row("ben", FAILED)]).splitlines() == [
-        "case,status,seconds,lung_ml,lung_certainty,lung_expected_dice,quality_warnings,warnings,"
+        "case,status,lung_ml,lung_certainty,lung_expected_dice,quality_warnings,warnings,"
         "error,intensity,model,scan,mask",
-        "anna,done,0,,0.9,0.95,,,,,abc,in/anna.nii,out/anna.nii",
-        "ben,failed,0,,,,,,,,abc,in/ben.nii,out/ben.nii",
+        "anna,done,,0.9,0.95,,,,,abc,in/anna.nii,/out/anna.nii",
+        "ben,failed,,,,,,,,abc,in/ben.nii,/out/ben.nii",
     ]
 
 
@@ -236,7 +239,7 @@ def test_numbers_have_six_digits() -> None:
 
 def test_a_table_without_rows_has_columns() -> None:
     assert manifest_csv([]) == (
-        "case,status,seconds,quality_warnings,warnings,error,intensity,model,scan,mask\n"
+        "case,status,quality_warnings,warnings,error,intensity,model,scan,mask\n"
     )
 
 
@@ -256,7 +259,7 @@ def test_a_cell_is_one_line(error: str, cell: str) -> None:
     text = manifest_csv([failed, row("ben")])
     assert len(text.splitlines()) == 3
     anna, ben = read_table(text)
-    assert (anna["error"], anna["quality_warnings"], anna["mask"]) == (cell, cell, "out/anna.nii")
+    assert (anna["error"], anna["quality_warnings"], anna["mask"]) == (cell, cell, "/out/anna.nii")
     assert anna["warnings"].replace(" ;", ";") == f"{cell}; more"
     assert ben["error"] == ""
 

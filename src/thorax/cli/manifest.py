@@ -1,0 +1,44 @@
+"""`thorax manifest`."""
+
+import click
+
+from thorax.cli.options import ANY_PATH, echo
+
+
+@click.command()
+@click.argument("folder", type=ANY_PATH, metavar="MASKS")
+def manifest(folder: str) -> None:
+    """Merge the results of `thorax predict --part` into one manifest.
+
+    MASKS is the folder that the parts have written to. Scans that are missing, unfinished, failed
+    or to be reviewed are named; the exit status is 1 if there is any. Run parts that were stopped
+    again: they go on where they ended.
+
+    \b
+    Example:
+      thorax predict scans/ masks/ --part 1/2
+      thorax predict scans/ masks/ --part 2/2
+      thorax manifest masks/
+    """
+    from pathlib import Path
+
+    from thorax.inference.manifest.merge import describe_problems, merge_manifest
+    from thorax.inference.manifest.row import DONE, FAILED
+
+    merged = merge_manifest(Path(folder))
+    problems = describe_problems(merged)
+    for line in problems:
+        echo(line)
+    done, failed = (len(merged.with_status(status)) for status in (DONE, FAILED))
+    counts = (
+        (done, "done"),
+        (failed, "failed"),
+        (len(merged.rows) - done - failed, "missing or unfinished"),
+        (len(merged.to_review), "to review"),
+    )
+    text = ", ".join(f"{count} {name}" for count, name in counts)
+    echo(f"{text}: {merged.table}", err=True)
+    if merged.running:
+        echo(f"Note: {merged.running} parts are running", err=True)
+    if problems:
+        raise click.exceptions.Exit(1)

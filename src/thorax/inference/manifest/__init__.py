@@ -1,0 +1,1 @@
+"""The manifest of a batch of scans, and its parts on several machines."""

@@ -1,0 +1,121 @@
+"""Merge the logs of parts into one manifest, and name scans without a result."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from thorax.common.errors import InputError
+from thorax.common.files import write_text
+from thorax.inference.inputs import ScanTask
+from thorax.inference.manifest.files import ManifestFiles
+from thorax.inference.manifest.row import (
+    DONE,
+    FAILED,
+    MISSING,
+    STARTED,
+    ManifestRow,
+    relative_mask,
+    review_order,
+)
+
+_SCANS = ".manifest-scans-{}.json"
+
+_Scans = list[tuple[str, str, str]]
+"""Case, scan and mask, relative to the folder."""
+
+
+@dataclass(frozen=True)
+class MergedManifest:
+    """The rows of all parts.
+
+    Args:
+        table: The CSV that was written.
+        rows: One row per scan; those without a mask first, then those with quality warnings.
+        running: Number of parts that are running, as far as the drive supports locks.
+    """
+
+    table: Path
+    rows: Sequence[ManifestRow]
+    running: int
+
+    def with_status(self, *status: str) -> list[ManifestRow]:
+        """Return the rows with one of these values of the status."""
+        return [row for row in self.rows if row.status in status]
+
+    @property
+    def to_review(self) -> list[ManifestRow]:
+        """Rows with a mask and quality warnings."""
+        return [row for row in self.with_status(DONE) if row.quality_warnings]
+
+    @property
+    def is_complete(self) -> bool:
+        """Each scan has a mask or has failed."""
+        return not self.with_status(MISSING, STARTED)
+
+
+def store_scans(folder: Path, tasks: Iterable[ScanTask]) -> None:
+    """Store the names of all scans of a batch, so that missing ones can be named.
+
+    All parts write the same file; its name contains its digest.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    scans = [(task.case, str(task.scan), relative_mask(str(task.mask), folder)) for task in tasks]
+    text = json.dumps(scans) + "\n"
+    path = folder / _SCANS.format(hashlib.sha256(text.encode()).hexdigest()[:12])
+    if not path.exists():
+        write_text(path, text)
+
+
+def merge_manifest(folder: Path) -> MergedManifest:
+    """Merge the logs of all parts with an earlier manifest, and write the tables.
+
+    Once no scan is missing or unfinished, the logs of parts that are not running are removed.
+
+    Raises:
+        InputError: There is no manifest, it is damaged, or the folder cannot be written.
+    """
+    files = ManifestFiles(folder)
+    lists, logs = sorted(folder.glob(_SCANS.format("*"))), files.part_logs()
+    rows = files.read()
+    scans = [scan for path in lists for scan in _read_scans(path)]
+    if not rows and not scans:
+        raise InputError(
+            f"there is no manifest in {folder}; name a folder that `thorax predict` has written"
+        )
+    for case, scan, mask in scans:
+        rows.setdefault(case, ManifestRow(case, MISSING, scan, str(folder / mask), "", ""))
+    files.write(rows.values())
+    running = [log for log in logs if log.is_locked()]
+    merged = MergedManifest(files.table, review_order(rows.values()), len(running))
+    if merged.is_complete and not running:
+        for path in (*lists, *(log.path for log in logs)):
+            path.unlink(missing_ok=True)
+    return merged
+
+
+def describe_problems(merged: MergedManifest) -> list[str]:
+    """Return one line for each scan that is missing, unfinished, failed or to be reviewed."""
+    lines = [f"Missing: {row.case}: no part has started it" for row in merged.with_status(MISSING)]
+    lines += [
+        f"Unfinished: {row.case}: its part was stopped, or is running"
+        for row in merged.with_status(STARTED)
+    ]
+    lines += [f"Failed: {row.case}: {row.error}" for row in merged.with_status(FAILED)]
+    return lines + [
+        f"Check: {row.case}: {warning}"
+        for row in merged.to_review
+        for warning in row.quality_warnings
+    ]
+
+
+def _read_scans(path: Path) -> _Scans:
+    try:
+        return TypeAdapter(_Scans).validate_json(path.read_bytes())
+    except ValueError:
+        raise InputError(f"{path} is damaged; remove it, and run one of the parts again") from None

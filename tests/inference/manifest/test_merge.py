@@ -1,0 +1,228 @@
+"""Parts of a batch, and the manifest of all of them."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thorax.common.errors import InputError
+from thorax.imaging.intensity import HU
+from thorax.inference.batch import PredictOptions, predict_folder
+from thorax.inference.inputs import find_tasks
+from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.merge import MergedManifest, describe_problems, merge_manifest
+from thorax.inference.manifest.parts import Part
+from thorax.inference.manifest.row import FAILED
+from thorax.inference.segmenter import Model, Segmenter
+from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.spec import ModelSpec
+
+from ...learning import pointwise
+
+SaveNifti = Callable[..., Path]
+SPEC = ModelSpec(8, "none", 0, (0, 1000), {"lung": (1,)})
+TABLES = {"manifest.csv", "manifest.json", "timings.csv"}
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    """Return a segmenter that segments voxels of at least 250 HU as lung."""
+    engine = KerasEngine(pointwise([[80]], [-20], canvas=8), SPEC.window)
+    return Segmenter([Model(SPEC, engine, "a" * 64)])
+
+
+@pytest.fixture
+def scans(save_nifti: SaveNifti, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of five scans; the fourth is broken."""
+    for count in (1, 2, 3, 5):
+        voxels = np.full((8, 8, 8), -1000, np.int16)
+        voxels[:2, 2:4, :count] = 500
+        save_nifti(f"scans/s{count}.nii.gz", voxels)
+    (tmp_path / "scans/s4.nii.gz").write_text("not an image")
+    monkeypatch.chdir(tmp_path)
+    return Path("scans")
+
+
+def run(segmenter: Segmenter, scans: Path, masks: str, part: Part | None) -> list[str]:
+    """Segment a part; return the reported cases that were segmented anew."""
+    segmented: list[str] = []
+    predict, mine = segmenter.predict, Path(masks)
+
+    def counted(preprocessed: Any, **others: Any) -> Any:
+        segmented.append(preprocessed.scan.path.name.partition(".")[0])
+        return predict(preprocessed, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmenter, "predict", counted)
+        predict_folder(
+            segmenter,
+            find_tasks([scans], mine),
+            PredictOptions(intensity=HU),
+            folder=mine,
+            report=lambda row: None,
+            part=part,
+        )
+    return segmented
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    """Return the content of all files but the durations."""
+    paths = (path for path in Path(folder).iterdir() if path.name != "timings.csv")
+    return {path.name: path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_parts_give_the_bytes_of_one_run(segmenter: Segmenter, scans: Path, count: int) -> None:
+    run(segmenter, scans, "whole", None)
+    segmented = [
+        case
+        for number in range(count, 0, -1)
+        for case in run(segmenter, scans, "parts", Part(number, count))
+    ]
+    assert sorted(segmented) == ["s1", "s2", "s3", "s5"]
+    assert not TABLES & set(os.listdir("parts"))  # noqa: PTH208
+    merged = merge_manifest(Path("parts"))
+    assert contents("parts") == contents("whole")
+    assert [row.case for row in merged.rows] == ["s4", "s1", "s2", "s3", "s5"]
+    assert [row.case for row in merged.with_status(FAILED)] == ["s4"]
+
+
+def test_missing_and_unfinished_scans_are_named(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, "masks", Part(1, 2))  # s1, s3, s5
+    log = Path("masks/.manifest-1-of-2.jsonl")
+    # The part was killed while it segmented the last scan.
+    log.write_text(log.read_text().rpartition("\n")[0])
+    merged = merge_manifest(Path("masks"))
+    assert describe_problems(merged) == [
+        "Missing: s2: no part has started it",
+        "Missing: s4: no part has started it",
+        "Unfinished: s5: its part was stopped, or is running",
+        "Check: s1: lung: nearly no volume on the right (0 mL)",
+        "Check: s3: lung: nearly no volume on the right (0 mL)",
+    ]
+    table = Path("masks/manifest.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in table[1:]] == [
+        ["s2", "missing"],
+        ["s4", "missing"],
+        ["s5", "started"],
+        ["s1", "done"],
+        ["s3", "done"],
+    ]
+
+
+def test_a_part_goes_on_after_it_was_killed(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, "masks", Part(1, 2))
+    log = Path("masks/.manifest-1-of-2.jsonl")
+    log.write_text(log.read_text().rpartition("\n")[0])
+    merge_manifest(Path("masks"))
+    assert run(segmenter, scans, "masks", Part(1, 2)) == ["s5"]
+    assert run(segmenter, scans, "masks", Part(2, 2)) == ["s2"]
+    merged = merge_manifest(Path("masks"))
+    assert describe_problems(merged)[0] == f"Failed: s4: {merged.rows[0].error}"
+    assert {line.split(": ")[0] for line in describe_problems(merged)[1:]} == {"Check"}
+    assert set(os.listdir("masks")) == TABLES | {  # noqa: PTH208
+        f"s{number}.nii.gz" for number in (1, 2, 3, 5)
+    }
+
+
+def test_other_parts_or_a_whole_run_segment_nothing_twice(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    assert run(segmenter, scans, "masks", Part(1, 2)) == ["s1", "s3", "s5"]
+    assert run(segmenter, scans, "masks", Part(2, 3)) == ["s2"]
+    assert run(segmenter, scans, "masks", None) == []
+    assert merge_manifest(Path("masks")).is_complete
+
+
+def test_a_changed_scan_is_segmented_anew(
+    segmenter: Segmenter, scans: Path, save_nifti: SaveNifti
+) -> None:
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    save_nifti("scans/s3.nii.gz", np.full((8, 8, 7), 500, np.int16))
+    assert run(segmenter, scans, "masks", Part(1, 2)) == ["s3"]
+
+
+def test_durations_are_kept(segmenter: Segmenter, scans: Path) -> None:
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    seconds = {case: row.seconds for case, row in Manifest(Path("masks")).rows.items()}
+    merge_manifest(Path("masks"))
+    assert {case: row.seconds for case, row in Manifest(Path("masks")).rows.items()} == seconds
+    assert all("seconds" not in row for row in json.loads(Path("masks/manifest.json").read_text()))
+
+
+# Batches at the same time
+
+
+def is_refused(part: Part | None) -> bool:
+    try:
+        with Manifest(Path("masks"), part).exclusive():
+            return False
+    except InputError as error:
+        assert "is writing to masks; wait for it, or choose another" in str(error)  # noqa: PT017
+        return True
+
+
+@pytest.mark.parametrize(
+    ("running", "other", "refused"),
+    [
+        (Part(1, 2), Part(2, 2), False),
+        (Part(1, 2), Part(1, 2), True),
+        (Part(1, 2), Part(2, 3), True),
+        (Part(1, 2), Part(1, 12), True),
+        (Part(1, 2), None, True),
+        (None, Part(1, 2), True),
+        (None, None, True),
+    ],
+)
+def test_which_batches_run_together(
+    running: Part | None,
+    other: Part | None,
+    refused: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Manifest(Path("masks"), running).exclusive():
+        assert is_refused(other) is refused
+    assert not is_refused(other)
+
+
+def test_the_logs_of_a_running_part_are_kept(segmenter: Segmenter, scans: Path) -> None:
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    with Manifest(Path("masks"), Part(2, 2)).exclusive():
+        merged = merge_manifest(Path("masks"))
+    assert (merged.is_complete, merged.running) == (True, 1)
+    assert Path("masks/.manifest-2-of-2.jsonl").exists()
+
+
+def test_a_folder_can_be_moved(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, "masks", None)
+    Path("masks").rename("moved")
+    assert run(segmenter, scans, "moved", None) == []
+
+
+# Errors
+
+
+def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"there is no manifest in {tmp_path}; name a folder"):
+        merge_manifest(tmp_path)
+
+
+def test_a_damaged_list_of_scans(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, "masks", Part(1, 2))
+    (path,) = Path("masks").glob(".manifest-scans-*.json")
+    path.write_text("[")
+    with pytest.raises(InputError, match=rf"{path} is damaged; remove it"):
+        merge_manifest(Path("masks"))
+
+
+def test_an_empty_manifest_is_complete() -> None:
+    assert MergedManifest(Path("manifest.csv"), [], 0).is_complete
