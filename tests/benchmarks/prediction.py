@@ -1,6 +1,7 @@
 """Benchmark of `thorax predict`: `make bench`, or in more detail
 
-    python tests/benchmarks/prediction.py [--engines] [--growth] [--batch] [--scan CT --model MODEL]
+    python tests/benchmarks/prediction.py [--engines] [--growth] [--files] [--batch SCANS]
+        [--scan CT] [--model MODEL]
     git worktree add ../before COMMIT; python tests/benchmarks/prediction.py --before ../before
 
 Without a model, the default network is exported untrained: speed does not depend on the weights.
@@ -9,6 +10,8 @@ repository, both run in turn, because the speed of a machine may change from min
 """
 
 import argparse
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from measuring import REGIONS, Cost, cost_of, make_scan, say, timed
+from segmentation_objects import save_series
 
 from thorax.common.params import load_params
 from thorax.inference.outputs import Outputs, write_outputs
@@ -54,21 +58,22 @@ def main() -> None:
             compare_engines(trained, model)
             compare_processes(scan, folder, trained=trained, model=model)
         if options.growth:
-            for shape in GROWTH:
-                resampled = folder / "resampled.nii.gz"
-                make_scan(0, shape, resampled, folder / "truth.nii.gz")
-                say(f"{shape!s:<18} {cost_of(command(resampled, folder / 'mask.nii.gz', model))}")
-        if options.batch:
-            bench_batch(scan, folder, options.model or model)
+            bench_growth(folder, options.model or model)
+        if options.files:
+            bench_files(scan, folder, options.model or model)
+        for scans in options.batch:
+            bench_batch(scan, folder, options.model or model, scans=scans)
 
 
 def parse() -> argparse.Namespace:
     """Parse the options."""
     parser = argparse.ArgumentParser()
-    for name in ("engines", "growth", "batch"):
+    for name in ("engines", "growth", "files"):
         parser.add_argument(f"--{name}", action="store_true")
-    for name in ("scan", "model", "before"):
+    for name in ("scan", "before"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--model", type=lambda model: find_model(Path(model)))
+    parser.add_argument("--batch", type=int, nargs="+", default=[], metavar="SCANS")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 
@@ -133,14 +138,59 @@ def compare_checkouts(scan: Path, folder: Path, model: Path, before: Path, *, ro
     say(f"{np.count_nonzero(masks[0] != masks[1])} of {np.count_nonzero(masks[1])} voxels differ")
 
 
-def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int = 10) -> None:
-    """Measure several scans in one call."""
-    many = folder / "many"
-    many.mkdir()
-    for number in range(scans):
-        (many / f"{number}.nii.gz").symlink_to(scan)
-    cost = cost_of(command(many, folder / "masks", model))
-    say(f"batch       {scans} scans in one call: {cost.wall / scans:.2f} s per scan; {cost}")
+def bench_growth(folder: Path, model: Path) -> None:
+    """Measure scans of other sizes."""
+    resampled = folder / "resampled.nii.gz"
+    for shape in GROWTH:
+        make_scan(0, shape, resampled, folder / "truth.nii.gz")
+        say(f"{shape!s:<18} {cost_of(command(resampled, folder / 'mask.nii.gz', model))}")
+
+
+def bench_files(scan: Path, folder: Path, model: Path, *, rounds: int = 3) -> None:
+    """Measure other inputs and additional outputs of one scan, in turn with a mask alone."""
+    series = make_series(scan, folder)
+    cases: dict[str, tuple[Path, str, tuple[str, ...]]] = {
+        "mask": (scan, "mask.nii.gz", ()),
+        "--statistics": (scan, "mask.nii.gz", ("--statistics",)),
+        "--preview": (scan, "mask.nii.gz", ("--preview",)),
+        "--probabilities": (scan, "mask.nii.gz", ("--probabilities",)),
+        "from DICOM": (series, "mask.nii.gz", ()),
+        "from DICOM to SEG": (series, "mask.dcm", ()),
+    }
+    costs: dict[str, list[Cost]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, (source, target, more) in cases.items():
+            costs[name].append(cost_of(command(source, folder / target, model, *more)))
+    for name, measured in costs.items():
+        say(f"{name:<18} {sorted(measured, key=lambda cost: cost.wall)[rounds // 2]}")
+
+
+def make_series(scan: Path, folder: Path) -> Path:
+    """Write a scan as a DICOM series, once."""
+    series = folder / "series"
+    if not series.exists():
+        save_series(series, Scan(scan))
+    return series
+
+
+def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int) -> None:
+    """Measure many scans in one call: NIfTI and DICOM, in one and in two processes."""
+    series = make_series(scan, folder)
+    for kind in ("NIfTI", "DICOM"):
+        many = folder / f"{scans}-{kind}"
+        many.mkdir()
+        for number in range(scans):
+            if kind == "NIfTI":
+                (many / f"{number}.nii.gz").symlink_to(scan)
+            else:
+                shutil.copytree(series, many / str(number), copy_function=os.link)
+        for workers in ("1", "2"):
+            masks = folder / f"masks-{scans}-{kind}-{workers}"
+            cost = cost_of(command(many, masks, model, "--workers", workers))
+            say(
+                f"{scans} scans, {kind}, {workers} processes: {cost.wall / scans:.2f} s per scan, "
+                f"{60 * scans / cost.wall:.1f} scans a minute; {cost}"
+            )
 
 
 def compare_engines(trained: Path, path: Path) -> None:

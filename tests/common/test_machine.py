@@ -2,8 +2,11 @@
 
 import platform
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from thorax.common.machine import (
@@ -11,6 +14,8 @@ from thorax.common.machine import (
     _processor,
     describe_machine,
     kind_of_machine,
+    return_freed_memory,
+    share_freed_memory,
     versions,
 )
 
@@ -60,3 +65,25 @@ def test_versions_are_those_installed() -> None:
     import numpy
 
     assert versions(["numpy"]) == {"numpy": numpy.__version__}
+
+
+def test_freed_memory_is_returned_where_the_system_can() -> None:
+    """Only large arrays are freed at once; these are smaller than the limit of malloc."""
+    process = psutil.Process()
+    pieces = [np.ones(2**13) for _ in range(2000)]
+    # The last piece keeps the heap from shrinking by itself.
+    kept, pieces = pieces[-1], pieces[:-1]
+    used = process.memory_info().rss
+    del pieces
+    return_freed_memory()
+    if platform.libc_ver()[0] == "glibc":
+        assert process.memory_info().rss < used - 50 * 2**20
+    assert kept[0] == 1
+
+
+@pytest.mark.parametrize("call", [return_freed_memory, share_freed_memory])
+def test_systems_without_these_functions(
+    call: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thorax.common.machine.ctypes.CDLL", lambda name: object())
+    call()

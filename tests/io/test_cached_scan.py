@@ -2,6 +2,7 @@
 
 import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,28 @@ def counting_scan(save_nifti: SaveNifti) -> CountingScan:
 
 
 # Number of reads
+
+
+def test_a_last_pass_frees_the_slabs_that_were_used(counting_scan: Any) -> None:
+    cached = CachedScan(counting_scan)
+    all_voxels(cached)
+    expected = [planes.copy() for _, planes in cached.slabs()]
+    alive: list[weakref.ref[Any]] = []
+    for (_, planes), same in zip(cached.slabs(last=True), expected, strict=True):
+        np.testing.assert_array_equal(planes, same)
+        assert [slab() for slab in alive] == [None] * len(alive)
+        alive.append(weakref.ref(planes))
+        del planes
+    assert counting_scan.passes == 1
+    np.testing.assert_array_equal(all_voxels(cached), CHEST)
+    assert counting_scan.passes == 2
+
+
+def test_a_first_and_last_pass_caches_nothing(counting_scan: Any) -> None:
+    cached = CachedScan(counting_scan)
+    assert len(list(cached.slabs(last=True))) == 3
+    all_voxels(cached)
+    assert counting_scan.passes == 2
 
 
 def test_a_small_scan_is_read_once(counting_scan: Any) -> None:

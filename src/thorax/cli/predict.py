@@ -14,6 +14,7 @@ import click
 from thorax.cli.fast_imports import import_nibabel, import_scipy
 from thorax.cli.options import ANY_PATH, OPEN_SHARE, SERIES, echo
 from thorax.common.errors import printable
+from thorax.common.machine import share_freed_memory
 
 if TYPE_CHECKING:
     from thorax.inference.batch import PredictOptions
@@ -161,6 +162,7 @@ def predict(
         _list_series(paths, options["series"])
         return
     sys.setswitchinterval(SWITCH_INTERVAL)
+    share_freed_memory()
     import_nibabel()
     from thorax.imaging.intensity import parse_intensity
     from thorax.inference.inputs import find_tasks

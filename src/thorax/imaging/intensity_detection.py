@@ -163,12 +163,14 @@ class _Sample:
         inside = inside if inside.any() else finite
         if self._is_padded(inside):
             inside &= self.coarse >= NO_HU
+        # Sorted in place, and quantiles taken in place, because copies take most of the memory.
         values = self.coarse[inside]
-        lowest = values.min(initial=np.inf)
-        others = values[values > lowest]
-        if len(np.unique(others)) <= FEW_LABELS or len(others) > (1 - PADDING_SHARE) * len(values):
+        values.sort()
+        lowest = values[0] if len(values) else np.inf
+        others = values[np.searchsorted(values, lowest, side="right") :]
+        if _count_distinct(others) <= FEW_LABELS or len(others) > (1 - PADDING_SHARE) * len(values):
             return inside
-        floor, top = np.quantile(others, [0.002, 0.998])
+        floor, top = np.quantile(others, [0.002, 0.998], overwrite_input=True)
         stands_apart = floor - lowest > 0.15 * (top - lowest)
         return inside & (self.coarse > lowest) if stands_apart else inside
 
@@ -184,7 +186,9 @@ class _Sample:
     @cached_property
     def values(self) -> Grey:
         """Values of the evidence, sorted."""
-        return np.sort(self.coarse[self.evidence])
+        values = self.coarse[self.evidence]
+        values.sort()
+        return values
 
     @cached_property
     def whole(self) -> bool:
@@ -219,6 +223,16 @@ class _Sample:
         return float(last - first) / len(self.values)
 
 
+def _count_distinct(ordered: Grey) -> int:
+    """Count the different values of a sorted array.
+
+    Example:
+        >>> _count_distinct(np.array([-1.0, 0.0, 0.0, 2.0])), _count_distinct(np.array([]))
+        (3, 0)
+    """
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + min(1, len(ordered))
+
+
 def _check_variety(sample: _Sample) -> None:
     """Raise `InputError` for data without a patient: constants, labels and noise."""
     if not sample.evidence.any():
@@ -231,7 +245,7 @@ def _check_variety(sample: _Sample) -> None:
             f"a scan must show a patient, but all its voxels are {sample.low:g}; "
             "check that it was exported completely"
         )
-    distinct = len(np.unique(sample.values))
+    distinct = _count_distinct(sample.values)
     if sample.whole and sample.low >= 0 and _are_labels(sample, distinct):
         raise InputError(
             f"a scan must be in HU, but this looks like a mask: {distinct} labels in "
@@ -258,19 +272,17 @@ def _is_noise(sample: _Sample) -> bool:
     """Detect values that are uncorrelated along every axis; small samples are not tested."""
     if len(sample.values) < 2000:
         return False
-    low, high = np.quantile(sample.values, [0.01, 0.99])
-    grey = np.nan_to_num(np.clip(sample.coarse, low, high), nan=low)
-    pairs = (
-        (np.moveaxis(grey, axis, 0)[1:].ravel(), np.moveaxis(grey, axis, 0)[:-1].ravel())
-        for axis in range(3)
-        if grey.shape[axis] > 1
-    )
-    return all(_correlation(here, there) < 0.1 for here, there in pairs)
+    low, high = map(float, np.quantile(sample.values, [0.01, 0.99]))
+    grey = np.nan_to_num(np.clip(sample.coarse, low, high), copy=False, nan=low)
+    along = (np.moveaxis(grey, axis, 0) for axis in range(3) if grey.shape[axis] > 1)
+    return all(_correlation(rows[1:], rows[:-1]) < 0.1 for rows in along)
 
 
 def _correlation(here: Grey, there: Grey) -> float:
     spread = float(here.std()) * float(there.std())
-    return float(((here - here.mean()) * (there - there.mean())).mean()) / spread if spread else 1.0
+    products = here - here.mean()
+    products *= there - there.mean()
+    return float(products.mean()) / spread if spread else 1.0
 
 
 def _is_hu(sample: _Sample) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from thorax.common.errors import InputError
+from thorax.common.machine import return_freed_memory
 from thorax.common.parallel import one_blas_thread, prefetch
 from thorax.common.text import rounded
 from thorax.imaging.intensity import IntensityScale
@@ -290,7 +291,8 @@ def _segment(
 ) -> ManifestRow:
     prediction = segmenter.predict(preprocessed, threshold=options.threshold)
     outputs = task_outputs(segmenter, Path(row.mask), options)
-    statistics = write_outputs(prediction, outputs, progress=progress)
+    return_freed_memory()
+    statistics = write_outputs(prediction, outputs, progress=progress, last=True)
     return replace(
         row,
         status=DONE,

@@ -153,7 +153,7 @@ WriteMask = Callable[[RestoredSlab], object]
 
 
 def write_outputs(
-    prediction: Prediction, outputs: Outputs, *, progress: Progress = iter
+    prediction: Prediction, outputs: Outputs, *, progress: Progress = iter, last: bool = False
 ) -> ScanStatistics:
     """Write the files of a segmented scan on its own grid, all of them or none.
 
@@ -163,6 +163,7 @@ def write_outputs(
         prediction: The segmentation.
         outputs: The files to write.
         progress: Wraps the slabs, for instance in a progress bar.
+        last: Free the cached scan slab by slab.
 
     Returns:
         The statistics, also if they are not written.
@@ -184,7 +185,9 @@ def write_outputs(
             if preview:
                 preview.add(slab)
 
-        statistics = restore(prediction, consume, progress=progress, with_maps=bool(outputs.maps))
+        statistics = restore(
+            prediction, consume, progress=progress, with_maps=bool(outputs.maps), last=last
+        )
     if outputs.preview and preview:
         preview.draw(outputs.preview, statistics)
     if outputs.statistics:
@@ -198,6 +201,7 @@ def restore(
     *,
     progress: Progress = iter,
     with_maps: bool = False,
+    last: bool = False,
 ) -> ScanStatistics:
     """Restore a segmentation to the grid of its scan slab by slab, and measure it.
 
@@ -206,9 +210,10 @@ def restore(
         consume: Called with each slab, in the order of the file.
         progress: Wraps the slabs, for instance in a progress bar.
         with_maps: Restore the probabilities of the whole crop, not only around the masks.
+        last: Free the cached scan slab by slab.
     """
     measurements = RegionMeasurements(prediction.regions.names, prediction.grid)
-    slabs = progress(prediction.preprocessed.cached.slabs())
+    slabs = progress(prediction.preprocessed.cached.slabs(last=last))
     work = partial(_restore_slab, prediction, with_maps=with_maps)
     for slab in ordered(work, slabs, threads=cores()):
         consume(slab)

@@ -63,18 +63,19 @@ class CachedScan:
         """Yield and cache only these voxels of each plane from now on, which saves memory."""
         self.crop = crop
 
-    def slabs(self) -> Iterator[Slab]:
+    def slabs(self, *, last: bool = False) -> Iterator[Slab]:
         """Read all planes slab by slab, in file order; yield the first index and the planes.
 
         The planes are read-only, because every pass yields the same arrays.
+
+        Args:
+            last: Free each cached slab once it was used; a later pass reads the file again.
 
         Raises:
             InputError: The scan cannot be read, or `close` was called while it was read.
         """
         if self._cached is not None:
-            for index, slab in enumerate(self._cached):
-                self._cached[index] = self._cropped(slab)
-                yield self._cached[index]
+            yield from self._from_memory(self._cached, last=last)
             return
         cached: list[Slab] = []
         with closing(self._first_pass()) as slabs:
@@ -84,11 +85,20 @@ class CachedScan:
                 start, planes = self._cropped(slab)
                 planes = planes.view()
                 planes.flags.writeable = False
-                if self._is_small(planes.itemsize):
+                if self._is_small(planes.itemsize) and not last:
                     cached.append((start, planes))
                 yield start, planes
         if sum(len(planes) for _, planes in cached) == self.grid.shape[2]:
             self._cached = cached
+
+    def _from_memory(self, cached: list[Slab], *, last: bool) -> Iterator[Slab]:
+        if last:
+            self._cached = None
+            while cached:
+                yield self._cropped(cached.pop(0))
+        for index, slab in enumerate(cached):
+            cached[index] = self._cropped(slab)
+            yield cached[index]
 
     def _cropped(self, slab: Slab) -> Slab:
         start, planes = slab

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from thorax.common.machine import return_freed_memory
 from thorax.imaging.body import coarse_planes, lung_box
 from thorax.imaging.grid import Box
 from thorax.imaging.intensity import HU, IntensityScale, whole_hu
@@ -62,4 +63,6 @@ def examine_scan(cached: CachedScan, intensity: IntensityScale | None = None) ->
             coarse_hu = whole_hu(detected.scale.to_hu(coarse))
             lungs = pool.submit(lung_box, coarse_hu, plane_shape)
         orientation = find_orientation(coarse_hu)
-        return ExaminedScan(cached, coarse_hu, detected, lungs.result(), orientation)
+        examined = ExaminedScan(cached, coarse_hu, detected, lungs.result(), orientation)
+    return_freed_memory()
+    return examined
