@@ -8,16 +8,14 @@ from thorax.cli.options import ANY_PATH, echo
 @click.command()
 @click.argument("folder", type=ANY_PATH, metavar="MASKS")
 def manifest(folder: str) -> None:
-    """Merge the results of `thorax predict --part` into one manifest.
+    """Merge the parts of a batch into one manifest.
 
-    MASKS is the folder that the parts have written to. Scans that are missing, unfinished, failed
-    or to be reviewed are named; the exit status is 1 if there is any. Run parts that were stopped
-    again: they go on where they ended.
+    MASKS is the folder that `thorax predict --part` has written to. Scans that are missing,
+    unfinished, failed or to be reviewed are named; the exit status is 1 if there is any. Run parts
+    that were stopped again: they go on where they ended.
 
     \b
     Example:
-      thorax predict scans/ masks/ --part 1/2
-      thorax predict scans/ masks/ --part 2/2
       thorax manifest masks/
     """
     from pathlib import Path

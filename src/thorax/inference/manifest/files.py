@@ -8,7 +8,6 @@ import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -190,14 +189,12 @@ class ManifestFiles:
 
     def _read_json(self) -> list[ManifestRow]:
         try:
-            rows = parse_rows(json.loads(self._json.read_bytes()), self.folder)
+            content = json.loads(self._json.read_bytes())
+            return parse_rows(content, self.folder, seconds=self._read_timings())
         except ValidationError as error:
             problem = first_problem(error)
         except (ValueError, RecursionError):  # not JSON, or not UTF-8
             problem = "it is damaged, or not JSON"
-        else:
-            seconds = self._read_timings()
-            return [replace(row, seconds=seconds.get(row.case, row.seconds)) for row in rows]
         raise InputError(
             f"{self._json} cannot be read as a manifest ({problem}); rename it, or choose another "
             "folder"

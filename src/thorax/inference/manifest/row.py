@@ -1,7 +1,7 @@
 """One row of a manifest, and how it is stored as JSON."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,26 @@ def row_content(row: ManifestRow, folder: Path) -> dict[str, Any]:
     return asdict(row) | {"mask": relative_mask(row.mask, folder)}
 
 
-def parse_rows(content: Any, folder: Path) -> list[ManifestRow]:
+def parse_rows(
+    content: Any, folder: Path, *, seconds: Mapping[str, float] | None = None
+) -> list[ManifestRow]:
     """Check rows that were stored in a folder.
 
     Rows of missing scans are left out: they have no result.
 
+    Args:
+        content: Parsed JSON; the rows are changed in place.
+        folder: The folder.
+        seconds: Case → duration, for rows without one.
+
     Raises:
         ValueError: The content is no list of rows (`pydantic.ValidationError`).
     """
-    rows = _ROWS.validate_python(_with_new_names(content))
-    return [replace(row, mask=_mask_in(folder, row.mask)) for row in rows if row.status != MISSING]
+    for row in content if isinstance(content, list) else ():
+        if isinstance(row, dict):
+            _complete(row, folder, seconds or {})
+    rows = _ROWS.validate_python(content)
+    return [row for row in rows if row.status != MISSING]
 
 
 def review_order(rows: Iterable[ManifestRow]) -> list[ManifestRow]:
@@ -111,9 +121,11 @@ def _mask_in(folder: Path, mask: str) -> str:
     return str(folder / path)
 
 
-def _with_new_names(rows: Any) -> Any:
-    """Rename the key of version 0.1."""
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict) and "doubts" in row:
-            row["quality_warnings"] = row.pop("doubts")
-    return rows
+def _complete(row: dict[str, Any], folder: Path, seconds: Mapping[str, float]) -> None:
+    """Add what is stored in another way, and rename the key of version 0.1."""
+    if "doubts" in row:
+        row["quality_warnings"] = row.pop("doubts")
+    if isinstance(row.get("mask"), str):
+        row["mask"] = _mask_in(folder, row["mask"])
+    if isinstance(row.get("case"), str) and row["case"] in seconds:
+        row.setdefault("seconds", seconds[row["case"]])
