@@ -65,9 +65,12 @@ def resolve(path: str, folder: Path) -> Path:
         PosixPath('masks/a.nii.gz')
     """
     stored = Path(path)
+    for place in (folder / stored, stored):
+        if place.exists():
+            return place
     # The reader of the manifest prefixes relative paths of masks with the folder.
     inner = stored.relative_to(folder) if stored.is_relative_to(folder) else stored
-    return next(filter(Path.exists, (folder / stored, stored, inner)), stored)
+    return inner if inner.exists() else stored
 
 
 def _read_scan(row: ManifestRow, folder: Path) -> _Source:
@@ -83,7 +86,8 @@ def _read_scan(row: ManifestRow, folder: Path) -> _Source:
     )
     if row.status != DONE:
         return _Source(scan)
-    named = name_outputs(Path(row.mask), (), statistics=True).statistics
+    named = name_outputs(scan.mask, (), statistics=True).statistics
+    # The statistics may be there although the mask was removed.
     path = resolve(str(named), folder)
     try:
         first, parts = read_statistics(path, row.volumes_ml)
