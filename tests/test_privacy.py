@@ -75,6 +75,20 @@ def test_predict_writes_no_patient_data(
     assert leaks(out, printed) == []
 
 
+def test_a_table_and_a_page_of_a_cohort_have_no_patient_data(
+    tmp_path: Path, patient: Chest, model: Path
+) -> None:
+    scans, out = tmp_path / "in", tmp_path / "out"
+    scans.mkdir()
+    save_nifti(scans / "a.nii.gz", patient)
+    save_itk(scans / "b.nrrd", patient)
+    run("predict", scans, tmp_path / "masks", "--model", model, "--statistics")
+    files = ("--output", out / "cohort.csv", "--page", out / "cohort.html")
+    printed = run("summarize", tmp_path / "masks", *files)
+    page = (out / "cohort.html").read_text()
+    assert leaks(out, printed + decoded(page)) == []
+
+
 def test_series_with_the_same_number_are_listed_without_their_identifiers(
     tmp_path: Path, patient: Chest, model: Path
 ) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "predict:predict",
     "manifest": "manifest:manifest",
     "view": "view:view",
+    "summarize": "summarize:summarize",
     "score": "score:score",
     "compare": "compare:compare",
     "export": "model:export",

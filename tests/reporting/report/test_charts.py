@@ -11,9 +11,9 @@ from thorax.reporting.report.charts import (
     CERTAINTY_AGREEMENT,
     SHARE_AGREEMENT,
     VOLUME_AGREEMENT,
-    _jitter,
     agreement_chart,
     distribution_chart,
+    jitter,
     reliability_chart,
     training_charts,
 )
@@ -100,6 +100,6 @@ def test_long_names_and_missing_glyphs_are_drawn(few: Results) -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0], [0.0, 0.0], [-5.0, 1e300], [np.inf, 0.5]])
 def test_points_stay_within_their_strip(values: list[float]) -> None:
-    heights = _jitter(values, 1.0)
+    heights = jitter(values, 1.0)
     assert len(heights) == len(values)
     assert np.all(np.abs(heights) <= 0.28)

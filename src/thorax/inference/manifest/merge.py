@@ -81,15 +81,8 @@ def merge_manifest(folder: Path) -> MergedManifest:
         InputError: There is no manifest, it is damaged, or the folder cannot be written.
     """
     files = ManifestFiles(folder)
-    lists, logs = sorted(folder.glob(_SCANS.format("*"))), files.part_logs()
-    rows = files.read()
-    scans = [scan for path in lists for scan in _read_scans(path)]
-    if not rows and not scans:
-        raise InputError(
-            f"there is no manifest in {folder}; name a folder that `thorax predict` has written"
-        )
-    for case, scan, mask in scans:
-        rows.setdefault(case, ManifestRow(case, MISSING, scan, str(folder / mask), "", ""))
+    lists, logs = _scan_lists(folder), files.part_logs()
+    rows = read_rows(folder)
     files.write(rows.values())
     running = [log for log in logs if log.is_locked()]
     merged = MergedManifest(files.table, review_order(rows.values()), len(running))
@@ -97,6 +90,24 @@ def merge_manifest(folder: Path) -> MergedManifest:
         for path in (*lists, *(log.path for log in logs)):
             path.unlink(missing_ok=True)
     return merged
+
+
+def read_rows(folder: Path) -> dict[str, ManifestRow]:
+    """Read the rows of all parts and of an earlier manifest, also of scans without a result.
+
+    Raises:
+        InputError: There is no manifest, or it is damaged.
+    """
+    lists = _scan_lists(folder)
+    rows = ManifestFiles(folder).read()
+    scans = [scan for path in lists for scan in _read_scans(path)]
+    if not rows and not scans:
+        raise InputError(
+            f"there is no manifest in {folder}; name a folder that `thorax predict` has written"
+        )
+    for case, scan, mask in scans:
+        rows.setdefault(case, ManifestRow(case, MISSING, scan, str(folder / mask), "", ""))
+    return rows
 
 
 def describe_problems(merged: MergedManifest) -> list[str]:
@@ -112,6 +123,10 @@ def describe_problems(merged: MergedManifest) -> list[str]:
         for row in merged.to_review
         for warning in row.quality_warnings
     ]
+
+
+def _scan_lists(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_SCANS.format("*")))
 
 
 def _read_scans(path: Path) -> _Scans:

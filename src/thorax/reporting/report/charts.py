@@ -135,7 +135,7 @@ def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
     finite = [row[name] for row in rows if math.isfinite(row[name])]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     edge = high + 0.12 * ((high - low) or 1.0)
-    heights = _jitter([row[name] for row in rows], (edge - low) or 1.0)
+    heights = jitter([row[name] for row in rows], (edge - low) or 1.0)
     _box(axes, finite)
     colour = COLOURS[results.regions.index(region) % len(COLOURS)]
     points = [(row, min(row[name], edge), y) for row, y in zip(rows, heights, strict=True)]
@@ -168,11 +168,11 @@ def _box(axes: Axes, values: Sequence[float]) -> None:
     axes.plot([middle] * 2, [-JITTER - 0.08, JITTER + 0.08], color=INK, linewidth=1.6)
 
 
-def _jitter(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+def jitter(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Compute heights that separate points of nearly equal values; deterministic.
 
     Example:
-        >>> _jitter([0.1, 0.9, 0.9], 1.0).tolist()
+        >>> jitter([0.1, 0.9, 0.9], 1.0).tolist()
         [0.0, 0.0, 0.14]
     """
     points_in: dict[int, int] = {}

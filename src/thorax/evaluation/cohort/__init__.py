@@ -1,0 +1,1 @@
+"""Measurements of the scans of a cohort: scans, outliers and groups."""
