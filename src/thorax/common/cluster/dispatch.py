@@ -201,8 +201,7 @@ class OnePerWorker(Generic[Item, Result]):
         run = self._running[key] = _Run(item, worker)
         future = self._client.submit(
             work_and_send,
-            self._work,
-            item,
+            pickle.dumps((self._work, item)),
             self._topic,
             key=key,
             workers=[worker],
@@ -280,6 +279,8 @@ class OnePerWorker(Generic[Item, Result]):
         error = future.exception(timeout=10)
         if isinstance(error, KilledWorker):
             return self._lose(key, blamed=True)
+        if self._running[key].worker in self._leaving:
+            return self._lose(key, blamed=False)
         run = self._running.pop(key)
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         self._unfit[run.worker] = reason

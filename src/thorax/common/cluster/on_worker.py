@@ -1,24 +1,28 @@
 """The part that runs on the workers of a cluster."""
 
 import pickle
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distributed import Worker, WorkerPlugin
-
-Item = TypeVar("Item")
 
 KEY, RESULT, LEAVING = "key", "result", "leaving"
 """Keys of the events that workers send."""
 
 
-def work_and_send(work: Callable[[Item], Any], item: Item, topic: str) -> None:
-    """Do the work of a task and send the result as an event of a topic."""
+def work_and_send(call: bytes, topic: str) -> None:
+    """Do the work of a task and send the result as an event of a topic.
+
+    Args:
+        call: Pickled function and item. The scheduler reads the arguments of a task; bytes spare it
+            the imports of the function, during which it would answer nobody.
+        topic: Topic of the event.
+    """
     from distributed import get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
+    work, item = pickle.loads(call)
     worker.log_event(topic, {KEY: key, RESULT: pickle.dumps(work(item))})
 
 

@@ -131,9 +131,13 @@ def _make(settings: ClusterSettings) -> Any:
     module = "distributed" if settings.cluster in (LOCAL, SSH) else "dask_jobqueue"
     make = getattr(import_module(module), settings.cluster)
     options = dict(settings.options)
+    # Any free port: others use the same login node.
+    dashboard = {"dashboard_address": ":0"}
     if settings.cluster == LOCAL:
-        options = {"threads_per_worker": 1, "dashboard_address": ":0"} | options
+        options = {"threads_per_worker": 1} | dashboard | options
         options |= {"n_workers": settings.limits[0], "silence_logs": logging.CRITICAL}
+    else:
+        options["scheduler_options"] = dashboard | options.get("scheduler_options", {})
     try:
         return make(**options)
     # The classes check their options in many ways, some by running a command of the batch system.

@@ -42,7 +42,7 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
         if name in options:
             raise ValueError(f"must not have {name}, use {instead} instead")
     for name, example in _TEXTS.items():
-        # YAML reads 02:00:00 without quotes as 7200, and Dask reads 4 as four bytes.
+        # YAML reads 12:00:00 without quotes as 43200, and Dask reads 4 as four bytes.
         if isinstance(options.get(name), int | float):
             raise ValueError(f"must have {name} as a text in quotes such as {example}")
     return options
