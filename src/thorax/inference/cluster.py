@@ -8,9 +8,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 
-from thorax.common.cluster.dispatch import Ended, OnePerWorker
+from thorax.common.cluster.dispatch import OnePerWorker
 from thorax.common.cluster.on_worker import worker_cores
 from thorax.common.cluster.opening import Cluster, Note
+from thorax.common.cluster.outcome import Ended
 from thorax.common.errors import InputError
 from thorax.common.machine import THREADS, cores, limit_cores
 from thorax.inference.batch import PredictOptions, Report, predict_all, started_row

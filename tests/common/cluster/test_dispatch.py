@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from thorax.common.cluster.dispatch import Ended, OnePerWorker
+from thorax.common.cluster.dispatch import OnePerWorker
 from thorax.common.cluster.opening import open_cluster
+from thorax.common.cluster.outcome import Ended
 from thorax.common.errors import InputError
 
 from ...dask_clusters import Opened, local_cluster

@@ -10,12 +10,11 @@ result takes nothing with it.
 """
 
 import pickle
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,6 +26,7 @@ from thorax.common.cluster.on_worker import (
     work_and_send,
 )
 from thorax.common.cluster.opening import Cluster
+from thorax.common.cluster.outcome import Ended, LostWorkers, Silence
 from thorax.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,45 +39,12 @@ Result = TypeVar("Result")
 PATIENCE_S = 30.0
 """Seconds without a worker, or without any result, before the first note."""
 
-_UNFIT = 2
-"""Number of workers on which an item is tried that cannot begin there."""
-
-
-@dataclass(frozen=True)
-class Ended(Generic[Item, Result]):
-    """The end of an item.
-
-    Args:
-        item: The item.
-        result: Its result; None if there is an error.
-        error: Reason for which there is no result.
-        worker: Address of the last worker.
-    """
-
-    item: Item
-    result: Result | None
-    error: str
-    worker: str
-
 
 @dataclass
 class _Run(Generic[Item]):
     item: Item
     worker: str
     future: "Future | None" = None
-
-
-@dataclass
-class _Trouble:
-    """Workers that an item lost.
-
-    Args:
-        killed: Addresses of workers that ended without notice.
-        unfit: Addresses of workers on which the work could not begin.
-    """
-
-    killed: list[str] = field(default_factory=list)
-    unfit: list[str] = field(default_factory=list)
 
 
 class OnePerWorker(Generic[Item, Result]):
@@ -87,8 +54,8 @@ class OnePerWorker(Generic[Item, Result]):
         cluster: The cluster.
         work: Called with an item on a worker; both can be pickled. An exception means that the
             worker cannot do this work: it gets no more items, and the item goes to another one.
-        attempts: Number of workers that an item may kill before it ends with an error. A worker
-            that leaves with notice does not count.
+        attempts: Number of workers that an item may kill before it ends with an error. Workers
+            that leave with notice do not count, unless there are very many.
         name: Name of an item, for messages.
         started: Called with an item and the address of its worker, each time it is sent.
         limit: Largest number of items at a time; None: the number of workers.
@@ -113,12 +80,12 @@ class OnePerWorker(Generic[Item, Result]):
         self._waiting: deque[Item] = deque()
         self._running: dict[str, _Run[Item]] = {}
         self._results: dict[str, bytes] = {}
-        self._trouble: dict[Item, _Trouble] = {}
+        self._lost: dict[Item, LostWorkers] = {}
         self._idle: dict[str, None] = {}
         self._leaving: set[str] = set()
         self._unfit: dict[str, str] = {}
         self._events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self._silence = _Silence(patience_s)
+        self._silence = Silence(patience_s)
         self._stopped = False
         cluster.demand = lambda: len(self)
         self._listen()
@@ -148,7 +115,7 @@ class OnePerWorker(Generic[Item, Result]):
         self._send()
         ended = self._take(timeout_s)
         if ended:
-            self._silence.broken()
+            self._silence.end()
         else:
             self._check()
         # Also with an empty list: workers may have joined.
@@ -285,9 +252,9 @@ class OnePerWorker(Generic[Item, Result]):
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         self._unfit[run.worker] = reason
         self._cluster.note(f"worker {run.worker} is not used any more: {reason}")
-        unfit = self._trouble.setdefault(run.item, _Trouble()).unfit
-        unfit.append(run.worker)
-        if len(unfit) >= _UNFIT or self._nobody_can:
+        lost = self._lost.setdefault(run.item, LostWorkers())
+        lost.unfit.append(run.worker)
+        if lost.is_unfit or self._nobody_can:
             return [Ended(run.item, None, reason, run.worker)]
         self._waiting.appendleft(run.item)
         return ()
@@ -298,7 +265,7 @@ class OnePerWorker(Generic[Item, Result]):
 
     def _finish(self, key: str) -> Sequence[Ended[Item, Result]]:
         run = self._running.pop(key)
-        self._trouble.pop(run.item, None)
+        self._lost.pop(run.item, None)
         return [Ended(run.item, pickle.loads(self._results.pop(key)), "", run.worker)]
 
     def _lose(self, key: str, *, blamed: bool) -> Sequence[Ended[Item, Result]]:
@@ -306,11 +273,10 @@ class OnePerWorker(Generic[Item, Result]):
         run = self._running.pop(key)
         if run.future is not None:
             run.future.cancel()
-        killed = self._trouble.setdefault(run.item, _Trouble()).killed
-        if blamed:
-            killed.append(run.worker)
-        if len(killed) >= self._attempts:
-            return [Ended(run.item, None, _killed(killed), run.worker)]
+        lost = self._lost.setdefault(run.item, LostWorkers())
+        (lost.killed if blamed else lost.left).append(run.worker)
+        if error := lost.error(self._attempts):
+            return [Ended(run.item, None, error, run.worker)]
         cause = "ended unexpectedly" if blamed else "left the cluster"
         self._cluster.note(f"worker {run.worker} {cause}; {self._name(run.item)} is started again")
         self._waiting.appendleft(run.item)
@@ -351,32 +317,3 @@ class OnePerWorker(Generic[Item, Result]):
             f"the scheduler of the cluster {self._cluster.name} has gone; what has ended is kept: "
             "start the cluster, and the same command goes on"
         )
-
-
-class _Silence:
-    """Time since the last result, with notes after 1, 2, 4, … times the patience."""
-
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self.broken()
-
-    def broken(self) -> None:
-        self._since, self._next_s = time.monotonic(), self._patience_s
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._since
-
-    def note_is_due(self) -> bool:
-        due = self.seconds >= self._next_s
-        if due:
-            self._next_s = max(2 * self._next_s, 1.0)
-        return due
-
-
-def _killed(workers: Sequence[str]) -> str:
-    times = "twice" if len(workers) == 2 else f"{len(workers)} times"
-    return (
-        f"its worker was killed {times} ({', '.join(workers)}), usually because memory ran out; "
-        "give each worker more memory, and run this again"
-    )

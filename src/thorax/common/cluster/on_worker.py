@@ -1,13 +1,21 @@
 """The part that runs on the workers of a cluster."""
 
+import os
 import pickle
+import signal
+import threading
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     from distributed import Worker, WorkerPlugin
 
 KEY, RESULT, LEAVING = "key", "result", "leaving"
 """Keys of the events that workers send."""
+
+FULL = 0.8
+"""Share of a worker's memory above which SIGTERM comes from its nanny, which ends it at 0.95."""
 
 
 def work_and_send(call: bytes, topic: str) -> None:
@@ -46,11 +54,22 @@ def worker_cores() -> int:
     return int(get_worker().state.nthreads)
 
 
+def dask_setup(worker: "Worker") -> None:
+    """Ignore Ctrl-C in a worker process of this machine, which the terminal sends to all of them.
+
+    Dask calls a function of this name while a worker starts, if it is told to preload this module.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def notice_of_leaving(topic: str) -> "WorkerPlugin":
     """Make a plugin that sends an event when a worker ends in order, as at the end of its job.
 
-    The class is local, so that it is sent with its code: a worker without this package can refuse
-    work with a reason only if it starts.
+    A batch system sends SIGTERM to all processes of a job. Without a handler, a worker process ends
+    at once and looks like one that was killed by its work.
+
+    The class is local, so that it is sent with its code: workers without this package start, too.
     """
     from distributed import WorkerPlugin
 
@@ -59,6 +78,17 @@ def notice_of_leaving(topic: str) -> "WorkerPlugin":
 
         def setup(self, worker: "Worker") -> None:
             self.worker = worker
+            # Without a nanny, the program of the worker has a handler of its own.
+            if worker.nanny and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, self.end)
+
+        def end(self, number: int, _: object) -> None:
+            limit = self.worker.memory_manager.memory_limit
+            if limit and psutil.Process().memory_info().rss > FULL * limit:
+                # The nanny ends a worker whose memory is full; this is no end in order.
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            self.worker.loop.add_callback(self.worker.close, nanny=False)
 
         def teardown(self, worker: "Worker") -> None:
             worker.log_event(topic, {LEAVING: worker.address})

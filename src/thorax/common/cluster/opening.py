@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from thorax.common.cluster import on_worker
 from thorax.common.cluster.settings import LOCAL, SSH, ClusterSettings, read_cluster
 from thorax.common.errors import InputError, require_packages
 
@@ -136,6 +137,8 @@ def _make(settings: ClusterSettings) -> Any:
     if settings.cluster == LOCAL:
         options = {"threads_per_worker": 1} | dashboard | options
         options |= {"n_workers": settings.limits[0], "silence_logs": logging.CRITICAL}
+        if options.get("processes", True):
+            options.setdefault("preload", on_worker.__name__)
     else:
         options["scheduler_options"] = dashboard | options.get("scheduler_options", {})
     try:
