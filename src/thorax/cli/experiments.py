@@ -62,7 +62,7 @@ def cross_validate(
     Example:
       thorax cross-validate -S loss=bce_dice --seeds 0,1 --csv folds.csv
     """
-    require_packages("`thorax cross-validate`", *_PACKAGES)
+    _check_packages("`thorax cross-validate`", cluster)
     from thorax.experiments import summaries
     from thorax.experiments.project import open_project
     from thorax.experiments.runs import parse_seeds, plan_folds
@@ -112,7 +112,7 @@ def sweep(
     Example:
       thorax sweep -S loss=focal_dice,bce -S network.name=unet,lean
     """
-    require_packages("`thorax sweep`", *_PACKAGES)
+    _check_packages("`thorax sweep`", cluster)
     from thorax.common.tables import to_json
     from thorax.experiments import summaries
     from thorax.experiments.project import open_project
@@ -136,6 +136,14 @@ def sweep(
         echo(to_json(rows) if as_json else summaries.sweep_table(combinations, rows))
     if failures:
         raise click.ClickException(failures)
+
+
+def _check_packages(command: str, cluster: str | None) -> None:
+    require_packages(command, *_PACKAGES)
+    if cluster is not None:
+        from thorax.common.cluster.opening import check_cluster
+
+        check_cluster(cluster)
 
 
 def _params() -> str:

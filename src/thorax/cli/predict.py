@@ -184,9 +184,9 @@ def _check_cluster(cluster: str | None) -> None:
             "--workers is the number of local processes and cannot be used with --cluster; give "
             "the number of workers in the YAML file, or omit one of them"
         )
-    from thorax.common.cluster.settings import read_cluster
+    from thorax.common.cluster.opening import check_cluster
 
-    read_cluster(cluster)
+    check_cluster(cluster)
 
 
 def _settings(options: dict[str, Any]) -> "PredictOptions":

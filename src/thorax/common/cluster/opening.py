@@ -51,8 +51,7 @@ def open_cluster(text: str, *, note: Note) -> Iterator[Cluster]:
         InputError: The value is wrong, a package is not installed, no scheduler answers, or the
             cluster cannot be started.
     """
-    settings = read_cluster(text)
-    _require(settings)
+    settings = check_cluster(text)
     with _quiet():
         opened = _connect(settings, note) if isinstance(settings, str) else _start(settings, note)
         with opened as cluster:
@@ -61,13 +60,20 @@ def open_cluster(text: str, *, note: Note) -> Iterator[Cluster]:
             yield cluster
 
 
-def _require(settings: str | ClusterSettings) -> None:
+def check_cluster(text: str) -> str | ClusterSettings:
+    """Check the value of ``--cluster`` and the installation, without opening the cluster.
+
+    Raises:
+        InputError: As `read_cluster`, or a package is not installed.
+    """
+    settings = read_cluster(text)
     packages = ["dask", "distributed"]
     if isinstance(settings, ClusterSettings) and settings.cluster not in (LOCAL, SSH):
         packages.append("dask_jobqueue")
     if isinstance(settings, ClusterSettings) and settings.cluster == SSH:
         packages.append("asyncssh")
     require_packages("`--cluster`", *packages, extra="cluster")
+    return settings
 
 
 @contextmanager
