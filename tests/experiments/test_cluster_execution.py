@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -64,6 +65,14 @@ def address(tmp_path: Path) -> Iterator[str]:
     scheduler.stderr.close()
 
 
+def wait_for_two_starts(notes: Path) -> None:
+    """Wait for up to five minutes: processes of Dask and DVC start at the same time."""
+    for _ in range(5):
+        with suppress(AssertionError):
+            return wait_until(lambda: (notes / "starts").exists() and len(starts(notes)) == 2)
+    raise AssertionError("the runs did not start")
+
+
 def workers_of(project: Path) -> list[psutil.Process]:
     """Return the worker processes that execute runs of a project."""
     return [
@@ -95,7 +104,7 @@ def test_a_run_whose_worker_is_killed_is_started_again(
 ) -> None:
     (notes / "slow").touch()
     sweep = start(project, *SWEEP, "--cluster", address)
-    wait_until(lambda: (notes / "starts").exists() and len(starts(notes)) == 2)
+    wait_for_two_starts(notes)
     (notes / "slow").unlink()
     for worker in workers_of(project):
         worker.kill()
@@ -112,7 +121,7 @@ def test_workers_stop_the_runs_of_a_command_that_was_killed(
 ) -> None:
     (notes / "slow").touch()
     sweep = start(project, *SWEEP, "--cluster", address)
-    wait_until(lambda: (notes / "starts").exists() and len(starts(notes)) == 2)
+    wait_for_two_starts(notes)
     sweep.send_signal(signal.SIGKILL)
     sweep.communicate()
     (notes / "slow").unlink()
@@ -125,7 +134,7 @@ def test_workers_stop_the_runs_of_a_command_that_was_killed(
 def test_ctrl_c_stops_the_runs_on_workers(project: Path, notes: Path, address: str) -> None:
     (notes / "slow").touch()
     sweep = start(project, *SWEEP, "--cluster", address)
-    wait_until(lambda: (notes / "starts").exists() and len(starts(notes)) == 2)
+    wait_for_two_starts(notes)
     sweep.send_signal(signal.SIGINT)
     _, err = finish(sweep, status=130)
     assert err.endswith("stopped; the same command resumes\n")
