@@ -72,9 +72,9 @@ def test_a_single_scan_is_no_part(model: Path, monkeypatch: pytest.MonkeyPatch) 
     single = ("predict", "scans/a.nii.gz", "a.nii.gz", "--model", model, "--intensity", "hu")
     assert thorax(*single).stdout == "a.nii.gz\n"
     refused = thorax(*single, "--part", "1/2")
-    assert (refused.exit_code, refused.output.splitlines()[-1]) == (
-        2,
-        "Error: --part is for a folder of scans, but a.nii.gz is one mask.",
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: --part needs a folder for the masks, got the file a.nii.gz\n",
     )
 
 

@@ -18,7 +18,18 @@ from ..learning import pointwise
 SaveNifti = Callable[..., Path]
 
 EXTRA = (
-    *("albumentations", "cv2", "dvc", "dvclive", "google_crc32c", "h5py", "keras"),
+    *(
+        "albumentations",
+        "cv2",
+        "dask",
+        "dask_jobqueue",
+        "distributed",
+        "dvc",
+        "dvclive",
+        "google_crc32c",
+        "h5py",
+        "keras",
+    ),
     *("keras_hub", "openvino", "pooch", "SimpleITK", "skimage", "tensorflow", "tf2onnx"),
 )
 UNIX = ("crypt", "fcntl", "grp", "nis", "pwd", "spwd", "syslog", "termios", "tty")
@@ -109,6 +120,15 @@ def test_other_commands_name_the_remedy(place: Path, command: str, line: str) ->
     assert answer.returncode == 1
     error = f"Error: {line} not installed; run `pip install 'thorax[train]'`"
     assert answer.stderr.splitlines() == [error, "loaded:"]
+
+
+def test_a_cluster_names_the_remedy(place: Path) -> None:
+    answer = run(place, "predict . masks --model model.onnx --cluster tcp://127.0.0.1:8786")
+    assert answer.stderr.splitlines() == [
+        "Error: `--cluster` needs dask, distributed, which are not installed; run `pip install "
+        "'thorax[cluster]'`",
+        "loaded:",
+    ]
 
 
 def test_engines_name_the_remedy(place: Path, model: Path) -> None:

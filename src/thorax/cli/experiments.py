@@ -2,19 +2,21 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.options import echo, output_options
+from thorax.cli.options import CLUSTER, echo, output_options
 from thorax.common.errors import require_packages
 
 if TYPE_CHECKING:
     from thorax.experiments.project import Project, Snapshot
     from thorax.experiments.runs import RunPlan
+    from thorax.experiments.tasks import TaskRunner
 
 _PACKAGES = ("dvc", "keras", "tensorflow")
 
@@ -24,11 +26,10 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     jobs = click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        default=1,
-        show_default=True,
-        help="Number of runs at a time, which share the cores.",
+        help="Number of runs at a time, which share the cores.  [default: 1; with --cluster, the "
+        "number of workers]",
     )
-    return jobs(output_options()(command))
+    return jobs(CLUSTER(output_options()(command)))
 
 
 @click.command("cross-validate")
@@ -45,7 +46,12 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_run_options
 def cross_validate(
-    overrides: tuple[str, ...], seeds: str, jobs: int, csv_file: Path | None, as_json: bool
+    overrides: tuple[str, ...],
+    seeds: str,
+    jobs: int | None,
+    cluster: str | None,
+    csv_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Train and score every fold and print a table.
 
@@ -56,7 +62,7 @@ def cross_validate(
     Example:
       thorax cross-validate -S loss=bce_dice --seeds 0,1 --csv folds.csv
     """
-    require_packages("`thorax cross-validate`", *_PACKAGES)
+    _check_packages("`thorax cross-validate`", cluster)
     from thorax.experiments import summaries
     from thorax.experiments.project import open_project
     from thorax.experiments.runs import parse_seeds, plan_folds
@@ -65,7 +71,7 @@ def cross_validate(
     project = open_project(Path())
     snapshot = project.snapshot()
     plans = plan_folds(_params(), overrides, seeds=chosen_seeds, state=snapshot.state)
-    failures = _run_all(plans, project, snapshot, jobs)
+    failures = _run_all(plans, project, snapshot, jobs=jobs, cluster=cluster)
     if failures:
         # Without all folds there is no result.
         raise click.ClickException(failures)
@@ -89,7 +95,13 @@ def cross_validate(
     help="Parameter and its values; lists need brackets. Repeatable.",
 )
 @_run_options
-def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json: bool) -> None:
+def sweep(
+    overrides: tuple[str, ...],
+    jobs: int | None,
+    cluster: str | None,
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
     """Try every combination of values and print a table.
 
     Each combination is a DVC experiment, tested on the fold of params.yaml and run in a copy of
@@ -100,7 +112,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json:
     Example:
       thorax sweep -S loss=focal_dice,bce -S network.name=unet,lean
     """
-    require_packages("`thorax sweep`", *_PACKAGES)
+    _check_packages("`thorax sweep`", cluster)
     from thorax.common.tables import to_json
     from thorax.experiments import summaries
     from thorax.experiments.project import open_project
@@ -111,7 +123,7 @@ def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json:
     snapshot = project.snapshot()
     planned = plan_sweep(_params(), overrides, state=snapshot.state)
     plans = reuse_existing_names(planned, [*started_names(project.root), *project.finished()])
-    failures = _run_all(plans, project, snapshot, jobs)
+    failures = _run_all(plans, project, snapshot, jobs=jobs, cluster=cluster)
     finished = project.finished()
     scored = [
         (plan.varied, summaries.read_scores(project.scores(plan.name), {}))
@@ -126,28 +138,65 @@ def sweep(overrides: tuple[str, ...], jobs: int, csv_file: Path | None, as_json:
         raise click.ClickException(failures)
 
 
+def _check_packages(command: str, cluster: str | None) -> None:
+    require_packages(command, *_PACKAGES)
+    if cluster is not None:
+        from thorax.common.cluster.opening import check_cluster
+
+        check_cluster(cluster)
+
+
 def _params() -> str:
     from thorax.common.params import PATH
 
     return PATH.read_text(encoding="utf-8")
 
 
-def _run_all(plans: "list[RunPlan]", project: "Project", snapshot: "Snapshot", jobs: int) -> str:
+def _run_all(
+    plans: "list[RunPlan]",
+    project: "Project",
+    snapshot: "Snapshot",
+    *,
+    jobs: int | None,
+    cluster: str | None,
+) -> str:
     """Execute the runs; return the description of failures, empty without any."""
     from thorax.experiments.runner import describe_failures, run_all
-    from thorax.experiments.tasks import LocalProcesses
 
     # SIGTERM stops the runs as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = partial(echo, err=True)
     try:
-        failures = run_all(
-            plans, project, snapshot, runner=LocalProcesses, jobs=jobs, report=report
-        )
+        with _task_runner(cluster) as runner:
+            # A cluster starts as many of them as it has workers.
+            most = jobs or (len(plans) if cluster else 1)
+            failures = run_all(
+                plans,
+                project,
+                snapshot,
+                runner=runner,
+                jobs=most,
+                report=report,
+                started="waits for a worker" if cluster else "started",
+            )
     except KeyboardInterrupt:
         report("stopped; the same command resumes")
         sys.exit(130)
     return describe_failures(failures, len(plans)) if failures else ""
+
+
+@contextmanager
+def _task_runner(cluster: str | None) -> "Iterator[Callable[[int], TaskRunner]]":
+    if cluster is None:
+        from thorax.experiments.tasks import LocalProcesses
+
+        yield LocalProcesses
+        return
+    from thorax.common.cluster.opening import open_cluster
+    from thorax.experiments.cluster import ClusterProcesses
+
+    with open_cluster(cluster, note=lambda text: echo(f"Note: {text}", err=True)) as opened:
+        yield partial(ClusterProcesses, opened)
 
 
 def _write_table(path: Path | None, rows: list[dict[str, Any]], columns: Iterable[str]) -> None:

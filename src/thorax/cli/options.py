@@ -37,6 +37,13 @@ SERIES = click.option(
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+CLUSTER = click.option(
+    "--cluster",
+    metavar="ADDRESS|FILE.yaml",
+    help="Dask cluster: the address of a running scheduler (tcp://host:8786), or a YAML file that "
+    "names a cluster to start, for example on SLURM.",
+)
+
 
 def output_options(*csv_names: str) -> Callable[[Command], Command]:
     """Add ``--csv FILE`` and ``--json`` to a command that prints a table.

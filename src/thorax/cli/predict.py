@@ -1,9 +1,9 @@
 """`thorax predict`."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thorax.cli.fast_imports import import_nibabel, import_scipy
-from thorax.cli.options import ANY_PATH, OPEN_SHARE, SERIES, echo
-from thorax.common.errors import printable
+from thorax.cli.options import ANY_PATH, CLUSTER, OPEN_SHARE, SERIES, echo
+from thorax.common.errors import InputError, printable
 from thorax.common.machine import share_freed_memory
 
 if TYPE_CHECKING:
-    from thorax.inference.batch import PredictOptions
+    from thorax.inference.batch import PredictOptions, SegmentAll
     from thorax.inference.inputs import ScanTask
     from thorax.inference.manifest.parts import Part
     from thorax.inference.manifest.row import ManifestRow
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL = 2e-4
 """Seconds after which a thread gives way to another one. With Python's 5 ms, a file is decompressed
 six times more slowly while packages are imported."""
+
+
+_MODEL_OPTIONS = ("engine", "device", "precision", "tta", "no_postprocessing")
 
 
 @click.command()
@@ -135,6 +138,7 @@ six times more slowly while packages are imported."""
     "scans; `thorax manifest MASK` merges their results.  [default: in an array of jobs, from the "
     "variables of SLURM, PBS, Grid Engine, LSF, AWS Batch or Kubernetes]",
 )
+@CLUSTER
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def predict(
     paths: tuple[Path, ...],
@@ -161,6 +165,7 @@ def predict(
     if options["list_series"]:
         _list_series(paths, options["series"])
         return
+    _check_cluster(options["cluster"])
     sys.setswitchinterval(SWITCH_INTERVAL)
     share_freed_memory()
     import_nibabel()
@@ -172,11 +177,27 @@ def predict(
     tasks = find_tasks(paths[:-1] if target else paths, target, suffix=options["suffix"])
     options = options | {"models": models, "intensity": intensity}
     if target and target == tasks[0].mask:
-        if options["part"]:
-            raise click.UsageError(f"--part is for a folder of scans, but {target} is one mask.")
+        for name in ("cluster", "part"):
+            if options[name]:
+                raise InputError(f"--{name} needs a folder for the masks, got the file {target}")
         _predict_file(tasks[0], options)
     else:
         _predict_folder(tasks, options, folder=target or paths[0].parent)
+
+
+def _check_cluster(cluster: str | None) -> None:
+    """Refuse `--cluster` with `--workers`, and check its value before scans are looked for."""
+    if cluster is None:
+        return
+    source = click.get_current_context().get_parameter_source("workers")
+    if source is not click.core.ParameterSource.DEFAULT:
+        raise InputError(
+            "--workers is the number of local processes and cannot be used with --cluster; give "
+            "the number of workers in the YAML file, or omit one of them"
+        )
+    from thorax.common.cluster.opening import check_cluster
+
+    check_cluster(cluster)
 
 
 def _settings(options: dict[str, Any]) -> "PredictOptions":
@@ -232,19 +253,16 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
 
     from thorax.inference.batch import predict_folder
 
-    part = _part(options["part"])
+    part = _part(options)
     segmenter, settings = _load(options), _settings(options)
-    segment = None
-    if options["workers"] > 1:
-        from thorax.inference.workers import predict_in_processes
-
-        load = partial(_open, options)
-        segment = partial(predict_in_processes, workers=options["workers"], load=load)
     selected = part.select(tasks) if part else tasks
     if part:
         source = f" ({part.source})" if part.source else ""
         echo(f"part {part}{source}: {len(selected)} of {len(tasks)} scans", err=True)
-    with tqdm(total=len(selected), desc="predict", unit="scan", disable=None) as bar:
+    with (
+        _parallel(options) as segment,
+        tqdm(total=len(selected), desc="predict", unit="scan", disable=None) as bar,
+    ):
 
         def report(row: "ManifestRow") -> None:
             bar.update()
@@ -262,12 +280,50 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
         raise click.exceptions.Exit(1)
 
 
-def _part(text: str | None) -> "Part | None":
+def _part(options: dict[str, Any]) -> "Part | None":
     """Return the part of the scans to segment; None for all."""
     from thorax.inference.manifest.parts import parse_part, part_of_array
 
-    part = parse_part(text) if text else part_of_array()
+    if options["part"]:
+        part: Part | None = parse_part(options["part"])
+    else:
+        part = None if options["cluster"] else part_of_array()
     return part if part and part.count > 1 else None
+
+
+@contextmanager
+def _parallel(options: dict[str, Any]) -> "Iterator[SegmentAll | None]":
+    """Return what segments scans in other processes; None: this process does."""
+    if options["cluster"]:
+        from thorax.common.cluster.opening import open_cluster
+        from thorax.inference.cluster import predict_on_cluster
+
+        models = _absolute(options["models"])
+        load = partial(_open, {name: options[name] for name in _MODEL_OPTIONS} | {"models": models})
+        with open_cluster(options["cluster"], note=_note) as cluster:
+            yield partial(predict_on_cluster, cluster=cluster, load=load)
+    elif options["workers"] > 1:
+        from thorax.inference.workers import predict_in_processes
+
+        load = partial(_open, options)
+        yield partial(predict_in_processes, workers=options["workers"], load=load)
+    else:
+        yield None
+
+
+def _absolute(models: Sequence[Path]) -> list[Path]:
+    """Return models by paths that are valid in any working directory; packaged ones by name."""
+    from thorax.models.packaged import find_model
+
+    return [model.absolute() if find_model(model) == model else model for model in models]
+
+
+def _note(text: str) -> None:
+    """Print a note above the progress bar."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(sys.stderr):
+        echo(f"Note: {text}", err=True)
 
 
 def _report(row: "ManifestRow", *, prefix: str = "") -> None:

@@ -23,6 +23,7 @@ def run_all(
     runner: Callable[[int], TaskRunner],
     jobs: int,
     report: Report,
+    started: str = "started",
     pause: Callable[[], None] = lambda: time.sleep(1),
 ) -> dict[Task, list[str]]:
     """Execute the runs that have no result yet, and wait for them.
@@ -36,6 +37,7 @@ def run_all(
         runner: Returns a task runner for a number of parallel tasks.
         jobs: Maximum number of runs at a time.
         report: Prints a line.
+        started: Describes a run that was given to the task runner.
         pause: Waits between two checks of the runs.
 
     Returns:
@@ -56,7 +58,7 @@ def run_all(
     tasks = [Task(plan.name, plan.overrides, root, commit, tree) for plan in waiting]
     # Fewer runs than jobs share all cores.
     jobs = min(jobs, len(tasks))
-    schedule = _Schedule(tasks, project, runner(jobs), report)
+    schedule = _Schedule(tasks, project, runner(jobs), report, started=started)
     try:
         while schedule.advance(jobs):
             pause()
@@ -89,12 +91,18 @@ class _Schedule:
     """Starts tasks in order and monitors them until they end."""
 
     def __init__(
-        self, tasks: Sequence[Task], project: Project, runner: TaskRunner, report: Report
+        self,
+        tasks: Sequence[Task],
+        project: Project,
+        runner: TaskRunner,
+        report: Report,
+        *,
+        started: str,
     ) -> None:
         self.runner = runner
         self.failures: dict[Task, list[str]] = {}
         self._waiting, self._running = list(tasks), list[Task]()
-        self._project, self._report = project, report
+        self._project, self._report, self._started = project, report, started
         self._epochs: dict[Task, str] = {}
 
     def advance(self, jobs: int) -> bool:
@@ -109,7 +117,7 @@ class _Schedule:
         while self._waiting and len(self._running) < jobs:
             self._running.append(self._waiting.pop(0))
             self.runner.start(self._running[-1])
-            self._report(f"{self._running[-1].name}: started")
+            self._report(f"{self._running[-1].name}: {self._started}")
         return bool(self._running)
 
     def _collect(self, task: Task, status: int) -> None:

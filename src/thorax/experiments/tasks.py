@@ -1,6 +1,6 @@
 """One run as a task, and runners that execute tasks, here as local processes.
 
-A batch system could start the same command (`Task.command`), for example as a job array.
+`thorax.experiments.cluster` starts the same command (`Task.command`) on the workers of a cluster.
 """
 
 import json
@@ -16,7 +16,8 @@ from thorax.common import machine
 _MODULE = "thorax.experiments.execution"
 _FOLDER = ".dvc/tmp/exps/thorax"
 """Trainings below `.dvc/tmp/exps` keep their checkpoints in the project itself."""
-_THREADS = (machine.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = (machine.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables that limit the threads of a run."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def share_cores(jobs: int) -> dict[str, str]:
     """
     if jobs == 1:
         return {}
-    return dict.fromkeys(_THREADS, str(max(1, machine.cores() // jobs)))
+    return dict.fromkeys(THREAD_VARIABLES, str(max(1, machine.cores() // jobs)))
 
 
 def log_tail(log: Path, *, size: int = 16_384) -> list[str]:

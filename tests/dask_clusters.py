@@ -1,0 +1,35 @@
+"""Small Dask clusters in this process, shared by several tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client, LocalCluster
+
+from thorax.common.cluster.opening import Cluster
+
+
+@dataclass
+class Opened:
+    """A cluster, its workers, and the notes that were printed."""
+
+    cluster: Cluster
+    dask: Any
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def local_cluster(workers: int, *, processes: bool = False) -> Iterator[Opened]:
+    notes: list[str] = []
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=processes,
+            dashboard_address=":0",
+            silence_logs=60,
+        ) as dask,
+        Client(dask, set_as_default=False) as client,
+    ):
+        yield Opened(Cluster(client, "test", notes.append), dask, notes)
