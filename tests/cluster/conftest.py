@@ -10,6 +10,7 @@ import pytest
 from thorax.io import write_volume
 from thorax.phantom import chest
 
+from .batches import results, thorax
 from .slurm import Slurm, missing_programs, running_slurm
 
 SCANS = 8
@@ -36,3 +37,13 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_volume(folder / f"{number:02d}.nii.gz", hu[..., number:], scan.grid.affine)
     os.truncate(folder / f"{DAMAGED}.nii.gz", 50_000)
     return folder
+
+
+@pytest.fixture(scope="session")
+def expected(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the masks and the manifest of one process."""
+    masks = tmp_path_factory.mktemp("one") / "masks"
+    answer = thorax("predict", scans, masks)
+    assert f"{SCANS - 1} done, 1 failed" in answer.stderr
+    assert len(list(masks.glob("*.nii.gz"))) == SCANS - 1
+    return results(masks)

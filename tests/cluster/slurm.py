@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 Condition = Callable[[], bool]
 
@@ -123,6 +125,20 @@ class Slurm:
             patience_s=patience_s,
         )
         return self.states(job)
+
+    def processes(self, job: str) -> list[psutil.Process]:
+        """Return the processes of a running job, or of a running task of an array."""
+        number = self.run("squeue", "--noheader", "--format=%A", f"--jobs={job}").strip()
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                environment = process.environ()
+                if environment.get("SLURM_JOB_ID") == number and self._has(environment):
+                    found.append(process)
+        return found
+
+    def _has(self, environment: Mapping[str, str]) -> bool:
+        return environment.get("SLURM_CONF") == self.environment["SLURM_CONF"]
 
     def restarts(self, job: str) -> int:
         """Return the number of times that a job was requeued."""

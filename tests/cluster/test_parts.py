@@ -1,12 +1,16 @@
 """`thorax predict` as the array of jobs of `docs/slurm-array.sh`."""
 
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from thorax.models.packaged import DEFAULT_MODEL, find_model
+
 from .batches import done_in_log, log_rows, results, submit_array, thorax, times_started
-from .conftest import DAMAGED, SCANS
+from .conftest import SCANS
 from .slurm import Slurm, wait_for
 
 pytestmark = pytest.mark.cluster
@@ -14,17 +18,7 @@ pytestmark = pytest.mark.cluster
 CASES = {f"{number:02d}" for number in range(SCANS)}
 
 
-@pytest.fixture(scope="module")
-def expected(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Return the masks and the manifest of one process."""
-    masks = tmp_path_factory.mktemp("one") / "masks"
-    answer = thorax("predict", scans, masks)
-    assert f"{SCANS - 1} done, 1 failed" in answer.stderr
-    assert len(list(masks.glob("*.nii.gz"))) == SCANS - 1
-    return results(masks)
-
-
-@pytest.mark.parametrize("tasks", ["1-4", "0-3", "3-9:2"])
+@pytest.mark.parametrize("tasks", ["1-4", "3-9:2"])
 def test_four_jobs_give_the_masks_and_the_manifest_of_one_process(
     slurm: Slurm, scans: Path, expected: dict[str, bytes], tmp_path: Path, tasks: str
 ) -> None:
@@ -41,9 +35,17 @@ def test_four_jobs_give_the_masks_and_the_manifest_of_one_process(
 
 
 def kill(slurm: Slurm, task: str) -> None:
-    """Kill all processes of a task, as for lack of memory, and requeue the failed task."""
-    slurm.run("scancel", "--signal=KILL", "--full", task)
+    """Kill the processes of a task, as the kernel does for lack of memory, and requeue it."""
+    for process in slurm.processes(task):
+        process.kill()
     assert slurm.wait(task) == {task: "FAILED"}
+    slurm.run("scontrol", "requeue", task)
+
+
+def cancel(slurm: Slurm, task: str) -> None:
+    """Kill a task with a command of SLURM, and requeue it."""
+    slurm.run("scancel", "--signal=KILL", "--full", task)
+    assert slurm.wait(task) == {task: "CANCELLED"}
     slurm.run("scontrol", "requeue", task)
 
 
@@ -52,7 +54,7 @@ def preempt(slurm: Slurm, task: str) -> None:
     slurm.run("scontrol", "requeue", task)
 
 
-@pytest.mark.parametrize("stop", [kill, preempt])
+@pytest.mark.parametrize("stop", [kill, cancel, preempt])
 def test_a_task_that_was_stopped_and_requeued_goes_on(
     slurm: Slurm,
     scans: Path,
@@ -128,13 +130,60 @@ def test_a_whole_batch_or_another_count_of_parts_beside_parts(
     assert results(masks) == expected
 
 
-def test_a_node_without_the_model_loses_no_other_part(
+def test_a_node_without_the_model(
     slurm: Slurm, scans: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    masks, model = tmp_path / "masks", tmp_path / "lungs.onnx"
-    job = submit_array(slurm, tmp_path, scans, masks, "--model", model, tasks="1-1")
-    assert slurm.wait(job) == {f"{job}_1": "FAILED"}
-    log = (tmp_path / f"{job}_1.log").read_text()
-    assert str(model) in log
-    assert "Traceback" not in log
-    assert DAMAGED in CASES
+    """Its part ends with an error; with the model, the same job finishes the batch."""
+    masks, models = tmp_path / "masks", tmp_path / "models"
+    first, second = (models / node / "lungs.onnx" for node in slurm.nodes)
+    for model in (first, second):
+        model.parent.mkdir(parents=True)
+    shutil.copy(find_model(DEFAULT_MODEL), second)
+    script = f"exec thorax predict {scans} {masks} --model {models}/$SLURMD_NODENAME/lungs.onnx"
+    log = tmp_path / "%a.log"
+    job = slurm.submit("--exclusive", "--array=1-2", f"--output={log}", f"--wrap={script}")
+    # The second part has the damaged scan.
+    states = slurm.wait(job)
+    assert set(states.values()) == {"FAILED"}
+    (stopped,) = (n for n in (1, 2) if not times_started(masks, n, 2))
+    assert f"Error: there is no model {first}" in (tmp_path / f"{stopped}.log").read_text()
+    assert "4 missing" in thorax("manifest", masks).stderr
+
+    shutil.copy(second, first)
+    slurm.run("scontrol", "requeue", f"{job}_{stopped}")
+    slurm.wait(job)
+    thorax("manifest", masks)
+    assert results(masks) == expected
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a disk with space for some of the masks."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up(
+    slurm: Slurm, scans: Path, expected: dict[str, bytes], tmp_path: Path, small_disk: Path
+) -> None:
+    masks = small_disk / "masks"
+    job = submit_array(slurm, tmp_path, scans, masks, tasks="1-2")
+    assert set(slurm.wait(job).values()) == {"FAILED"}
+    for log in tmp_path.glob("*.log"):
+        assert "No space left on device" in log.read_text()
+        assert "Traceback" not in log.read_text()
+    whole = {path.name: path.read_bytes() for path in masks.glob("*.nii.gz")}
+    assert 1 <= len(whole) < SCANS - 1
+    assert {name: expected[name] for name in whole} == whole
+
+    subprocess.run(["mount", "-o", "remount,size=9m", small_disk], check=True)
+    for task in (1, 2):
+        slurm.run("scontrol", "requeue", f"{job}_{task}")
+    slurm.wait(job)
+    thorax("manifest", masks)
+    assert results(masks) == expected
