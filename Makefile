@@ -47,7 +47,7 @@ test-slow: dev ## the tests that take long: many runs of DVC, killed processes, 
 	pytest -n auto --dist loadfile -m 'slow and not cluster'
 
 test-cluster: dev ## jobs of a SLURM cluster that the tests start; needs Debian's slurm-wlm, munge
-	pytest tests/cluster -m cluster
+	pytest tests/cluster -m 'cluster and not slow'
 
 wheel-test: ## install the wheel into a new environment, segment a scan; print sizes and times
 	tools/wheel.sh $(PYTHON) models/segmenter.onnx

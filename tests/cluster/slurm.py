@@ -29,7 +29,7 @@ PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbi
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
          "PREEMPTED", "REVOKED", "TIMEOUT")  # fmt: skip
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
-PAUSE_S, PATIENCE_S = 0.05, 30
+PAUSE_S, QUERY_S, PATIENCE_S = 0.05, 0.3, 60
 
 CONFIGURATION = """\
 ClusterName=thorax
@@ -125,6 +125,7 @@ class Slurm:
             lambda: all(state in ENDED for state in self.states(job).values()),
             f"job {job} is {self.states(job)}",
             patience_s=patience_s,
+            pause_s=QUERY_S,
         )
         return self.states(job)
 
@@ -153,7 +154,9 @@ def _number(record: dict[str, str]) -> str:
     return f"{record['ArrayJobId']}_{task}" if task else record["JobId"]
 
 
-def wait_for(condition: Condition, problem: str, *, patience_s: float = PATIENCE_S) -> None:
+def wait_for(
+    condition: Condition, problem: str, *, patience_s: float = PATIENCE_S, pause_s: float = PAUSE_S
+) -> None:
     """Wait until a condition is true.
 
     Raises:
@@ -163,7 +166,7 @@ def wait_for(condition: Condition, problem: str, *, patience_s: float = PATIENCE
     while not condition():
         if time.monotonic() > end:
             raise SlurmError(f"after {patience_s} s, {problem}")
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
 
 
 @contextmanager
