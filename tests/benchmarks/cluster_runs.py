@@ -138,8 +138,8 @@ def main(count: int, jobs: int, rounds: int) -> None:
         }
         costs: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
         for number in range(rounds):
-            for kind, run in kinds.items():
-                masks = folder / f"masks-{number}-{kind.replace(' ', '-')}"
+            for column, (kind, run) in enumerate(kinds.items()):
+                masks = folder / f"masks-{number}-{column}"
                 started, used = time.perf_counter(), batch.cpu_seconds()
                 run(masks)
                 wall = time.perf_counter() - started

@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import yaml
+
 from .slurm import Slurm
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,30 @@ def submit_array(
     return slurm.submit(
         *ONE_CPU, *options, f"--array={tasks}", f"--output={output}", SCRIPT, *arguments
     )
+
+
+def write_cluster(folder: Path) -> Path:
+    """Write the settings of a Dask cluster with two jobs of SLURM, and return the file."""
+    settings = {
+        "cluster": "SLURMCluster",
+        "workers": 2,
+        "options": {
+            "cores": 1,
+            "memory": "2GB",
+            "walltime": "00:30:00",
+            "interface": "lo",
+            "log_directory": str(folder / "logs"),
+            "local_directory": str(folder / "workers"),
+            "scheduler_options": {"dashboard_address": ":0"},
+        },
+    }
+    (folder / "slurm.yaml").write_text(yaml.safe_dump(settings))
+    return folder / "slurm.yaml"
+
+
+def jobs(slurm: Slurm) -> list[str]:
+    """Return the numbers of the running jobs."""
+    return slurm.run("squeue", "--noheader", "--format=%A", "--states=RUNNING").split()
 
 
 def results(masks: Path) -> dict[str, bytes]:
