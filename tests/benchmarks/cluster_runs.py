@@ -1,14 +1,13 @@
 """Segment the same small scans in one process and in several ways on a cluster.
 
 All jobs run on this machine: on two nodes of a SLURM cluster that this program starts (Debian:
-slurm-wlm and munge), with one CPU per job. The table gives the wall times, the CPU times of all
-processes, and what a scan takes beyond one process. The program fails unless the masks and the
-manifests have the same bytes.
+slurm-wlm and munge), with one CPU per job. The table gives wall times, and the time per scan
+beyond that of one process. The program fails unless the masks and the manifests have the same
+bytes.
 
     python tests/benchmarks/cluster_runs.py --scans 64 --rounds 3
 """
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import psutil
 import yaml
 from measuring import say
 
@@ -71,12 +69,6 @@ class Batch:
         )
         if answer.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{answer.stderr}")
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of the commands and of the jobs that have ended."""
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        jobs = psutil.Process(self.slurm.supervisor).cpu_times()
-        return used.ru_utime + used.ru_stime + jobs.children_user + jobs.children_system
 
     def one_process(self, masks: Path) -> None:
         self.thorax("predict", self.scans, masks)
@@ -136,34 +128,31 @@ def main(count: int, jobs: int, rounds: int) -> None:
             f"Dask, SLURMCluster, {jobs} workers": lambda masks: batch.dask("SLURMCluster", masks),
             f"Dask, LocalCluster, {jobs} workers": lambda masks: batch.dask("LocalCluster", masks),
         }
-        costs: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+        walls: dict[str, list[float]] = {kind: [] for kind in kinds}
         for number in range(rounds):
             for column, (kind, run) in enumerate(kinds.items()):
                 masks = folder / f"masks-{number}-{column}"
-                started, used = time.perf_counter(), batch.cpu_seconds()
+                started = time.perf_counter()
                 run(masks)
-                wall = time.perf_counter() - started
+                walls[kind].append(time.perf_counter() - started)
                 wait_for(lambda: not slurm.run("squeue", "--noheader"), "jobs have not ended")
-                costs[kind].append((wall, batch.cpu_seconds() - used))
                 if number == 0 and kind == "one process":
                     expected = results(masks)
                 if results(masks) != expected:
                     raise SystemExit(f"{kind}: other masks or another manifest than one process")
-    report(costs, count)
+    report(walls, count)
 
 
-def report(costs: dict[str, list[tuple[float, float]]], count: int) -> None:
+def report(walls: dict[str, list[float]], count: int) -> None:
     """Print the table."""
     machine, kind = describe_machine(), kind_of_machine()
     say(f"{machine['processor']}, {machine['cores']} cores, {kind['instructions']}; {count} scans")
-    say("| run | wall time, s | CPU time, s | more than one process, s per scan: wall, CPU |")
-    say("|---|---|---|---|")
-    one_wall, one_cpu = map(statistics.median, zip(*costs["one process"], strict=True))
-    for name, pairs in costs.items():
-        walls, cpus = zip(*pairs, strict=True)
-        wall, cpu = statistics.median(walls), statistics.median(cpus)
-        more = f"{(wall - one_wall) / count:+.2f}, {(cpu - one_cpu) / count:+.2f}"
-        say(f"| {name} | {wall:.1f} ({min(walls):.1f} to {max(walls):.1f}) | {cpu:.1f} | {more} |")
+    say("| run | wall time, s | s per scan | beyond one process, s per scan |\n|---|---|---|---|")
+    one = statistics.median(walls["one process"])
+    for name, seconds in walls.items():
+        middle, span = statistics.median(seconds), f"{min(seconds):.1f} to {max(seconds):.1f}"
+        per_scan, beyond = middle / count, (middle - one) / count
+        say(f"| {name} | {middle:.1f} ({span}) | {per_scan:.2f} | {beyond:+.2f} |")
     say("masks and manifests: the same bytes in all runs")
 
 

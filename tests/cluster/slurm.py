@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -82,12 +82,10 @@ class Slurm:
     Args:
         folder: Its configuration, state and logs.
         nodes: Names of its nodes.
-        supervisor: Process from which all daemons and jobs descend.
     """
 
     folder: Path
     nodes: tuple[str, ...]
-    supervisor: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -192,7 +190,7 @@ def running_slurm(*, nodes: int = 1, cpus: int = 4) -> Iterator[Slurm]:
         start_new_session=True,  # Ctrl-C is for the tests alone
     ) as supervisor:
         _start(slurm, supervisor)
-        yield replace(slurm, supervisor=supervisor.pid)
+        yield slurm
 
 
 def _configure(slurm: Slurm, cpus: int) -> None:
