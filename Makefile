@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev repro lungs test coverage test-slow wheel-test newest lock lint format bench picture viewer clean
+.PHONY: help install dev repro lungs test coverage test-slow test-cluster wheel-test newest lock lint format bench picture viewer clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -38,13 +38,16 @@ lungs: install ## train the packaged model: make lungs LCTSC=FOLDER with scans/ 
 	cp models/lungs/lungs.onnx src/thorax/models/weights/lungs.onnx
 
 test: lint ## format, lint, types, layers, unit tests, doctests and one small pipeline run
-	pytest -n auto --dist loadfile -m 'not slow'
+	pytest -n auto --dist loadfile -m 'not slow and not cluster'
 
 coverage: dev ## the tests of make test with their coverage, which takes half as long again
-	pytest -n auto --dist loadfile -m 'not slow' --cov --cov-report=term:skip-covered
+	pytest -n auto --dist loadfile -m 'not slow and not cluster' --cov --cov-report=term:skip-covered
 
 test-slow: dev ## the tests that take long: many runs of DVC, killed processes, fault tables
-	pytest -n auto --dist loadfile -m slow
+	pytest -n auto --dist loadfile -m 'slow and not cluster'
+
+test-cluster: dev ## jobs of a SLURM cluster that the tests start; needs Debian's slurm-wlm, munge
+	pytest tests/cluster -m 'cluster and not slow'
 
 wheel-test: ## install the wheel into a new environment, segment a scan; print sizes and times
 	tools/wheel.sh $(PYTHON) models/segmenter.onnx

@@ -62,12 +62,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def lock_file(handle: int, *, wait: bool = False) -> None:
+def lock_file(handle: int, *, wait: bool = False, shared: bool = False) -> None:
     """Lock an open file until it is closed or its process ends, also by a kill.
 
     Args:
-        handle: File descriptor.
+        handle: File descriptor; it must be open for writing, unless the lock is shared (NFS).
         wait: Wait until another process releases the file.
+        shared: Other processes may share the lock, too.
 
     Raises:
         BlockingIOError: Another process has locked the file.
@@ -75,7 +76,8 @@ def lock_file(handle: int, *, wait: bool = False) -> None:
     """
     if not _HAS_LOCKS:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-    fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
 
 
 def empty_folder(path: Path) -> None:

@@ -5,6 +5,8 @@ import fcntl
 import io
 import json
 import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.manifest.table import manifest_csv
 from thorax.models.spec import ExpectedDice
@@ -187,6 +190,41 @@ def test_the_lock_is_on_the_current_log(tmp_path: Path, monkeypatch: pytest.Monk
         Manifest(tmp_path).exclusive(),
     ):
         pass
+
+
+def test_parts_that_start_at_once_do_not_take_each_other_for_a_whole_batch(tmp_path: Path) -> None:
+    """Each part looks for a lock on the log that a killed batch has left."""
+    (tmp_path / LOG).touch()
+    with (tmp_path / LOG).open("rb") as other_part:
+        fcntl.flock(other_part, fcntl.LOCK_SH)
+        with Manifest(tmp_path, Part(1, 2)).exclusive():
+            pass
+
+
+HOLD = """
+import fcntl, sys
+stream = open(sys.argv[1], "a")
+fcntl.lockf(stream, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nfs_shows_the_lock_of_another_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS, flock locks bytes as lockf does, which needs a writable file for LOCK_EX."""
+    monkeypatch.setattr("thorax.common.files.fcntl.flock", fcntl.lockf)
+    command = [sys.executable, "-c", HOLD, tmp_path / LOG]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        with (
+            pytest.raises(InputError, match="another `thorax predict` is writing to"),
+            Manifest(tmp_path, Part(1, 2)).exclusive(),
+        ):
+            pass
+        other.communicate()
 
 
 # Manifests of version 0.1

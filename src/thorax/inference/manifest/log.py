@@ -86,10 +86,10 @@ class ManifestLog:
             stream.close()
 
     def is_locked(self) -> bool:
-        """Return True if another process has locked the log."""
+        """Return True if another process has locked the log; any number of processes may ask."""
         try:
             with self.path.open("rb") as stream:
-                lock_file(stream.fileno())
+                lock_file(stream.fileno(), shared=True)
         except BlockingIOError:
             return True
         except OSError:  # no such file, or a drive without locks
