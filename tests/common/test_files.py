@@ -186,3 +186,15 @@ def test_without_locks_of_the_system_files_are_written_atomically(
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("mask.nii", "first")]
     with path.open() as stream, pytest.raises(OSError, match="No locks available"):
         lock_file(stream.fileno())
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_drives_without_locks_keep_no_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    def refuse(handle: int, **how: bool) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr("thorax.common.files.lock_file", refuse)
+    write_text(tmp_path / "answer.txt", "42")
+    assert [path.name for path in tmp_path.iterdir()] == ["answer.txt"]

@@ -12,6 +12,7 @@ import pytest
 from thorax.common.machine import (
     _instructions,
     _processor,
+    cores,
     describe_machine,
     kind_of_machine,
     return_freed_memory,
@@ -87,3 +88,20 @@ def test_systems_without_these_functions(
 ) -> None:
     monkeypatch.setattr("thorax.common.machine.ctypes.CDLL", lambda name: object())
     call()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SLURM_CPUS_PER_TASK", "1", 1),
+        ("NSLOTS", "1", 1),
+        ("NSLOTS", "4096", cores()),
+        ("NSLOTS", "undefined", cores()),
+        ("NSLOTS", "0", cores()),
+    ],
+)
+def test_a_job_uses_the_cores_that_it_was_given(
+    name: str, value: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert cores() == expected

@@ -21,6 +21,8 @@ else:
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
 _PREFIX = ".part-"
 
 
@@ -134,8 +136,9 @@ def _lock_usual(path: Path) -> tuple[int, Path] | None:
         if os.path.samestat(os.fstat(handle), usual.stat()):
             os.ftruncate(handle, 0)
             return handle, usual
-    except OSError:  # the file is locked or deleted, or this drive has no locks
-        pass
+    except OSError as error:  # the file is locked or deleted, or this drive has no locks
+        if error.errno in _NO_LOCKS:
+            usual.unlink(missing_ok=True)
     os.close(handle)
     return None
 

@@ -17,6 +17,9 @@ GIB = 2**30
 THREADS = "TF_NUM_INTRAOP_THREADS"
 """Environment variable that limits the cores of one operation of TensorFlow."""
 
+JOB_CORES = ("SLURM_CPUS_PER_TASK", "NSLOTS")
+"""Variables with the cores of a job: SLURM, Grid Engine."""
+
 INSTRUCTIONS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """Vector instructions by the names of the kernel, oldest first."""
 
@@ -35,6 +38,9 @@ def limit_cores(count: int) -> None:
 def cores() -> int:
     """Count the cores that this process may use; the machine may have more.
 
+    A job of SLURM or Grid Engine uses those that it was given, also where the batch system does not
+    bind it to them.
+
     Example:
         >>> cores() >= 1
         True
@@ -42,7 +48,9 @@ def cores() -> int:
     process = psutil.Process()
     # macOS cannot restrict a process to some cores.
     usable = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
-    return min([len(usable or ()) or os.cpu_count() or 1, *_limits])
+    given = (os.environ.get(name, "") for name in JOB_CORES)
+    limits = [int(count) for count in given if count.isdecimal() and int(count) > 0]
+    return min([len(usable or ()) or os.cpu_count() or 1, *limits, *_limits])
 
 
 def return_freed_memory() -> None:

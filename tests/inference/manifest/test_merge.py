@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from thorax.common.errors import InputError
 from thorax.imaging.intensity import HU
 from thorax.inference.batch import PredictOptions, predict_folder
 from thorax.inference.inputs import find_tasks
-from thorax.inference.manifest.files import Manifest
+from thorax.inference.manifest.files import Manifest, ManifestFiles
+from thorax.inference.manifest.log import ManifestLog
 from thorax.inference.manifest.merge import MergedManifest, describe_problems, merge_manifest
 from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import FAILED
@@ -136,6 +138,52 @@ def test_other_parts_or_a_whole_run_segment_nothing_twice(
     assert run(segmenter, scans, "masks", Part(2, 3)) == ["s2"]
     assert run(segmenter, scans, "masks", None) == []
     assert merge_manifest(Path("masks")).is_complete
+
+
+def test_clocks_that_disagree_do_not_matter(segmenter: Segmenter, scans: Path) -> None:
+    """The manifest seems to be newer than a log that was written after it."""
+    run(segmenter, scans, "masks", Part(1, 2))
+    merge_manifest(Path("masks"))
+    run(segmenter, scans, "masks", Part(2, 2))
+    os.utime("masks/manifest.json", (2**32, 2**32))
+    assert merge_manifest(Path("masks")).is_complete
+
+
+def test_a_whole_run_replaces_the_logs_of_parts(segmenter: Segmenter, scans: Path) -> None:
+    """Their older rows must not replace those of later runs."""
+    run(segmenter, scans, "masks", Part(1, 2))
+    assert run(segmenter, scans, "masks", None) == ["s2"]
+    assert not list(Path("masks").glob(".manifest-*-of-*.jsonl"))
+
+
+def test_rows_that_were_added_during_the_merge_are_kept(segmenter: Segmenter, scans: Path) -> None:
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    files = ManifestFiles(Path("masks"))
+    row = files.read()["s1"]
+    ManifestLog(files.log_of(Part(1, 2))).append(replace(row, status=FAILED))
+    files.remove_logs()
+    assert [log.path.name for log in files.part_logs()] == [".manifest-1-of-2.jsonl"]
+    assert files.read()["s1"].status == FAILED
+
+
+def test_a_scan_that_was_removed_is_not_missing(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, "masks", Part(1, 2))
+    (scans / "s2.nii.gz").unlink()
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    assert merge_manifest(Path("masks")).is_complete
+
+
+def test_two_batches_in_one_folder_are_both_complete_or_missing(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    """The second parts of one scan each are empty."""
+    for name in ("s1", "s2"):
+        Path(name).mkdir()
+        (scans / f"{name}.nii.gz").rename(f"{name}/{name}.nii.gz")
+        run(segmenter, Path(name), "masks", Part(2, 2))
+    assert [row.case for row in merge_manifest(Path("masks")).rows] == ["s1", "s2"]
 
 
 def test_a_changed_scan_is_segmented_anew(

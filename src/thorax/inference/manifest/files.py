@@ -6,7 +6,7 @@ the tables are written, scans that need review first.
 
 import codecs
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -98,6 +98,7 @@ class Manifest:
         if self._part is None:
             self.files.write(self.rows.values())
             self._log.path.unlink(missing_ok=True)
+            self.files.remove_logs()
 
     def _is_running(self, name: str) -> InputError:
         program = f"`thorax predict`{f' ({name})' if name else ''}"
@@ -118,6 +119,7 @@ class ManifestFiles:
         self.folder = folder
         self.table, self._json = folder / "manifest.csv", folder / "manifest.json"
         self._timings = folder / "timings.csv"
+        self._sizes: dict[Path, int] = {}
 
     def log_of(self, part: Part | None) -> Path:
         """Return the log of a part, or of a whole batch."""
@@ -140,7 +142,10 @@ class ManifestFiles:
         return [*whole, *((log, f"part {name.replace('-of-', '/')}") for log, name in named)]
 
     def read(self) -> dict[str, ManifestRow]:
-        """Read the rows of all batches; those of the file that was changed last take precedence.
+        """Read the rows of all batches.
+
+        Those of logs take precedence over the JSON, and those of the log that was changed last over
+        other logs.
 
         Raises:
             InputError: A file is damaged, is not a manifest, or cannot be read.
@@ -150,12 +155,11 @@ class ManifestFiles:
                 self._check(self.table, FIRST_COLUMNS)
             self._check(self._timings, TIMING_COLUMNS)
             logs = [ManifestLog(self.log_of(None)), *self.part_logs()]
-            readers: dict[Path, Callable[[], Iterable[ManifestRow]]] = {
-                self._json: self._read_json,
-                **{log.path: log.rows for log in logs},
-            }
-            existing = sorted(filter(Path.exists, readers), key=_changed)
-            return {row.case: row for path in existing for row in readers[path]()}
+            existing = [log for log in logs if log.path.exists()]
+            existing.sort(key=lambda log: log.path.stat().st_mtime_ns)
+            self._sizes = {log.path: log.path.stat().st_size for log in existing}
+            parts = [self._read_json(), *(log.rows() for log in existing)]
+            return {row.case: row for rows in parts for row in rows}
         except OSError as error:
             raise InputError(
                 f"{error.filename} cannot be read: {error.strerror}; choose another folder"
@@ -176,6 +180,15 @@ class ManifestFiles:
         write_text(self._json, json.dumps(content, indent=1, allow_nan=False) + "\n")
         write_text(self.table, for_spreadsheets(manifest_csv(ordered, self.folder)))
 
+    def remove_logs(self) -> None:
+        """Remove the logs of parts, which the tables replace.
+
+        Logs that were changed after they were read, and those of running parts, are kept.
+        """
+        for log in self.part_logs():
+            if not log.is_locked() and self._sizes.get(log.path) == log.path.stat().st_size:
+                log.path.unlink()
+
     def _check(self, table: Path, columns: Sequence[str]) -> None:
         """Raise `InputError` for a CSV of that name that does not begin with these columns."""
         if table.is_file():
@@ -188,6 +201,8 @@ class ManifestFiles:
                 )
 
     def _read_json(self) -> list[ManifestRow]:
+        if not self._json.exists():
+            return []
         try:
             content = json.loads(self._json.read_bytes())
             return parse_rows(content, self.folder, seconds=self._read_timings())
@@ -209,8 +224,3 @@ class ManifestFiles:
                 with suppress(ValueError, KeyError):
                     seconds[row["case"]] = float(row["seconds"])
         return seconds
-
-
-def _changed(path: Path) -> int:
-    """Return the time of the last change of a file, in ns."""
-    return path.stat().st_mtime_ns

@@ -68,7 +68,9 @@ def store_scans(folder: Path, tasks: Iterable[ScanTask]) -> None:
     scans = [(task.case, str(task.scan), relative_mask(str(task.mask), folder)) for task in tasks]
     text = json.dumps(scans) + "\n"
     path = folder / _SCANS.format(hashlib.sha256(text.encode()).hexdigest()[:12])
-    if not path.exists():
+    if path.exists():
+        path.touch()
+    else:
         write_text(path, text)
 
 
@@ -81,13 +83,14 @@ def merge_manifest(folder: Path) -> MergedManifest:
         InputError: There is no manifest, it is damaged, or the folder cannot be written.
     """
     files = ManifestFiles(folder)
-    lists, logs = _scan_lists(folder), files.part_logs()
-    rows = read_rows(folder)
+    lists = _scan_lists(folder)
+    rows = _all_rows(files)
     files.write(rows.values())
-    running = [log for log in logs if log.is_locked()]
+    running = [log for log in files.part_logs() if log.is_locked()]
     merged = MergedManifest(files.table, review_order(rows.values()), len(running))
     if merged.is_complete and not running:
-        for path in (*lists, *(log.path for log in logs)):
+        files.remove_logs()
+        for path in lists:
             path.unlink(missing_ok=True)
     return merged
 
@@ -98,16 +101,7 @@ def read_rows(folder: Path) -> dict[str, ManifestRow]:
     Raises:
         InputError: There is no manifest, or it is damaged.
     """
-    lists = _scan_lists(folder)
-    rows = ManifestFiles(folder).read()
-    scans = [scan for path in lists for scan in _read_scans(path)]
-    if not rows and not scans:
-        raise InputError(
-            f"there is no manifest in {folder}; name a folder that `thorax predict` has written"
-        )
-    for case, scan, mask in scans:
-        rows.setdefault(case, ManifestRow(case, MISSING, scan, str(folder / mask), "", ""))
-    return rows
+    return _all_rows(ManifestFiles(folder))
 
 
 def describe_problems(merged: MergedManifest) -> list[str]:
@@ -125,8 +119,35 @@ def describe_problems(merged: MergedManifest) -> list[str]:
     ]
 
 
+def _all_rows(files: ManifestFiles) -> dict[str, ManifestRow]:
+    folder, rows = files.folder, files.read()
+    scans = _valid_scans(_scan_lists(folder))
+    if not rows and not scans:
+        raise InputError(
+            f"there is no manifest in {folder}; name a folder that `thorax predict` has written"
+        )
+    for case, scan, mask in scans:
+        rows.setdefault(case, ManifestRow(case, MISSING, scan, str(folder / mask), "", ""))
+    return rows
+
+
 def _scan_lists(folder: Path) -> list[Path]:
-    return sorted(folder.glob(_SCANS.format("*")))
+    """Return the lists of scans of all batches with parts, the one of the last part first."""
+    lists = folder.glob(_SCANS.format("*"))
+    return sorted(lists, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _valid_scans(lists: Sequence[Path]) -> _Scans:
+    """Read the scans of all batches; a batch replaces an older one with any of its scans.
+
+    So a scan that was removed after the first parts had started is not missing.
+    """
+    scans: dict[str, tuple[str, str, str]] = {}
+    for path in lists:
+        batch = {scan[0]: scan for scan in _read_scans(path)}
+        if not batch.keys() & scans.keys():
+            scans |= batch
+    return list(scans.values())
 
 
 def _read_scans(path: Path) -> _Scans:
