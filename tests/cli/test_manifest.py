@@ -78,6 +78,16 @@ def test_a_single_scan_is_no_part(model: Path, monkeypatch: pytest.MonkeyPatch) 
     )
 
 
+def test_a_task_with_one_scan_of_its_own_segments_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "1")
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_SIZE", "2")
+    options = ("masks", "--model", model, "--intensity", "hu")
+    assert thorax("predict", "scans/a.nii.gz", *options).stdout == "masks/a.nii.gz\n"
+    assert thorax("predict", "scans/a.nii.gz", *options, "--part", "2/2").stdout == ""
+
+
 def test_errors_are_one_line(model: Path) -> None:
     part = predict(model, "--part", "3/2")
     assert (part.exit_code, part.stdout) == (1, "")

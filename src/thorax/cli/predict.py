@@ -253,7 +253,7 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
 
     from thorax.inference.batch import predict_folder
 
-    part = _part(options)
+    part = _part(options, scans=len(tasks))
     segmenter, settings = _load(options), _settings(options)
     selected = part.select(tasks) if part else tasks
     if part:
@@ -280,14 +280,15 @@ def _predict_folder(tasks: "list[ScanTask]", options: dict[str, Any], *, folder:
         raise click.exceptions.Exit(1)
 
 
-def _part(options: dict[str, Any]) -> "Part | None":
+def _part(options: dict[str, Any], *, scans: int) -> "Part | None":
     """Return the part of the scans to segment; None for all."""
     from thorax.inference.manifest.parts import parse_part, part_of_array
 
     if options["part"]:
         part: Part | None = parse_part(options["part"])
     else:
-        part = None if options["cluster"] else part_of_array()
+        # In an array, a task that names one scan has a scan of its own.
+        part = part_of_array() if scans > 1 and not options["cluster"] else None
     return part if part and part.count > 1 else None
 
 
