@@ -222,3 +222,18 @@ def test_empty_meshes_give_an_empty_picture(count: int) -> None:
 
 def test_equal_masks_give_equal_pictures() -> None:
     assert draw((CENTRE, 30)).tobytes() == draw((CENTRE, 30)).tobytes()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_hidden_triangles_do_not_change_an_opaque_surface(turned: bool) -> None:
+    """Nearly opaque surfaces are drawn with all their triangles."""
+    mesh = surface(ball((CENTRE, 40.0), ((60.0, 100.0, 80.0), 30.0)), spacing_mm=(2.0, 2.0, 2.0))
+    if turned:
+        mesh = Mesh(mesh.vertices_mm, mesh.faces[:, ::-1], mesh.normals)
+    red, green, blue, _ = RED
+    opaque, nearly = (
+        render_surfaces([mesh], colours=[(red, green, blue, opacity)], size=(90, 90), azimuth=20)
+        for opacity in (1.0, 1 - 1e-9)
+    )
+    assert np.count_nonzero(opaque[..., 3]) > 1000
+    np.testing.assert_allclose(opaque.astype(int), nearly.astype(int), atol=1)

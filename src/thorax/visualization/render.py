@@ -61,12 +61,31 @@ def render_surfaces(
         return np.zeros((*size, 4), np.uint8)
     rotated = [mesh.vertices_mm @ camera.T for mesh, _ in drawn]
     projected = _project(rotated, fine)
-    fragments = [
-        _fragments(vertices, mesh.faces, _shade(mesh.normals @ camera.T, colour), fine)
-        for vertices, (mesh, colour) in zip(projected, drawn, strict=True)
-    ]
+    fragments = []
+    for vertices, (mesh, colour) in zip(projected, drawn, strict=True):
+        normals = mesh.normals @ camera.T
+        faces = mesh.faces
+        if colour[3] == 1:
+            faces = faces[_in_front(vertices, normals, faces)]
+        fragments.append(_fragments(vertices, faces, _shade(normals, colour), fine))
     pixels, depths, shades = (np.concatenate(parts) for parts in zip(*fragments, strict=True))
     return _downsample(_composite(pixels, depths, shades, fine[0] * fine[1]).reshape(*fine, 4))
+
+
+def _in_front(vertices: Floats, normals: Floats, faces: Integers) -> NDArray[np.bool_]:
+    """Return the triangles that face the viewer; those at the back of a closed surface are hidden.
+
+    Args:
+        vertices: Column, row and depth of the vertices.
+        normals: Their normals: right, up, to the viewer.
+        faces: Triangles, either all clockwise from outside or all counterclockwise.
+    """
+    first, second, third = (vertices[faces[:, corner], :2] for corner in range(3))
+    along, across = second - first, third - first
+    turns = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
+    # The normals tell which turn is that of the front.
+    clockwise = np.vdot(turns, normals[faces[:, 0], 2]) > 0
+    return turns > 0 if clockwise else turns < 0
 
 
 def _camera(azimuth: float, elevation: float) -> Floats:
