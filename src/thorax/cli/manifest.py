@@ -1,5 +1,7 @@
 """`thorax manifest`."""
 
+from pathlib import Path
+
 import click
 
 from thorax.cli.options import ANY_PATH, echo
@@ -7,7 +9,7 @@ from thorax.cli.options import ANY_PATH, echo
 
 @click.command()
 @click.argument("folder", type=ANY_PATH, metavar="MASKS")
-def manifest(folder: str) -> None:
+def manifest(folder: Path) -> None:
     """Merge the parts of a batch into one manifest.
 
     MASKS is the folder that `thorax predict --part` has written to. Scans that are missing,
@@ -18,12 +20,10 @@ def manifest(folder: str) -> None:
     Example:
       thorax manifest masks/
     """
-    from pathlib import Path
-
     from thorax.inference.manifest.merge import describe_problems, merge_manifest
     from thorax.inference.manifest.row import DONE, FAILED
 
-    merged = merge_manifest(Path(folder))
+    merged = merge_manifest(folder)
     problems = describe_problems(merged)
     for line in problems:
         echo(line)

@@ -14,7 +14,6 @@ import click
 from thorax.cli.fast_imports import import_nibabel, import_scipy
 from thorax.cli.options import ANY_PATH, CLUSTER, OPEN_SHARE, SERIES, echo
 from thorax.common.errors import InputError, printable
-from thorax.common.machine import share_freed_memory
 
 if TYPE_CHECKING:
     from thorax.inference.batch import PredictOptions, SegmentAll
@@ -166,6 +165,8 @@ def predict(
         _list_series(paths, options["series"])
         return
     _check_cluster(options["cluster"])
+    from thorax.common.machine import share_freed_memory
+
     sys.setswitchinterval(SWITCH_INTERVAL)
     share_freed_memory()
     import_nibabel()
