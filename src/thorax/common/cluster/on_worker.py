@@ -57,7 +57,8 @@ def worker_cores() -> int:
 def dask_setup(worker: "Worker") -> None:
     """Ignore Ctrl-C in a worker process of this machine, which the terminal sends to all of them.
 
-    Dask calls a function of this name while a worker starts, if it is told to preload this module.
+    Dask calls a function of this name while a worker starts, if its option `preload` names this
+    module.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

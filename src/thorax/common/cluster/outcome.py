@@ -73,7 +73,7 @@ class LostWorkers:
 
     @property
     def is_unfit(self) -> bool:
-        """Whether the item could not begin on too many workers."""
+        """True if the item could not begin on too many workers."""
         return len(self.unfit) >= _UNFIT
 
 

@@ -1,6 +1,6 @@
 """The page of a cohort: one file that opens from disk, in the style of the report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -17,7 +17,7 @@ from thorax.evaluation.cohort.outliers import (
     ROBUST_SDS,
     find_outliers,
 )
-from thorax.evaluation.cohort.scans import Cohort
+from thorax.evaluation.cohort.scans import Cohort, CohortScan
 from thorax.reporting.cohort_page.distributions import quartile_table, region_charts
 from thorax.reporting.cohort_page.pictures import Picture, draw_pictures
 from thorax.reporting.cohort_page.review import (
@@ -28,6 +28,8 @@ from thorax.reporting.cohort_page.review import (
     review_cards,
 )
 from thorax.reporting.html import asset, data_uri, render_page
+
+Draw = Callable[[Sequence[CohortScan]], Mapping[str, Picture]]
 
 _PACKAGE = "thorax.reporting.cohort_page"
 
@@ -47,24 +49,23 @@ def write_page(
     Raises:
         InputError: The file cannot be written.
     """
-    cards = review_cards(cohort, find_outliers(cohort))[:most]
-    pictures = draw_pictures([card.scan for card in cards])
-    write_text(path, render_cohort(cohort, name, grouping, pictures))
+    page = render_cohort(cohort, name, grouping, lambda scans: draw_pictures(scans[:most]))
+    write_text(path, page)
 
 
-def render_cohort(
-    cohort: Cohort, name: str, grouping: Grouping | None, pictures: Mapping[str, Picture]
-) -> str:
+def render_cohort(cohort: Cohort, name: str, grouping: Grouping | None, draw: Draw) -> str:
     """Render a cohort as HTML; equal cohorts give equal text.
 
     Args:
         cohort: The scans.
         name: Name of the cohort.
         grouping: Groups that split the distributions.
-        pictures: Thumbnails by case; scans to review without one are listed in a table.
+        draw: Returns thumbnails by case of the scans to review; those without one are listed in a
+            table.
     """
     outliers = find_outliers(cohort)
     review = review_cards(cohort, outliers)
+    pictures = draw([card.scan for card in review])
     cards = [card for card in review if card.scan.case in pictures]
     links = {card.scan.case: f"#{card.key}" for card in cards}
     return render_page(
