@@ -1,5 +1,7 @@
-"""Small Dask clusters in this process, shared by several tests."""
+"""Small Dask clusters, shared by several tests."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,23 @@ class Opened:
     cluster: Cluster
     dask: Any
     notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def running_scheduler() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Start a scheduler as a process of its own; yield the process and its address."""
+    options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_scheduler", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr
+        yield process, next(line.split()[-1] for line in process.stderr if "Scheduler at:" in line)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager

@@ -10,59 +10,47 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .projects import commit, run, start_git
-from .test_execution import SWEEP, fill, finish, processes_in, start, starts, wait_until
+from ..dask_clusters import running_scheduler
+from .projects import commit, run
+from .test_execution import (
+    SWEEP,
+    finish,
+    make_project,
+    processes_in,
+    start,
+    starts,
+    wait_until,
+)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_dvc_settings")]
 
 THREE = ("sweep", "-S", "loss=bce,dice,focal")
 
 
 @pytest.fixture(autouse=True)
-def _own_dvc_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    for folder in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
-        monkeypatch.setenv(f"DVC_{folder}_DIR", str(tmp_path / "dvc" / folder))
+def _source_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    (tmp_path / "notes").mkdir()
-    return tmp_path / "notes"
-
-
-@pytest.fixture
 def project(tmp_path: Path, notes: Path) -> Path:
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    start_git(repository)
-    fill(repository, notes)
-    return repository
+    return make_project(tmp_path / "repository", notes)
 
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """Start a scheduler and two workers; return the address."""
-    options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    scheduler = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert scheduler.stderr
-    found = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
     (tmp_path / "elsewhere").mkdir()
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", found, "--nthreads", "1"]
-    workers = [
-        subprocess.Popen(command, cwd=tmp_path / "elsewhere", stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    yield found
-    for process in (*workers, scheduler):
-        process.terminate()
-        process.wait()
-    scheduler.stderr.close()
+    with running_scheduler() as (_, found):
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", found, "--nthreads", "1"]
+        workers = [
+            subprocess.Popen(command, cwd=tmp_path / "elsewhere", stderr=subprocess.DEVNULL)
+            for _ in range(2)
+        ]
+        yield found
+        for process in workers:
+            process.terminate()
+            process.wait()
 
 
 def wait_for_two_starts(notes: Path) -> None:

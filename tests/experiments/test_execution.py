@@ -56,31 +56,22 @@ case,region,dice,iou,truth_ml,predicted_ml,ceiling_dice
 case_{{fold}},lung,0.{{len(loss)}},0.25,10,9,0.99
 ''')
 """
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_dvc_settings")]
 
 SWEEP = ("sweep", "-S", "loss=bce,dice")
 
 
-@pytest.fixture(autouse=True)
-def _own_dvc_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    for folder in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
-        monkeypatch.setenv(f"DVC_{folder}_DIR", str(tmp_path / "dvc" / folder))
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    (tmp_path / "notes").mkdir()
-    return tmp_path / "notes"
-
-
 @pytest.fixture
 def project(tmp_path: Path, notes: Path) -> Path:
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    start_git(repository)
-    fill(repository, notes)
-    return repository
+    return make_project(tmp_path / "repository", notes)
+
+
+def make_project(root: Path, notes: Path) -> Path:
+    """Make a project under git and DVC, and return it."""
+    root.mkdir()
+    start_git(root)
+    fill(root, notes)
+    return root
 
 
 def fill(root: Path, notes: Path, *options: str) -> None:

@@ -11,11 +11,7 @@ from thorax.experiments.project import Project, open_project
 
 from .projects import add_start_weights, commit, run, start_git
 
-
-@pytest.fixture(autouse=True)
-def _own_dvc_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
-        monkeypatch.setenv(f"DVC_{folder}_DIR", str(tmp_path / "dvc" / folder))
+pytestmark = pytest.mark.usefixtures("own_dvc_settings")
 
 
 @pytest.fixture

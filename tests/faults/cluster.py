@@ -58,6 +58,15 @@ def predict_all(segmenter, tasks, options, *, report):
 
 cluster.predict_all = predict_all
 """
+WITHOUT_MODEL = """
+import thorax.models.onnx_file as files
+from thorax.common.errors import InputError
+
+def read_model(path):
+    raise InputError(f"there is no model {path} on this node")
+
+files.read_model = read_model
+"""
 
 
 @dataclass
@@ -111,17 +120,21 @@ class Trial:
             **environment,
         )
 
+    def start_all(self, *, sleep_s: float = 0.3) -> None:
+        """Start a scheduler and two workers that sleep before each scan."""
+        self.scheduler()
+        for _ in range(2):
+            self.worker(TRIAL_SLEEP=str(sleep_s))
+
     def wait_for_workers(self, count: int) -> None:
         from distributed import Client
 
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(count, timeout=120)
 
-    def predict(self, masks: str = "masks", *more: str) -> "subprocess.Popen[str]":
+    def predict(self) -> "subprocess.Popen[str]":
         options = ("--model", "model.onnx", "--intensity", "hu", "--cluster", self.address)
-        return self.start(
-            sys.executable, "-m", "thorax.cli", "predict", "scans", masks, *options, *more
-        )
+        return self.start(sys.executable, "-m", "thorax.cli", "predict", "scans", "masks", *options)
 
     def events(self) -> list[tuple[str, str]]:
         path = self.folder / "events"
@@ -138,15 +151,15 @@ class Trial:
             time.sleep(0.1)
         raise AssertionError(f"{event} did not happen {count} times: {self.events()}")
 
-    def statuses(self, masks: str = "masks") -> Counter[str]:
-        with (self.folder / masks / "manifest.csv").open(newline="") as stream:
-            return Counter(row["status"] for row in csv.DictReader(stream))
+    def rows(self) -> list[dict[str, str]]:
+        with (self.folder / "masks" / "manifest.csv").open(newline="") as stream:
+            return list(csv.DictReader(stream))
 
-    def errors(self, masks: str = "masks") -> list[str]:
-        with (self.folder / masks / "manifest.csv").open(newline="") as stream:
-            return [
-                f"{row['case']}: {row['error']}" for row in csv.DictReader(stream) if row["error"]
-            ]
+    def statuses(self) -> Counter[str]:
+        return Counter(row["status"] for row in self.rows())
+
+    def errors(self) -> list[str]:
+        return [f"{row['case']}: {row['error']}" for row in self.rows() if row["error"]]
 
     def twice(self) -> list[str]:
         """Return the scans that were segmented to their end more than once."""
@@ -196,16 +209,12 @@ def finish(process: "subprocess.Popen[str]", *, timeout: float = 240) -> Answer:
 
 
 def no_fault(there: Trial) -> Answer:
-    there.scheduler()
-    there.worker()
-    there.worker()
+    there.start_all()
     return finish(there.predict())
 
 
 def worker_killed(there: Trial) -> Answer:
-    there.scheduler()
-    there.worker(TRIAL_SLEEP="2")
-    there.worker(TRIAL_SLEEP="2")
+    there.start_all(sleep_s=2)
     command = there.predict()
     there.wait_for("start", 1)
     os.kill(there.worker_pid(), signal.SIGKILL)
@@ -214,17 +223,13 @@ def worker_killed(there: Trial) -> Answer:
 
 def killed_once_by_a_scan(there: Trial) -> Answer:
     (there.folder / "kill-once-3").touch()
-    there.scheduler()
-    there.worker()
-    there.worker()
+    there.start_all()
     return finish(there.predict())
 
 
 def killed_twice_by_a_scan(there: Trial) -> Answer:
     (there.folder / "kill-3").touch()
-    there.scheduler()
-    there.worker()
-    there.worker()
+    there.start_all()
     return finish(there.predict())
 
 
@@ -255,8 +260,7 @@ def scheduler_gone(there: Trial) -> Answer:
     command = there.predict()
     there.wait_for("end", 3)
     first.kill()
-    answer = finish(command)
-    report(f"    first: status {answer.status}, {dict(there.statuses())}, {last_line(answer)}")
+    report_first(there, finish(command))
     time.sleep(5)
     there.scheduler()
     there.worker()
@@ -265,22 +269,17 @@ def scheduler_gone(there: Trial) -> Answer:
 
 def interrupted(there: Trial) -> Answer:
     """Ctrl-C in the middle, then run the same command again."""
-    there.scheduler()
-    there.worker(TRIAL_SLEEP="2")
-    there.worker(TRIAL_SLEEP="2")
+    there.start_all(sleep_s=2)
     command = there.predict()
     there.wait_for("end", 2)
     command.send_signal(signal.SIGINT)
-    answer = finish(command)
-    report(f"    first: status {answer.status}, {dict(there.statuses())}, {last_line(answer)}")
+    report_first(there, finish(command))
     return finish(there.predict())
 
 
 def command_killed(there: Trial) -> Answer:
     """SIGKILL of the command in the middle, then run it again."""
-    there.scheduler()
-    there.worker(TRIAL_SLEEP="1")
-    there.worker(TRIAL_SLEEP="1")
+    there.start_all(sleep_s=1)
     command = there.predict()
     there.wait_for("end", 3)
     command.kill()
@@ -290,9 +289,7 @@ def command_killed(there: Trial) -> Answer:
 
 def two_runs(there: Trial) -> Answer:
     """Start the same command while it runs."""
-    there.scheduler()
-    there.worker(TRIAL_SLEEP="8")
-    there.worker(TRIAL_SLEEP="8")
+    there.start_all(sleep_s=8)
     first = there.predict()
     there.wait_for("start", 1)
     second = finish(there.predict())
@@ -309,8 +306,7 @@ def full_disk(there: Trial) -> Answer:
     fill = f"mount -t tmpfs -o size=4k none {masks}; head -c 9999 /dev/zero >{masks}/fill;"
     bad = there.worker(unshare=f'{fill} exec "$@"', TRIAL_SLEEP="1")
     there.wait_for_workers(2)
-    answer = finish(there.predict())
-    report(f"    first: status {answer.status}, {dict(there.statuses())}, {last_line(answer)}")
+    report_first(there, finish(there.predict()))
     for line in there.errors():
         report(f"    {line}")
     bad.terminate()
@@ -322,13 +318,7 @@ def without_model(there: Trial) -> Answer:
     there.scheduler()
     hidden = there.folder / "hidden"
     hidden.mkdir()
-    (hidden / "hook.py").write_text(
-        "import thorax.models.onnx_file as files\n"
-        "from thorax.common.errors import InputError\n"
-        "def read_model(path):\n"
-        "    raise InputError(f'there is no model {path} on this node')\n"
-        "files.read_model = read_model\n"
-    )
+    (hidden / "hook.py").write_text(WITHOUT_MODEL)
     there.worker(PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     bad = ("--nthreads", "1", "--preload", str(hidden / "hook.py"), "--no-dashboard")
     there.start(sys.executable, "-m", "distributed.cli.dask_worker", there.address, *bad)
@@ -339,13 +329,7 @@ def without_model(there: Trial) -> Answer:
 def model_missing_everywhere(there: Trial) -> Answer:
     there.scheduler()
     hook = there.folder / "hook.py"
-    hook.write_text(
-        HOOK + "\nimport thorax.models.onnx_file as files\n"
-        "from thorax.common.errors import InputError\n"
-        "def read_model(path):\n"
-        "    raise InputError(f'there is no model {path} on this node')\n"
-        "files.read_model = read_model\n"
-    )
+    hook.write_text(HOOK + WITHOUT_MODEL)
     there.worker()
     there.worker()
     there.wait_for_workers(2)
@@ -375,6 +359,11 @@ FAULTS: dict[str, Callable[[Trial], Answer]] = {
 def last_line(answer: Answer) -> str:
     lines = [line for line in answer.stderr.splitlines() if line.strip()]
     return lines[-1] if lines else ""
+
+
+def report_first(there: Trial, answer: Answer) -> None:
+    """Report the first of two commands."""
+    report(f"    first: status {answer.status}, {dict(there.statuses())}, {last_line(answer)}")
 
 
 def report(text: str) -> None:

@@ -1,7 +1,5 @@
 """One item at a time per worker; an item is a Python expression, and the work evaluates it."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +10,7 @@ from thorax.common.cluster.opening import open_cluster
 from thorax.common.cluster.outcome import Ended
 from thorax.common.errors import InputError
 
-from ...dask_clusters import Opened, local_cluster
+from ...dask_clusters import Opened, local_cluster, running_scheduler
 
 NAME = "__import__('distributed').get_worker().name"
 KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
@@ -110,26 +108,17 @@ def test_without_a_worker_that_can_begin_the_reason_is_the_error(two: Opened) ->
 
 
 def test_a_scheduler_that_disappears_is_one_error() -> None:
-    options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_scheduler", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    address = next(line.split()[-1] for line in process.stderr if "Scheduler at:" in line)
-    try:
-        with open_cluster(address, note=print) as cluster:
-            queue: OnePerWorker[str, Any] = OnePerWorker(cluster, eval)
-            queue.add("1")
-            assert queue.wait(0.1) == []
-            process.kill()
-            with pytest.raises(InputError, match=f"the scheduler of the cluster {address} has go"):
-                all_of(queue)
-            queue.close()
-    finally:
+    with (
+        running_scheduler() as (process, address),
+        open_cluster(address, note=print) as cluster,
+    ):
+        queue: OnePerWorker[str, Any] = OnePerWorker(cluster, eval)
+        queue.add("1")
+        assert queue.wait(0.1) == []
         process.kill()
-        process.communicate()
+        with pytest.raises(InputError, match=f"the scheduler of the cluster {address} has go"):
+            all_of(queue)
+        queue.close()
 
 
 def test_items_that_were_not_sent_can_be_dropped(two: Opened) -> None:
