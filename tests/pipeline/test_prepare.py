@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
+from thorax.datasets.audit.measure import measure
 from thorax.pipeline.prepare import main
 
 Fails = Callable[[Callable[[], None]], str]
@@ -66,6 +67,28 @@ def test_the_audit_is_saved_and_its_measurements_are_reused(
     monkeypatch.setattr("thorax.datasets.audit.audit.measure", fail)
     main()
     assert (project / "data/audit/audit.json").read_bytes() == kept
+
+
+def test_other_source_code_measures_and_writes_everything_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main()
+    results = [project / "data" / name for name in ("audit/audit.json", "records/ben-1.tfrecord")]
+    before = [path.read_bytes() for path in results]
+    written = results[1].stat().st_mtime_ns
+    main()
+    assert results[1].stat().st_mtime_ns == written
+
+    measured = []
+    monkeypatch.setattr(
+        "thorax.datasets.audit.audit.measure",
+        lambda name, *given: measured.append(name) or measure(name, *given),
+    )
+    monkeypatch.setattr("thorax.pipeline.source.source_digest", lambda: "of other code")
+    main()
+    assert sorted(measured) == ["anna-1", "anna-2", "ben-1"]
+    assert results[1].stat().st_mtime_ns > written
+    assert [path.read_bytes() for path in results] == before
 
 
 def test_a_dataset_without_cases_is_rejected(project: Path, fails: Fails) -> None:

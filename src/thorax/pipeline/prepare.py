@@ -4,12 +4,15 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.params import load_params
+from thorax.datasets.audit.audit import FILE as FACTS
 from thorax.datasets.audit.audit import Audit, audit_dataset, read_facts, save_audit
 from thorax.datasets.audit.text import as_text, one_line
 from thorax.datasets.dataset import SPEC, load_dataset, load_spec
 from thorax.datasets.split_check import check_split
 from thorax.pipeline import log, run
 from thorax.pipeline.paths import AUDIT, DATA, RECORDS
+from thorax.pipeline.source import note_source, written_by_this_source
+from thorax.preprocessing.index import NAME as INDEX
 from thorax.preprocessing.prepare import prepare
 
 
@@ -27,7 +30,9 @@ def main() -> None:
         canvas=params.prepare.canvas,
         crop=params.prepare.crop,
         synthetic=params.synthetic,
+        reuse=written_by_this_source(RECORDS / INDEX),
     )
+    note_source(RECORDS / INDEX)
     for entry in index.records:
         ceilings = ", ".join(f"{name} {count.dice:.4f}" for name, count in entry.ceiling.items())
         log(f"{entry.case}: {entry.planes} slices, ceiling of Dice: {ceilings}")
@@ -43,8 +48,10 @@ def check_dataset(folder: Path) -> Audit:
         InputError: There is no dataset, or the audit has errors: one line per error.
     """
     spec = load_spec(folder / SPEC)
-    audit = audit_dataset(folder, cached=read_facts(AUDIT, spec))
+    reuse = written_by_this_source(AUDIT / FACTS)
+    audit = audit_dataset(folder, cached=read_facts(AUDIT, spec) if reuse else {})
     save_audit(AUDIT, audit, spec)
+    note_source(AUDIT / FACTS)
     if audit.errors:
         lines = [one_line(finding) for finding in audit.errors]
         if len(lines) == 1:

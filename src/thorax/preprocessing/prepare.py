@@ -21,8 +21,8 @@ from thorax.preprocessing.record_settings import RecordSettings
 from thorax.preprocessing.records import SUFFIX, CaseRecord, write_record
 
 FORMAT_VERSION = 1
-"""Increase this if the same scan and mask give a different record than before. Records of an older
-version are then written again. A test compares the digest of a record."""
+"""Increase this if the format of the records changes; those of an older version are then written
+again."""
 
 
 def prepare(
@@ -32,6 +32,7 @@ def prepare(
     canvas: int,
     crop: Crop,
     synthetic: SyntheticParams | None = None,
+    reuse: bool = True,
     workers: int | None = None,
 ) -> RecordIndex:
     """Write one record per case and the additional records, then the index.
@@ -45,13 +46,14 @@ def prepare(
         canvas: Pixels per side of the canvas.
         crop: ``lungs``, ``body`` or ``none``.
         synthetic: Synthetic chests and copies to add; they are always written anew.
+        reuse: Keep records as described; false if other code may have written them.
         workers: Parallel processes; default: number of cores.
 
     Raises:
         InputError: A case is unusable; the message names it.
     """
     settings = RecordSettings(dataset.regions, canvas, crop)
-    previous = _previous_entries(folder, dataset, settings)
+    previous = _previous_entries(folder, dataset, settings) if reuse else {}
     # Only the entry of the case itself is sent to its process, not the whole index.
     calls = [
         partial(prepare_case, case, previous.get(case.name), folder=folder, settings=settings)

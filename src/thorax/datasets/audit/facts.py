@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 from thorax.imaging.grid import Grid
 
 FORMAT_VERSION = 3
-"""Version of the facts in ``audit.json``. Increase it whenever the same files give other facts, so
-that cached facts are measured again."""
+"""Version of the facts in ``audit.json``. Increase it if their fields change; facts of an older
+version are then measured again."""
 
 _STRICT = ConfigDict(extra="forbid")
 
