@@ -26,7 +26,7 @@ du -sm "$site"/* | sort -rn | sed -n "1,20s|$site/|  |p"
 size_mb=$(du -sm env | cut -f1)
 echo "environment: $size_mb MB, limit $limit_mb MB"
 unwanted=$(python -m pip list --format=freeze --disable-pip-version-check |
-    grep -iE '^(dvc|dvclive|jax|keras|openvino|simpleitk|tensorflow|tf2onnx|torch)==' || true)
+    grep -iE '^(dvc|dvclive|jax|keras|openvino|simpleitk|tensorflow|torch)==' || true)
 echo "packages for training: ${unwanted:-none}"
 
 weights=$site/thorax/models/weights/lungs.onnx

@@ -1,74 +1,133 @@
-"""Benchmark of training."""
+"""Benchmark of training: the input alone, the network alone, and both; on each Keras backend.
 
+`make bench` runs it on TensorFlow. For records of a project, also on JAX:
+`KERAS_BACKEND=jax python tests/benchmarks/networks.py data/records`.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from measuring import say, timed
 
+from thorax.common.backend import backend_name
+from thorax.common.machine import keep_freed_memory
 from thorax.common.params import Params, load_params
 from thorax.imaging.intensity import Window
-from thorax.models.networks import build
-from thorax.preprocessing.index import RecordIndex
-from thorax.training.augmentation import Augmentation
-from thorax.training.data import StackDataset, epoch_batches
-from thorax.training.losses import SegmentationLoss
-from thorax.training.precision import choose_precision
-from thorax.training.trainer import TrainingModel, TrainingPlan, compile_training_model
+from thorax.models.backend import import_keras
+from thorax.preprocessing.index import RecordIndex, load_index
 
 STEPS = 60
 
+ROUNDS = 3
 
-def bench_training(index: RecordIndex, folder: Path) -> None:
-    """Measure stacks per second with the real input, with one cached batch, and of the input."""
+
+def bench_training(index: RecordIndex, records: Path) -> None:
+    """Measure stacks per second with the real input, with one repeated batch, and of the input."""
+    import_keras()
+    from thorax.training.precision import choose_precision
+
+    keep_freed_memory()
     params = load_params()
-    names = [folder / "records" / f"{e.case}.tfrecord" for e in index.records]
+    plan = make_plan(params, index, records)
+    policy = choose_precision(params.train.precision).policy
+    network = compiled(params, plan, policy)
+    fit_once(network, repeated(plan, 3), 3)
+    alone, real, feed, cpu_ms = [], [], [], []
+    for _ in range(ROUNDS):
+        alone.append(timed(lambda: fit_once(network, repeated(plan, STEPS), STEPS)))
+        real.append(timed(lambda: fit_once(network, batches(plan), STEPS)))
+        started = time.process_time()
+        feed.append(timed(lambda: exhaust(batches(plan))))
+        cpu_ms.append((time.process_time() - started) * 1000 / (STEPS * plan.batch))
+    fast = [STEPS * plan.batch / min(seconds) for seconds in (real, alone, feed)]
+    say(
+        f"train       {fast[0]:6.1f} stacks/s with the real input; one repeated batch "
+        f"{fast[1]:.1f}; input alone {fast[2]:.0f} ({min(cpu_ms):.2f} ms CPU per stack); batch "
+        f"{plan.batch}, {params.network.name}, {policy}, {backend_name()}; best of {ROUNDS}"
+    )
+
+
+def make_plan(params: Params, index: RecordIndex, records: Path) -> Any:
+    """Plan a training on all records."""
+    from thorax.training.augmentation import Augmentation
+    from thorax.training.data import StackDataset
+    from thorax.training.trainer import TrainingPlan
+
     dataset = StackDataset(
-        paths=names,
+        paths=[records / f"{entry.case}.tfrecord" for entry in index.records],
         planes=[entry.planes for entry in index.records],
-        canvas=128,
-        regions=2,
+        canvas=index.canvas,
+        regions=len(index.regions),
         context=params.train.context,
         window=Window(*params.train.window),
-        augmentation=Augmentation(params.augmentation),
+        augmentation=Augmentation(params.augmentation, canvas=index.canvas),
     )
-    plan = TrainingPlan(
-        dataset, [], ["lung", "infection"], params.train, params.train.batch, 0, Path()
-    )
-    network = compiled(params, plan)
-    batches = epoch_batches(dataset, batch=plan.batch, seed=0, epoch=0).take(STEPS)
-    cached = batches.take(1).cache().repeat(STEPS)
-    fit_once(network, cached.take(3))
-    rounds = [
-        (timed(lambda: fit_once(network, cached)), timed(lambda: fit_once(network, batches)))
-        for _ in range(3)
-    ]
-    alone, real = (STEPS * plan.batch / min(seconds) for seconds in zip(*rounds, strict=True))
-    feed = STEPS * plan.batch / timed(lambda: sum(1 for _ in batches))
-    say(
-        f"train       {real:6.1f} stacks/s with the real input; one cached batch {alone:.1f}; "
-        f"input alone {feed:.0f}; batch {plan.batch}, "
-        f"{choose_precision(params.train.precision).policy}; best of 3"
+    return TrainingPlan(
+        dataset, [], list(index.regions), params.train, params.train.batch, 0, Path()
     )
 
 
-def fit_once(network: Any, batches: Any) -> None:
+def batches(plan: Any) -> Any:
+    """Return `STEPS` batches of as many epochs as they take."""
+    from thorax.training.data import epoch_batches
+
+    def epoch(number: int) -> Any:
+        return epoch_batches(plan.dataset, batch=plan.batch, seed=0, epoch=number)
+
+    if backend_name() != "tensorflow":
+        endless = itertools.chain.from_iterable(map(epoch, itertools.count()))
+        return (batch for batch in itertools.islice(endless, STEPS))
+    return epoch(0).concatenate(epoch(1)).concatenate(epoch(2)).take(STEPS)
+
+
+def repeated(plan: Any, steps: int) -> Any:
+    """Return one batch many times, without copies of it."""
+    stacks, fractions = next(iter(batches(plan)))
+    if backend_name() != "tensorflow":
+        return ((stacks, fractions) for _ in range(steps))
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensors((stacks, fractions)).cache().repeat(steps)
+
+
+def exhaust(items: Iterable[Any]) -> None:
+    """Read all batches."""
+    for _ in items:
+        pass
+
+
+def fit_once(network: Any, given: Iterator[Any], steps: int) -> None:
     """Train on batches that are shuffled already."""
-    network.fit(batches, shuffle=False, verbose=0)
+    network.fit(given, steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
-def compiled(params: Params, plan: TrainingPlan) -> Any:
-    """Build the default network and compile it as the stage `train` does."""
-    precision = choose_precision(params.train.precision)
+def compiled(params: Params, plan: Any, policy: str) -> Any:
+    """Build the network of `params.yaml` and compile it as the stage `train` does."""
+    from thorax.models.networks import build
+    from thorax.training.losses import SegmentationLoss
+    from thorax.training.trainer import TrainingModel, compile_training_model
+
     network = build(
         params.network,
-        canvas=128,
+        canvas=plan.dataset.canvas,
         channels=2 * params.train.context + 1,
-        regions=2,
+        regions=len(plan.regions),
         seed=0,
-        dtype=precision.policy,
+        dtype=policy,
     )
     loss = SegmentationLoss(params.loss, params.losses, regions=plan.regions)
     compile_training_model(
-        TrainingModel(network, network), loss, plan, scale_loss=precision.scales_loss
+        TrainingModel(network, network), loss, plan, scale_loss=policy == "mixed_float16"
     )
     return network
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", type=Path, help="folder of the records of a project")
+    folder = parser.parse_args().records
+    bench_training(load_index(folder), folder)

@@ -13,7 +13,6 @@ from measuring import REGIONS, gunzip, make_scan, say, timed
 
 from thorax.datasets.dataset import Case, Dataset
 from thorax.imaging.intensity import HU
-from thorax.models.backend import import_keras
 from thorax.preprocessing.index import RecordIndex
 from thorax.preprocessing.prepare import prepare
 
@@ -30,12 +29,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(Path(folder))
         index = bench_prepare(cases, Path(folder))
-        import_keras()
         # Imported late: the worker processes of `prepare` import this file without TensorFlow.
         from networks import bench_training
         from prediction import bench_prediction
 
-        bench_training(index, Path(folder))
+        bench_training(index, Path(folder) / "records")
         bench_prediction(cases[0].scan, Path(folder))
 
 

@@ -30,7 +30,7 @@ EXTRA = (
         "h5py",
         "keras",
     ),
-    *("keras_hub", "openvino", "pooch", "SimpleITK", "skimage", "tensorflow", "tf2onnx"),
+    *("jax", "keras_hub", "openvino", "pooch", "SimpleITK", "skimage", "tensorflow"),
 )
 UNIX = ("crypt", "fcntl", "grp", "nis", "pwd", "spwd", "syslog", "termios", "tty")
 """Without `resource`, which psutil imports on Linux."""
@@ -110,7 +110,7 @@ def test_commands_need_neither_training_packages_nor_unix(
     [
         ("cross-validate", "`thorax cross-validate` needs dvc, keras, tensorflow, which are"),
         ("sweep -S loss=bce,dice", "`thorax sweep` needs dvc, keras, tensorflow, which are"),
-        ("export new.onnx", "`thorax export` needs keras, tensorflow, tf2onnx, which are"),
+        ("export new.onnx", "`thorax export` needs keras, tensorflow, which are"),
         ("data download covid19", "`thorax data download` needs dvc, pooch, which are"),
         ("data add chests --name a --region lung=1", "`thorax data add` needs dvc, which is"),
     ],
@@ -135,7 +135,7 @@ def test_engines_name_the_remedy(place: Path, model: Path) -> None:
     predict = "predict ct.nii.gz new.nii.gz --intensity hu"
     folder = run(place, f"{predict} --model {model.parent}/trained")
     assert folder.stderr.splitlines()[0] == (
-        "Error: a Keras model needs keras, which is not installed; run `pip install "
+        "Error: a Keras model needs keras, tensorflow, which are not installed; run `pip install "
         "'thorax[train]'`"
     )
     engine = run(place, f"{predict} --model {model} --engine openvino")

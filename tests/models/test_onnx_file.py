@@ -9,7 +9,7 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.inference.segmenter import load
-from thorax.models.export import to_graph
+from thorax.models.keras_graph import to_graph
 from thorax.models.onnx_file import read_model, write_model
 from thorax.models.spec import ModelSpec
 

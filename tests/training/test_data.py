@@ -1,24 +1,31 @@
 """Batches: every stack once per epoch, in an order that depends on seed and epoch."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import albumentations as A  # noqa: N812
+import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from thorax.common.errors import InputError
 from thorax.common.params import AugmentationParams
 from thorax.imaging.intensity import Window
 from thorax.training.augmentation import Augmentation
-from thorax.training.data import INTERLEAVED_CASES, StackDataset, epoch_batches
+from thorax.training.data import StackDataset, epoch_batches, numpy_batches
+from thorax.training.stacks import INTERLEAVED_CASES
 
 from ..learning import NO_AUGMENTATION, augmentation, save_record, stack_dataset
 
 SIDE = 4
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only tf.data has static shapes"
+)
+
 Batches = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -43,8 +50,12 @@ def dataset(tmp_path: Path) -> StackDataset:
 
 
 def run(dataset: StackDataset, *, batch: int = 4, seed: int = 0, epoch: int = 0) -> Batches:
-    batches = epoch_batches(dataset, batch=batch, seed=seed, epoch=epoch)
-    return list(batches.as_numpy_iterator())
+    return as_arrays(epoch_batches(dataset, batch=batch, seed=seed, epoch=epoch))
+
+
+def as_arrays(batches: Iterable[Any]) -> Batches:
+    """Convert batches of the Keras backend to NumPy arrays, also the targets of each level."""
+    return [keras.tree.map_structure(np.asarray, batch) for batch in batches]
 
 
 def values(batches: Batches) -> list[int]:
@@ -167,6 +178,7 @@ def test_stacks_that_do_not_fill_a_batch_are_dropped_and_others_in_the_next_epoc
     assert len(dropped) > 1
 
 
+@needs_tensorflow
 def test_number_and_shape_of_the_batches_are_static(dataset: StackDataset) -> None:
     batches = epoch_batches(dataset, batch=5, seed=0, epoch=0)
     assert len(batches) == 4
@@ -177,8 +189,8 @@ def test_number_and_shape_of_the_batches_are_static(dataset: StackDataset) -> No
 
 def test_records_with_fewer_slices_than_in_the_index_are_refused(tmp_path: Path) -> None:
     dataset = stack_dataset(save_cases(tmp_path, 3), 4, canvas=SIDE, regions=2)
-    with pytest.raises(tf.errors.FailedPreconditionError, match="expected to contain 4 elements"):
-        run(dataset, batch=1)
+    with pytest.raises(InputError, match=r"case-0\.tfrecord must have 4 slices .* but has 3; make"):
+        list(numpy_batches(dataset, batch=1, seed=0, epoch=0))
 
 
 # Sampling
@@ -235,7 +247,7 @@ def test_a_share_of_the_stacks_has_the_rare_region(save_rare: Any) -> None:
         save_rare(5), 20, canvas=SIDE, regions=2, rare_region=1, rare_region_share=0.5
     )
     others = set()
-    for epoch in range(4):
+    for epoch in range(8):
         shown = values(run(dataset, epoch=epoch))
         assert sorted(hu for hu in shown if hu < 5) == sorted([*range(5), *range(5)])
         assert len({hu for hu in shown if hu >= 5}) == 10
@@ -429,7 +441,7 @@ def test_coarser_targets_are_the_means_of_squares(tmp_path: Path) -> None:
     path = save_record(tmp_path / "case.tfrecord", np.zeros((1, 4, 4)), fractions)
     dataset = stack_dataset([path], 1, canvas=4)
     batches = epoch_batches(dataset, batch=1, seed=0, epoch=0, levels=2)
-    ((stacks, (whole, half, quarter)),) = batches.as_numpy_iterator()
+    ((stacks, (whole, half, quarter)),) = as_arrays(batches)
     assert stacks.shape == (1, 4, 4, 1)
     np.testing.assert_allclose(255 * whole, fractions, rtol=1e-5)
     # 0, 10, 40, 50 → 25 and so on.
@@ -439,11 +451,8 @@ def test_coarser_targets_are_the_means_of_squares(tmp_path: Path) -> None:
 
 def test_coarser_targets_are_those_of_mixed_stacks(dataset: StackDataset) -> None:
     batches = epoch_batches(mixed(dataset, cutmix=1.0), batch=4, seed=0, epoch=0, levels=1)
-    assert [part.shape.as_list() for part in batches.element_spec[1]] == [
-        [4, 4, 4, 2],
-        [4, 2, 2, 2],
-    ]
-    for _, (whole, half) in batches.as_numpy_iterator():
+    for _, (whole, half) in as_arrays(batches):
+        assert (whole.shape, half.shape) == ((4, 4, 4, 2), (4, 2, 2, 2))
         np.testing.assert_allclose(
             whole.reshape(4, 2, 2, 2, 2, 2).mean(axis=(2, 4)), half, atol=1e-6
         )

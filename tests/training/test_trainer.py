@@ -133,7 +133,7 @@ def interrupt_training(training_model: TrainingModel, plan: TrainingPlan, *, aft
 
 def weights_of(network: Any) -> list[float]:
     """Return the weight and the bias of a network of two weights."""
-    return [float(array.ravel()[0]) for array in network.get_weights()]
+    return [float(np.ravel(array)[0]) for array in network.get_weights()]
 
 
 @pytest.fixture
@@ -252,7 +252,9 @@ def test_weights_decay_and_biases_do_not(make_plan: MakePlan, scale_loss: bool) 
     plan = make_plan(epochs=20, weight_decay=0.2)
     training_model = compiled(plan, weight=1.0, bias=1.0, scale_loss=scale_loss)
     first, model = rate(training_model, 0), training_model.model
-    model.optimizer.apply([keras.ops.zeros_like(v) for v in model.trainable_variables])
+    if scale_loss and keras.backend.backend() == "jax":
+        pytest.skip("on JAX, Keras scales losses only inside `fit`")
+    model.optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables])
     assert weights_of(training_model.network) == pytest.approx([1 - first * 0.2, 1.0])
 
 

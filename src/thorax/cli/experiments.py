@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thorax.cli.options import CLUSTER, echo, output_options
-from thorax.common.errors import require_packages
+from thorax.common.backend import require_backend
 
 if TYPE_CHECKING:
     from thorax.experiments.project import Project, Snapshot
     from thorax.experiments.runs import RunPlan
     from thorax.experiments.tasks import TaskRunner
-
-_PACKAGES = ("dvc", "keras", "tensorflow")
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -139,7 +137,7 @@ def sweep(
 
 
 def _check_packages(command: str, cluster: str | None) -> None:
-    require_packages(command, *_PACKAGES)
+    require_backend(command, "dvc")
     if cluster is not None:
         from thorax.common.cluster.opening import check_cluster
 

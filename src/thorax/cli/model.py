@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thorax.cli.options import ANY_PATH, FILE, FOLDER, JSON, OPEN_SHARE, echo
-from thorax.common.errors import InputError, require_packages
+from thorax.common.backend import require_backend
+from thorax.common.errors import InputError
 
 if TYPE_CHECKING:
     from thorax.models.spec import ExpectedDiceModel, ModelSpec
@@ -71,7 +72,7 @@ def export(target: Path, trained: Path, licence: str, summary: str, **options: A
     Example:
       thorax export lungs.onnx --licence "CC BY 4.0"
     """
-    require_packages("`thorax export`", "keras", "tensorflow", "tf2onnx")
+    require_backend("`thorax export`")
     from thorax.models.export import export_model
     from thorax.models.spec import load_spec
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from thorax.common.errors import require_packages
+from thorax.common.backend import backend_name, require_backend
 
 
 def import_keras() -> None:
@@ -13,7 +13,9 @@ def import_keras() -> None:
     TensorFlow writes about oneDNN and missing CUDA drivers below Python's own stderr, at any log
     level, when it is imported and when it first lists devices. Errors still raise exceptions.
     """
-    require_packages("a Keras model", "keras")
+    require_backend("a Keras model")
+    if backend_name() == "jax":
+        os.environ["KERAS_BACKEND"] = "jax"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_stderr():
         import keras

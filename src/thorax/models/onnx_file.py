@@ -91,7 +91,7 @@ def write_model(path: Path, graph: bytes, spec: ModelSpec) -> None:
 
     Args:
         path: Ends in ``.onnx``.
-        graph: From `thorax.models.export.to_graph`.
+        graph: From `thorax.models.keras_graph.to_graph`.
         spec: The spec of this graph.
 
     Raises:

@@ -8,6 +8,7 @@ from thorax.models.backend import import_keras
 import_keras()
 
 from thorax.common.files import write_text
+from thorax.common.machine import keep_freed_memory
 from thorax.common.params import load_params
 from thorax.datasets.folds import Member, split_cases
 from thorax.imaging.overlap import Overlap
@@ -34,6 +35,7 @@ def main() -> None:
     provenance = training_provenance(params, index, split, precision, initial=INITIAL)
     for note in filter(None, [split.note, *input_notes(params, index, INITIAL)]):
         log(note)
+    keep_freed_memory()
     set_determinism(params.seed, xla=params.train.xla)
     folders = Folders(RECORDS, INITIAL, checkpoints(Path.cwd()), REPORTS)
     session = Session(params, index, precision, folders, log)

@@ -124,9 +124,15 @@ class _OptimizerExtras:
         Training continues with the weights, not with their average; see `average_into`.
         """
 
-    def average_into(self, variables: Sequence[Any]) -> None:
-        """Set the variables to their moving averages, if there are any."""
-        super().finalize_variable_values(variables)  # type: ignore[misc]
+    def average_into(self: Any, variables: Sequence[Any]) -> None:
+        """Set the variables to copies of their moving averages, if there are any.
+
+        Keras' own function would share the arrays on JAX, which deletes both with the next batch.
+        """
+        if self.use_ema:
+            averages = self._model_variables_moving_average
+            for variable, average in zip(variables, averages, strict=True):
+                variable.assign(ops.copy(average))
 
     def _update_model_variables_moving_average(self: Any, variables: Sequence[Any]) -> None:
         """Update the moving averages, with a lower momentum at first.

@@ -14,13 +14,13 @@ import numpy as np
 from thorax.common.errors import InputError
 from thorax.common.params import TrainParams
 from thorax.imaging.overlap import mean_defined
-from thorax.preprocessing.records import read_record
 from thorax.training.batch_size import raise_batch_too_large
 from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from thorax.training.data import StackDataset, epoch_batches
 from thorax.training.devices import SINGLE_DEVICE, DeviceStrategy
 from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
 from thorax.training.schedule import plateau_halvings, should_stop_early
+from thorax.training.stacks import read_case
 from thorax.training.validation import CaseDice, validate
 
 HistoryRow = dict[str, float]
@@ -224,11 +224,13 @@ def _train_epoch(
     optimizer.norms.assign(0.0)
     first_step, started = _number(optimizer.iterations), time.monotonic()
     with (
-        _name_damaged_record(plan.dataset.paths),
+        _name_damaged_record(plan),
         raise_batch_too_large(plan.batch),
         training_model.devices.scope(),
     ):
-        loss = model.fit(batches, shuffle=False, verbose=0).history["loss"][0]
+        loss = model.fit(batches, steps_per_epoch=plan.steps, shuffle=False, verbose=0).history[
+            "loss"
+        ][0]
     seconds, updates = time.monotonic() - started, _number(optimizer.iterations) - first_step
     _check_finite(loss, epoch=epoch + 1)
     row = {
@@ -249,7 +251,7 @@ def _check_finite(loss: float, *, epoch: int) -> None:
 
 
 @contextmanager
-def _name_damaged_record(paths: Sequence[Path]) -> Iterator[None]:
+def _name_damaged_record(plan: TrainingPlan) -> Iterator[None]:
     """Raise an error that names the record that was damaged or removed during the training.
 
     The backend only reports in many lines that its input failed.
@@ -259,8 +261,8 @@ def _name_damaged_record(paths: Sequence[Path]) -> Iterator[None]:
     except InputError:
         raise
     except Exception:
-        for path in paths:
-            read_record(path)
+        for path, count in zip(plan.dataset.paths, plan.dataset.stacks_per_case, strict=True):
+            read_case(path, count)
         raise
 
 

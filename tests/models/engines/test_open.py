@@ -9,7 +9,7 @@ from thorax.common.errors import InputError
 from thorax.imaging.intensity import Window
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.engines.open import open_engine
-from thorax.models.export import to_graph
+from thorax.models.keras_graph import to_graph
 from thorax.models.networks import build
 
 from ...learning import pointwise
