@@ -1,6 +1,8 @@
 # `make` lists the targets. Each sets up what it needs in .venv, on a bare machine with Python
 # 3.11 to 3.13, git and make.
 PYTHON ?= python3
+# make repro EXTRA=jax trains on JAX, without TensorFlow.
+EXTRA ?= train
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -18,7 +20,7 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"thorax needs Python 3.11 to 3.13, got {v[0]}.{v[1]}: name another with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	-$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(INSTALL) '.[train]' || $(PIP_INSTALL) '.[train]'
+	$(INSTALL) '.[$(EXTRA)]' || $(PIP_INSTALL) '.[$(EXTRA)]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/installed

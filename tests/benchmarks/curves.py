@@ -3,8 +3,9 @@
     python tests/benchmarks/curves.py PNG LABEL=EXPERIMENT [LABEL=EXPERIMENT ...]
 
 Run it in the top folder of a project. Experiments are named as in `dvc exp show` and were trained
-with validation cases; the Dice is that of the first region in `reports/history.csv`. One line per
-experiment is printed: the Dice of each epoch, and the largest drop from an epoch to a later one.
+with validation cases in each epoch; the Dice is that of the first region in `reports/history.csv`.
+One line per experiment is printed: the Dice of each epoch, and the largest drop from an epoch to a
+later one.
 """
 
 import csv
@@ -23,7 +24,7 @@ def curve(experiment: str) -> list[float]:
     """Return the validation Dice by epoch from the commit of an experiment."""
     rows = list(csv.DictReader(dvc.api.read("reports/history.csv", rev=experiment).splitlines()))
     region = next(name for name in rows[0] if name.startswith("dice_"))
-    return [float(row[region]) for row in rows]
+    return [float(row[region]) for row in rows if row[region] and row["epoch"] != "0"]
 
 
 def largest_drop(dice: list[float]) -> float:

@@ -48,6 +48,8 @@ def test_the_shipped_params_load_with_the_values_of_the_file(content: dict[str, 
         ("split.validation", 0),
         ("split.test", ["S1-101", "S1-102"]),
         ("train.context", 0),
+        ("train.validate_every", 1),
+        ("train.loggers", ["tensorboard", "mlflow", "wandb"]),
         ("losses.focal_gamma", 0),
         ("augmentation.rotate_degrees", 180),
         ("dataset", "my-study"),
@@ -86,6 +88,8 @@ def test_the_ends_of_each_range_are_allowed(content: dict[str, Any], key: str, v
         ("predict.threshold", 0, "greater than 0, got 0"),
         ("predict.threshold", 1, "less than 1, got 1"),
         ("augmentation.zoom", 1, "less than 1, got 1"),
+        ("train.loggers", "mlflow", "valid array, got 'mlflow'"),
+        ("train.validate_every", 0, "greater than or equal to 1, got 0"),
         ("train.batch", 0, "greater than or equal to 1 or 'auto', got 0"),
         ("train.batch", "big", "a valid integer or 'auto', got 'big'"),
         ("split.fold", -1, "greater than or equal to 0 or 'none', got -1"),
@@ -99,6 +103,11 @@ def test_a_wrong_value_is_rejected_by_its_key_with_the_rule(
     pattern = rf"^params\.yaml: `{re.escape(key)}`: .*{re.escape(message)}"
     with pytest.raises(InputError, match=pattern):
         check_params(change(content, key, value), source="params.yaml")
+
+
+def test_an_unknown_logger_is_rejected(content: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="'tensorboard', 'mlflow' or 'wandb', got 'comet'"):
+        check_params(change(content, "train.loggers", ["comet"]), source="params.yaml")
 
 
 @pytest.mark.parametrize("key", ["epochs", "train.epoch"])

@@ -1,5 +1,6 @@
 """Stage `train`: from records to the files of the trained model."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from thorax.models.spec import load_spec
 from thorax.pipeline import prepare
 from thorax.pipeline.train import main
 from thorax.training.batch_size import BatchTooLargeError
+from thorax.training.loggers.process import LoggerProcess
 from thorax.training.trainer import TrainingPlan
 
 Fails = Callable[[Callable[[], None]], str]
@@ -90,6 +92,67 @@ def test_without_records_the_error_names_the_stage(fails: Fails) -> None:
 def test_missing_initial_weights_are_refused(set_small: Callable[..., None], fails: Fails) -> None:
     set_small(network={"initial_weights": "segmenter"})
     assert fails(main).startswith("models/initial/model.keras cannot be read: No such file")
+
+
+def trained(project: Path) -> tuple[list[bytes], bytes, bytes]:
+    """Train; return the weights, the spec and the history."""
+    main()
+    folder = project / "models/segmenter"
+    weights = [array.tobytes() for array in load_network(folder / "model.keras").get_weights()]
+    history = project / "reports/history.csv"
+    return weights, (folder / "spec.json").read_bytes(), history.read_bytes()
+
+
+def test_loggers_do_not_change_the_model(
+    project: Path,
+    set_small: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One logger writes files; the server of the other accepts, and never answers."""
+    monkeypatch.setitem(LoggerProcess.finish.__kwdefaults__, "seconds", 3.0)
+    split = {"fold": "none", "test": [], "validation_cases": ["ben-1"]}
+    set_small(split=split)
+    plain = trained(project)
+    capsys.readouterr()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("WANDB_MODE", "online")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        set_small(split=split, train={"loggers": ["tensorboard", "wandb"]})
+        logged = trained(project)
+    assert logged == plain
+    (events,) = (project / "reports/tensorboard").glob("*/*tfevents*")
+    assert b"final/dice" in events.read_bytes()
+    assert capsys.readouterr().err.count("warning: the logger wandb is off") == 1
+    assert list((project / "models/checkpoints").iterdir()) == []
+
+
+def test_a_logger_that_is_not_installed_is_refused_before_the_training(
+    set_small: Callable[..., None], fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_small(train={"loggers": ["wandb"]})
+    monkeypatch.setattr("thorax.common.errors.find_spec", lambda name: None)
+    assert fails(main) == (
+        "`train.loggers: [wandb]` needs wandb, which is not installed; run `pip install "
+        "'thorax[wandb]'`"
+    )
+    assert not Path("models").exists()
+
+
+def test_validations_before_and_between_epochs_are_in_the_history(
+    project: Path, set_small: Callable[..., None]
+) -> None:
+    settings = {"epochs": 3, "validate_every": 2, "validate_first": True, "training_metric": True}
+    split = {"fold": "none", "test": [], "validation_cases": ["ben-1"]}
+    set_small(split=split, train=settings)
+    main()
+    header, *rows = (project / "reports/history.csv").read_text().splitlines()
+    assert "train_dice_lung" in header
+    dice = [row.split(",")[header.split(",").index("dice")] != "" for row in rows]
+    assert [row.split(",")[0] for row in rows] == ["0", "1", "2", "3"]
+    assert dice == [True, False, True, True]
+    assert '"epochs": 3' in (project / "reports/training.json").read_text()
 
 
 def test_early_stopping_without_validation_cases_is_refused(

@@ -71,6 +71,40 @@ def test_a_line_has_loss_dice_by_region_speed_and_time_left(
     ]
 
 
+def test_the_initial_weights_have_a_line_and_a_point(paths: ProgressPaths) -> None:
+    lines: list[str] = []
+    reporter = report(paths, lines)
+    reporter.on_resume([])
+    reporter.on_first_validation({"epoch": 0, "dice": 0.125, "dice_lung": 0.125})
+    reporter.on_epoch_end(ROW, stacks_per_s=1.0)
+    assert lines[0] == "initial weights  dice_lung 0.1250"
+    assert plotted(paths, "dice_lung") == [0.125, 1.0]
+    assert plotted(paths, "loss") == [0.5]
+
+
+def test_the_dice_of_training_cases_is_printed_and_plotted(paths: ProgressPaths) -> None:
+    lines: list[str] = []
+    reporter = report(paths, lines)
+    reporter.on_resume([])
+    reporter.on_epoch_end(ROW | {"train_dice": 0.9, "train_dice_lung": 0.95}, stacks_per_s=1.0)
+    assert "dice_infection 0.5000  train_dice 0.9000  1 stacks/s" in lines[0]
+    assert plotted(paths, "train_dice_lung") == [0.95]
+
+
+def test_live_points_of_epochs_without_validation_are_left_out(paths: ProgressPaths) -> None:
+    reporter = report(paths)
+    reporter.on_resume([{"epoch": 1, "loss": 0.5}, ROW | {"epoch": 2}])
+    assert plotted(paths, "dice_lung") == [1.0]
+    with (paths.live / "plots/metrics/dice_lung.tsv").open() as stream:
+        assert [row["step"] for row in csv.DictReader(stream, delimiter="\t")] == ["1"]
+
+
+def test_a_resumed_training_counts_epochs_and_not_rows(paths: ProgressPaths) -> None:
+    lines: list[str] = []
+    report(paths, lines).on_resume([{"epoch": 0, "dice": 0.1}, ROW])
+    assert lines == ["resuming after epoch 1"]
+
+
 def test_a_resumed_training_plots_the_epochs_before(paths: ProgressPaths) -> None:
     lines: list[str] = []
     reporter = report(paths, lines)

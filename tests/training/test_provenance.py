@@ -79,6 +79,33 @@ def test_the_history_has_one_row_per_epoch_and_no_undefined_values() -> None:
     ]
 
 
+def test_epochs_without_validation_have_empty_cells_and_training_cases_their_own_columns() -> None:
+    history = [
+        {"epoch": 0, "dice": 0.1, "dice_lung": 0.1, "train_dice": 0.2, "train_dice_lung": 0.2},
+        {"epoch": 1, "loss": 0.5},
+    ]
+    assert history_csv(history, ["lung"]).splitlines() == [
+        "epoch,loss,dice,dice_lung,train_dice,train_dice_lung,learning_rate,gradient_norm",
+        "0,,0.1,0.1,0.2,0.2,,",
+        "1,0.5,,,,,,",
+    ]
+
+
+def test_loggers_are_not_recorded(
+    index: RecordIndex, make_params: MakeParams, tmp_path: Path
+) -> None:
+    """They change neither the weights nor the checkpoint."""
+    plain, logged = (
+        training_provenance(
+            make_params(train={"loggers": loggers}), index, SPLIT, FLOAT32, initial=tmp_path
+        )
+        for loggers in ([], ["mlflow"])
+    )
+    assert plain == logged
+    assert plain["train"]["validate_every"] == 1
+    assert "loggers" not in plain["train"]
+
+
 def test_a_history_without_validation_has_the_columns_of_the_plots() -> None:
     text = history_csv(
         [{"epoch": 1, "loss": 0.5, "learning_rate": 1e-3, "gradient_norm": 2.0}], ["lung"]
@@ -87,6 +114,6 @@ def test_a_history_without_validation_has_the_columns_of_the_plots() -> None:
 
 
 def test_training_json_has_epochs_seconds_and_machine() -> None:
-    content = json.loads(training_json([{"epoch": 1}, {"epoch": 2}], 12.345))
+    content = json.loads(training_json([{"epoch": 0}, {"epoch": 1}, {"epoch": 2}], 12.345))
     assert (content["epochs"], content["seconds"]) == (2, 12.3)
     assert set(content) == {"epochs", "seconds", "machine"}

@@ -1,14 +1,30 @@
 """Learning rates at single steps, computed by hand."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 
-from thorax.training.schedule import LearningRate, plateau_halvings, should_stop_early
+from thorax.training.schedule import (
+    LearningRate,
+    epochs_of,
+    is_best,
+    plateau_halvings,
+    should_stop_early,
+)
 
 from ..settings import train_params
 
 STEPS = 100
+BASELINE = {"epoch": 0, "dice": 0.99}
+
+
+def rows(dice: Sequence[float | None]) -> list[dict[str, float]]:
+    """Return one row per epoch; None: an epoch without validation."""
+    return [
+        {"epoch": epoch} | ({} if value is None else {"dice": value})
+        for epoch, value in enumerate(dice, start=1)
+    ]
 
 
 def rate(step: int, **changes: object) -> float:
@@ -67,7 +83,7 @@ def test_the_maximum_is_the_learning_rate() -> None:
 def test_the_plateau_is_counted_from_the_history(
     dice: list[float], patience: int, expected: int
 ) -> None:
-    assert plateau_halvings([{"dice": value} for value in dice], patience=patience) == expected
+    assert plateau_halvings(rows(dice), patience=patience) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,4 +101,67 @@ def test_the_plateau_is_counted_from_the_history(
 def test_early_stopping_after_epochs_without_improvement(
     dice: list[float], patience: int, expected: bool
 ) -> None:
-    assert should_stop_early([{"dice": value} for value in dice], patience=patience) is expected
+    assert should_stop_early(rows(dice), patience=patience) is expected
+
+
+# Epochs without validation, None below, and epoch 0
+
+
+@pytest.mark.parametrize(
+    ("dice", "patience", "expected"),
+    [
+        pytest.param([None, 0.5, None, 0.4], 2, 1, id="two epochs, one validation"),
+        pytest.param([None, 0.5, None, 0.4, None], 2, 1, id="an epoch without validation"),
+        pytest.param([None, 0.5, None, 0.4, None, 0.4], 3, 1, id="at the second validation"),
+        pytest.param([None, 0.5, None, 0.4, None, 0.6], 3, 0, id="better in time"),
+        pytest.param([None, None], 1, 0, id="never validated"),
+    ],
+)
+def test_the_plateau_counts_epochs_at_validations(
+    dice: list[float | None], patience: int, expected: int
+) -> None:
+    assert plateau_halvings(rows(dice), patience=patience) == expected
+    assert plateau_halvings([BASELINE, *rows(dice)], patience=patience) == expected
+
+
+@pytest.mark.parametrize(
+    ("dice", "patience", "expected"),
+    [
+        pytest.param([None, 0.5, None, 0.4], 2, True, id="two epochs, one validation"),
+        pytest.param([None, 0.5, None, 0.4], 3, False, id="too early"),
+        pytest.param([None, 0.5, None, 0.4, None], 3, False, id="only after a validation"),
+        pytest.param([None, 0.5, None, 0.4, None, 0.5], 3, True, id="at the next validation"),
+        pytest.param([None, 0.5, None, 0.6], 2, False, id="better"),
+        pytest.param([None, math.nan, None, math.nan], 2, True, id="undefined"),
+        pytest.param([None, None, None], 1, False, id="never validated"),
+        pytest.param([0.1], 1, False, id="the first"),
+    ],
+)
+def test_early_stopping_counts_epochs_at_validations(
+    dice: list[float | None], patience: int, expected: bool
+) -> None:
+    assert should_stop_early(rows(dice), patience=patience) is expected
+    assert should_stop_early([BASELINE, *rows(dice)], patience=patience) is expected
+
+
+def test_the_initial_weights_alone_stop_nothing() -> None:
+    assert not should_stop_early([BASELINE], patience=1)
+    assert (epochs_of([BASELINE]), epochs_of([]), epochs_of([BASELINE, *rows([0.1])])) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("dice", "expected"),
+    [
+        ([0.5], True),
+        ([0.5, None], False),
+        ([0.5, None, 0.5], True),
+        ([0.5, None, 0.4], False),
+        ([None, 0.1], True),
+    ],
+)
+def test_the_best_epoch_is_one_with_validation_and_not_epoch_0(
+    dice: list[float | None], expected: bool
+) -> None:
+    *before, last = rows(dice)
+    assert is_best(last, before) is expected
+    assert is_best(last, [BASELINE, *before]) is expected

@@ -108,6 +108,57 @@ def test_the_reporter_has_the_settings_of_the_parameters(
     assert settings["regions"] == ["lung", "infection"]
 
 
+def test_training_cases_for_the_metric_are_drawn_from_the_seed(
+    make_session: MakeSession, index: RecordIndex
+) -> None:
+    """One of the two training cases for one validation case; never more, never synthetic ones."""
+    split = Split(("anna-1", "anna-2"), ("ben-1",), ())
+    drawn = set()
+    for seed in range(6):
+        paths = [
+            make_session(seed=seed, train={"training_metric": True})
+            .make_plan(split, {}, [])
+            .training_metric_paths
+            for _ in range(2)
+        ]
+        assert paths[0] == paths[1]
+        drawn.add(tuple(path.stem for path in paths[0]))
+    assert drawn == {("anna-1",), ("anna-2",)}
+    few = Split(("anna-1",), ("anna-2", "ben-1"), ())
+    session = make_session(train={"training_metric": True})
+    session = replace(session, index=replace(index, additional=(index.entry("ben-1"),)))
+    plan = session.make_plan(few, {}, [])
+    assert [path.stem for path in plan.dataset.paths] == ["anna-1"]
+    assert [path.stem for path in plan.training_metric_paths] == ["anna-1"]
+    assert make_session().make_plan(split, {}, []).training_metric_paths == []
+
+
+def test_callbacks_are_called_after_the_reporter(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(model: Any, plan: TrainingPlan, *, callback: Any) -> list[dict[str, float]]:
+        callback.on_resume([])
+        callback.on_first_validation({"epoch": 0})
+        callback.on_validation_end(1, None, [], last=True)
+        callback.on_epoch_end(ROW, stacks_per_s=2.0)
+        return [ROW]
+
+    class Recorder:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __getattr__(self, method: str) -> Any:
+            return lambda *_, **__: calls.append((self.name, method))
+
+    calls: list[tuple[str, str]] = []
+    monkeypatch.setattr("thorax.training.session.fit", fit)
+    monkeypatch.setattr("thorax.training.session.ProgressReporter", lambda **_: Recorder("report"))
+    session = make_session()
+    session.train(session.make_plan(SPLIT, {}, []), callbacks=[Recorder("log")])
+    methods = "on_resume", "on_first_validation", "on_validation_end", "on_epoch_end"
+    assert calls == [(name, method) for method in methods for name in ("report", "log")]
+
+
 # The model
 
 
@@ -292,5 +343,6 @@ def test_a_finished_training_leaves_no_checkpoint_and_no_saved_pictures(
     pictures.mkdir(parents=True)
     (pictures / "epoch_001_best.png").touch()
     plan.checkpoint.touch()
+    plan.checkpoint.with_suffix(".mlflow.json").touch()
     session.delete_checkpoint(plan)
     assert list(plan.checkpoint.parent.iterdir()) == []

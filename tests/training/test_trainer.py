@@ -20,15 +20,15 @@ from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from thorax.training.data import epoch_batches
 from thorax.training.devices import DeviceStrategy
 from thorax.training.losses import bce
+from thorax.training.schedule import epochs_of
 from thorax.training.trainer import (
     HistoryRow,
     TrainingModel,
     TrainingPlan,
-    check_validation,
     compile_training_model,
     fit,
 )
-from thorax.training.validation import CaseDice
+from thorax.training.validation import CaseDice, validate
 
 from ..continued_training import KILLED
 from ..learning import pointwise, save_record, stack_dataset
@@ -98,10 +98,15 @@ class RecordingCallback:
         self.speeds: list[float] = []
         self.last_flags: list[bool] = []
         self.validated: list[list[float]] = []
+        self.validated_epochs: list[int] = []
+        self.first: list[HistoryRow] = []
         self._after_epoch, self._stop_after = after_epoch, stop_after
 
     def on_resume(self, history: Sequence[HistoryRow]) -> None:
         pass
+
+    def on_first_validation(self, row: HistoryRow) -> None:
+        self.first.append(row)
 
     def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
         self.rows.append(row)
@@ -114,6 +119,7 @@ class RecordingCallback:
         self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
     ) -> None:
         self.last_flags.append(last)
+        self.validated_epochs.append(epoch)
         self.validated.append(weights_of(network))
 
 
@@ -143,7 +149,7 @@ def fake_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     def train_epoch(
         training_model: TrainingModel, plan: TrainingPlan, history: Sequence[HistoryRow]
     ) -> tuple[HistoryRow, float]:
-        epoch = len(history) + 1
+        epoch = epochs_of(history) + 1
         weights = training_model.network.get_weights()
         training_model.network.set_weights([np.full_like(array, epoch) for array in weights])
         return {"epoch": epoch, "loss": 0.5}, 1.0
@@ -325,23 +331,6 @@ def test_a_batch_that_does_not_fit_into_memory_is_reported(
 # Validation cases
 
 
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({"early_stopping_patience": 3}, "early_stopping_patience"),
-        ({"schedule": "plateau"}, "schedule: plateau"),
-    ],
-)
-def test_early_stopping_and_the_plateau_need_validation_cases(
-    changes: dict[str, Any], name: str
-) -> None:
-    params = train_params(**changes)
-    with pytest.raises(InputError, match=f"^`train.{name}` needs validation cases; set `split.val"):
-        check_validation(params, validation_cases=0)
-    check_validation(params, validation_cases=1)
-    check_validation(train_params(), validation_cases=0)
-
-
 @pytest.mark.usefixtures("fake_epochs")
 @pytest.mark.parametrize(
     ("dice", "best"),
@@ -438,6 +427,132 @@ def test_a_plateau_halves_the_rate(make_plan: MakePlan, script_dice: Any) -> Non
     )
     history, _, _ = train(plan)
     assert [row["learning_rate"] for row in history] == [0.25, 0.25, 0.25, 0.125]
+
+
+# Validation at an interval, and of the initial weights and training cases
+
+
+@pytest.mark.usefixtures("fake_epochs")
+@pytest.mark.parametrize(
+    ("every", "epochs", "dice", "best"),
+    [
+        pytest.param(2, [2, 4, 5], (0.5, 0.9, 0.1), 4, id="each second, and the last"),
+        pytest.param(2, [2, 4, 5], (0.5, 0.5, 0.5), 5, id="of equals, the later"),
+        pytest.param(5, [5], (0.1,), 5, id="the last by the interval"),
+        pytest.param(9, [5], (0.1,), 5, id="an interval longer than the training"),
+    ],
+)
+def test_validations_at_an_interval_choose_the_best_weights(
+    make_plan: MakePlan,
+    script_dice: Any,
+    every: int,
+    epochs: list[int],
+    dice: tuple[float, ...],
+    best: int,
+) -> None:
+    script_dice(*dice)
+    plan = make_plan(validation_paths=CASE, epochs=5, validate_every=every)
+    training_model, callback = compiled(plan), RecordingCallback()
+    history = fit(training_model, plan, callback=callback)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
+    assert {int(row["epoch"]): row["dice"] for row in history if "dice" in row} == dict(
+        zip(epochs, dice, strict=True)
+    )
+    assert callback.validated_epochs == epochs
+    assert callback.last_flags == [False] * (len(epochs) - 1) + [True]
+    assert weights_of(training_model.network) == [best, best]
+
+
+@pytest.mark.usefixtures("fake_epochs")
+def test_early_stopping_waits_for_a_validation(make_plan: MakePlan, script_dice: Any) -> None:
+    """At epoch 5, three epochs have passed since the best, 2; the next validation is at 6."""
+    script_dice(0.9, 0.5, 0.4)
+    plan = make_plan(validation_paths=CASE, epochs=20, validate_every=2, early_stopping_patience=3)
+    training_model, callback = compiled(plan), RecordingCallback()
+    history = fit(training_model, plan, callback=callback)
+    assert len(history) == 6
+    assert callback.last_flags == [False, False, True]
+    assert weights_of(training_model.network) == [2, 2]
+    assert train(plan)[2] == []
+
+
+@pytest.mark.usefixtures("fake_epochs")
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_validations_at_an_interval_survive_an_interruption(
+    make_plan: MakePlan, script_dice: Any, after: int
+) -> None:
+    script_dice(0.9, 0.5)
+    plan = make_plan(validation_paths=CASE, epochs=4, validate_every=2)
+    interrupt_training(compiled(plan), plan, after=after)
+    history, network, _ = train(plan, compiled(plan, weight=99.0))
+    assert [row.get("dice") for row in history] == [None, 0.9, None, 0.5]
+    assert weights_of(network) == [2, 2]
+
+
+@pytest.mark.usefixtures("fake_epochs")
+def test_the_initial_weights_are_validated_and_never_kept(
+    make_plan: MakePlan, script_dice: Any
+) -> None:
+    script_dice(0.95, 0.2, 0.5)
+    plan = make_plan(validation_paths=CASE, epochs=2, validate_first=True)
+    training_model, callback = compiled(plan), RecordingCallback()
+    history = fit(training_model, plan, callback=callback)
+    assert history[0] == {"epoch": 0, "dice": 0.95, "dice_bright": 0.95}
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    assert callback.first == history[:1]
+    assert callback.rows == history[1:]
+    assert callback.validated_epochs == [0, 1, 2]
+    assert callback.last_flags == [False, False, True]
+    assert weights_of(training_model.network) == [2, 2]
+
+
+@pytest.mark.usefixtures("fake_epochs")
+def test_a_resumed_training_does_not_validate_its_start_again(
+    make_plan: MakePlan, script_dice: Any
+) -> None:
+    script_dice(0.95, 0.2, 0.5)
+    plan = make_plan(validation_paths=CASE, epochs=2, validate_first=True)
+    interrupt_training(compiled(plan), plan, after=1)
+    history, _, rows = train(plan, compiled(plan))
+    assert [row["dice"] for row in history] == [0.95, 0.2, 0.5]
+    assert [row["epoch"] for row in rows] == [2]
+
+
+def test_a_damaged_validation_record_stops_before_the_first_epoch(make_plan: MakePlan) -> None:
+    paths = make_plan().dataset.paths
+    missing = [paths[0].with_name("missing.tfrecord")]
+    plan = make_plan(validation_paths=missing, validate_first=True)
+    callback = RecordingCallback()
+    with pytest.raises(InputError, match=r"missing\.tfrecord cannot be read"):
+        fit(compiled(plan), plan, callback=callback)
+    assert callback.rows == []
+
+
+def test_validations_do_not_change_the_training(make_plan: MakePlan) -> None:
+    """The weights after the last epoch, which is the best here, are equal to the last bit."""
+    paths = make_plan().dataset.paths
+    results = []
+    for changes in ({}, {"validate_every": 3, "validate_first": True}):
+        plan = make_plan(validation_paths=paths, ema_momentum=0.5, **changes)
+        plan = replace(plan, training_metric_paths=paths[:1] if changes else [])
+        history, network, _ = train(plan)
+        plan.checkpoint.unlink()
+        results.append((history[-1]["loss"], weights_of(network)))
+    assert results[0] == results[1]
+
+
+def test_training_cases_are_scored_like_validation_cases(make_plan: MakePlan) -> None:
+    paths = make_plan().dataset.paths
+    plan = replace(
+        make_plan(validation_paths=paths[:1], epochs=2, validate_every=2, validate_first=True),
+        training_metric_paths=paths[1:],
+    )
+    training_model = compiled(plan)
+    first, second, third = fit(training_model, plan, callback=RecordingCallback())
+    assert list(first) == ["epoch", "dice", "dice_bright", "train_dice", "train_dice_bright"]
+    assert "train_dice" not in second
+    (case,) = validate(training_model.network, paths[1:], window=plan.dataset.window)
+    assert third["train_dice"] == third["train_dice_bright"] == case.mean
 
 
 # The moving average

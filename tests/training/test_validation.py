@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thorax.common.errors import InputError
 from thorax.imaging.intensity import Window
 from thorax.imaging.overlap import mean_defined
-from thorax.training.validation import CaseDice, validate
+from thorax.training.validation import CaseDice, check_validation, validate
 
 from ..learning import pointwise, save_record
+from ..settings import train_params
 
 WINDOW = Window(0, 1000)
 HIT, MISS = 1000, 0
@@ -101,3 +103,38 @@ def test_the_dice_of_a_region_in_no_case_is_undefined(network: Any, tmp_path: Pa
 
 def test_the_mean_of_a_case_leaves_out_undefined_values() -> None:
     assert CaseDice(Path("a"), (0.5, float("nan"), 1.0)).mean == 0.75
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"early_stopping_patience": 3}, "early_stopping_patience"),
+        ({"schedule": "plateau"}, "schedule: plateau"),
+        ({"validate_first": True}, "validate_first"),
+        ({"training_metric": True}, "training_metric"),
+    ],
+)
+def test_settings_that_use_the_validation_need_validation_cases(
+    changes: dict[str, Any], name: str
+) -> None:
+    params = train_params(**changes)
+    with pytest.raises(InputError, match=f"^`train.{name}` needs validation cases; set `split.val"):
+        check_validation(params, validation_cases=0)
+    check_validation(params, validation_cases=1)
+    check_validation(train_params(), validation_cases=0)
+
+
+@pytest.mark.parametrize("name", ["plateau_patience", "early_stopping_patience"])
+def test_a_patience_is_at_least_the_interval_of_the_validations(name: str) -> None:
+    changes = {"schedule": "plateau", "plateau_patience": 3, "validate_every": 3}
+    check_validation(train_params(**changes | {name: 3}), validation_cases=1)
+    with pytest.raises(InputError) as error:
+        check_validation(train_params(**changes | {name: 2}), validation_cases=1)
+    assert str(error.value) == (
+        f"`train.{name}` counts epochs and must be at least `train.validate_every`, 3, got 2; "
+        "raise it or validate more often"
+    )
+
+
+def test_a_patience_that_is_not_used_is_not_checked() -> None:
+    check_validation(train_params(validate_every=50), validation_cases=1)

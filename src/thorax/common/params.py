@@ -37,6 +37,8 @@ Normalisation = Literal["rms", "group", "instance", "batch", "none"]
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
+LoggerName = Literal["tensorboard", "mlflow", "wandb"]
+
 Convention = Literal["thorax", "nnunet", "surface-distance", "metrics-reloaded"]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -197,10 +199,14 @@ class TrainParams:
     clip_value: NotNegative
     ema_momentum: Share
     early_stopping_patience: Annotated[int, Field(ge=0)]
+    validate_every: Count
+    validate_first: bool
+    training_metric: bool
     precision: Precision
     devices: Count | Literal["auto"]
     xla: bool
     picture_interval: Annotated[int, Field(ge=0)]
+    loggers: list[LoggerName]
 
 
 @dataclass(frozen=True, config=_STRICT)

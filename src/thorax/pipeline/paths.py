@@ -39,7 +39,21 @@ def checkpoints(project: Path) -> Path:
         >>> checkpoints(Path("/home/ann/study/.dvc/tmp/exps/tmp1a2b")).as_posix()
         '/home/ann/study/models/checkpoints'
     """
+    return _lasting(project) / "models/checkpoints"
+
+
+def logs(project: Path) -> Path:
+    """Folder for the local files of loggers, kept like `checkpoints`.
+
+    Example:
+        >>> logs(Path("/home/ann/study/.dvc/tmp/exps/tmp1a2b")).as_posix()
+        '/home/ann/study/reports'
+    """
+    return _lasting(project) / REPORTS
+
+
+def _lasting(project: Path) -> Path:
     for parent in project.parents:
         if parent.parts[-3:] == (".dvc", "tmp", "exps"):
             project = parent.parents[2]
-    return project / "models/checkpoints"
+    return project

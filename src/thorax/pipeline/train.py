@@ -1,6 +1,7 @@
 """Stage `train`: train the network on the training cases of the split."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 from thorax.models.backend import import_keras
@@ -14,20 +15,30 @@ from thorax.datasets.folds import Member, split_cases
 from thorax.imaging.overlap import Overlap
 from thorax.models.keras_file import save_trained
 from thorax.pipeline import log, run
-from thorax.pipeline.paths import INITIAL, RECORDS, REPORTS, SEGMENTER, checkpoints
+from thorax.pipeline.paths import INITIAL, RECORDS, REPORTS, SEGMENTER, checkpoints, logs
 from thorax.preprocessing.index import RecordIndex, load_index
 from thorax.training.checkpoint import source_files
 from thorax.training.initial_weights import input_notes
+from thorax.training.loggers.callback import Loggers, check_loggers, final_metrics
+from thorax.training.loggers.run import describe_run
 from thorax.training.precision import choose_precision
-from thorax.training.provenance import history_csv, make_spec, training_json, training_provenance
+from thorax.training.provenance import (
+    history_csv,
+    make_spec,
+    records_digest,
+    training_json,
+    training_provenance,
+)
 from thorax.training.session import Folders, Session
-from thorax.training.trainer import check_validation, set_determinism
+from thorax.training.trainer import set_determinism
+from thorax.training.validation import check_validation
 
 
 def main() -> None:
     """Write the trained network to `models/segmenter`, and its history to `reports`."""
     start = time.monotonic()
     params, index = load_params(), load_index(RECORDS)
+    check_loggers(params.train.loggers)
     split = split_cases(members_of(index), params.split, seed=params.seed)
     check_validation(params.train, validation_cases=len(split.validation))
     precision = choose_precision(params.train.precision)
@@ -40,13 +51,22 @@ def main() -> None:
     folders = Folders(RECORDS, INITIAL, checkpoints(Path.cwd()), REPORTS)
     session = Session(params, index, precision, folders, log)
     initial_plan = session.make_plan(split, provenance, source_files())
-    network, history, plan = session.train(initial_plan)
-    if params.train.batch == "auto":
-        provenance["batch"] = plan.batch
-    spec = make_spec(params, index, provenance)
-    save_trained(SEGMENTER, network, spec)
-    write_text(REPORTS / "history.csv", history_csv(history, plan.regions))
-    write_text(REPORTS / "training.json", training_json(history, time.monotonic() - start))
+    describe = partial(
+        describe_run,
+        params,
+        records_sha256=records_digest(index, split),
+        checkpoint=initial_plan.checkpoint,
+        folder=logs(Path.cwd()),
+    )
+    with Loggers(params.train.loggers, describe, log) as loggers:
+        network, history, plan = session.train(initial_plan, callbacks=[loggers])
+        seconds = time.monotonic() - start
+        if params.train.batch == "auto":
+            provenance["batch"] = plan.batch
+        save_trained(SEGMENTER, network, make_spec(params, index, provenance))
+        write_text(REPORTS / "history.csv", history_csv(history, plan.regions))
+        write_text(REPORTS / "training.json", training_json(history, seconds))
+        loggers.finish(final_metrics(history, seconds=seconds), SEGMENTER)
     session.delete_checkpoint(plan)
 
 

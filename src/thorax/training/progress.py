@@ -14,8 +14,9 @@ from thorax.common.files import empty_folder, whole_file
 from thorax.imaging.intensity import Window
 from thorax.models.engines.keras_engine import probabilities
 from thorax.preprocessing.records import read_record
+from thorax.training.schedule import epochs_of
 from thorax.training.snapshots import snapshot
-from thorax.training.trainer import HistoryRow
+from thorax.training.trainer import HistoryRow, TrainingCallback
 from thorax.training.validation import CaseDice
 from thorax.visualization.drawing import save_png
 
@@ -34,6 +35,39 @@ class ProgressPaths:
     live: Path
     pictures: Path
     saved_pictures: Path
+
+
+class Callbacks:
+    """Callbacks that are called one after the other, as one `TrainingCallback`.
+
+    Args:
+        callbacks: The callbacks, in order.
+    """
+
+    def __init__(self, callbacks: Sequence[TrainingCallback]) -> None:
+        self._callbacks = callbacks
+
+    def on_resume(self, history: Sequence[HistoryRow]) -> None:
+        """Pass on the history at the start."""
+        for callback in self._callbacks:
+            callback.on_resume(history)
+
+    def on_first_validation(self, row: HistoryRow) -> None:
+        """Pass on the validation of the initial weights."""
+        for callback in self._callbacks:
+            callback.on_first_validation(row)
+
+    def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
+        """Pass on an epoch."""
+        for callback in self._callbacks:
+            callback.on_epoch_end(row, stacks_per_s=stacks_per_s)
+
+    def on_validation_end(
+        self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
+    ) -> None:
+        """Pass on a validation."""
+        for callback in self._callbacks:
+            callback.on_validation_end(epoch, network, cases, last=last)
 
 
 class ProgressReporter:
@@ -71,11 +105,17 @@ class ProgressReporter:
         for row in history:
             self._plot(row)
         if history:
-            self._log(f"resuming after epoch {len(history)}")
+            self._log(f"resuming after epoch {epochs_of(history)}")
             for picture in sorted(self._paths.saved_pictures.glob("epoch_*.png")):
                 self._publish(picture)
         else:
             empty_folder(self._paths.saved_pictures)
+        self._started = time.monotonic()
+
+    def on_first_validation(self, row: HistoryRow) -> None:
+        """Print the Dice of the initial weights."""
+        self._plot(row)
+        self._log(f"initial weights  {_metrics(row)}")
         self._started = time.monotonic()
 
     def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
@@ -84,10 +124,9 @@ class ProgressReporter:
         self._finished_epochs += 1
         epoch_seconds = (time.monotonic() - self._started) / self._finished_epochs
         left = round(epoch_seconds * (self._epochs - row["epoch"]))
-        metrics = "  ".join(f"{name} {row[name]:.4f}" for name in row if _is_printed(name))
         self._log(
-            f"epoch {row['epoch']:.0f}/{self._epochs}  {metrics}  {stacks_per_s:.0f} stacks/s  "
-            f"{left // 60}:{left % 60:02d} min left"
+            f"epoch {row['epoch']:.0f}/{self._epochs}  {_metrics(row)}  {stacks_per_s:.0f} "
+            f"stacks/s  {left // 60}:{left % 60:02d} min left"
         )
 
     def on_validation_end(
@@ -144,5 +183,9 @@ def _live_plots(folder: Path) -> Any:
     return live
 
 
+def _metrics(row: HistoryRow) -> str:
+    return "  ".join(f"{name} {row[name]:.4f}" for name in row if _is_printed(name))
+
+
 def _is_printed(name: str) -> bool:
-    return name == "loss" or name.startswith("dice_")
+    return name in ("loss", "train_dice") or name.startswith("dice_")

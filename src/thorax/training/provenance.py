@@ -17,6 +17,7 @@ from thorax.models.spec import ModelSpec, default_postprocessing
 from thorax.preprocessing.index import RecordIndex
 from thorax.training.initial_weights import input_digests
 from thorax.training.precision import PrecisionChoice
+from thorax.training.schedule import epochs_of
 from thorax.training.trainer import HistoryRow
 
 VERSIONED_PACKAGES = ("thorax", "keras", keras.backend.backend(), "numpy", "albumentations")
@@ -27,8 +28,8 @@ def training_provenance(
 ) -> dict[str, Any]:
     """Return the provenance that the model records about its training.
 
-    It contains no time, so that equal trainings give equal models. Models from two kinds of
-    machine differ, so it states the kind.
+    It contains neither time nor loggers, so that equal trainings give equal models. Models from two
+    kinds of machine differ, so it states the kind.
     """
     synthetic = {"synthetic": asdict(params.synthetic)} if index.additional else {}
     return {
@@ -42,7 +43,7 @@ def training_provenance(
         "files_sha256": input_digests(params, initial),
         "losses": asdict(params.losses),
         "augmentation": asdict(params.augmentation),
-        "train": asdict(params.train),
+        "train": {key: value for key, value in asdict(params.train).items() if key != "loggers"},
         "precision": precision.policy,
         "backend": keras.backend.backend(),
         "versions": {"python": platform.python_version(), **versions(VERSIONED_PACKAGES)},
@@ -70,9 +71,14 @@ def make_spec(params: Params, index: RecordIndex, provenance: dict[str, Any]) ->
 
 
 def history_csv(history: Sequence[HistoryRow], regions: Sequence[str]) -> str:
-    """Return the history as CSV, one row per epoch."""
-    names = ["epoch", "loss", "dice", *(f"dice_{region}" for region in regions)]
-    return as_csv(history, [*names, "learning_rate", "gradient_norm"])
+    """Return the history as CSV, one row per epoch.
+
+    Cells of epochs without validation are empty. Columns of training cases follow those of
+    validation cases if the history has them.
+    """
+    dice = ["dice", *(f"dice_{region}" for region in regions)]
+    trained = [f"train_{name}" for name in dice if any(f"train_{name}" in row for row in history)]
+    return as_csv(history, ["epoch", "loss", *dice, *trained, "learning_rate", "gradient_norm"])
 
 
 def training_json(history: Sequence[HistoryRow], seconds: float) -> str:
@@ -80,5 +86,9 @@ def training_json(history: Sequence[HistoryRow], seconds: float) -> str:
 
     A resumed training counts the seconds since it was resumed.
     """
-    content = {"epochs": len(history), "seconds": round(seconds, 1), "machine": describe_machine()}
+    content = {
+        "epochs": epochs_of(history),
+        "seconds": round(seconds, 1),
+        "machine": describe_machine(),
+    }
     return json.dumps(content, indent=1) + "\n"

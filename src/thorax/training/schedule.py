@@ -68,37 +68,71 @@ def plateau_halvings(history: Rows, *, patience: int) -> int:
     not interrupted.
 
     Args:
-        history: One row per epoch, with the validation ``dice``.
-        patience: Epochs without a better Dice before the rate is halved.
+        history: One row per epoch: ``epoch``, and the validation ``dice`` if it was validated.
+        patience: Epochs without a better Dice before the rate is halved. The rate is halved after
+            the first validation at which as many have passed.
 
     Example:
-        >>> rows = [{"dice": dice} for dice in (0.5, 0.6, 0.6, 0.55, 0.7, 0.7)]
+        >>> dice = 0.5, 0.6, 0.6, 0.55, 0.7, 0.7
+        >>> rows = [{"epoch": epoch, "dice": value} for epoch, value in enumerate(dice, start=1)]
         >>> plateau_halvings(rows, patience=2)
         1
     """
-    best, waited, halved = -math.inf, 0, 0
-    for row in history:
+    best, waited, halved, previous = -math.inf, 0.0, 0, 0.0
+    for row in validated_epochs(history):
+        waited, previous = waited + row["epoch"] - previous, row["epoch"]
         if row["dice"] > best:
-            best, waited = row["dice"], 0
-        else:
-            waited += 1
-        if waited == patience:
-            halved, waited = halved + 1, 0
+            best, waited = row["dice"], 0.0
+        elif waited >= patience:
+            halved, waited = halved + 1, 0.0
     return halved
 
 
 def should_stop_early(history: Rows, *, patience: int) -> bool:
-    """Return True if the last ``patience`` epochs did not improve validation Dice; 0: never.
+    """Return True if ``patience`` epochs did not improve validation Dice; 0: never.
+
+    Only an epoch with validation can be the last.
+
+    Args:
+        history: As in `plateau_halvings`.
+        patience: Epochs since the first validation with the best Dice.
 
     Example:
-        >>> rows = [{"dice": dice} for dice in (0.5, 0.6, 0.6, 0.5)]
+        >>> dice = 0.5, 0.6, 0.6, 0.5
+        >>> rows = [{"epoch": epoch, "dice": value} for epoch, value in enumerate(dice, start=1)]
         >>> should_stop_early(rows, patience=2)
         True
     """
-    if not patience or len(history) <= patience:
+    if not patience or not history or "dice" not in history[-1]:
         return False
-    dice = [-math.inf if math.isnan(row["dice"]) else row["dice"] for row in history]
-    return max(dice[-patience:]) <= max(dice[:-patience])
+    rows = validated_epochs(history)
+    # Of equals, `max` returns the first.
+    best = max(rows, key=_defined_dice, default=history[-1])
+    return history[-1]["epoch"] - best["epoch"] >= patience
+
+
+def validated_epochs(history: Rows) -> list[dict[str, float]]:
+    """Return the rows with a validation, without that of the initial weights, epoch 0."""
+    return [row for row in history if "dice" in row and row["epoch"] > 0]
+
+
+def epochs_of(history: Rows) -> int:
+    """Return the number of epochs in a history, whose first row may be epoch 0."""
+    return int(history[-1]["epoch"]) if history else 0
+
+
+def is_best(row: dict[str, float], history: Rows) -> bool:
+    """Return True if a row has a Dice and no earlier epoch has a better one."""
+    return "dice" in row and score(row) >= max(map(score, [row, *validated_epochs(history)]))
+
+
+def score(row: dict[str, float]) -> float:
+    """Return the Dice that ranks an epoch; an undefined one counts as 0."""
+    return 0.0 if math.isnan(row["dice"]) else row["dice"]
+
+
+def _defined_dice(row: dict[str, float]) -> float:
+    return -math.inf if math.isnan(row["dice"]) else row["dice"]
 
 
 def _half_cosine(share: Any) -> Any:

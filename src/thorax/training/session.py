@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from thorax.common.errors import InputError
 from thorax.common.params import Params
@@ -23,10 +24,11 @@ from thorax.training.devices import DeviceStrategy, choose_devices
 from thorax.training.initial_weights import initialise_weights
 from thorax.training.losses import SegmentationLoss
 from thorax.training.precision import PrecisionChoice
-from thorax.training.progress import ProgressPaths, ProgressReporter
+from thorax.training.progress import Callbacks, ProgressPaths, ProgressReporter
 from thorax.training.provenance import records_digest
 from thorax.training.trainer import (
     HistoryRow,
+    TrainingCallback,
     TrainingModel,
     TrainingPlan,
     compile_training_model,
@@ -69,8 +71,14 @@ class Session:
     folders: Folders
     log: Callable[[str], None]
 
-    def train(self, plan: TrainingPlan) -> tuple[Any, list[HistoryRow], TrainingPlan]:
+    def train(
+        self, plan: TrainingPlan, *, callbacks: Sequence[TrainingCallback] = ()
+    ) -> tuple[Any, list[HistoryRow], TrainingPlan]:
         """Train; with ``batch: auto`` retry with half the batch if memory runs out.
+
+        Args:
+            plan: The plan of the training.
+            callbacks: Called after the progress reports.
 
         Returns:
             The float32 network, its history, and the plan with its final batch size.
@@ -82,7 +90,8 @@ class Session:
             training_model = self.build_training_model(plan)
             checkpoint_time = modified_ns(plan.checkpoint)
             try:
-                history = fit(training_model, plan, callback=self._reporter(plan))
+                callback = Callbacks([self._reporter(plan), *callbacks])
+                history = fit(training_model, plan, callback=callback)
                 break
             except BatchTooLargeError:
                 if self.params.train.batch != "auto" or plan.batch == 1:
@@ -128,6 +137,7 @@ class Session:
             seed=params.seed,
             checkpoint=self.folders.checkpoints / f"{key}.npz",
             supervision=params.losses.deep_supervision,
+            training_metric_paths=self._training_metric_paths(split, dataset),
         )
         return self._choose_batch_size(plan)
 
@@ -158,8 +168,10 @@ class Session:
         return training_model
 
     def delete_checkpoint(self, plan: TrainingPlan) -> None:
-        """Delete the checkpoint and the saved pictures of a finished training."""
+        """Delete the checkpoint, the pictures and the states of loggers of a finished training."""
         plan.checkpoint.unlink(missing_ok=True)
+        for state in plan.checkpoint.parent.glob(f"{plan.checkpoint.stem}.*.json"):
+            state.unlink(missing_ok=True)
         shutil.rmtree(self._progress_paths(plan).saved_pictures, ignore_errors=True)
 
     def _devices(self, plan: TrainingPlan) -> DeviceStrategy:
@@ -185,6 +197,16 @@ class Session:
             rare_region_share=train.rare_region_share,
             rare_region=rarest_region(list(self.index.regions), entries),
         )
+
+    def _training_metric_paths(self, split: Split, dataset: StackDataset) -> list[Path]:
+        """Draw as many training cases as there are validation cases, without synthetic ones."""
+        if not self.params.train.training_metric:
+            return []
+        trained = len(split.train)  # synthetic chests and copies follow
+        number = min(len(split.validation), trained)
+        generator = np.random.default_rng(self.params.seed)
+        chosen = generator.choice(trained, number, replace=False)
+        return [dataset.paths[case] for case in sorted(chosen)]
 
     def _choose_batch_size(self, plan: TrainingPlan) -> TrainingPlan:
         """With ``batch: auto`` use the batch size of the checkpoint, or the largest that fits."""

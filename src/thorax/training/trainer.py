@@ -13,18 +13,17 @@ import numpy as np
 
 from thorax.common.errors import InputError
 from thorax.common.params import TrainParams
-from thorax.imaging.overlap import mean_defined
 from thorax.training.batch_size import raise_batch_too_large
 from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from thorax.training.data import StackDataset, epoch_batches
 from thorax.training.devices import SINGLE_DEVICE, DeviceStrategy
 from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
-from thorax.training.schedule import plateau_halvings, should_stop_early
+from thorax.training.schedule import epochs_of, is_best, plateau_halvings, should_stop_early
 from thorax.training.stacks import read_case
-from thorax.training.validation import CaseDice, validate
+from thorax.training.validation import CaseDice, mean_dice, validate
 
 HistoryRow = dict[str, float]
-"""Metrics of an epoch by name."""
+"""Metrics of an epoch by name; epoch 0 has those of the initial weights."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class TrainingPlan:
         checkpoint: File for the state after each epoch.
         supervision: Weight of the loss at half resolution, its square at a quarter and so on; 0:
             no deep supervision.
+        training_metric_paths: Record files of training cases whose Dice is computed at each
+            validation.
     """
 
     dataset: StackDataset
@@ -51,6 +52,7 @@ class TrainingPlan:
     seed: int
     checkpoint: Path
     supervision: float = 0.0
+    training_metric_paths: Sequence[Path] = ()
 
     @property
     def steps(self) -> int:
@@ -84,6 +86,9 @@ class TrainingCallback(Protocol):
     def on_resume(self, history: Sequence[HistoryRow]) -> None:
         """Called once at the start with the history of the checkpoint, which may be empty."""
 
+    def on_first_validation(self, row: HistoryRow) -> None:
+        """Called after the validation of the initial weights, which only some trainings have."""
+
     def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
         """Called after each epoch."""
 
@@ -91,24 +96,6 @@ class TrainingCallback(Protocol):
         self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
     ) -> None:
         """Called after each validation with the network and the Dice of each case."""
-
-
-def check_validation(params: TrainParams, *, validation_cases: int) -> None:
-    """Check that early stopping and the plateau schedule have validation cases.
-
-    Raises:
-        InputError: One of them is set, but there are no validation cases.
-    """
-    settings = {
-        "schedule: plateau": params.schedule == "plateau",
-        "early_stopping_patience": params.early_stopping_patience > 0,
-    }
-    for name, is_set in settings.items():
-        if is_set and not validation_cases:
-            raise InputError(
-                f"`train.{name}` needs validation cases; set `split.validation` above 0 or list "
-                "cases in `split.validation_cases`"
-            )
 
 
 def compile_training_model(
@@ -173,8 +160,10 @@ def fit(
         callback: Called after each epoch and validation.
 
     Returns:
-        One row per epoch: ``epoch``, ``loss``, ``learning_rate`` and ``gradient_norm``; with
-        validation cases also ``dice_<region>`` and their mean ``dice``.
+        One row per epoch: ``epoch``, ``loss``, ``learning_rate`` and ``gradient_norm``; after a
+        validation also ``dice_<region>`` and their mean ``dice``, and with training cases in the
+        plan ``train_dice_<region>`` and ``train_dice``. With ``validate_first`` the first row is
+        epoch 0, the validation of the initial weights, which are never kept as the best.
 
     Raises:
         InputError: The loss is not finite, or a batch does not fit into memory.
@@ -182,17 +171,16 @@ def fit(
     network = training_model.network
     history, best = _resume(training_model, plan)
     callback.on_resume(history)
-    for epoch in range(len(history), plan.params.epochs):
-        if _is_last(history, plan.params):
-            break
+    if plan.params.validate_first and plan.validation_paths and not history:
+        row: HistoryRow = {"epoch": 0}
+        history.append(row | _validate(network, plan, row, [], callback))
+        callback.on_first_validation(history[0])
+    while not _is_last(history, plan.params):
         row, stacks_per_s = _train_epoch(training_model, plan, history)
         with _averaged_weights(training_model):
-            if plan.validation_paths:
-                cases = validate(network, plan.validation_paths, window=plan.dataset.window)
-                row |= _mean_dice(cases, plan.regions)
-                last = _is_last([*history, row], plan.params)
-                callback.on_validation_end(epoch + 1, network, cases, last=last)
-            if not plan.validation_paths or _score(row) >= max(map(_score, [row, *history])):
+            if _is_validated(row, plan):
+                row |= _validate(network, plan, row, history, callback)
+            if not plan.validation_paths or is_best(row, history):
                 best = network.get_weights()
         history.append(row)
         state = Checkpoint(_state(training_model.model), best, history, plan.batch)
@@ -204,15 +192,41 @@ def fit(
 
 def _is_last(history: Sequence[HistoryRow], params: TrainParams) -> bool:
     """Return True if no epoch follows these."""
-    return len(history) == params.epochs or should_stop_early(
+    return epochs_of(history) == params.epochs or should_stop_early(
         history, patience=params.early_stopping_patience
     )
+
+
+def _is_validated(row: HistoryRow, plan: TrainingPlan) -> bool:
+    epoch = int(row["epoch"])
+    due = epoch % plan.params.validate_every == 0 or epoch == plan.params.epochs
+    return bool(plan.validation_paths) and due
+
+
+def _validate(
+    network: Any,
+    plan: TrainingPlan,
+    row: HistoryRow,
+    history: Sequence[HistoryRow],
+    callback: TrainingCallback,
+) -> HistoryRow:
+    """Return the Dice of the validation cases, and of training cases if the plan has them."""
+    window = plan.dataset.window
+    cases = validate(network, plan.validation_paths, window=window)
+    dice = mean_dice(cases, plan.regions)
+    last = _is_last([*history, row | dice], plan.params)
+    callback.on_validation_end(int(row["epoch"]), network, cases, last=last)
+    if plan.training_metric_paths:
+        trained = validate(network, plan.training_metric_paths, window=window)
+        for name, value in mean_dice(trained, plan.regions).items():
+            dice[f"train_{name}"] = value
+    return dice
 
 
 def _train_epoch(
     training_model: TrainingModel, plan: TrainingPlan, history: Sequence[HistoryRow]
 ) -> tuple[HistoryRow, float]:
-    epoch, model = len(history), training_model.model
+    epoch, model = epochs_of(history), training_model.model
     batches = epoch_batches(
         plan.dataset, batch=plan.batch, seed=plan.seed, epoch=epoch, levels=training_model.levels
     )
@@ -266,15 +280,6 @@ def _name_damaged_record(plan: TrainingPlan) -> Iterator[None]:
         raise
 
 
-def _mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> HistoryRow:
-    dice = {
-        region: mean_defined(case.dice[channel] for case in cases)
-        for channel, region in enumerate(regions)
-    }
-    row = {"dice": mean_defined(dice.values())}
-    return row | {f"dice_{region}": value for region, value in dice.items()}
-
-
 @contextmanager
 def _averaged_weights(training_model: TrainingModel) -> Iterator[None]:
     """Set the network to the moving average of its weights within the context."""
@@ -286,10 +291,6 @@ def _averaged_weights(training_model: TrainingModel) -> Iterator[None]:
     finally:
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
-
-
-def _score(row: HistoryRow) -> float:
-    return 0.0 if math.isnan(row["dice"]) else row["dice"]
 
 
 def _resume(

@@ -1,10 +1,12 @@
-"""Validation during training: volumetric Dice of each case on the canvas."""
+"""Validation during training: its settings, and the volumetric Dice of cases on the canvas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thorax.common.errors import InputError
+from thorax.common.params import TrainParams
 from thorax.imaging.intensity import Window
 from thorax.imaging.overlap import Overlap, mean_defined, overlap
 from thorax.imaging.placement import FULL_COVERAGE
@@ -30,6 +32,38 @@ class CaseDice:
         return mean_defined(self.dice)
 
 
+def check_validation(params: TrainParams, *, validation_cases: int) -> None:
+    """Check that settings which use the validation have validation cases, and often enough.
+
+    Raises:
+        InputError: One of them is set, but there are no validation cases; or a patience is shorter
+            than the interval of the validations, so that one validation would decide.
+    """
+    plateau = params.schedule == "plateau"
+    settings = {
+        "schedule: plateau": plateau,
+        "early_stopping_patience": params.early_stopping_patience > 0,
+        "validate_first": params.validate_first,
+        "training_metric": params.training_metric,
+    }
+    for name, is_set in settings.items():
+        if is_set and not validation_cases:
+            raise InputError(
+                f"`train.{name}` needs validation cases; set `split.validation` above 0 or list "
+                "cases in `split.validation_cases`"
+            )
+    patiences = {
+        "plateau_patience": params.plateau_patience if plateau else 0,
+        "early_stopping_patience": params.early_stopping_patience,
+    }
+    for name, patience in patiences.items():
+        if 0 < patience < params.validate_every:
+            raise InputError(
+                f"`train.{name}` counts epochs and must be at least `train.validate_every`, "
+                f"{params.validate_every}, got {patience}; raise it or validate more often"
+            )
+
+
 def validate(network: Any, paths: Sequence[Path], *, window: Window) -> list[CaseDice]:
     """Return the volumetric Dice of each case.
 
@@ -43,6 +77,16 @@ def validate(network: Any, paths: Sequence[Path], *, window: Window) -> list[Cas
     """
     cases = ((path, _overlaps(network, read_record(path), window)) for path in paths)
     return [CaseDice(path, tuple(count.dice for count in counts)) for path, counts in cases]
+
+
+def mean_dice(cases: Sequence[CaseDice], regions: Sequence[str]) -> dict[str, float]:
+    """Return the mean over cases as ``dice_<region>``, and the mean of these as ``dice``."""
+    dice = {
+        region: mean_defined(case.dice[channel] for case in cases)
+        for channel, region in enumerate(regions)
+    }
+    row = {"dice": mean_defined(dice.values())}
+    return row | {f"dice_{region}": value for region, value in dice.items()}
 
 
 def _overlaps(network: Any, case: CaseRecord, window: Window) -> list[Overlap]:

@@ -15,9 +15,9 @@ from thorax.reporting.report.charts import (
     distribution_chart,
     jitter,
     reliability_chart,
-    training_charts,
 )
 from thorax.reporting.report.results import Results
+from thorax.reporting.report.training_charts import training_charts
 
 from .runs import row
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from thorax.common.text import counted, shown
 from thorax.evaluation.bland_altman import LimitsOfAgreement, bland_altman
@@ -324,69 +324,3 @@ def _curve(drawing: Drawing, bins: Sequence[MetricValues], colour: str) -> None:
     below.set(yscale="log", xlabel="probability", ylabel="voxels", ylim=(0.8, max(counts) * 3))
     below.yaxis.set_major_formatter(EngFormatter(sep=""))
     below.minorticks_off()
-
-
-def training_charts(results: Results) -> list[Chart]:
-    """Draw loss, validation Dice, learning rate and gradient norm by epoch, if recorded."""
-    charts = [
-        _epochs(results, ["loss"], title="Training loss", log=True),
-        _epochs(results, _dice_columns(results), title="Validation Dice on the canvas"),
-        _epochs(results, ["learning_rate"], title="Learning rate"),
-        _epochs(results, ["gradient_norm"], title="Gradient norm", log=True),
-    ]
-    return [chart for chart in charts if chart]
-
-
-def _dice_columns(results: Results) -> list[str]:
-    """Columns of the history with the Dice of a region; the mean if there are none."""
-    columns = results.history[0] if results.history else ()
-    return [name for name in columns if name.startswith("dice_")] or ["dice"]
-
-
-def _epochs(
-    results: Results, names: Sequence[str], *, title: str, log: bool = False
-) -> Chart | None:
-    curves = {name: _finite_points(results.history, name) for name in names}
-    curves = {name: curve for name, curve in curves.items() if curve}
-    if not curves:
-        return None
-    ends = [
-        f"{name.removeprefix('dice_')} {curve[-1][1]:.4g}"
-        if name.startswith("dice_")
-        else f"{curve[-1][1]:.4g}"
-        for name, curve in curves.items()
-    ]
-    return draw_chart(
-        lambda drawing: _lines(drawing.subplots(), curves, log),
-        key=f"epochs-{names[0].partition('_')[0]}",
-        title=f"{title} by epoch",
-        text=f"Last epoch: {', '.join(ends)}.",
-        size=SMALL,
-    )
-
-
-def _finite_points(history: Sequence[MetricValues], name: str) -> list[tuple[float, float]]:
-    points = [
-        (row.get("epoch", float(number)), row.get(name, math.nan))
-        for number, row in enumerate(history, start=1)
-    ]
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-
-
-def _lines(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]], log: bool) -> None:
-    for number, (name, curve) in enumerate(curves.items()):
-        x, y = zip(*curve, strict=True)
-        colour = COLOURS[number % len(COLOURS)] if len(curves) > 1 else INK
-        marker = MARKERS[number % len(MARKERS)]
-        label = short(name.removeprefix("dice_"))
-        axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=3, label=label)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    axes.grid(axis="y")
-    if log and all(y > 0 for curve in curves.values() for _, y in curve):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    if len(curves) > 1:
-        axes.legend(fontsize=8, ncols=3)

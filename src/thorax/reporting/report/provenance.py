@@ -65,7 +65,9 @@ def settings_table(results: Results) -> ReportTable:
         return simple_table("Training settings", columns, [])
     trained = dict(_leaves({key: results.provenance.get(key) for key in SETTINGS}))
     current = dict(_leaves({key: asdict(results.params)[key] for key in SETTINGS}))
-    names = sorted({**current, **trained}, key=lambda name: trained.get(name) == current.get(name))
+    # Loggers do not change the model, which does not record them.
+    recorded = [name for name in {**current, **trained} if name != "train.loggers"]
+    names = sorted(recorded, key=lambda name: trained.get(name) == current.get(name))
     differing = [name for name in names if trained.get(name) != current.get(name)]
     rows = [[name, trained.get(name, "–"), current.get(name, "–")] for name in names]
     caption = (

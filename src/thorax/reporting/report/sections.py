@@ -12,7 +12,6 @@ from thorax.reporting.report.charts import (
     agreement_chart,
     distribution_chart,
     reliability_chart,
-    training_charts,
 )
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.tables import (
@@ -24,6 +23,7 @@ from thorax.reporting.report.tables import (
     side_table,
     site_table,
 )
+from thorax.reporting.report.training_charts import training_charts
 
 DISTRIBUTIONS = ("dice", "nsd", "hd95_mm", "difference_percent", "lesion_sensitivity")
 
