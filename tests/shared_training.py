@@ -64,7 +64,7 @@ def train(devices: list[Any]) -> dict[str, Any]:
         ema_momentum=0.9,
         clip_norm=1.0,
     )
-    strategy, spy = _share(devices, "auto", batch=8), Spy()
+    strategy, spy = _share([devices], "auto", batch=8), Spy()
     with strategy.scope():
         keras.utils.set_random_seed(0)
         stack = keras.Input((3,))

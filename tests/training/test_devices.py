@@ -1,4 +1,4 @@
-"""Devices that share batches: two virtual ones, in separate processes."""
+"""Devices that share batches: two or eight simulated ones, in separate processes."""
 
 import json
 import os
@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.training.devices import SINGLE_DEVICE, _count, choose_devices
+from thorax.training.devices import SINGLE_DEVICE, DeviceStrategy, _count, choose_devices
+
+from .processes import run_trainings
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +29,7 @@ def test_a_machine_without_gpus_has_a_single_device(requested: Any) -> None:
 def test_more_gpus_than_available_are_refused() -> None:
     with pytest.raises(
         InputError,
-        match=r"`train.devices` must be at most the number of GPUs, 0, got 3; set it to auto",
+        match=r"`train.devices` must be at most the number of devices, 1, got 3; set it to auto",
     ):
         choose_devices(3, batch=8)
 
@@ -47,7 +50,7 @@ def test_gpus_that_do_not_divide_the_batch_are_refused() -> None:
 
 
 def test_settings_that_tensorflow_cannot_share_use_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thorax.training.devices._gpus", lambda: ["GPU:0", "GPU:1"])
+    monkeypatch.setattr("thorax.training.devices._devices", lambda: [["GPU:0", "GPU:1"]])
     assert choose_devices("auto", batch=8, single_only=["`train.accumulate: 2`"]) is SINGLE_DEVICE
     assert choose_devices(1, batch=8, single_only=["`train.accumulate: 2`"]) is SINGLE_DEVICE
     with pytest.raises(
@@ -57,12 +60,50 @@ def test_settings_that_tensorflow_cannot_share_use_one_gpu(monkeypatch: pytest.M
         choose_devices(2, batch=8, single_only=["`train.accumulate: 2`"])
 
 
+@pytest.mark.parametrize(
+    ("available", "requested", "batch", "used"),
+    [(4, "auto", 8, 4), (3, "auto", 8, 2), (4, "auto", 6, 3), (4, 2, 8, 2), (1, 1, 2, 1)],
+)
+def test_two_processes_have_as_many_devices_each(
+    available: int, requested: Any, batch: int, used: int
+) -> None:
+    assert _count(available, requested, batch, processes=2) == used
+
+
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"`train.batch` must be a multiple of the 2 processes .*, got 7"
+    ):
+        _count(1, "auto", 7, processes=2)
+    with pytest.raises(
+        InputError,
+        match=r"`train.devices` must divide the 4 stacks of each process, got 3; set it to auto or "
+        r"`train.batch` to a multiple of 6",
+    ):
+        _count(3, 3, 8, processes=2)
+
+
+def test_each_process_computes_its_rows_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacks, coarse = np.arange(8)[:, None], np.arange(10, 18)
+    batches = [(stacks, (stacks + 20, coarse))]
+    assert SINGLE_DEVICE.local_part(batches) is batches
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    parts = [DeviceStrategy(8, processes=2, rank=rank).local_part(batches) for rank in (0, 1)]
+    (first,), (second,) = parts
+    np.testing.assert_array_equal(first[0], [[0], [1], [2], [3]])
+    np.testing.assert_array_equal(second[0], [[4], [5], [6], [7]])
+    np.testing.assert_array_equal(second[1][0], [[24], [25], [26], [27]])
+    np.testing.assert_array_equal(second[1][1], [14, 15, 16, 17])
+    ((whole, _),) = SINGLE_DEVICE.local_part(batches)
+    np.testing.assert_array_equal(whole, stacks)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_devices_train_the_same_as_one(backend: str) -> None:
     """Equal losses, weights and gradient norms, whether or not two devices share the batches.
 
-    Without a GPU ``auto`` is one device; JAX for CPUs raises an exception if asked for GPUs.
+    Without a GPU ``auto`` is one device in TensorFlow, and all simulated devices in JAX.
     """
     environment = os.environ | {
         "KERAS_BACKEND": backend,
@@ -79,10 +120,74 @@ def test_two_devices_train_the_same_as_one(backend: str) -> None:
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
     alone, shared = results["one"], results["two"]
-    assert results["auto"] == 1
+    assert results["auto"] == {"tensorflow": 1, "jax": 2}[backend]
     assert (alone["devices"], shared["devices"]) == (1, 2)
     assert (alone["parts"], shared["parts"]) == (1, 2)
     assert shared["weights"] == pytest.approx(alone["weights"], rel=1e-4)
     assert shared["losses"] == pytest.approx(alone["losses"], rel=1e-4)
     assert shared["norms"] == pytest.approx(alone["norms"], rel=1e-4)
     assert alone["losses"][-1] < alone["losses"][0]
+
+
+EIGHT = [f"range({row}, {row + 1})" for row in range(8)]
+"""Rows of a batch on each of eight devices."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"policy": "mixed_bfloat16"},
+    "everything": {
+        "supervision": 0.5,
+        "train": {"accumulate": 2, "ema_momentum": 0.9, "clip_norm": 0.5, "weight_decay": 0.01},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def eight_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Train with JAX on one and on eight simulated devices; return the results by name."""
+    trainings: dict[str, dict[str, Any]] = {
+        f"{name} on {devices}": {"devices": devices, **settings}
+        for name, settings in SETTINGS.items()
+        for devices in (1, 8)
+    }
+    everything = SETTINGS["everything"]
+    for first, second in ((1, 8), (8, 1)):
+        name = f"{first} then {second}"
+        trainings[f"stopped {name}"] = {
+            "devices": first,
+            "name": name,
+            "stop_after": 2,
+            **everything,
+        }
+        trainings[name] = {"devices": second, "name": name, **everything}
+    done = run_trainings(
+        tmp_path_factory.mktemp("devices"), list(trainings.values()), devices=8
+    ).finish()
+    return dict(zip(trainings, done, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("everything", 1e-5)]
+)
+def test_eight_devices_train_the_same_as_one(
+    eight_devices: dict[str, dict[str, Any]], name: str, tolerance: float
+) -> None:
+    """Sums over rows are rounded in another order; bfloat16 has 8 bits of precision."""
+    alone, shared = eight_devices[f"{name} on 1"], eight_devices[f"{name} on 8"]
+    assert (alone["shards"], shared["shards"]) == (["range(0, 8)"], EIGHT)
+    assert shared["losses"] == pytest.approx(alone["losses"], rel=tolerance)
+    assert shared["norms"] == pytest.approx(alone["norms"], rel=10 * tolerance)
+    assert shared["weights"] == pytest.approx(alone["weights"], abs=10 * tolerance)
+    assert alone["losses"][-1] < alone["losses"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["1 then 8", "8 then 1"])
+def test_a_training_resumes_on_another_number_of_devices(
+    eight_devices: dict[str, dict[str, Any]], name: str
+) -> None:
+    whole, resumed = eight_devices["everything on 1"], eight_devices[name]
+    assert (whole["first_epoch"], resumed["first_epoch"]) == (1, 3)
+    assert resumed["losses"] == pytest.approx(whole["losses"], rel=1e-5)
+    assert resumed["weights"] == pytest.approx(whole["weights"], abs=1e-4)

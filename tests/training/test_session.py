@@ -198,7 +198,7 @@ def test_settings_for_a_single_device_are_named(
 
 
 def test_the_number_of_gpus_is_that_of_the_parameters(build_model: Any) -> None:
-    with pytest.raises(InputError, match=r"`train.devices` must be at most .*, 0, got 2"):
+    with pytest.raises(InputError, match=r"`train.devices` must be at most .*, 1, got 2"):
         build_model(train={"devices": 2})
 
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+import thorax.training.hosts
 import thorax.training.trainer
 from thorax.common.errors import InputError
 from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -168,7 +169,7 @@ def script_dice(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             value = next(values)
             return [CaseDice(CASE[0], value if isinstance(value, tuple) else (value,))]
 
-        monkeypatch.setattr(thorax.training.trainer, "validate", validate)
+        monkeypatch.setattr(thorax.training.hosts, "validate", validate)
 
     return script
 
@@ -304,7 +305,7 @@ def test_devices_share_the_epochs_and_not_the_validation(
         calls.append("exit")
 
     monkeypatch.setattr(
-        thorax.training.trainer, "validate", lambda *_, **__: calls.append("validate") or []
+        thorax.training.hosts, "validate", lambda *_, **__: calls.append("validate") or []
     )
     plan = make_plan(epochs=2, validation_paths=CASE)
     network = pointwise([[0.0]], [0.0], canvas=SIDE)

@@ -1,11 +1,20 @@
-"""Stage `train`: train the network on the training cases of the split."""
+"""Stage `train`: train the network on the training cases of the split.
+
+In several processes, each runs this module, and process 0 alone prints and writes; see
+`thorax.training.hosts`.
+"""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from thorax.models.backend import import_keras
+from thorax.pipeline import log, run
+from thorax.training.launch import watch_process
 
+if __name__ == "__main__":
+    run(watch_process)
 import_keras()
 
 from thorax.common.files import write_text
@@ -14,10 +23,10 @@ from thorax.common.params import load_params
 from thorax.datasets.folds import Member, split_cases
 from thorax.imaging.overlap import Overlap
 from thorax.models.keras_file import save_trained
-from thorax.pipeline import log, run
 from thorax.pipeline.paths import INITIAL, RECORDS, REPORTS, SEGMENTER, checkpoints, logs
 from thorax.preprocessing.index import RecordIndex, load_index
 from thorax.training.checkpoint import source_files
+from thorax.training.hosts import is_leader, joined_processes
 from thorax.training.initial_weights import input_notes
 from thorax.training.loggers.callback import Loggers, check_loggers, final_metrics
 from thorax.training.loggers.run import describe_run
@@ -36,6 +45,15 @@ from thorax.training.validation import check_validation
 
 def main() -> None:
     """Write the trained network to `models/segmenter`, and its history to `reports`."""
+    with joined_processes():
+        _train(log if is_leader() else _keep_silent)
+
+
+def _keep_silent(_: str) -> None:
+    """Print nothing, in processes other than process 0."""
+
+
+def _train(log: Callable[[str], None]) -> None:
     start = time.monotonic()
     params, index = load_params(), load_index(RECORDS)
     check_loggers(params.train.loggers)
@@ -58,8 +76,10 @@ def main() -> None:
         checkpoint=initial_plan.checkpoint,
         folder=logs(Path.cwd()),
     )
-    with Loggers(params.train.loggers, describe, log) as loggers:
+    with Loggers(params.train.loggers if is_leader() else [], describe, log) as loggers:
         network, history, plan = session.train(initial_plan, callbacks=[loggers])
+        if not is_leader():
+            return
         seconds = time.monotonic() - start
         if params.train.batch == "auto":
             provenance["batch"] = plan.batch

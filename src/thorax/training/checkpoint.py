@@ -6,6 +6,7 @@ DVC removes the outputs of a stage before it runs the stage, so checkpoints are 
 """
 
 import hashlib
+import io
 import json
 import sys
 import zipfile
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +82,21 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint | None:
     """Read a checkpoint; None if it is missing or damaged."""
     try:
+        with path.open("rb") as stream:
+            return _read_checkpoint(stream)
+    except OSError:
+        return None
+
+
+def parse_checkpoint(content: bytes) -> Checkpoint | None:
+    """Read the bytes of a checkpoint; None if they are damaged."""
+    return _read_checkpoint(io.BytesIO(content))
+
+
+def _read_checkpoint(stream: BinaryIO) -> Checkpoint | None:
+    try:
         # NumPy does not close a damaged file that it opened itself.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        with np.load(stream, allow_pickle=False) as stored:
             return Checkpoint(
                 _ordered(stored, "variable"),
                 _ordered(stored, "best"),

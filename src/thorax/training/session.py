@@ -21,6 +21,7 @@ from thorax.training.batch_size import BatchTooLargeError, largest_batch
 from thorax.training.checkpoint import run_key, saved_batch
 from thorax.training.data import StackDataset
 from thorax.training.devices import DeviceStrategy, choose_devices
+from thorax.training.hosts import SilentCallback, check_agreement, is_leader, process_count
 from thorax.training.initial_weights import initialise_weights
 from thorax.training.losses import SegmentationLoss
 from thorax.training.precision import PrecisionChoice
@@ -84,8 +85,10 @@ class Session:
             The float32 network, its history, and the plan with its final batch size.
 
         Raises:
-            InputError: Memory ran out after finished epochs, or with a fixed batch size.
+            InputError: Memory ran out after finished epochs, or with a fixed batch size, or the
+                processes of this training differ in their settings.
         """
+        check_agreement(plan.checkpoint.name)
         while True:
             training_model = self.build_training_model(plan)
             checkpoint_time = modified_ns(plan.checkpoint)
@@ -212,6 +215,10 @@ class Session:
         """With ``batch: auto`` use the batch size of the checkpoint, or the largest that fits."""
         if self.params.train.batch != "auto":
             return plan
+        if process_count() > 1:
+            raise InputError(
+                "`train.batch` must be a number if several processes share each batch, got auto"
+            )
         batch = saved_batch(plan.checkpoint)
         if batch is None:
             untrained = self._build(self.precision.policy)
@@ -229,7 +236,9 @@ class Session:
             dtype=dtype,
         )
 
-    def _reporter(self, plan: TrainingPlan) -> ProgressReporter:
+    def _reporter(self, plan: TrainingPlan) -> TrainingCallback:
+        if not is_leader():
+            return SilentCallback()
         return ProgressReporter(
             epochs=self.params.train.epochs,
             picture_interval=self.params.train.picture_interval,

@@ -14,13 +14,19 @@ import numpy as np
 from thorax.common.errors import InputError
 from thorax.common.params import TrainParams
 from thorax.training.batch_size import raise_batch_too_large
-from thorax.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from thorax.training.checkpoint import Checkpoint, save_checkpoint
 from thorax.training.data import StackDataset, epoch_batches
 from thorax.training.devices import SINGLE_DEVICE, DeviceStrategy
+from thorax.training.hosts import (
+    Validator,
+    is_leader,
+    load_shared_checkpoint,
+    make_validator,
+)
 from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
 from thorax.training.schedule import epochs_of, is_best, plateau_halvings, should_stop_early
 from thorax.training.stacks import read_case
-from thorax.training.validation import CaseDice, mean_dice, validate
+from thorax.training.validation import CaseDice, mean_dice
 
 HistoryRow = dict[str, float]
 """Metrics of an epoch by name; epoch 0 has those of the initial weights."""
@@ -169,22 +175,24 @@ def fit(
         InputError: The loss is not finite, or a batch does not fit into memory.
     """
     network = training_model.network
+    validator = make_validator(network)
     history, best = _resume(training_model, plan)
     callback.on_resume(history)
     if plan.params.validate_first and plan.validation_paths and not history:
         row: HistoryRow = {"epoch": 0}
-        history.append(row | _validate(network, plan, row, [], callback))
+        history.append(row | _validate(validator, plan, row, [], callback))
         callback.on_first_validation(history[0])
     while not _is_last(history, plan.params):
         row, stacks_per_s = _train_epoch(training_model, plan, history)
         with _averaged_weights(training_model):
             if _is_validated(row, plan):
-                row |= _validate(network, plan, row, history, callback)
+                row |= _validate(validator, plan, row, history, callback)
             if not plan.validation_paths or is_best(row, history):
                 best = network.get_weights()
         history.append(row)
         state = Checkpoint(_state(training_model.model), best, history, plan.batch)
-        save_checkpoint(plan.checkpoint, state)
+        if is_leader():
+            save_checkpoint(plan.checkpoint, state)
         callback.on_epoch_end(row, stacks_per_s=stacks_per_s)
     network.set_weights(best)
     return history
@@ -204,7 +212,7 @@ def _is_validated(row: HistoryRow, plan: TrainingPlan) -> bool:
 
 
 def _validate(
-    network: Any,
+    validator: Validator,
     plan: TrainingPlan,
     row: HistoryRow,
     history: Sequence[HistoryRow],
@@ -212,12 +220,12 @@ def _validate(
 ) -> HistoryRow:
     """Return the Dice of the validation cases, and of training cases if the plan has them."""
     window = plan.dataset.window
-    cases = validate(network, plan.validation_paths, window=window)
+    cases = validator(plan.validation_paths, window=window)
     dice = mean_dice(cases, plan.regions)
     last = _is_last([*history, row | dice], plan.params)
-    callback.on_validation_end(int(row["epoch"]), network, cases, last=last)
+    callback.on_validation_end(int(row["epoch"]), validator.local, cases, last=last)
     if plan.training_metric_paths:
-        trained = validate(network, plan.training_metric_paths, window=window)
+        trained = validator(plan.training_metric_paths, window=window)
         for name, value in mean_dice(trained, plan.regions).items():
             dice[f"train_{name}"] = value
     return dice
@@ -242,9 +250,9 @@ def _train_epoch(
         raise_batch_too_large(plan.batch),
         training_model.devices.scope(),
     ):
-        loss = model.fit(batches, steps_per_epoch=plan.steps, shuffle=False, verbose=0).history[
-            "loss"
-        ][0]
+        part = training_model.devices.local_part(batches)
+        fitted = model.fit(part, steps_per_epoch=plan.steps, shuffle=False, verbose=0)
+    loss = fitted.history["loss"][0]
     seconds, updates = time.monotonic() - started, _number(optimizer.iterations) - first_step
     _check_finite(loss, epoch=epoch + 1)
     row = {
@@ -296,7 +304,7 @@ def _averaged_weights(training_model: TrainingModel) -> Iterator[None]:
 def _resume(
     training_model: TrainingModel, plan: TrainingPlan
 ) -> tuple[list[HistoryRow], list[np.ndarray]]:
-    checkpoint = load_checkpoint(plan.checkpoint)
+    checkpoint = load_shared_checkpoint(plan.checkpoint)
     if (
         checkpoint is None
         or checkpoint.batch != plan.batch
