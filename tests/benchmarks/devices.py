@@ -100,10 +100,12 @@ def train(project: Path, processes: int, devices: int) -> tuple[Rows, np.ndarray
 
 def start(stage: str, project: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a stage of the pipeline in a project."""
+    # Importing Keras sets a variable that shows messages of libraries in the processes.
+    inherited = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.Popen(
         [sys.executable, "-m", f"thorax.pipeline.{stage}"],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
+        env=inherited | {"PYTHONPATH": str(ROOT / "src")} | environment,
     )
 
 

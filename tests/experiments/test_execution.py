@@ -38,6 +38,7 @@ loss, fold = params["loss"], params["split"]["fold"]
 with (notes / "starts").open("a") as starts:
     print(loss, params["seed"], file=starts)
 (notes / "threads").write_text(os.environ.get("TF_NUM_INTRAOP_THREADS", "all"))
+(notes / "processes").write_text(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 if Path("models/initial/spec.json").exists():
     (notes / "weights").touch()
 print("epoch 1/1  loss 0.5", file=sys.stderr, flush=True)
@@ -90,7 +91,14 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "thorax.cli", *arguments],
         cwd=root,
         # DVC and Python must work without an activated environment.
-        env={**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src")},
+        env={
+            **os.environ,
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT / "src"),
+            # As in a step of SLURM with three workers, each of which executes its own runs.
+            "SLURM_STEP_NUM_TASKS": "3",
+            "SLURM_PROCID": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -146,6 +154,7 @@ def test_the_same_command_runs_only_what_failed_and_what_is_new(project: Path, n
     assert "    thorax: no luck with dice\n" in err
     assert (notes / "weights").exists()
     assert (notes / "threads").read_text() == str(max(1, len(os.sched_getaffinity(0)) // 2))
+    assert (notes / "processes").read_text() == "1"
     (notes / "no dice").unlink()
     out, err = finish(start(project, *SWEEP, "-S", "seed=0", "--csv", "../sweep.csv"))
     assert out == "mean Dice by region\nloss    lung\nbce   0.3000\ndice  0.4000\n"

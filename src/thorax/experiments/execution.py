@@ -22,6 +22,7 @@ from thorax.common.files import lock_file
 from thorax.common.project import dvc_environment
 from thorax.experiments.project import Project
 from thorax.experiments.tasks import Task
+from thorax.training.launch import VARIABLES
 
 _GRACE_S = 30
 _PR_SET_PDEATHSIG = 1
@@ -59,7 +60,7 @@ def _run(task: Task, workspace: Path) -> int:
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "exp", "run", "--name", task.name, *settings],
         cwd=workspace,
-        env=dvc_environment(),
+        env=_environment(),
         stdin=subprocess.DEVNULL,
         process_group=0,
     )
@@ -70,6 +71,14 @@ def _run(task: Task, workspace: Path) -> int:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
         raise
+
+
+def _environment() -> dict[str, str]:
+    """Environment of a run, which trains in one process.
+
+    Workers of a Dask cluster may be the tasks of one step of SLURM or of Open MPI.
+    """
+    return {name: value for name, value in dvc_environment().items() if name not in VARIABLES}
 
 
 def _remove(copy: Path) -> None:

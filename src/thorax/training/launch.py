@@ -22,6 +22,9 @@ _LAUNCHERS = {
 }
 """Variables with the number of processes and the number of this process, from 0."""
 
+VARIABLES = ADDRESSES, *(name for names in _LAUNCHERS.values() for name in names)
+"""All variables that make several processes of a training."""
+
 _watcher_pipes: list[int] = []
 
 
