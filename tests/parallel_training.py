@@ -45,7 +45,6 @@ class Training:
 
     Args:
         devices: Devices of each process.
-        policy: Keras dtype policy.
         supervision: Weight of deep supervision.
         stop_after: Epoch after which it is interrupted; 0: never.
         name: Name of the checkpoint, so that a later training resumes; "": a new one.
@@ -53,7 +52,6 @@ class Training:
     """
 
     devices: int
-    policy: str = "float32"
     supervision: float = 0.0
     stop_after: int = 0
     name: str = ""
@@ -104,7 +102,7 @@ def run(training: Training, plan: TrainingPlan) -> dict[str, Any]:
             channels=3,
             regions=1,
             seed=3,
-            dtype=training.policy,
+            dtype="float32",
         )
         model = supervise(network, regions=1, seed=3) if plan.supervision else network
         training_model = TrainingModel(network, model, strategy)

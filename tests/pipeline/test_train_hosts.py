@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,21 +17,21 @@ LOST = "start all again to resume after the last finished epoch"
 
 @pytest.fixture
 def set_epochs(project: Path, set_params: Callable[..., None]) -> Callable[..., None]:
-    """Prepare records; return a function that sets epochs and other settings of `train`."""
+    """Prepare records; return a function that sets the number of epochs."""
     prepare.main()
 
-    def write(epochs: int, **train: Any) -> None:
+    def write(epochs: int) -> None:
         set_params(
             split={"test": ["ben-1"], "validation": 0},
             network={"name": "unet", "width": 2, "depth": 1},
-            train={"precision": "float32", "epochs": epochs, "batch": 2} | train,
+            train={"precision": "float32", "epochs": epochs, "batch": 2},
         )
 
     return write
 
 
-def start_training(project: Path, **changes: Any) -> Running:
-    return start(TRAIN, folder=project, processes=2, **changes)
+def start_training(project: Path) -> Running:
+    return start(TRAIN, folder=project, processes=2)
 
 
 def kill_after_an_epoch(running: Running, rank: int) -> list[tuple[int, str]]:
@@ -45,6 +44,7 @@ def kill_after_an_epoch(running: Running, rank: int) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_the_stage_in_two_processes(project: Path, set_epochs: Callable[..., None]) -> None:
     """Process 0 writes; if one is killed, the other ends with a line, and both can resume."""
     set_epochs(10_000)
@@ -71,34 +71,3 @@ def test_the_stage_in_two_processes(project: Path, set_epochs: Callable[..., Non
         "anna-2",
     ]
     assert len((project / "reports/history.csv").read_text().splitlines()) == 3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("train", "changes", "message"),
-    [
-        pytest.param(
-            {"batch": "auto"}, {}, "`train.batch` must be a number if several proc", id="auto"
-        ),
-        pytest.param({"batch": 3}, {}, "`train.batch` must be a multiple of the 2 pro", id="odd"),
-        pytest.param(
-            {},
-            {1: {"KERAS_BACKEND": "tensorflow"}, 0: {"KERAS_BACKEND": "tensorflow"}},
-            "a training in 2 processes needs the JAX backend, got tensorflow; set KER",
-            id="TensorFlow",
-        ),
-    ],
-)
-def test_settings_that_do_not_suit_two_processes_are_refused(
-    project: Path,
-    set_epochs: Callable[..., None],
-    train: dict[str, Any],
-    changes: dict[int, dict[str, str]],
-    message: str,
-) -> None:
-    set_epochs(1, **train)
-    (leader, lines), (follower, others) = start_training(project, changes=changes).ended()
-    assert (leader, follower) == (1, 1), (lines, others)
-    assert lines.splitlines()[-1].startswith(f"thorax: {message}")
-    assert others.splitlines()[-1].startswith("thorax: ")
-    assert not (project / "models").exists()

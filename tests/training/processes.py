@@ -5,14 +5,17 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TRAININGS = f"{Path(__file__).parents[1].name}.parallel_training"
 LIMIT_S = 900
+COMPILED = TemporaryDirectory()
+"""Compiled functions for the next processes, which otherwise spend most of their time on them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,6 @@ def start(
     folder: Path = ROOT,
     processes: int = 1,
     devices: int = 1,
-    changes: Mapping[int, Mapping[str, str]] | None = None,
 ) -> Running:
     """Start Python in several processes that are connected over loopback.
 
@@ -53,7 +55,6 @@ def start(
         folder: Working directory.
         processes: Number of processes.
         devices: Simulated devices of each process.
-        changes: Further variables of the environment, by number of the process.
     """
     port = free_port()
     inherited = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
@@ -63,16 +64,15 @@ def start(
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
         "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
+        "JAX_COMPILATION_CACHE_DIR": COMPILED.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return Running(
         [
             subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=folder,
-                env=inherited
-                | common
-                | {"KERAS_DISTRIBUTION_PROCESS_ID": str(rank)}
-                | (changes or {}).get(rank, {}),
+                env=inherited | common | {"KERAS_DISTRIBUTION_PROCESS_ID": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -134,7 +134,6 @@ EIGHT = [f"range({row}, {row + 1})" for row in range(8)]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "float32": {"train": {"ema_momentum": 0.9}},
-    "bfloat16": {"policy": "mixed_bfloat16"},
     "everything": {
         "supervision": 0.5,
         "train": {"accumulate": 2, "ema_momentum": 0.9, "clip_norm": 0.5, "weight_decay": 0.01},
@@ -150,15 +149,9 @@ def eight_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[st
         for name, settings in SETTINGS.items()
         for devices in (1, 8)
     }
-    for first, second in ((1, 8), (8, 1)):
-        name = f"{first} then {second}"
-        trainings[f"stopped {name}"] = {
-            "devices": first,
-            "name": name,
-            "stop_after": 2,
-            **SETTINGS["float32"],
-        }
-        trainings[name] = {"devices": second, "name": name, **SETTINGS["float32"]}
+    resumed = {"name": "resumed", **SETTINGS["float32"]}
+    trainings["stopped"] = {"devices": 1, "stop_after": 2, **resumed}
+    trainings["resumed"] = {"devices": 8, **resumed}
     done = run_trainings(
         tmp_path_factory.mktemp("devices"), list(trainings.values()), devices=8
     ).finish()
@@ -166,27 +159,22 @@ def eight_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("everything", 1e-5)]
-)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_eight_devices_train_the_same_as_one(
-    eight_devices: dict[str, dict[str, Any]], name: str, tolerance: float
+    eight_devices: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """Sums over rows are rounded in another order; bfloat16 has 8 bits of precision."""
+    """Sums over rows are rounded in another order."""
     alone, shared = eight_devices[f"{name} on 1"], eight_devices[f"{name} on 8"]
     assert (alone["shards"], shared["shards"]) == (["range(0, 8)"], EIGHT)
-    assert shared["losses"] == pytest.approx(alone["losses"], rel=tolerance)
-    assert shared["norms"] == pytest.approx(alone["norms"], rel=10 * tolerance)
-    assert shared["weights"] == pytest.approx(alone["weights"], abs=10 * tolerance)
+    assert shared["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+    assert shared["norms"] == pytest.approx(alone["norms"], rel=1e-4)
+    assert shared["weights"] == pytest.approx(alone["weights"], abs=1e-4)
     assert alone["losses"][-1] < alone["losses"][0]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["1 then 8", "8 then 1"])
-def test_a_training_resumes_on_another_number_of_devices(
-    eight_devices: dict[str, dict[str, Any]], name: str
-) -> None:
-    whole, resumed = eight_devices["float32 on 1"], eight_devices[name]
+def test_a_training_resumes_on_more_devices(eight_devices: dict[str, dict[str, Any]]) -> None:
+    whole, resumed = eight_devices["float32 on 1"], eight_devices["resumed"]
     assert (whole["first_epoch"], resumed["first_epoch"]) == (1, 3)
     assert resumed["losses"] == pytest.approx(whole["losses"], rel=1e-5)
     assert resumed["weights"] == pytest.approx(whole["weights"], abs=1e-4)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from thorax.common.errors import InputError
 from thorax.training.hosts import (
+    _connect,
     _is_lost_connection,
     check_agreement,
     is_leader,
@@ -13,6 +15,7 @@ from thorax.training.hosts import (
     process_count,
     share,
 )
+from thorax.training.launch import Launch
 
 from .processes import run_trainings
 
@@ -38,7 +41,15 @@ def test_errors_of_the_connection_are_known_by_their_words() -> None:
     assert not _is_lost_connection(ValueError("INVALID_ARGUMENT: shapes differ"))
 
 
+def test_several_processes_need_jax() -> None:
+    with pytest.raises(
+        InputError, match=r"in 2 processes needs the JAX backend, got tensorflow; set KERAS_BACKEND"
+    ):
+        _connect(Launch(2, 0, "127.0.0.1:1"))
+
+
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_train_the_same_as_one(tmp_path: Path) -> None:
     """Also if the training is interrupted and resumed; only process 0 has the checkpoint.
 

@@ -309,6 +309,15 @@ def test_finished_epochs_are_kept_if_memory_runs_out(
     assert plan.checkpoint.read_text() == "an epoch"
 
 
+def test_several_processes_need_a_batch_size(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their free memory differs."""
+    monkeypatch.setattr("thorax.training.session.process_count", lambda: 2)
+    with pytest.raises(InputError, match=r"`train.batch` must be a number if several .* got auto"):
+        make_session(train={"batch": "auto"}).make_plan(SPLIT, {}, [])
+
+
 def test_a_resumed_training_keeps_the_batch_size_of_its_checkpoint(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

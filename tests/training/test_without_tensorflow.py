@@ -42,10 +42,22 @@ def digests(paths: list[Path]) -> list[str]:
     return found
 
 
-def run_without_tensorflow(*arguments: str) -> str:
-    """Run Python with this repository's tests as its top folder, and return its output."""
+WITHOUT_TENSORFLOW = """
+import os, sys
+os.environ.update(KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+# Imports of it raise an ImportError, as if it were not installed.
+sys.modules["tensorflow"] = None
+"""
+
+
+def run_without_tensorflow(script: str, *arguments: str) -> str:
+    """Run a script in the top folder of the repository, and return its output."""
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT_TENSORFLOW + script, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -62,12 +74,12 @@ def test_jax_gets_the_bytes_of_tensorflow(tmp_path: Path) -> None:
         )
         for depth in DEPTHS
     ]
-    script = (
-        "import tests.without_tensorflow, json, sys, pathlib;"
-        "from tests.training.test_without_tensorflow import digests;"
-        "print(json.dumps(digests([pathlib.Path(path) for path in sys.argv[1:]])))"
-    )
-    output = run_without_tensorflow("-c", script, *map(str, paths))
+    script = """
+import json, pathlib
+from tests.training.test_without_tensorflow import digests
+print(json.dumps(digests([pathlib.Path(path) for path in sys.argv[1:]])))
+"""
+    output = run_without_tensorflow(script, *map(str, paths))
     expected = digests(paths)
     assert len(expected) == 2 * (sum(DEPTHS) // 8)
     assert json.loads(output) == expected
@@ -76,8 +88,6 @@ def test_jax_gets_the_bytes_of_tensorflow(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["test_data.py", "test_trainer.py"])
 def test_the_tests_of_the_training_pass_without_tensorflow(module: str) -> None:
-    tests = f"tests/training/{module}"
-    output = run_without_tensorflow(
-        *("-m", "pytest", "-q", "-p", "tests.without_tensorflow", "-m", "not slow", tests)
-    )
+    script = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    output = run_without_tensorflow(script, "-q", "-m", "not slow", f"tests/training/{module}")
     assert " passed" in output.splitlines()[-1]
