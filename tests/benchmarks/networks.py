@@ -39,9 +39,9 @@ def bench_training(index: RecordIndex, records: Path) -> None:
     alone, real, feed, cpu_ms = [], [], [], []
     for _ in range(ROUNDS):
         alone.append(timed(lambda: fit_once(network, repeated(plan, STEPS), STEPS)))
-        real.append(timed(lambda: fit_once(network, batches(plan), STEPS)))
+        real.append(timed(lambda: fit_once(network, batches(plan, STEPS), STEPS)))
         started = time.process_time()
-        feed.append(timed(lambda: exhaust(batches(plan))))
+        feed.append(timed(lambda: exhaust(batches(plan, STEPS))))
         cpu_ms.append((time.process_time() - started) * 1000 / (STEPS * plan.batch))
     fast = [STEPS * plan.batch / min(seconds) for seconds in (real, alone, feed)]
     say(
@@ -71,8 +71,8 @@ def make_plan(params: Params, index: RecordIndex, records: Path) -> Any:
     )
 
 
-def batches(plan: Any) -> Any:
-    """Return `STEPS` batches of as many epochs as they take."""
+def batches(plan: Any, steps: int) -> Any:
+    """Return a number of batches, of as many epochs as they take; on TensorFlow up to three."""
     from thorax.training.data import epoch_batches
 
     def epoch(number: int) -> Any:
@@ -80,13 +80,17 @@ def batches(plan: Any) -> Any:
 
     if backend_name() != "tensorflow":
         endless = itertools.chain.from_iterable(map(epoch, itertools.count()))
-        return (batch for batch in itertools.islice(endless, STEPS))
-    return epoch(0).concatenate(epoch(1)).concatenate(epoch(2)).take(STEPS)
+        return (batch for batch in itertools.islice(endless, steps))
+    return epoch(0).concatenate(epoch(1)).concatenate(epoch(2)).take(steps)
 
 
 def repeated(plan: Any, steps: int) -> Any:
-    """Return one batch many times, without copies of it."""
-    stacks, fractions = next(iter(batches(plan)))
+    """Return one batch many times, without copies of it; on JAX it stays on the device."""
+    stacks, fractions = next(iter(batches(plan, 1)))
+    if backend_name() == "jax":
+        import jax
+
+        stacks, fractions = jax.device_put((stacks, fractions))
     if backend_name() != "tensorflow":
         return ((stacks, fractions) for _ in range(steps))
     import tensorflow as tf

@@ -1,6 +1,7 @@
-"""Speed of the default `unet` in PyTorch, or its logits from given weights.
+"""Speed of the default `unet` in PyTorch on a CPU or an NVIDIA GPU, or logits from given weights.
 
-Needs only PyTorch and NumPy; prints one JSON object. `side_by_side.py` runs it next to Keras.
+Needs only PyTorch and NumPy; prints one JSON object per batch size. `side_by_side.py` runs it next
+to Keras, `gpu.sh` on a GPU.
 """
 
 import argparse
@@ -55,14 +56,16 @@ class UNet(nn.Module):
         for level in reversed(range(self.depth)):
             maps = torch.cat([self.layers[f"up_{level}"](maps), skips[level]], dim=1)
             maps = self._pair(maps, f"decoder_{level}")
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(maps.device.type, enabled=False):
             return self.layers["logits"](maps.float())
 
     def _pair(self, maps: torch.Tensor, name: str) -> torch.Tensor:
         for number in (0, 1):
             maps = self.layers[f"{name}_conv_{number}"](maps)
-            square = maps.square().mean(dim=(1, 2, 3), keepdim=True)
-            maps = functional.relu(maps * torch.rsqrt(square + 1e-5))
+            # In float16 squares overflow from 256 on, as in the network of `thorax`.
+            wide = maps.float() if maps.dtype == torch.float16 else maps
+            square = wide.square().mean(dim=(1, 2, 3), keepdim=True)
+            maps = functional.relu(wide * torch.rsqrt(square + 1e-5)).to(maps.dtype)
         return maps
 
 
@@ -92,30 +95,33 @@ def copy_weights(network: UNet, weights: Path) -> None:
 def training_step(network: UNet, stacks: torch.Tensor, options: argparse.Namespace) -> Step:
     """Return a step of AdamW on a batch, without weight decay of biases."""
     truth = (torch.rand(len(stacks), options.regions, *stacks.shape[2:]) > 0.5).float()
-    truth = truth.to(memory_format=layout(options))
+    truth = truth.to(options.device, memory_format=layout(options))
     kinds = [
         [p for p in network.parameters() if (p.ndim > 1) is kernel] for kernel in (True, False)
     ]
     groups = [{"params": kinds[0], "weight_decay": 1e-4}, {"params": kinds[1], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
 
+    scaler = torch.amp.GradScaler(options.device, enabled=options.precision == "float16")
+
     def cost_of(batch: torch.Tensor) -> torch.Tensor:
         with precision(options):
             return focal_dice(truth, network(batch))
 
-    cost = torch.compile(cost_of) if options.compile else cost_of
+    cost = torch.compile(cost_of, dynamic=False) if options.compile else cost_of
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        cost(stacks).backward()
-        optimizer.step()
+        scaler.scale(cost(stacks)).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
     return step
 
 
 def prediction_step(network: UNet, stacks: torch.Tensor, options: argparse.Namespace) -> Step:
     """Return a forward pass."""
-    ready = torch.compile(network) if options.compile else network
+    ready = torch.compile(network, dynamic=False) if options.compile else network
 
     def step() -> torch.Tensor:
         with torch.inference_mode(), precision(options):
@@ -126,7 +132,9 @@ def prediction_step(network: UNet, stacks: torch.Tensor, options: argparse.Names
 
 def precision(options: argparse.Namespace) -> AbstractContextManager[Any]:
     """Return the autocast context."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
+    if options.precision == "float32":
+        return torch.autocast(options.device, enabled=False)
+    return torch.autocast(options.device, getattr(torch, options.precision))
 
 
 def layout(options: argparse.Namespace) -> torch.memory_format:
@@ -134,19 +142,53 @@ def layout(options: argparse.Namespace) -> torch.memory_format:
     return torch.channels_last if options.channels_last else torch.contiguous_format
 
 
-def stacks_per_s(step: Step, options: argparse.Namespace) -> Speed:
-    """Return the fastest of several trials after a warm-up."""
+def stacks_per_s(step: Step, batch: int, options: argparse.Namespace) -> Speed:
+    """Return the fastest of several trials after a warm-up, or one of given seconds."""
     for _ in range(3):
         step()
-    return max(_trial(step, options) for _ in range(TRIALS))
+    finish(options)
+    if not options.seconds:
+        return max(_trial(step, batch, options.steps, options) for _ in range(TRIALS))
+    speed, _ = _trial(step, batch, 3, options)
+    return _trial(step, batch, max(3, round(options.seconds * speed / batch)), options)
 
 
-def _trial(step: Step, options: argparse.Namespace) -> Speed:
+def _trial(step: Step, batch: int, steps: int, options: argparse.Namespace) -> Speed:
     start, cpu = time.perf_counter(), time.process_time()
-    for _ in range(options.steps):
+    for _ in range(steps):
         step()
+    finish(options)
     seconds = time.perf_counter() - start
-    return options.steps * options.batch / seconds, (time.process_time() - cpu) / seconds
+    return steps * batch / seconds, (time.process_time() - cpu) / seconds
+
+
+def finish(options: argparse.Namespace) -> None:
+    """Wait for the GPU, which computes in the background."""
+    if options.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(network: UNet, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure training and prediction with one repeated batch.
+
+    Returns:
+        ``train`` and ``predict``, the seconds of the first step (``first``), and begin and end of
+        the training (``window``).
+    """
+    stacks = torch.rand(batch, options.planes, options.canvas, options.canvas)
+    stacks = stacks.to(options.device, memory_format=layout(options))
+    train = training_step(network, stacks, options)
+    started = time.perf_counter()
+    train()
+    finish(options)
+    first = time.perf_counter() - started
+    begin = time.time()
+    speed = stacks_per_s(train, batch, options)
+    results = {"batch": batch, "first": first, "train": speed, "window": (begin, time.time())}
+    if options.train_only:
+        return results
+    step = prediction_step(network, stacks, options)
+    return results | {"predict": stacks_per_s(step, batch, options)}
 
 
 def logits_of(network: UNet, stacks: Path) -> np.ndarray:
@@ -159,33 +201,42 @@ def logits_of(network: UNet, stacks: Path) -> np.ndarray:
 def main() -> None:
     """Measure, or compute logits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("batch", 8), ("steps", 20), ("threads", 2), ("canvas", 128)):
+    parser.add_argument("--batch", type=int, nargs="+", default=[8])
+    for name, default in (("steps", 20), ("threads", 2), ("canvas", 128)):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("width", 16), ("depth", 4), ("planes", 5), ("regions", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16", "float16"), default="float32"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
+    parser.add_argument("--seconds", type=float, default=0.0, help="of one trial, instead of steps")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--train-only", action="store_true", help="do not measure prediction")
     parser.add_argument("--weights", type=Path, help=".npz; compute logits instead of measuring")
     parser.add_argument("--stacks", type=Path, help=".npy with the stacks for the logits")
     parser.add_argument("--logits", type=Path, help="output file")
     options = parser.parse_args()
+    has_gpu = torch.cuda.is_available()
+    if options.device == "cuda" and not has_gpu:
+        parser.error("--device cuda needs an NVIDIA GPU and PyTorch for CUDA; use --device cpu")
+    if options.device == "auto":
+        options.device = "cuda" if has_gpu else "cpu"
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     network = UNet(
         width=options.width, depth=options.depth, planes=options.planes, regions=options.regions
     )
-    results: dict[str, Any] = {"parameters": sum(p.numel() for p in network.parameters())}
+    parameters = {"parameters": sum(p.numel() for p in network.parameters())}
     if options.weights:
         copy_weights(network, options.weights)
         np.save(options.logits, logits_of(network, options.stacks))
-    else:
-        network = network.to(memory_format=layout(options))
-        stacks = torch.rand(options.batch, options.planes, options.canvas, options.canvas)
-        stacks = stacks.to(memory_format=layout(options))
-        results["train"] = stacks_per_s(training_step(network, stacks, options), options)
-        results["predict"] = stacks_per_s(prediction_step(network, stacks, options), options)
-    print(json.dumps(results))  # noqa: T201
+        print(json.dumps(parameters))  # noqa: T201
+        return
+    network = network.to(options.device, memory_format=layout(options))
+    for batch in options.batch:
+        print(json.dumps(parameters | measure(network, batch, options)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
