@@ -44,7 +44,7 @@ def test_a_stage_reads_exactly_the_listed_parameters(module: str) -> None:
 
 def test_every_stage_is_in_the_test_above() -> None:
     modules = {path.stem for path in ROOT.glob("src/thorax/pipeline/[!_]*.py")}
-    assert modules == {*STAGES, "report", "paths", "prediction_files"}
+    assert modules == {*STAGES, "report", "paths", "prediction_files", "source"}
 
 
 def test_the_report_depends_on_all_parameters_except_those_of_the_phantom() -> None:
