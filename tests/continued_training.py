@@ -6,7 +6,6 @@ Usage: ``python -m tests.continued_training KILL_AFTER FOLDER...``, from the roo
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from thorax.models.networks import build
 from thorax.training.losses import SegmentationLoss
+from thorax.training.progress import Callbacks
 from thorax.training.trainer import (
     HistoryRow,
     TrainingModel,
@@ -57,7 +57,19 @@ def make_plan(folder: Path) -> TrainingPlan:
     )
 
 
-class KillingCallback:
+def build_network(*, depth: int) -> Any:
+    """Return a small network with dropout for the stacks of `make_plan`."""
+    return build(
+        plain_network(depth=depth, dropout=0.2),
+        canvas=SIDE,
+        channels=3,
+        regions=1,
+        seed=3,
+        dtype="float32",
+    )
+
+
+class KillingCallback(Callbacks):
     """Ends the process without any clean-up after an epoch.
 
     Args:
@@ -65,13 +77,8 @@ class KillingCallback:
     """
 
     def __init__(self, after: int) -> None:
+        super().__init__()
         self._after = after
-
-    def on_resume(self, history: Sequence[HistoryRow]) -> None:
-        """See `thorax.training.trainer.TrainingCallback`."""
-
-    def on_validation_end(self, epoch: int, network: Any, cases: Any, *, last: bool) -> None:
-        """See `thorax.training.trainer.TrainingCallback`."""
 
     def on_epoch_end(self, row: HistoryRow, *, stacks_per_s: float) -> None:
         """See `thorax.training.trainer.TrainingCallback`."""
@@ -83,14 +90,7 @@ def main(folder: Path, kill_after: int) -> None:
     """Train and write ``weights.npz`` and ``history.json``, or exit after an epoch."""
     plan = make_plan(folder)
     set_determinism(plan.seed)
-    network = build(
-        plain_network(depth=1, dropout=0.2),
-        canvas=SIDE,
-        channels=3,
-        regions=1,
-        seed=3,
-        dtype="float32",
-    )
+    network = build_network(depth=1)
     training_model = TrainingModel(network, network)
     loss = SegmentationLoss("focal_dice", loss_params(), regions=plan.regions)
     compile_training_model(training_model, loss, plan, scale_loss=False)

@@ -19,11 +19,11 @@ if __name__ == "__main__":
 import keras
 import numpy as np
 
-from thorax.models.networks import build
 from thorax.models.networks.supervision import supervise
 from thorax.training.devices import choose_devices
-from thorax.training.hosts import SilentCallback, is_leader, joined_processes
+from thorax.training.hosts import is_leader, joined_processes
 from thorax.training.losses import SegmentationLoss
+from thorax.training.progress import Callbacks
 from thorax.training.trainer import (
     HistoryRow,
     TrainingModel,
@@ -33,10 +33,8 @@ from thorax.training.trainer import (
     set_determinism,
 )
 
-from .continued_training import make_plan
-from .settings import loss_params, plain_network, train_params
-
-SIDE = 16
+from .continued_training import build_network, make_plan
+from .settings import loss_params, train_params
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Training:
     train: dict[str, Any] = field(default_factory=dict)
 
 
-class StoppingCallback(SilentCallback):
+class StoppingCallback(Callbacks):
     """Interrupts a training, as Ctrl-C does.
 
     Args:
@@ -66,6 +64,7 @@ class StoppingCallback(SilentCallback):
     """
 
     def __init__(self, after: int) -> None:
+        super().__init__()
         self._after = after
         self.first_epoch = 0
 
@@ -96,14 +95,7 @@ def run(training: Training, plan: TrainingPlan) -> dict[str, Any]:
     strategy = choose_devices(training.devices, batch=plan.batch)
     shards: list[list[str]] = []
     with strategy.scope():
-        network = build(
-            plain_network(depth=2, dropout=0.2),
-            canvas=SIDE,
-            channels=3,
-            regions=1,
-            seed=3,
-            dtype="float32",
-        )
+        network = build_network(depth=2)
         model = supervise(network, regions=1, seed=3) if plan.supervision else network
         training_model = TrainingModel(network, model, strategy)
         loss = SegmentationLoss("focal_dice", loss_params(), regions=plan.regions)

@@ -79,10 +79,10 @@ class Part:
 
     Args:
         name: Name for the user.
-        section: Section of the row that tells a failure.
+        section: Section of the row that states a failure.
         limit: Most seconds.
         command: Command that prints one line of JSON per row.
-        row: First cells of the row that tells a failure.
+        row: First cells of the row that states a failure.
         parse: Makes a message of a line of JSON.
     """
 
@@ -221,10 +221,10 @@ def torch_message(row: dict[str, Any]) -> Callable[[dict[str, Any]], Message]:
     """Return a function that makes a row of a measurement of `torch_unet.py`."""
 
     def message(measured: dict[str, Any]) -> Message:
-        found = {"batch": measured["batch"], "one batch": measured["train"][0]}
+        measurement = {"batch": measured["batch"], "one batch": measured["train"][0]}
         return {
             "section": "Training",
-            "row": row | found | {"first step s": measured["first"]},
+            "row": row | measurement | {"first step s": measured["first"]},
             "windows": {"GPU busy, one batch": measured["window"]},
         }
 

@@ -1,6 +1,6 @@
 """Collect the wheels that a machine with JAX, PyTorch and ONNX Runtime lacks: `gpu.sh pack`.
 
-The list was found in a virtual environment with JAX, PyTorch, SciPy and ONNX Runtime alone. The
+The list is what a virtual environment with JAX, PyTorch, SciPy and ONNX Runtime alone lacked. The
 versions are those of `constraints.txt`. Dependencies are not resolved: NumPy and JAX are those of
 the other machine.
 """

@@ -235,13 +235,6 @@ def repeat(work: Callable[[], object], seconds: float) -> tuple[float, Window]:
     return min(times), (begin, time.time())
 
 
-class Quiet:
-    """A `thorax.training.trainer.TrainingCallback` that reports nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
 def folds(options: argparse.Namespace) -> None:
     """Train five folds as the stage `train` does, and validate the test cases of each."""
     import_keras()
@@ -274,6 +267,7 @@ def train_fold(params: Params, index: RecordIndex, options: argparse.Namespace) 
     from thorax.pipeline.train import members_of
     from thorax.training.checkpoint import source_files
     from thorax.training.precision import choose_precision
+    from thorax.training.progress import Callbacks
     from thorax.training.provenance import training_provenance
     from thorax.training.session import Folders, Session
     from thorax.training.trainer import fit
@@ -288,7 +282,7 @@ def train_fold(params: Params, index: RecordIndex, options: argparse.Namespace) 
     provenance = training_provenance(params, index, split, precision, initial=folders.initial)
     plan = session.make_plan(split, provenance, source_files())
     trained = session.build_training_model(plan)
-    history = fit(trained, plan, callback=Quiet())
+    history = fit(trained, plan, callback=Callbacks())
     end = time.time()
     network = build(
         params.network,
@@ -331,7 +325,7 @@ def main() -> None:
     for name in ("chests", "canvas", "epochs"):
         parser.add_argument(f"--{name}", type=int, default=0)
     options = parser.parse_args()
-    # Otherwise JAX takes three quarters of the memory at once, and `memory.used` tells nothing.
+    # Otherwise JAX takes three quarters of the memory at once, whatever the batch.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     globals()[options.part](options)
 

@@ -74,9 +74,7 @@ def share_freed_memory() -> None:
 
     By default, each thread has its own heap (in glibc), which takes a tenth more memory in all.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:
-        mallopt(_ARENA_MAX, 1)
+    _set_malloc(_ARENA_MAX, 1)
 
 
 def keep_freed_memory() -> None:
@@ -85,9 +83,14 @@ def keep_freed_memory() -> None:
     Otherwise these heaps return it to the system at once: in the threads of TensorFlow, preparing a
     stack took 1,100 page faults and twice the time.
     """
+    _set_malloc(_TOP_PAD, _KEPT_BYTES)
+
+
+def _set_malloc(option: int, value: int) -> None:
+    """Set an option of the C library's memory, where it has such options."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt:
-        mallopt(_TOP_PAD, _KEPT_BYTES)
+        mallopt(option, value)
 
 
 def describe_machine() -> dict[str, Any]:

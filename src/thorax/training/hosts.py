@@ -191,21 +191,3 @@ def make_validator(network: Any) -> Validator:
     if process_count() == 1:
         return Validator(network, network)
     return Validator(network, keras.Model.from_config(network.get_config()))
-
-
-class SilentCallback:
-    """Reports nothing; for the processes other than process 0."""
-
-    def on_resume(self, history: Sequence[dict[str, float]]) -> None:
-        """See `thorax.training.trainer.TrainingCallback`."""
-
-    def on_first_validation(self, row: dict[str, float]) -> None:
-        """See `thorax.training.trainer.TrainingCallback`."""
-
-    def on_epoch_end(self, row: dict[str, float], *, stacks_per_s: float) -> None:
-        """See `thorax.training.trainer.TrainingCallback`."""
-
-    def on_validation_end(
-        self, epoch: int, network: Any, cases: Sequence[CaseDice], *, last: bool
-    ) -> None:
-        """See `thorax.training.trainer.TrainingCallback`."""

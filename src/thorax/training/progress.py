@@ -41,10 +41,10 @@ class Callbacks:
     """Callbacks that are called one after the other, as one `TrainingCallback`.
 
     Args:
-        callbacks: The callbacks, in order.
+        callbacks: The callbacks, in order; by default none, to report nothing.
     """
 
-    def __init__(self, callbacks: Sequence[TrainingCallback]) -> None:
+    def __init__(self, callbacks: Sequence[TrainingCallback] = ()) -> None:
         self._callbacks = callbacks
 
     def on_resume(self, history: Sequence[HistoryRow]) -> None:

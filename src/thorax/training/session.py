@@ -21,7 +21,7 @@ from thorax.training.batch_size import BatchTooLargeError, largest_batch
 from thorax.training.checkpoint import run_key, saved_batch
 from thorax.training.data import StackDataset
 from thorax.training.devices import DeviceStrategy, choose_devices
-from thorax.training.hosts import SilentCallback, check_agreement, is_leader, process_count
+from thorax.training.hosts import check_agreement, is_leader, process_count
 from thorax.training.initial_weights import initialise_weights
 from thorax.training.losses import SegmentationLoss
 from thorax.training.precision import PrecisionChoice
@@ -93,7 +93,8 @@ class Session:
             training_model = self.build_training_model(plan)
             checkpoint_time = modified_ns(plan.checkpoint)
             try:
-                callback = Callbacks([self._reporter(plan), *callbacks])
+                reporters = [self._reporter(plan)] if is_leader() else []
+                callback = Callbacks([*reporters, *callbacks])
                 history = fit(training_model, plan, callback=callback)
                 break
             except BatchTooLargeError:
@@ -236,9 +237,7 @@ class Session:
             dtype=dtype,
         )
 
-    def _reporter(self, plan: TrainingPlan) -> TrainingCallback:
-        if not is_leader():
-            return SilentCallback()
+    def _reporter(self, plan: TrainingPlan) -> ProgressReporter:
         return ProgressReporter(
             epochs=self.params.train.epochs,
             picture_interval=self.params.train.picture_interval,
