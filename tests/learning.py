@@ -19,6 +19,7 @@ from thorax.training.data import StackDataset
 
 NO_AUGMENTATION: dict[str, Any] = {
     "level": "medium",
+    "device": "cpu",
     "flip": 0.0,
     "rotate_degrees": 0.0,
     "zoom": 0.0,

@@ -18,7 +18,16 @@ from subprocess import run
 from typing import Any
 
 import numpy as np
-from gpu_table import BUSY_ONE, BUSY_PREDICTION, BUSY_REAL, NOTE, Window, note, say
+from gpu_table import (
+    BUSY_DEVICE,
+    BUSY_ONE,
+    BUSY_PREDICTION,
+    BUSY_REAL,
+    NOTE,
+    Window,
+    note,
+    say,
+)
 from measuring import REGIONS, timed
 
 from thorax.common.machine import describe_machine, keep_freed_memory, kind_of_machine
@@ -134,14 +143,18 @@ def measure_training(
         row[NOTE] = f"not measured: there are only {plan.dataset.stacks} stacks"
         return
     network = compiled(params, plan, policy)
+    augmentation = replace(params.augmentation, device="gpu")
+    on_device = make_plan(replace(params, augmentation=augmentation), index, options.records)
     batch = next(repeated(plan, 1))
     row["first step s"] = timed(lambda: fit_once(network, (batch for _ in range(1)), 1))
     works: dict[str, Callable[[int], object]] = {
         "one batch": lambda steps: fit_once(network, (batch for _ in range(steps)), steps),
         "real input": lambda steps: fit_once(network, batches(plan, steps), steps),
+        "on device": lambda steps: fit_once(network, batches(on_device, steps), steps),
         "input alone": lambda steps: exhaust(batches(plan, steps)),
+        "on device alone": lambda steps: exhaust(batches(on_device, steps)),
     }
-    busy = {"one batch": BUSY_ONE, "real input": BUSY_REAL}
+    busy = {"one batch": BUSY_ONE, "real input": BUSY_REAL, "on device": BUSY_DEVICE}
     for name, work in works.items():
         per_step, window = seconds_per_step(work, options.seconds)
         row[name] = params.train.batch / per_step

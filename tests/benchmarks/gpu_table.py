@@ -10,14 +10,16 @@ from statistics import fmean
 from typing import Any
 
 BUSY_REAL, BUSY_ONE, BUSY_PREDICTION = "GPU busy, real", "GPU busy, one batch", "GPU busy"
+BUSY_DEVICE = "GPU busy, on device"
 MEMORY = "GPU MiB"
 NOTE = "note"
 
 COLUMNS = {
     "Machine": ("property", "value"),
     "Training": (
-        *("framework", "network", "precision", "batch", "real input", "one batch", "input alone"),
-        *("first step s", BUSY_REAL, BUSY_ONE, MEMORY, NOTE),
+        *("framework", "network", "precision", "batch", "real input", "on device", "one batch"),
+        *("input alone", "on device alone", "first step s", BUSY_REAL, BUSY_DEVICE, BUSY_ONE),
+        *(MEMORY, NOTE),
     ),
     "Prediction": (
         *("network", "slices", "Keras on JAX s", BUSY_PREDICTION, MEMORY, "ONNX Runtime CPU s"),
@@ -32,8 +34,9 @@ COLUMNS = {
 
 CAPTIONS = {
     "Machine": "",
-    "Training": "Stacks per second: with the input of a real training, with one batch that stays "
-    "on the device, and of the input without a network.",
+    "Training": "Stacks per second: with the input of a real training, with records and "
+    "augmentation on the device, with one batch that stays there, and of both inputs without a "
+    "network.",
     "Prediction": "The network alone, random weights, without reading the scan and restoring the "
     "mask.",
     "Folds": "Dice of the test cases of each fold on the canvas, as in validations during a "

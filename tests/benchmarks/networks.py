@@ -7,6 +7,7 @@
 import argparse
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def make_plan(params: Params, index: RecordIndex, records: Path) -> Any:
     """Plan a training on all records."""
     from thorax.training.augmentation import Augmentation
     from thorax.training.data import StackDataset
+    from thorax.training.record_memory import memory_for_records
     from thorax.training.trainer import TrainingPlan
 
     dataset = StackDataset(
@@ -65,6 +67,7 @@ def make_plan(params: Params, index: RecordIndex, records: Path) -> Any:
         context=params.train.context,
         window=Window(*params.train.window),
         augmentation=Augmentation(params.augmentation, canvas=index.canvas),
+        memory_bytes=memory_for_records(),
     )
     return TrainingPlan(
         dataset, [], list(index.regions), params.train, params.train.batch, 0, Path()
@@ -99,9 +102,12 @@ def repeated(plan: Any, steps: int) -> Any:
 
 
 def exhaust(items: Iterable[Any]) -> None:
-    """Read all batches."""
-    for _ in items:
-        pass
+    """Read all batches, and wait for those that are made on a device."""
+    last = deque(items, maxlen=1)
+    if backend_name() == "jax":
+        import jax
+
+        jax.block_until_ready(list(last))
 
 
 def fit_once(network: Any, given: Iterator[Any], steps: int) -> None:

@@ -14,6 +14,7 @@ from thorax.common.machine import (
     _processor,
     cores,
     describe_machine,
+    free_memory_bytes,
     kind_of_machine,
     return_freed_memory,
     share_freed_memory,
@@ -48,6 +49,27 @@ def test_the_newest_instructions_are_named(tmp_path: Path, flags: str, instructi
     info.write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
     assert _instructions(info) == instructions
     assert _instructions(tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(
+    ("limit", "free"),
+    [
+        pytest.param("3000\n", 2000, id="a limit of 3000 bytes, of which 1000 are used"),
+        pytest.param("500\n", 0, id="a limit that was lowered"),
+        pytest.param("max\n", None, id="no limit"),
+    ],
+)
+def test_free_memory_is_that_of_the_control_group(
+    tmp_path: Path, limit: str, free: int | None
+) -> None:
+    job, groups = tmp_path / "groups" / "slurm" / "job_7", tmp_path / "cgroup"
+    job.mkdir(parents=True)
+    (job / "memory.max").write_text(limit)
+    (job / "memory.current").write_text("1000\n")
+    groups.write_text("4:memory:/elsewhere\n0::/slurm/job_7\n")
+    measured = free_memory_bytes(group=groups, groups=tmp_path / "groups")
+    assert measured == free if free is not None else measured > 2**20
+    assert free_memory_bytes(group=tmp_path / "none", groups=tmp_path) > 2**20
 
 
 def test_the_kind_of_a_machine_has_only_properties_that_metrics_depend_on() -> None:

@@ -80,6 +80,28 @@ def test_the_dataset_has_the_settings_of_the_parameters(
     assert sections == [(session.params.augmentation, session.index.canvas)]
 
 
+def test_records_are_kept_in_memory(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thorax.training.session.memory_for_records", lambda: 12345)
+    assert make_session().make_plan(SPLIT, {}, []).dataset.memory_bytes == 12345
+
+
+def test_an_augmentation_on_the_device_needs_jax(make_session: MakeSession) -> None:
+    session = make_session(augmentation={"device": "gpu"})
+    with pytest.raises(InputError, match=r"`augmentation.device: gpu` needs the JAX backend, got"):
+        session.make_plan(SPLIT, {}, [])
+
+
+def test_a_custom_augmentation_needs_the_cpu(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    session = make_session(augmentation={"device": "gpu", "custom": "models/initial/own.json"})
+    with pytest.raises(InputError, match=r"`augmentation.custom` needs `augmentation.device: cpu`"):
+        session.make_plan(SPLIT, {}, [])
+
+
 def test_the_rarest_region_has_the_fewest_voxels(index: RecordIndex) -> None:
     """Infection is a part of the lung."""
     assert rarest_region(["lung", "infection"], index.records) == 1

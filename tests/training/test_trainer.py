@@ -240,6 +240,36 @@ def rate(training_model: TrainingModel, step: int) -> float:
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
+@pytest.mark.parametrize(
+    ("scaling", "accumulate", "rate"),
+    [("none", 2, 0.01), ("sqrt", 1, 0.01 * 0.5**0.5), ("linear", 1, 0.005), ("linear", 2, 0.01)],
+)
+def test_the_rate_is_scaled_from_eight_stacks_to_those_of_a_step(
+    make_plan: MakePlan, scaling: str, accumulate: int, rate: float
+) -> None:
+    """With batches of four."""
+    plan = make_plan(
+        epochs=1,
+        learning_rate=0.01,
+        schedule="constant",
+        warm_up=0.0,
+        rate_scaling=scaling,
+        accumulate=accumulate,
+    )
+    history, _, _ = train(plan)
+    assert history[0]["learning_rate"] == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("steps_per_call", [2, 3])
+def test_several_steps_a_call_train_the_same(make_plan: MakePlan, steps_per_call: int) -> None:
+    """Also if the two steps of an epoch are fewer than those of a call."""
+    expected, network, _ = train(make_plan())
+    history, other, _ = train(make_plan(steps_per_call=steps_per_call))
+    assert weights_of(other) == pytest.approx(weights_of(network), rel=1e-5)
+    for row, wanted in zip(history, expected, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5)
+
+
 def test_the_learning_rate_warms_up_and_falls_to_0(make_plan: MakePlan) -> None:
     """20 epochs of 2 steps: 2 steps of warm-up, then half a cosine over 38."""
     training_model = compiled(make_plan(epochs=20, learning_rate=0.01))

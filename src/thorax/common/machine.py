@@ -59,6 +59,27 @@ def cores() -> int:
     return min([len(usable or ()) or os.cpu_count() or 1, *limits, *_limits])
 
 
+def free_memory_bytes(
+    *, group: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")
+) -> int:
+    """Return the memory that this process can still take, in bytes.
+
+    That is the free memory of the machine, or less under a limit of a batch system or container
+    (control groups, version 2).
+
+    Args:
+        group: File with the control groups of the process.
+        groups: Folder of all control groups.
+    """
+    free = [int(psutil.virtual_memory().available)]
+    for line in group.read_text().splitlines() if group.exists() else ():
+        folder = groups / line.removeprefix("0::").strip("/")
+        limit, used = folder / "memory.max", folder / "memory.current"
+        if line.startswith("0::") and limit.exists() and limit.read_text().strip().isdecimal():
+            free.append(int(limit.read_text()) - int(used.read_text()))
+    return max(0, min(free))
+
+
 def return_freed_memory() -> None:
     """Return memory that was freed to the system.
 

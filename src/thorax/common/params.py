@@ -158,6 +158,7 @@ class AugmentationParams:
     """Strengths of the random augmentation; 0 disables a transform."""
 
     level: Literal["none", "soft", "medium", "hard"]
+    device: Literal["cpu", "gpu"]
     flip: Share
     rotate_degrees: Annotated[float, Field(ge=0, le=180)]
     zoom: Share
@@ -187,8 +188,10 @@ class TrainParams:
     rare_region_share: Share
     batch: Count | Literal["auto"]
     accumulate: Count
+    steps_per_call: Count
     optimizer: Literal["adamw", "adam", "sgd", "lion"]
     learning_rate: Annotated[float, Field(gt=0)]
+    rate_scaling: Literal["none", "sqrt", "linear"]
     encoder_rate: Annotated[float, Field(ge=0, le=1)]
     momentum: Share
     schedule: Literal["cosine", "polynomial", "one_cycle", "constant", "plateau"]

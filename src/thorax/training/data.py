@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,20 @@ from thorax.common.machine import cores
 from thorax.common.parallel import ordered, prefetch
 from thorax.imaging.intensity import Window
 from thorax.imaging.placement import FULL_COVERAGE
+from thorax.preprocessing.records import CaseRecord
 from thorax.training.augmentation import Augmentation
-from thorax.training.stacks import Sampling, Stack, epoch_stacks
+from thorax.training.device_input import (
+    MOST_THICK,
+    BatchMaker,
+    DeviceRecords,
+    Planes,
+    compiled_batch_maker,
+    copy_to_device,
+    select_from_host,
+    standard_normal,
+)
+from thorax.training.record_memory import RecordMemory
+from thorax.training.stacks import Sampling, Stack, StackChoice, epoch_stacks, make_stack
 
 READ_AHEAD = 2
 """Batches that are prepared while the network computes."""
@@ -46,6 +59,7 @@ class StackDataset:
             are too few of these or of the others, they are repeated evenly. 0: no oversampling. A
             case in which no or all slices contain the region is sampled as it is.
         rare_region: Channel of the rare region.
+        memory_bytes: Largest memory of the records that are kept for the next epochs.
 
     Raises:
         InputError: The custom augmentation does not work on such stacks.
@@ -63,6 +77,7 @@ class StackDataset:
     fraction: float = field(default=1.0, kw_only=True)
     rare_region_share: float = field(default=0.0, kw_only=True)
     rare_region: int | None = field(default=None, kw_only=True)
+    memory_bytes: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.planes) != len(self.paths):
@@ -79,6 +94,17 @@ class StackDataset:
             canvas=self.canvas, channels=2 * self.context + 1, regions=self.regions
         )
 
+    @cached_property
+    def records(self) -> RecordMemory:
+        """Records of the cases, by number."""
+        return RecordMemory(self.paths, self.stacks_per_case, limit_bytes=self.memory_bytes)
+
+    @cached_property
+    def device_records(self) -> DeviceRecords | None:
+        """All records on the device; None if they do not fit."""
+        bytes_per_plane = self.canvas**2 * (2 + self.regions)
+        return copy_to_device(self.records, self.planes, bytes_per_plane=bytes_per_plane)
+
     @property
     def stacks_per_case(self) -> list[int]:
         """Number of stacks of each case in an epoch."""
@@ -88,6 +114,10 @@ class StackDataset:
     def stacks(self) -> int:
         """Number of stacks in an epoch."""
         return sum(self.stacks_per_case)
+
+    def make_stack(self, record: CaseRecord, choice: StackChoice) -> Stack:
+        """Return a stack of a record."""
+        return make_stack(record, choice, context=self.context)
 
     @property
     def sampling(self) -> Sampling:
@@ -105,7 +135,8 @@ def epoch_batches(
 ) -> Any:
     """Return the batches of an epoch as the backend of Keras reads them.
 
-    They are those of `numpy_batches`, for all backends.
+    They are those of `numpy_batches`, for all backends; with ``augmentation.device: gpu`` those of
+    `device_batches`.
 
     Args:
         dataset: Source of the stacks.
@@ -121,6 +152,9 @@ def epoch_batches(
         InputError: Stacks are to be mixed, but a batch has only one.
     """
     _check_mixing(dataset, batch)
+    if dataset.augmentation.on_device:
+        given = device_batches(dataset, batch=batch, seed=seed, epoch=epoch, levels=levels)
+        return prefetch(given, ahead=lambda _: READ_AHEAD)
 
     def batches() -> Iterator[Batch]:
         return numpy_batches(dataset, batch=batch, seed=seed, epoch=epoch, levels=levels)
@@ -157,7 +191,9 @@ def numpy_batches(
     _check_mixing(dataset, batch)
     generator = np.random.default_rng((seed, epoch))
     first_stack, first_batch = (int(number) for number in generator.integers(2**31, size=2))
-    drawn = epoch_stacks(dataset.paths, dataset.stacks_per_case, dataset.sampling, generator)
+    drawn = epoch_stacks(
+        dataset.records, dataset.stacks_per_case, dataset.sampling, generator, dataset.make_stack
+    )
     finished = ordered(
         lambda numbered: _finish(dataset, first_stack + numbered[0], numbered[1]),
         enumerate(drawn),
@@ -171,6 +207,54 @@ def numpy_batches(
                 stacks, fractions, seed=first_batch + number
             )
         yield stacks, coarser(fractions, levels) if levels else fractions
+
+
+def device_batches(
+    dataset: StackDataset, *, batch: int, seed: int, epoch: int, levels: int = 0
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the batches of an epoch, windowed and augmented on the device.
+
+    Order and slices are those of `numpy_batches`. The augmentation has the same distributions, but
+    other draws.
+
+    Args:
+        dataset: Source of the stacks.
+        batch: Stacks per batch.
+        seed: Seed of the training.
+        epoch: Number of the epoch, from 0.
+        levels: Number of additional coarser targets.
+
+    Yields:
+        As `numpy_batches`, on the device.
+
+    Raises:
+        InputError: A record cannot be read.
+    """
+    generator = np.random.default_rng((seed, epoch))
+    first = generator.integers(2**31, size=2).tolist()
+    chosen = epoch_stacks(
+        dataset.records,
+        dataset.stacks_per_case,
+        dataset.sampling,
+        generator,
+        lambda _, choice: choice,
+    )
+    make = compiled_batch_maker(BatchMaker(dataset.window, dataset.context, levels))
+    shape = (batch, dataset.canvas, dataset.canvas, 2 * dataset.context + 1)
+    for number in range(dataset.stacks // batch):
+        selected = _select(dataset, [next(chosen) for _ in range(batch)])
+        drawn = np.random.default_rng((*first, number))
+        draws = dataset.augmentation.draw_batch(drawn, batch=batch, channels=shape[-1])
+        noise_seed = int(drawn.integers(2**31))
+        noise = standard_normal(shape, seed=noise_seed) if "noise" in draws else None
+        yield make(selected, draws, noise)
+
+
+def _select(dataset: StackDataset, choices: Sequence[StackChoice]) -> Planes:
+    if dataset.device_records is None:
+        return select_from_host(dataset.records, choices, context=dataset.context)
+    thick = MOST_THICK if dataset.augmentation.thick_slices else 1
+    return dataset.device_records.select(choices, context=dataset.context, thick=thick)
 
 
 def coarser(fractions: Floats, levels: int) -> tuple[Floats, ...]:

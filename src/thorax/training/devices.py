@@ -38,7 +38,7 @@ class DeviceStrategy:
         Args:
             batches: Tuples, also nested, of arrays of shape ``(B, …)``; the same in all processes.
         """
-        if keras.backend.backend() == "tensorflow":
+        if self.processes == 1:
             return batches
         return (keras.tree.map_structure(self._rows, batch) for batch in batches)
 

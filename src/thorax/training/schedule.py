@@ -15,6 +15,9 @@ ONE_CYCLE_RISE = 0.3
 POLYNOMIAL_POWER = 0.9
 """Exponent as in DeepLab (Chen et al. 2017) and nnU-Net."""
 
+SCALED_STACKS = 8
+"""Stacks per optimizer step for which `train.learning_rate` is not scaled."""
+
 Rows = Sequence[dict[str, float]]
 
 
@@ -59,6 +62,28 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         if self._shape == "polynomial":
             return ops.power(1.0 - fall, POLYNOMIAL_POWER)
         return ops.ones_like(fall)
+
+
+def scaled_rate(params: TrainParams, *, batch: int) -> float:
+    """Return the maximum of the learning rate for the stacks of an optimizer step.
+
+    Sources: Goyal et al. 2017 (linear, for SGD), Malladi et al. 2022 (square root, for Adam).
+
+    Args:
+        params: Learning rate, its scaling, and the batches per optimizer step.
+        batch: Stacks per batch.
+
+    Example:
+        >>> from thorax.common.params import load_params
+        >>> from dataclasses import replace
+        >>> train = replace(load_params().train, learning_rate=0.004, accumulate=2)
+        >>> rules = "none", "sqrt", "linear"
+        >>> [scaled_rate(replace(train, rate_scaling=rule), batch=16) for rule in rules]
+        [0.004, 0.008, 0.016]
+    """
+    exponent = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[params.rate_scaling]
+    ratio = batch * params.accumulate / SCALED_STACKS
+    return float(params.learning_rate * ratio**exponent)
 
 
 def plateau_halvings(history: Rows, *, patience: int) -> int:

@@ -20,6 +20,7 @@ from thorax.training.augmentation import Augmentation
 from thorax.training.batch_size import BatchTooLargeError, largest_batch
 from thorax.training.checkpoint import run_key, saved_batch
 from thorax.training.data import StackDataset
+from thorax.training.device_input import check_device_augmentation
 from thorax.training.devices import DeviceStrategy, choose_devices
 from thorax.training.hosts import check_agreement, is_leader, process_count
 from thorax.training.initial_weights import initialise_weights
@@ -27,6 +28,7 @@ from thorax.training.losses import SegmentationLoss
 from thorax.training.precision import PrecisionChoice
 from thorax.training.progress import Callbacks, ProgressPaths, ProgressReporter
 from thorax.training.provenance import records_digest
+from thorax.training.record_memory import memory_for_records
 from thorax.training.trainer import (
     HistoryRow,
     TrainingCallback,
@@ -189,6 +191,7 @@ class Session:
     def _dataset(self, split: Split) -> StackDataset:
         entries = self.index.training_entries(split.train)
         train = self.params.train
+        check_device_augmentation(self.params.augmentation)
         return StackDataset(
             paths=verify_records(self.folders.records, entries),
             planes=[entry.planes for entry in entries],
@@ -200,6 +203,7 @@ class Session:
             fraction=train.fraction,
             rare_region_share=train.rare_region_share,
             rare_region=rarest_region(list(self.index.regions), entries),
+            memory_bytes=memory_for_records(),
         )
 
     def _training_metric_paths(self, split: Split, dataset: StackDataset) -> list[Path]:

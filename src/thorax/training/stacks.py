@@ -3,17 +3,15 @@
 All draws are those of NumPy, so that every backend of Keras gets the same stacks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.common.errors import InputError
-from thorax.preprocessing.records import CaseRecord, read_record
+from thorax.preprocessing.records import CaseRecord
 
 INTERLEAVED_CASES = 16
 """Cases that are open at a time; their slices alternate, so that a batch has many patients."""
@@ -42,6 +40,41 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class StackChoice:
+    """Slices that make a stack.
+
+    Args:
+        case: Number of the case.
+        centre: Index of the centre slice; of two slices, the second one is above it.
+        thickness: Slices per mean.
+    """
+
+    case: int
+    centre: int
+    thickness: int = 1
+
+    def plane_indices(self, depth: int, *, context: int) -> Indices:
+        """Return the slices of each position of the stack.
+
+        The first and the last slice are repeated beyond the ends of the scan.
+
+        Args:
+            depth: Slices of the case.
+            context: Neighbours on each side.
+
+        Returns:
+            Indices of shape ``(2k+1, thickness)``.
+
+        Example:
+            >>> StackChoice(case=0, centre=1, thickness=2).plane_indices(5, context=1).tolist()
+            [[0, 0], [1, 2], [3, 4]]
+        """
+        within = np.arange(self.thickness) - (self.thickness - 1) // 2
+        around = np.arange(-context, context + 1) * self.thickness
+        return np.clip(self.centre + around[:, None] + within, 0, depth - 1)
+
+
+@dataclass(frozen=True)
 class Sampling:
     """Rules by which the slices of a case become stacks.
 
@@ -59,60 +92,38 @@ class Sampling:
 
 
 def epoch_stacks(
-    paths: Sequence[Path],
+    read: Callable[[int], CaseRecord],
     counts: Sequence[int],
     sampling: Sampling,
     generator: np.random.Generator,
-) -> Iterator[Stack]:
-    """Yield the stacks of an epoch; at most `INTERLEAVED_CASES` records are in memory at a time.
+    make: Callable[[CaseRecord, StackChoice], Item],
+) -> Iterator[Item]:
+    """Yield the stacks of an epoch; at most `INTERLEAVED_CASES` records are read at a time.
 
     Args:
-        paths: One record file per case.
+        read: Function from the number of a case to its record.
         counts: Number of stacks of each case.
         sampling: Rules for all cases.
         generator: Source of all draws.
+        make: Function from a record and a choice of its slices to what is yielded.
 
     Raises:
         InputError: A record cannot be read, or has fewer slices than stacks.
     """
-    order = generator.permutation(len(paths))
-    seeds = generator.integers(2**31, size=len(paths))
+    order = generator.permutation(len(counts))
+    seeds = generator.integers(2**31, size=len(counts))
     shuffle = np.random.default_rng(generator.integers(2**31))
-    cases = (
-        case_stacks(paths[case], counts[case], sampling, np.random.default_rng(seeds[case]))
-        for case in order
-    )
+
+    def case_stacks(case: int) -> Iterator[Item]:
+        record = read(case)
+        drawn = np.random.default_rng(seeds[case])
+        centres = _centres(record, counts[case], sampling, drawn)
+        thicknesses = _thicknesses(counts[case], sampling.thick_slices, drawn)
+        for centre, thickness in zip(centres, thicknesses, strict=True):
+            yield make(record, StackChoice(case, int(centre), int(thickness)))
+
+    cases = (case_stacks(int(case)) for case in order)
     yield from shuffled(interleaved(cases, INTERLEAVED_CASES), SHUFFLE_BUFFER, shuffle)
-
-
-def read_case(path: Path, count: int) -> CaseRecord:
-    """Read a record with at least ``count`` slices.
-
-    Raises:
-        InputError: It cannot be read, or has fewer slices.
-    """
-    record = read_record(path)
-    if count > len(record.planes):
-        raise InputError(
-            f"record {path} must have {count} slices as in the index, but has "
-            f"{len(record.planes)}; make it again with `dvc repro -sf prepare`"
-        )
-    return record
-
-
-def case_stacks(
-    path: Path, count: int, sampling: Sampling, generator: np.random.Generator
-) -> Iterator[Stack]:
-    """Yield shuffled stacks of one case.
-
-    Raises:
-        InputError: The record cannot be read, or has fewer slices than stacks.
-    """
-    record = read_case(path, count)
-    centres = _centres(record, count, sampling, generator)
-    thicknesses = _thicknesses(count, sampling.thick_slices, generator)
-    for centre, thickness in zip(centres, thicknesses, strict=True):
-        yield make_stack(record, centre, thickness=thickness, context=sampling.context)
 
 
 def interleaved(sources: Iterator[Iterator[Item]], size: int) -> Iterator[Item]:
@@ -153,20 +164,15 @@ def shuffled(items: Iterator[Item], size: int, generator: np.random.Generator) -
         yield buffer[drawn]
 
 
-def make_stack(record: CaseRecord, centre: int, *, thickness: int, context: int) -> Stack:
-    """Return a stack of slices, or of means over ``thickness`` adjacent slices.
-
-    The first and the last slice are repeated beyond the ends of the scan.
+def make_stack(record: CaseRecord, choice: StackChoice, *, context: int) -> Stack:
+    """Return a stack of slices, or of means over adjacent slices.
 
     Args:
         record: The case.
-        centre: Index of the centre slice; of two slices, the second one is above it.
-        thickness: Slices per mean.
+        choice: Its slices.
         context: Neighbours on each side.
     """
-    within = np.arange(thickness) - (thickness - 1) // 2
-    around = np.arange(-context, context + 1) * thickness
-    inside = np.clip(centre + around[:, None] + within, 0, len(record.planes) - 1)
+    inside = choice.plane_indices(len(record.planes), context=context)
     planes = _rounded_mean(record.planes[inside], axis=1)
     fractions = _rounded_mean(record.fractions[inside[context]], axis=0)
     return Stack(np.moveaxis(planes, 0, -1), fractions)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +24,14 @@ from thorax.training.hosts import (
     make_validator,
 )
 from thorax.training.optimizer import make_optimizer, unwrap_loss_scaling
-from thorax.training.schedule import epochs_of, is_best, plateau_halvings, should_stop_early
-from thorax.training.stacks import read_case
+from thorax.training.record_memory import read_case
+from thorax.training.schedule import (
+    epochs_of,
+    is_best,
+    plateau_halvings,
+    scaled_rate,
+    should_stop_early,
+)
 from thorax.training.validation import CaseDice, mean_dice
 
 HistoryRow = dict[str, float]
@@ -125,8 +131,9 @@ def compile_training_model(
         InputError: There are too few batches for a single step.
     """
     _check_accumulation(plan)
+    rate = scaled_rate(plan.params, batch=plan.batch)
     optimizer = make_optimizer(
-        plan.params,
+        replace(plan.params, learning_rate=rate),
         training_model.model.trainable_variables,
         steps=plan.steps * plan.params.epochs,
         encoder=encoder,
@@ -138,6 +145,7 @@ def compile_training_model(
         [loss] * len(weights) if training_model.levels else loss,
         loss_weights=weights if training_model.levels else None,
         auto_scale_loss=False,
+        steps_per_execution=plan.params.steps_per_call,
         jit_compile=plan.params.xla or keras.backend.backend() != "tensorflow",
     )
 

@@ -19,8 +19,14 @@ from thorax.training.augmentation.ct import (
     SharpKernel,
 )
 from thorax.training.augmentation.custom import check_custom, load_custom
+from thorax.training.augmentation.draws import Draws, draw_batch
 from thorax.training.augmentation.mixing import Mixing
-from thorax.training.augmentation.strengths import at_level
+from thorax.training.augmentation.strengths import (
+    AFFINE_CHANCE,
+    CHANCE,
+    CONTRAST_CHANCE,
+    at_level,
+)
 
 # Without this albumentations looks for updates on the internet.
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -43,7 +49,8 @@ class Augmentation:
 
     Args:
         params: Strengths. ``level: none``, or 0 everywhere, changes nothing.
-        canvas: Side of the canvas in pixels, for a custom file with placeholders.
+        canvas: Side of the canvas in pixels, for a custom file with placeholders and for draws of
+            batches.
 
     Raises:
         InputError: The custom file cannot be used.
@@ -51,8 +58,10 @@ class Augmentation:
 
     def __init__(self, params: AugmentationParams, *, canvas: int | None = None) -> None:
         strengths = at_level(params)
+        self.on_device = params.device == "gpu"
         self.thick_slices = strengths.thick_slices
         self.mixing = Mixing(mixup=strengths.mixup, cutmix=strengths.cutmix)
+        self._strengths, self._canvas = strengths, canvas
         self._custom = Path(strengths.custom) if strengths.custom else None
         self._compose = _compose(strengths, self._custom, canvas)
         self._lock = threading.Lock()
@@ -73,6 +82,28 @@ class Augmentation:
             changed = self._compose(image=stack, mask=fractions)
         return _in_range(changed["image"]), _in_range(changed["mask"])
 
+    def draw_batch(self, generator: np.random.Generator, *, batch: int, channels: int) -> Draws:
+        """Draw the transforms of a batch that is augmented on the device.
+
+        Args:
+            generator: Source of all draws.
+            batch: Stacks per batch.
+            channels: Slices per stack.
+
+        Raises:
+            ValueError: The side of the canvas is not known.
+        """
+        if self._canvas is None:
+            raise ValueError("`canvas` must be the side of the canvas, got None")
+        return draw_batch(
+            self._strengths,
+            self.mixing,
+            generator,
+            batch=batch,
+            canvas=self._canvas,
+            channels=channels,
+        )
+
     def check(self, *, canvas: int, channels: int, regions: int) -> None:
         """Check that the custom transforms, if any, work on stacks of this shape.
 
@@ -91,7 +122,7 @@ def _compose(strengths: AugmentationParams, custom: Path | None, canvas: int | N
     cv2.setNumThreads(0)
     steps = [*_geometry(strengths), *_resolutions(strengths), *_intensities(strengths)]
     if strengths.field_of_view:
-        steps.append(ReducedFieldOfView(strengths.field_of_view, p=0.3))
+        steps.append(ReducedFieldOfView(strengths.field_of_view, p=CHANCE))
     if custom:
         steps.append(load_custom(custom, canvas=canvas))
     return A.Compose(steps) if steps else None
@@ -108,7 +139,7 @@ def _geometry(strengths: AugmentationParams) -> list[Any]:
         translate_percent=(-strengths.shift, strengths.shift),
         interpolation=cv2.INTER_LINEAR,
         mask_interpolation=cv2.INTER_LINEAR,
-        p=0.8,
+        p=AFFINE_CHANCE,
     )
     return [*flip, affine]
 
@@ -118,11 +149,11 @@ def _resolutions(strengths: AugmentationParams) -> list[Any]:
     if strengths.missing_planes:
         steps.append(MissingPlanes(strengths.missing_planes))
     if strengths.low_resolution:
-        steps.append(LowResolution(strengths.low_resolution, p=0.3))
+        steps.append(LowResolution(strengths.low_resolution, p=CHANCE))
     if strengths.blur:
-        steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.0, strengths.blur), p=0.3))
+        steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.0, strengths.blur), p=CHANCE))
     if strengths.sharpen:
-        steps.append(SharpKernel(strengths.sharpen, p=0.3))
+        steps.append(SharpKernel(strengths.sharpen, p=CHANCE))
     return steps
 
 
@@ -131,12 +162,14 @@ def _intensities(strengths: AugmentationParams) -> list[Any]:
     if strengths.contrast:
         steps.append(
             A.RandomBrightnessContrast(
-                brightness_limit=strengths.contrast / 2, contrast_limit=strengths.contrast, p=0.5
+                brightness_limit=strengths.contrast / 2,
+                contrast_limit=strengths.contrast,
+                p=CONTRAST_CHANCE,
             )
         )
     if strengths.gamma:
         percent = 100 / (1 + strengths.gamma), 100 * (1 + strengths.gamma)
-        steps.append(A.RandomGamma(gamma_limit=percent, p=0.3))
+        steps.append(A.RandomGamma(gamma_limit=percent, p=CHANCE))
     if strengths.noise:
-        steps.append(A.GaussNoise(std_range=(0.0, strengths.noise), p=0.3))
+        steps.append(A.GaussNoise(std_range=(0.0, strengths.noise), p=CHANCE))
     return steps

@@ -69,13 +69,33 @@ class Mixing:
             seed: Seed of the random draws.
         """
         generator = np.random.default_rng(seed)
-        uses_mixup = bool(self.mixup) and (not self.cutmix or generator.random() < 0.5)
-        alpha = self.mixup if uses_mixup else self.cutmix
-        share = generator.beta(alpha, alpha)
+        uses_mixup, share = self._draw(generator)
         if uses_mixup:
             return mixup(stacks, share=share), mixup(fractions, share=share)
         box = draw_box(stacks.shape[1], share=1 - share, generator=generator)
         return cutmix(stacks, box=box), cutmix(fractions, box=box)
+
+    def draw_weights(self, canvas: int, generator: np.random.Generator) -> Floats:
+        """Draw the weight of each pixel of a stack; that of the stack before it is the rest.
+
+        Args:
+            canvas: Side of the canvas, in pixels.
+            generator: Source of the draws, in the order of a call.
+
+        Returns:
+            Shape ``(H, W)``: one share for mixup; for CutMix 0 in a box and 1 elsewhere.
+        """
+        uses_mixup, share = self._draw(generator)
+        weights = np.full((canvas, canvas), share if uses_mixup else 1.0, np.float32)
+        if not uses_mixup:
+            weights[draw_box(canvas, share=1 - share, generator=generator)] = 0.0
+        return weights
+
+    def _draw(self, generator: np.random.Generator) -> tuple[bool, float]:
+        """Draw whether this is mixup, and the share of a stack."""
+        uses_mixup = bool(self.mixup) and (not self.cutmix or generator.random() < 0.5)
+        alpha = self.mixup if uses_mixup else self.cutmix
+        return uses_mixup, generator.beta(alpha, alpha)
 
 
 def draw_box(canvas: int, *, share: float, generator: np.random.Generator) -> tuple[slice, slice]:

@@ -8,6 +8,15 @@ from thorax.common.params import AugmentationParams
 FACTORS = {"none": 0.0, "soft": 0.5, "medium": 1.0, "hard": 2.0}
 """Factor of the strengths at each level."""
 
+AFFINE_CHANCE = 0.8
+"""Probability of rotation, zoom and shift, which are one transform."""
+
+CONTRAST_CHANCE = 0.5
+"""Probability of other contrast and brightness."""
+
+CHANCE = 0.3
+"""Probability of each other transform that has none of its own."""
+
 MAX_SHARE = 0.99
 """Limit for scaled probabilities and shares, which must be less than 1."""
 
