@@ -24,6 +24,7 @@ COMMANDS = {
     "model": "model:model",
     "cross-validate": "experiments:cross_validate",
     "sweep": "experiments:sweep",
+    "recipe": "recipe:recipe",
     "data": "data:data",
 }
 """Name of each command → its module and function."""

@@ -251,6 +251,7 @@ class Params:
     train: TrainParams
     predict: PredictParams
     evaluate: EvaluateParams
+    recipes: dict[str, dict[str, Any]]
 
 
 def load_params(path: Path = PATH) -> Params:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from hydra.errors import HydraException
@@ -22,6 +23,7 @@ from hydra.errors import HydraException
 from thorax.common.errors import InputError
 from thorax.common.params import Params, check_params, read_yaml
 from thorax.datasets.folds import check_fold_count
+from thorax.experiments.recipes import expand_recipes
 
 _FOLD, _SEED = "split.fold", "seed"
 
@@ -63,7 +65,7 @@ def plan_folds(
         InputError: An override cannot be parsed, is unknown or out of range, has several values, or
             sets the fold or the seed that the cross-validation varies.
     """
-    values_by_key = dict(map(_choices, overrides))
+    values_by_key = _choices_by_key(params, overrides)
     for key, values in values_by_key.items():
         if len(values) > 1:
             raise InputError(
@@ -106,7 +108,7 @@ def plan_sweep(params: str, overrides: Sequence[str], *, state: str) -> list[Run
         InputError: No key has several values, or an override cannot be parsed, is unknown or out of
             range.
     """
-    values_by_key = dict(map(_choices, overrides))
+    values_by_key = _choices_by_key(params, overrides)
     varied = [key for key, values in values_by_key.items() if len(values) > 1]
     if not varied:
         raise InputError(
@@ -200,6 +202,13 @@ def _identity(name: str) -> str:
     return match[0] if match else name
 
 
+def _choices_by_key(params: str, overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Return one override for each value of each key, with those of recipes."""
+    content = yaml.safe_load(params)
+    recipes = content.get("recipes") if isinstance(content, dict) else None
+    return dict(map(_choices, expand_recipes(overrides, recipes or {})))
+
+
 def _choices(override: str) -> tuple[str, list[str]]:
     """Return the key of an override, and one override for each of its values."""
     key, equals, _ = override.partition("=")
@@ -236,5 +245,6 @@ def _without_fold_and_seed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digest(content: dict[str, Any], state: str) -> str:
-    text = json.dumps([content, state], sort_keys=True, default=str)
+    used = {key: value for key, value in content.items() if key != "recipes"}
+    text = json.dumps([used, state], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

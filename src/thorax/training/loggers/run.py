@@ -45,9 +45,10 @@ def describe_run(
         folder: Folder for logs on this machine.
     """
     key = checkpoint.stem[:8]
+    used = {name: value for name, value in asdict(params).items() if name != "recipes"}
     return RunDescription(
         name=os.environ.get("DVC_EXP_NAME") or f"{params.dataset}-{params.network.name}-{key}",
-        parameters=flatten(asdict(params)),
+        parameters=flatten(used),
         tags={
             "git_revision": git_revision(),
             "records_sha256": records_sha256,

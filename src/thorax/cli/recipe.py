@@ -1,0 +1,28 @@
+"""`thorax recipe`: the settings of a recipe as options of `dvc exp run`."""
+
+import click
+
+from thorax.cli.options import echo
+
+
+@click.command()
+@click.argument("name", required=False)
+def recipe(name: str | None) -> None:
+    """Print the settings of a recipe of params.yaml, or without NAME all names.
+
+    The settings are options of dvc exp run, where later ones take precedence. thorax cross-validate
+    and thorax sweep also accept -S recipe=NAME.
+
+    \b
+    Example:
+      dvc exp run $(thorax recipe infection) -S dataset=study
+    """
+    from thorax.common.params import load_params
+    from thorax.experiments.recipes import recipe_overrides
+
+    recipes = load_params().recipes
+    if name is None:
+        for known in recipes:
+            echo(known)
+        return
+    echo(" ".join(f"-S {override}" for override in recipe_overrides(name, recipes)))
