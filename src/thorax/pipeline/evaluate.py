@@ -43,7 +43,7 @@ _DIGITS = {
 def main() -> None:
     """Write score tables, their summaries and one overlay per test case to `reports`.
 
-    A final model is trained on all cases and has no test cases: its tables have no rows.
+    A final model has no test cases: its tables have no rows.
     """
     params = load_params()
     dataset, index = load_dataset(DATA / params.dataset), load_index(RECORDS)
