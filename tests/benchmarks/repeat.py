@@ -26,7 +26,9 @@ OUTPUTS = {
     "model file": ("models/segmenter.onnx",),
     "masks and probabilities": ("data/predictions/*.*", "data/predictions/*/*"),
     "history": ("reports/history.csv",),
-    "scores": ("reports/scores.csv", "reports/sides.csv", "reports/calibration.csv"),
+    "scores": tuple(
+        f"reports/{name}.csv" for name in ("scores", "sides", "lesions", "calibration")
+    ),
     "metrics": ("reports/metrics.json", "reports/summary.json"),
     "overlays": ("reports/overlays/*",),
 }

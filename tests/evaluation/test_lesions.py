@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from thorax.evaluation.lesions import Lesions, count_lesions
+from thorax.evaluation.lesions import Lesion, Lesions, count_lesions, list_lesions
 
 pairs = arrays(bool, (2, 3, 2, 4))
 
@@ -64,6 +64,35 @@ def test_counts_agree_with_components_followed_voxel_by_voxel(
 def test_one_detected_one_missed_one_false_positive() -> None:
     truth, predicted = line(".##..##...."), line("..##.....##")
     assert count_lesions(truth, predicted, voxel_ml=1) == Lesions(2, 2, 1, 1)
+
+
+def test_each_lesion_has_its_volume_and_the_share_that_is_overlapped() -> None:
+    """The prediction covers a quarter of the first lesion, and half of it is true."""
+    lesions = list_lesions(line("####..#.."), line("...##...#"), voxel_ml=0.5)
+    assert lesions == [
+        Lesion("truth", volume_ml=2.0, overlap=0.25, matched=True),
+        Lesion("truth", volume_ml=0.5, overlap=0.0, matched=False),
+        Lesion("predicted", volume_ml=1.0, overlap=0.5, matched=True),
+        Lesion("predicted", volume_ml=0.5, overlap=0.0, matched=False),
+    ]
+    assert Lesions.of(lesions) == Lesions(truth=2, predicted=2, detected=1, true_positives=1)
+
+
+def test_without_lesions_the_list_is_empty() -> None:
+    assert list_lesions(line("..."), line("..."), voxel_ml=1) == []
+    assert Lesions.of([]) == Lesions()
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs)
+def test_volumes_and_overlaps_add_up_to_the_masks(masks: np.ndarray) -> None:
+    truth, predicted = masks
+    lesions = list_lesions(truth, predicted, voxel_ml=0.5)
+    for name, mask in (("truth", truth), ("predicted", predicted)):
+        own = [lesion for lesion in lesions if lesion.mask == name]
+        assert sum(lesion.volume_ml for lesion in own) == 0.5 * mask.sum()
+        common = sum(lesion.volume_ml * lesion.overlap for lesion in own)
+        assert common == pytest.approx(0.5 * (truth & predicted).sum())
 
 
 def test_two_merged_lesions_are_detected_by_one_true_positive() -> None:

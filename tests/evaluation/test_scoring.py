@@ -10,6 +10,8 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.evaluation.calibration import count_reliability
+from thorax.evaluation.lesion_rows import LesionRow
+from thorax.evaluation.lesions import Lesion
 from thorax.evaluation.scoring import (
     CaseScores,
     MaskPair,
@@ -166,6 +168,16 @@ def test_metrics_of_a_case(save_nifti: SaveNifti) -> None:
     assert "lesions" not in lung
 
 
+def test_each_lesion_of_the_chosen_regions_is_a_row(save_nifti: SaveNifti) -> None:
+    """The missed lesion has 2×2×2 voxels of 0.02 mL; the lungs are not scored lesion-wise."""
+    scored = score_pair(blocks(save_nifti), SETTINGS, case="p")
+    assert [(row.case, row.region, row.lesion.matched) for row in scored.lesions] == [
+        ("p", "infection", False)
+    ]
+    assert scored.lesions[0].lesion.volume_ml == pytest.approx(0.16)
+    assert score_pair(blocks(save_nifti), replace(SETTINGS, lesions=[]), case="p").lesions == []
+
+
 def test_a_wider_tolerance_forgives_the_layer(save_nifti: SaveNifti) -> None:
     wide = replace(SETTINGS, tolerance_mm={"lung": 2.0})
     assert score_pair(blocks(save_nifti), wide, case="p").whole[0].row()["nsd"] == 1
@@ -240,9 +252,11 @@ def test_probabilities_are_compared_with_the_truth(save_nifti: SaveNifti) -> Non
 
 def test_scores_of_cases_can_be_added() -> None:
     counts = count_reliability(np.array([255, 0], np.uint8), np.array([1, 1], bool))
-    both = CaseScores(reliability={"lung": counts}) + CaseScores(
-        reliability={"lung": counts, "scar": counts}
+    rows = [LesionRow(case, "scar", Lesion("truth", 1.0, 0.5, True)) for case in ("a", "b")]
+    both = CaseScores(reliability={"lung": counts}, lesions=rows[:1]) + CaseScores(
+        reliability={"lung": counts, "scar": counts}, lesions=rows[1:]
     )
+    assert both.lesions == rows
     assert both.reliability["lung"].voxels == 4
     assert both.reliability["scar"].voxels == 2
     assert (CaseScores() + CaseScores()).reliability == {}

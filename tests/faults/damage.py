@@ -27,6 +27,7 @@ READ = {
     "report": (
         "reports/scores.csv",
         "reports/sides.csv",
+        "reports/lesions.csv",
         "reports/summary.json",
         "reports/calibration.csv",
         "reports/history.csv",

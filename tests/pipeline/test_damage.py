@@ -71,6 +71,7 @@ def test_evaluate_names_truncated_files(fails: Fails, name: str, message: str) -
         ("reports/scores.csv", "evaluate"),
         ("reports/sides.csv", "evaluate"),
         ("reports/calibration.csv", "evaluate"),
+        ("reports/lesions.csv", "evaluate"),
         ("reports/summary.json", "evaluate"),
         ("reports/history.csv", "train"),
         ("reports/training.json", "train"),

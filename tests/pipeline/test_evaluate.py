@@ -71,6 +71,10 @@ def test_an_undersegmented_lung_has_the_metrics_counted_by_eye(
     assert (infection["lesions"], infection["lesions_found"]) == ("1", "0")
     summary = json.loads((prepared / "reports/summary.json").read_text())
     assert summary["infection"]["hd95_mm"]["infinite"] == 1
+    assert (prepared / "reports/lesions.csv").read_text().splitlines() == [
+        "case,region,mask,volume_ml,overlap,matched",
+        "ben-1,infection,truth,0.0064,0,0",
+    ]
 
 
 def test_sides_are_scored_separately(prepared: Path) -> None:
@@ -146,6 +150,7 @@ def test_a_final_model_has_nothing_to_score(
     reports = prepared / "reports"
     assert json.loads((reports / "metrics.json").read_text()) == {}
     assert len((reports / "scores.csv").read_text().splitlines()) == 1
+    assert len((reports / "lesions.csv").read_text().splitlines()) == 1
     assert (reports / "overlays").is_dir()
 
 

@@ -2,18 +2,22 @@
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from thorax.datasets.folds import Member, split_cases
 from thorax.models.keras_file import load_network
 from thorax.models.spec import load_spec
 from thorax.pipeline import prepare
-from thorax.pipeline.train import main
+from thorax.pipeline.train import describe_split, main
 from thorax.training.batch_size import BatchTooLargeError
 from thorax.training.loggers.process import LoggerProcess
 from thorax.training.trainer import TrainingPlan
+
+from ..settings import DEFAULTS
 
 Fails = Callable[[Callable[[], None]], str]
 
@@ -48,6 +52,45 @@ def test_a_training_leaves_model_history_and_seconds_and_no_checkpoint(
     assert len((project / "reports/history.csv").read_text().splitlines()) == 2
     assert (project / "reports/training.json").exists()
     assert not list(project.rglob("*.npz"))
+
+
+HINT = "; split.validation=0 trains on the validation cases, too, and keeps the last weights"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "training on 6 cases, validating on 2, testing on 2"),
+        ({"fold": "none"}, f"training on 8 cases, validating on 2, testing on 0{HINT}"),
+        (
+            {"fold": "none", "validation": 0.0},
+            "training on 10 cases, validating on 0, testing on 0",
+        ),
+        ({"test": ["c0"]}, "training on 7 cases, validating on 2, testing on 1"),
+        ({"train": ["c0", "c1"]}, f"training on 1 case, validating on 1, testing on 0{HINT}"),
+        (
+            {"fold": "none", "validation_cases": ["c0"]},
+            "training on 9 cases, validating on 1, testing on 0",
+        ),
+    ],
+    ids=str,
+)
+def test_the_number_of_cases_on_each_side_is_stated(changes: dict[str, Any], text: str) -> None:
+    """Ten patients, of which a fifth is kept for validation, also of a final model."""
+    members = [Member(f"c{number}", f"p{number}") for number in range(10)]
+    params = replace(DEFAULTS.split, **changes)
+    assert describe_split(split_cases(members, params, seed=0), params) == text
+
+
+def test_a_training_starts_with_the_number_of_cases(
+    set_small: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two patients with three cases, one is kept for validation."""
+    set_small(split={"fold": "none", "test": [], "validation": 0.5})
+    main()
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("training on ")
+    assert first.endswith(HINT)
 
 
 def test_the_batch_size_that_fits_is_recorded(

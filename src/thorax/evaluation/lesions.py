@@ -1,8 +1,9 @@
 """Lesion-wise detection: sensitivity, precision and F1 over connected components."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,26 @@ _ROUNDING = 1e-9
 """Relative: 27 voxels of 0.001 mL must not be smaller than 0.027 mL."""
 
 Mask = NDArray[np.bool_]
+
+MaskName = Literal["truth", "predicted"]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected component of the truth or of the prediction.
+
+    Args:
+        mask: The mask that contains it.
+        volume_ml: Volume, in mL.
+        overlap: Share of its volume that is in the other mask.
+        matched: True for a lesion of the truth that is detected, and for a predicted component that
+            is a true positive.
+    """
+
+    mask: MaskName
+    volume_ml: float
+    overlap: float
+    matched: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,16 @@ class Lesions:
             self.true_positives + other.true_positives,
         )
 
+    @classmethod
+    def of(cls, lesions: Iterable[Lesion]) -> "Lesions":
+        """Count the lesions of a list."""
+        listed = list(lesions)
+        truth, predicted = (
+            [lesion.matched for lesion in listed if lesion.mask == mask]
+            for mask in ("truth", "predicted")
+        )
+        return cls(len(truth), len(predicted), sum(truth), sum(predicted))
+
     @property
     def sensitivity(self) -> float:
         """Share of the lesions that were detected; NaN without lesions."""
@@ -77,15 +108,15 @@ class Lesions:
         return 2 * self.sensitivity * self.precision / (self.sensitivity + self.precision)
 
 
-def count_lesions(
+def list_lesions(
     truth: NDArray[Any],
     predicted: NDArray[Any],
     *,
     voxel_ml: float,
     smallest_ml: float = 0.0,
     overlap: float = 0.0,
-) -> Lesions:
-    """Count the lesions of two masks of one scan.
+) -> list[Lesion]:
+    """List the lesions of two masks of one scan: those of the truth, then those of the prediction.
 
     Args:
         truth: Binary mask with three axes; each connected component is a lesion.
@@ -103,10 +134,9 @@ def count_lesions(
     Example:
         >>> truth, predicted = np.zeros((2, 1, 1, 7), bool)
         >>> truth[..., [0, 1, 3, 6]] = predicted[..., 1:4] = True
-        >>> count_lesions(truth, predicted, voxel_ml=0.5)
-        Lesions(truth=3, predicted=1, detected=2, true_positives=1)
-        >>> count_lesions(truth, predicted, voxel_ml=0.5, smallest_ml=1.0)
-        Lesions(truth=1, predicted=1, detected=1, true_positives=1)
+        >>> [(lesion.mask, lesion.volume_ml, lesion.overlap)
+        ...  for lesion in list_lesions(truth, predicted, voxel_ml=0.5)][:3]
+        [('truth', 1.0, 0.5), ('truth', 0.5, 1.0), ('truth', 0.5, 0.0)]
     """
     if truth.shape != predicted.shape or truth.ndim != 3:
         raise ValueError(
@@ -118,11 +148,37 @@ def count_lesions(
     box = mask_box(truth, predicted)
     smallest = smallest_ml / voxel_ml * (1 - _ROUNDING)
     lesions, components = (_label(mask[box] != 0, smallest) for mask in (truth, predicted))
-    detected = _overlapped(lesions, components != 0, overlap)
-    true_positives = _overlapped(components, lesions != 0, overlap)
-    return Lesions(
-        len(detected), len(true_positives), int(detected.sum()), int(true_positives.sum())
+    return [
+        *_compare(lesions, components != 0, "truth", voxel_ml, overlap),
+        *_compare(components, lesions != 0, "predicted", voxel_ml, overlap),
+    ]
+
+
+def count_lesions(
+    truth: NDArray[Any],
+    predicted: NDArray[Any],
+    *,
+    voxel_ml: float,
+    smallest_ml: float = 0.0,
+    overlap: float = 0.0,
+) -> Lesions:
+    """Count the lesions of two masks of one scan, with the arguments of `list_lesions`.
+
+    Raises:
+        ValueError: As in `list_lesions`.
+
+    Example:
+        >>> truth, predicted = np.zeros((2, 1, 1, 7), bool)
+        >>> truth[..., [0, 1, 3, 6]] = predicted[..., 1:4] = True
+        >>> count_lesions(truth, predicted, voxel_ml=0.5)
+        Lesions(truth=3, predicted=1, detected=2, true_positives=1)
+        >>> count_lesions(truth, predicted, voxel_ml=0.5, smallest_ml=1.0)
+        Lesions(truth=1, predicted=1, detected=1, true_positives=1)
+    """
+    listed = list_lesions(
+        truth, predicted, voxel_ml=voxel_ml, smallest_ml=smallest_ml, overlap=overlap
     )
+    return Lesions.of(listed)
 
 
 def _label(mask: Mask, smallest: float) -> NDArray[np.int32]:
@@ -132,8 +188,13 @@ def _label(mask: Mask, smallest: float) -> NDArray[np.int32]:
     return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[numbers]
 
 
-def _overlapped(components: NDArray[np.int32], other: Mask, share: float) -> Mask:
-    """Return, per component, whether more than a share of its voxels is in the other mask."""
+def _compare(
+    components: NDArray[np.int32], other: Mask, name: MaskName, voxel_ml: float, share: float
+) -> list[Lesion]:
+    """Compare each component with the other mask."""
     sizes = np.bincount(components[components > 0])[1:]
     inside = np.bincount(components[(components > 0) & other], minlength=len(sizes) + 1)[1:]
-    return inside > share * sizes
+    return [
+        Lesion(name, size * voxel_ml, common / size, common > share * size)
+        for size, common in zip(sizes.tolist(), inside.tolist(), strict=True)
+    ]

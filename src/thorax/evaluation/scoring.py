@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from thorax.common.params import EvaluateParams
 from thorax.evaluation.calibration import ReliabilityCounts, count_reliability
-from thorax.evaluation.lesions import Lesions, count_lesions
+from thorax.evaluation.lesion_rows import LesionRow
+from thorax.evaluation.lesions import Lesion, Lesions, list_lesions
 from thorax.evaluation.scores import Score
 from thorax.evaluation.surface_distance import surface_distances
 from thorax.imaging.grid import check_same_grid, mask_box
@@ -83,11 +84,13 @@ class CaseScores:
         whole: One score per case and region.
         sides: One score per case, region and side.
         reliability: Reliability counts by region, if probabilities were kept.
+        lesions: One row per lesion of the regions that are scored lesion-wise.
     """
 
     whole: list[Score] = field(default_factory=list)
     sides: list[Score] = field(default_factory=list)
     reliability: dict[str, ReliabilityCounts] = field(default_factory=dict)
+    lesions: list[LesionRow] = field(default_factory=list)
 
     def __add__(self, other: "CaseScores") -> "CaseScores":
         regions = dict.fromkeys((*self.reliability, *other.reliability))
@@ -96,7 +99,12 @@ class CaseScores:
             region: self.reliability.get(region, zero) + other.reliability.get(region, zero)
             for region in regions
         }
-        return CaseScores(self.whole + other.whole, self.sides + other.sides, added)
+        return CaseScores(
+            self.whole + other.whole,
+            self.sides + other.sides,
+            added,
+            self.lesions + other.lesions,
+        )
 
 
 def open_pair(
@@ -159,7 +167,7 @@ def score_pair(
     """
     reliability = dict(reliabilities or {})
     origin: dict[str, Any] = {"site": site, "patient": patient}
-    whole, sides = [], []
+    whole, sides, lesion_rows = [], [], []
     for region in pair.regions:
         extra: dict[str, Any] = {
             "ceiling": (ceiling or {}).get(region),
@@ -167,12 +175,14 @@ def score_pair(
             "certainty": (certainties or {}).get(region, math.nan),
         }
         if region in settings.lesions:
-            extra["lesions"] = _lesions(pair, region, settings)
+            lesions = _lesions(pair, region, settings)
+            extra["lesions"] = Lesions.of(lesions)
+            lesion_rows += [LesionRow(case, region, lesion) for lesion in lesions]
         whole.append(Score(case, region, **origin, **_measure(pair, region, settings), **extra))
         for side, name in SIDE_NAMES.items() if pair.truth.sides is not None else ():
             measured = _measure(pair, region, settings, side=side)
             sides.append(Score(case, region, side=name, **origin, **measured))
-    return CaseScores(whole, sides, reliability)
+    return CaseScores(whole, sides, reliability, lesion_rows)
 
 
 def measure_reliability(
@@ -229,9 +239,9 @@ def _measure(
     }
 
 
-def _lesions(pair: MaskPair, region: str, settings: EvaluateParams) -> Lesions:
+def _lesions(pair: MaskPair, region: str, settings: EvaluateParams) -> list[Lesion]:
     truth, predicted = pair.masks(region)
-    return count_lesions(
+    return list_lesions(
         truth,
         predicted,
         voxel_ml=pair.voxel_ml,

@@ -55,12 +55,15 @@ class Chest:
         name: Name of the case, such as ``phantom_007``.
         scan: CT in HU, int16.
         mask: Labels, uint8: 1 left lung, 2 right lung, 3 infection, which is inside the lungs.
+        consolidated: Voxels of the infection that are consolidated, in the shape of the mask; the
+            others are ground-glass.
         kinds: Variations that this chest shows, such as ``giant bulla``; none if plain.
     """
 
     name: str
     scan: Volume
     mask: Volume
+    consolidated: NDArray[np.bool_]
     kinds: tuple[str, ...] = ()
 
 
@@ -129,10 +132,12 @@ def chest(number: int, *, seed: int, variety: Variety = PLAIN) -> Chest:
     affine = canonical_affine(protocol)
     scan, stored_affine = reorient(image, affine, protocol.orientation)
     mask, _ = reorient(labels, affine, protocol.orientation)
+    consolidated, _ = reorient(infection.consolidated, affine, protocol.orientation)
     return Chest(
         f"phantom_{number:03d}",
         make_volume(scan, stored_affine),
         make_volume(mask, stored_affine),
+        consolidated,
         (*plan.kinds, *plan.findings.kinds, *plan.equipment.kinds, *scan_kinds),
     )
 

@@ -63,6 +63,11 @@ class Infection:
     solid: Floats
     mask: NDArray[np.bool_]
 
+    @property
+    def consolidated(self) -> NDArray[np.bool_]:
+        """Voxels of the mask that are visibly consolidated; the others are ground-glass."""
+        return self.mask & (self.solid > VISIBLE_COVERAGE)
+
 
 def draw_burden(rng: Generator) -> Burden:
     """Draw a random severity: none, mild, moderate or severe."""

@@ -13,6 +13,7 @@ from thorax.common.tables import aligned, as_csv
 from thorax.datasets.dataset import Case, Dataset, load_dataset
 from thorax.evaluation.calibration import ReliabilityCounts
 from thorax.evaluation.empty_masks import find_convention
+from thorax.evaluation.lesion_rows import lesions_csv
 from thorax.evaluation.scores import Score, scores_csv, sides_csv
 from thorax.evaluation.scoring import CaseScores, measure_reliability, open_pair, score_pair
 from thorax.evaluation.summary import Intervals, headline_metrics, summarise_scores
@@ -42,7 +43,7 @@ _DIGITS = {
 def main() -> None:
     """Write score tables, their summaries and one overlay per test case to `reports`.
 
-    A final model is trained on all cases and has no test cases: its tables have no rows.
+    A final model has no test cases: its tables have no rows.
     """
     params = load_params()
     dataset, index = load_dataset(DATA / params.dataset), load_index(RECORDS)
@@ -116,7 +117,7 @@ def draw_overlay(case: Case, dataset: Dataset, scores: list[Score]) -> None:
 
 
 def write_tables(scores: CaseScores, settings: EvaluateParams) -> None:
-    """Write the metrics of all cases and their summaries."""
+    """Write the metrics of all cases, their summaries and the single lesions."""
     convention = find_convention(settings.convention)
     intervals = Intervals(settings.interval, settings.confidence, settings.resamples)
     summary = summarise_scores(scores.whole, convention, intervals)
@@ -124,6 +125,7 @@ def write_tables(scores: CaseScores, settings: EvaluateParams) -> None:
         "scores.csv": scores_csv(scores.whole, convention),
         "sides.csv": sides_csv(scores.sides, convention),
         "calibration.csv": calibration_csv(scores.reliability),
+        "lesions.csv": lesions_csv(scores.lesions),
         "summary.json": json.dumps(summary, indent=2) + "\n",
         "metrics.json": json.dumps(headline_metrics(summary), indent=2) + "\n",
     }.items():

@@ -19,8 +19,9 @@ import_keras()
 
 from thorax.common.files import write_text
 from thorax.common.machine import keep_freed_memory
-from thorax.common.params import load_params
-from thorax.datasets.folds import Member, split_cases
+from thorax.common.params import SplitParams, load_params
+from thorax.common.text import counted
+from thorax.datasets.folds import Member, Split, split_cases
 from thorax.imaging.overlap import Overlap
 from thorax.models.keras_file import save_trained
 from thorax.pipeline.paths import INITIAL, RECORDS, REPORTS, SEGMENTER, checkpoints, logs
@@ -59,6 +60,7 @@ def _train(log: Callable[[str], None]) -> None:
     check_loggers(params.train.loggers)
     split = split_cases(members_of(index), params.split, seed=params.seed)
     check_validation(params.train, validation_cases=len(split.validation))
+    log(describe_split(split, params.split))
     precision = choose_precision(params.train.precision)
     log(f"precision {precision.policy}: {precision.reason}")
     provenance = training_provenance(params, index, split, precision, initial=INITIAL)
@@ -88,6 +90,27 @@ def _train(log: Callable[[str], None]) -> None:
         write_text(REPORTS / "training.json", training_json(history, seconds))
         loggers.finish(final_metrics(history, seconds=seconds), SEGMENTER)
     session.delete_checkpoint(plan)
+
+
+def describe_split(split: Split, params: SplitParams) -> str:
+    """State the number of cases on each side of the split.
+
+    A final model, or one trained on named cases, is expected to learn from all of them: the text
+    says how to train on the validation cases, too, if they were drawn.
+
+    Example:
+        >>> params = SplitParams("random", 5, 0, 0.2, train=[], validation_cases=[], test=[])
+        >>> describe_split(Split(("a", "b"), ("c",), ("d",)), params)
+        'training on 2 cases, validating on 1, testing on 1'
+    """
+    train, validation, test = map(len, (split.train, split.validation, split.test))
+    text = f"training on {counted(train, 'case')}, validating on {validation}, testing on {test}"
+    drawn = split.validation and not params.validation_cases
+    if drawn and (params.train or not split.test):
+        text += (
+            "; split.validation=0 trains on the validation cases, too, and keeps the last weights"
+        )
+    return text
 
 
 def members_of(index: RecordIndex) -> tuple[Member, ...]:

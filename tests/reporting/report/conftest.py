@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from thorax.datasets.dataset import DatasetSpec
+from thorax.evaluation.lesion_rows import LesionRow
+from thorax.evaluation.lesions import Lesion
 from thorax.reporting.report.results import Results
 
 from .runs import COLUMNS, CURVE, HISTORY, TRAINING, full_row, model_spec, params_of, png, row
@@ -65,6 +67,11 @@ def many(few: Results) -> Results:
         sides=tuple(sides),
         summary={},
         calibration={"lung": CURVE, "infection": CURVE},
+        lesions=(
+            LesionRow("case_00", "infection", Lesion("truth", 5.0, 0.5, True)),
+            LesionRow("case_00", "infection", Lesion("predicted", 4.0, 0.6, True)),
+            LesionRow("case_01", "infection", Lesion("predicted", 0.5, 0.0, False)),
+        ),
         overlays={f"case_{number:02}": png() for number in range(12)},
         patients={f"case_{number:02}": f"p{number}" for number in range(12)},
         digests={"data/phantom/masks": "md5 966d3f6dfb57efa9a051ff851722837b.dir"},

@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from thorax.datasets.dataset import DatasetSpec
+from thorax.evaluation.lesion_rows import LesionRow
+from thorax.evaluation.lesions import Lesion
 from thorax.reporting.report.page import render_report
 from thorax.reporting.report.results import Results
 from thorax.reporting.viewer.page import Fragment
@@ -32,7 +34,9 @@ def hostile() -> Results:
         network={name: name},
         precision=name,
     )
-    metrics = {"dice": 0.5, "ceiling_dice": 1.0, "truth_ml": 3.0, "predicted_ml": 2.0}
+    metrics = {
+        "dice": 0.5, "ceiling_dice": 1.0, "truth_ml": 3.0, "predicted_ml": 2.0, "lesions": 1.0
+    }  # fmt: skip
     rows = (row(name, name, name, **metrics), row("b", name, "s", **metrics))
     return Results(
         params=replace(params_of(), dataset=name),
@@ -44,6 +48,7 @@ def hostile() -> Results:
         calibration={
             name: ({"low": 0, "high": 1, "mean_probability": 0.5, "observed": 0.5, "voxels": 9.0},)
         },
+        lesions=(LesionRow(name, name, Lesion("truth", 3.0, 0.5, True)),),
         history=({"epoch": 1.0, "loss": 0.5, f"dice_{name}": 0.5, "dice_b": 0.5},),
         training={"epochs": 1, "seconds": 1.0, "machine": {"processor": name}},
         model=replace(spec, regions={name: (1,)}),

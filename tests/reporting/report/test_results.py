@@ -9,6 +9,8 @@ import pytest
 
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import Case, DatasetSpec
+from thorax.evaluation.lesion_rows import LesionRow
+from thorax.evaluation.lesions import Lesion
 from thorax.imaging.intensity import HU, IntensityScale
 from thorax.reporting.report.provenance import intensity_table
 from thorax.reporting.report.results import IntensitySource, ResultPaths, Results, load_results
@@ -52,6 +54,7 @@ def test_all_other_files_may_be_missing(reports: Path) -> None:
     assert results.regions == ("lung", "infection")
     assert results.columns == {"case", "site", "region", "dice", "hd95_mm"}
     assert not any([results.sides, results.summary, results.calibration, results.history])
+    assert results.lesions is None
     assert not any([results.training, results.model, results.overlays, results.digests])
 
 
@@ -59,6 +62,9 @@ def test_existing_files_are_read(reports: Path) -> None:
     (reports / "calibration.csv").write_text("region,low,voxels\nlung,0,7\nlung,0.1,8\n")
     (reports / "history.csv").write_text("epoch,loss,dice\n1,0.5,\n")
     (reports / "sides.csv").write_text("case,site,region,side,dice\na,,lung,left,0.25\n")
+    (reports / "lesions.csv").write_text(
+        "case,region,mask,volume_ml,overlap,matched\na,infection,truth,2.5,0.25,1\n"
+    )
     (reports / "training.json").write_text('{"epochs": 1}')
     (reports / "summary.json").write_text('{"lung": {"cases": 1}}')
     (reports / "overlays").mkdir()
@@ -68,6 +74,7 @@ def test_existing_files_are_read(reports: Path) -> None:
     assert results.history[0]["loss"] == 0.5
     assert math.isnan(results.history[0]["dice"])
     assert (results.sides[0].side, results.sides[0]["dice"]) == ("left", 0.25)
+    assert results.lesions == (LesionRow("a", "infection", Lesion("truth", 2.5, 0.25, True)),)
     assert results.training == {"epochs": 1}
     assert results.summary == {"lung": {"cases": 1}}
     assert results.overlays == {"a": png()}
@@ -89,6 +96,12 @@ def test_digests_are_those_of_the_dataset(reports: Path) -> None:
     ("name", "content", "message"),
     [
         ("scores.csv", "case,region,dice\na,lung,good\n", "`dice` must be a number, got 'good'"),
+        (
+            "lesions.csv",
+            "case,region,mask\na,lung,truth\n",
+            "row 1 must have .* got a, lung, truth",
+        ),
+        ("lesions.csv", "", "cannot be read: it is cut short"),
         ("summary.json", "{", "cannot be read: Expecting property name"),
         ("summary.json", "[]", "must contain a mapping"),
     ],

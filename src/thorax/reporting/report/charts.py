@@ -127,7 +127,7 @@ def _strips(drawing: Drawing, results: Results, regions: Sequence[str], name: st
     for (axes,), region in zip(rows_of_axes, regions, strict=True):
         _strip(axes, results, region, name)
     rows_of_axes[-1][0].set_xlabel(METRICS[name].heading)
-    _site_legend(drawing, results)
+    site_legend(drawing, results)
 
 
 def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
@@ -139,7 +139,7 @@ def _strip(axes: Axes, results: Results, region: str, name: str) -> None:
     _box(axes, finite)
     colour = COLOURS[results.regions.index(region) % len(COLOURS)]
     points = [(row, min(row[name], edge), y) for row, y in zip(rows, heights, strict=True)]
-    _points(axes, results, points, colour)
+    draw_points(axes, results, points, colour)
     axes.set_ylim(-0.5, 0.5)
     axes.set_yticks([0], [short(region)])
     axes.tick_params(axis="y", length=0)
@@ -185,7 +185,7 @@ def jitter(values: Sequence[float], width: float) -> np.ndarray[Any, np.dtype[np
     return heights
 
 
-def _points(axes: Axes, results: Results, points: Iterable[_Point], colour: str) -> None:
+def draw_points(axes: Axes, results: Results, points: Iterable[_Point], colour: str) -> None:
     """Draw each case as a point that links to its section; the marker is the site."""
     keys = anchors(results)
     for row, x, y in points:
@@ -194,7 +194,8 @@ def _points(axes: Axes, results: Results, points: Iterable[_Point], colour: str)
         collection.set_urls([f"#{keys[row.case]}"])
 
 
-def _site_legend(drawing: Drawing, results: Results) -> None:
+def site_legend(drawing: Drawing, results: Results) -> None:
+    """Name the marker of each site above the chart; nothing if there is one site."""
     handles = [
         Line2D([], [], marker=marker, linestyle="", color=INK, markersize=4, label=short(site))
         for site, marker in zip(results.sites, MARKERS, strict=False)
@@ -258,12 +259,12 @@ def agreement_chart(results: Results, region: str, kind: AgreementKind) -> Chart
     def paint(drawing: Drawing) -> None:
         axes = drawing.subplots()
         points = [(row, (a + b) / 2, b - a) for row, a, b in pairs]
-        _points(axes, results, points, COLOURS[number % len(COLOURS)])
+        draw_points(axes, results, points, COLOURS[number % len(COLOURS)])
         lines = (limits.low, limits.mean, limits.high) if limits else ()
         _levels(axes, lines, kind.digits)
         axes.set_xlabel(kind.x_label)
         axes.set_ylabel(kind.y_label)
-        _site_legend(drawing, results)
+        site_legend(drawing, results)
 
     return draw_chart(
         paint,

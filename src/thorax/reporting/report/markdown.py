@@ -5,6 +5,11 @@ from collections.abc import Iterator
 
 from thorax.common.text import counted, duration, shown
 from thorax.reporting.report.estimates import FEW
+from thorax.reporting.report.lesion_tables import (
+    empty_truth_sentences,
+    empty_truth_table,
+    size_table,
+)
 from thorax.reporting.report.metrics import METRICS, limitations
 from thorax.reporting.report.provenance import protocol_settings
 from thorax.reporting.report.results import Results
@@ -28,6 +33,7 @@ def render_markdown(results: Results) -> str:
         f"# {escape(results.params.dataset)}",
         *map(escape, headline_sentences(results)),
         *map(markdown_table, report_tables(results)),
+        *map(escape, empty_truth_sentences(results)),
         "## Methods",
         escape(methods_paragraph(results)),
         "\n".join(f"- {escape(name)}: {escape(text)}." for name, text in definitions),
@@ -44,6 +50,7 @@ def report_tables(results: Results) -> Iterator[ReportTable]:
     yield headline_table(results)
     if lesions := lesion_table(results):
         yield lesions
+    yield from filter(None, (size_table(results), empty_truth_table(results)))
     if results.sides:
         yield side_table(results)
     if results.sites:

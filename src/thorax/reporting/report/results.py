@@ -14,6 +14,7 @@ from thorax.common.errors import InputError
 from thorax.common.params import Params
 from thorax.common.tables import Table, read_csv, require_complete
 from thorax.datasets.dataset import Case, DatasetSpec
+from thorax.evaluation.lesion_rows import LesionRow, read_lesion_rows
 from thorax.evaluation.scores import ScoreRow, read_score_rows
 from thorax.imaging.intensity import IntensityScale
 from thorax.models.onnx_file import read_model
@@ -55,6 +56,8 @@ class Results:
         sides: One row per case, region and side.
         summary: Content of `summary.json`.
         calibration: Region → bins of the reliability curve.
+        lesions: One row per lesion of the regions that are scored lesion-wise; None if they were
+            not listed.
         history: One row per epoch.
         training: Content of `training.json`.
         model: Spec of the model.
@@ -72,6 +75,7 @@ class Results:
     sides: tuple[ScoreRow, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, tuple[MetricValues, ...]] = field(default_factory=dict)
+    lesions: tuple[LesionRow, ...] | None = None
     history: tuple[MetricValues, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     model: ModelSpec | None = None
@@ -150,6 +154,7 @@ def load_results(
         sides=tuple(_read_rows(reports / "sides.csv")),
         summary={xml_safe(region): metrics for region, metrics in summary.items()},
         calibration=_by_region(reports / "calibration.csv"),
+        lesions=_lesions(reports / "lesions.csv"),
         history=tuple(row.metrics for row in _read_rows(reports / "history.csv")),
         training=_json(reports / "training.json"),
         model=read_model(paths.model)[0] if paths.model.is_file() else None,
@@ -181,9 +186,18 @@ def _read_rows(path: Path) -> Iterator[ScoreRow]:
     return _rows(path, _table(path)[1])
 
 
+def _lesions(path: Path) -> tuple[LesionRow, ...] | None:
+    if not path.is_file():
+        return None
+    return tuple(read_lesion_rows(_xml_safe_rows(_table(path)[1]), source=str(path)))
+
+
 def _rows(path: Path, cells: Sequence[dict[str, str]]) -> Iterator[ScoreRow]:
-    rows = ({name: xml_safe(cell) for name, cell in row.items()} for row in cells)
-    return read_score_rows(rows, source=str(path))
+    return read_score_rows(_xml_safe_rows(cells), source=str(path))
+
+
+def _xml_safe_rows(cells: Sequence[dict[str, str]]) -> Iterator[dict[str, str]]:
+    return ({name: xml_safe(cell) for name, cell in row.items()} for row in cells)
 
 
 def _table(path: Path) -> Table:

@@ -13,6 +13,13 @@ from thorax.reporting.report.charts import (
     distribution_chart,
     reliability_chart,
 )
+from thorax.reporting.report.lesion_charts import volume_chart
+from thorax.reporting.report.lesion_tables import (
+    empty_truth_sentences,
+    empty_truth_table,
+    lesion_regions,
+    size_table,
+)
 from thorax.reporting.report.results import Results
 from thorax.reporting.report.tables import (
     ReportTable,
@@ -61,6 +68,7 @@ def report_sections(results: Results) -> list[Section]:
         site_section,
         case_section,
         distribution_section,
+        lesion_section,
         agreement_section,
         calibration_section,
         certainty_section,
@@ -99,6 +107,19 @@ def distribution_section(results: Results) -> Section:
         "five or more cases the box contains the middle half. Each region has a separate scale."
     )
     return Section("distributions", "Distribution over cases", (text,), (), charts)
+
+
+def lesion_section(results: Results) -> Section:
+    """Dice by volume, detection by lesion size, and false positives where there is no lesion."""
+    key, title = "lesions", "Lesions by size"
+    regions = lesion_regions(results)
+    if not regions:
+        reason = "No region was scored lesion by lesion: `evaluate.lesions` names none of them."
+        return Section(key, title, (reason,))
+    missing = () if results.lesions is not None else ("reports/lesions.csv is missing.",)
+    tables = tuple(filter(None, (size_table(results), empty_truth_table(results))))
+    charts = tuple(filter(None, (volume_chart(results, region) for region in regions)))
+    return Section(key, title, (*missing, *empty_truth_sentences(results)), tables, charts)
 
 
 def agreement_section(results: Results) -> Section:

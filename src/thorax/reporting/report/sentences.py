@@ -36,8 +36,7 @@ def headline_sentences(results: Results) -> list[str]:
     dataset = results.params.dataset
     if not results.cases:
         return [
-            f"The model of {dataset} was not tested: there are no test cases, as for a final model "
-            "trained on all cases."
+            f"The model of {dataset} was not tested: there are no test cases, as for a final model."
         ]
     cases = counted(len(results.cases), "test case")
     mean = "Mean Dice" if len(results.cases) > 1 else "Dice"
