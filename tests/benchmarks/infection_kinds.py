@@ -137,11 +137,11 @@ def say_tissues(results: list[Result]) -> None:
     """Print the share of all ground-glass and of all consolidated volume that is predicted."""
     say(f"\n{'tissue':<16}{'true mL':>10}{'of it predicted':>17}{'voxel sensitivity':>19}")
     for name in results[0].tissue_ml:
-        true_ml, found_ml = (
+        true_ml, predicted_ml = (
             sum(result.tissue_ml[name][part] for result in results) for part in (0, 1)
         )
-        share = f"{found_ml / true_ml:.3f}" if true_ml else "-"
-        say(f"{name:<16}{true_ml:>10.0f}{found_ml:>17.0f}{share:>19}")
+        share = f"{predicted_ml / true_ml:.3f}" if true_ml else "-"
+        say(f"{name:<16}{true_ml:>10.0f}{predicted_ml:>17.0f}{share:>19}")
 
 
 def say_false_positives(results: list[Result]) -> None:

@@ -216,7 +216,7 @@ def empty_masks_table(results: Results) -> ReportTable:
         if name in results.columns
     ]
     return simple_table(
-        f"MetricValues for empty masks, by the convention “{convention.name}”",
+        f"Values for empty masks, by the convention “{convention.name}”",
         ["Metric", "Only truth empty", "Only prediction empty", "Both empty"],
         rows,
         notes=("–: undefined, left out of means. A value behind an arrow enters means instead.",),
