@@ -65,6 +65,12 @@ def test_a_case_of_several_folds_and_seeds_counts_once() -> None:
     assert summary["dice_mean"] == pytest.approx((2 / 3 + 0.5) / 2)
 
 
+def test_cases_without_the_region_are_left_out() -> None:
+    """Truth and prediction of `c1` are empty, so its Dice is undefined."""
+    (summary,) = summarise_regions(rows("infection", {**FOUR, "c1": math.nan}), {}, Intervals())
+    assert (summary["cases"], summary["dice_mean"]) == (3, 0.625)
+
+
 def test_regions_have_a_fixed_order() -> None:
     mixed = [*rows("infection", FOUR), *rows("right lung", FOUR), *rows("lung", FOUR)]
     summaries = summarise_regions(mixed, {}, Intervals())

@@ -78,12 +78,12 @@ def test_published_results_of_the_same_protocol_are_separate(
     protocol: str, same: list[str], other: str
 ) -> None:
     first, second, sources = published_text(PROTOCOLS[protocol]).split("\n\n")
-    assert first.startswith("published, same protocol: mean Dice\nsource ")
+    assert first.startswith("published, same protocol: mean Dice; SD and NSD of infection\n")
     rows_of_first = first.splitlines()[2:]
     assert len(rows_of_first) == len(same)
     for line, method in zip(rows_of_first, same, strict=True):
         assert line.startswith(f"Ma 2021  {method}")
-    assert second.startswith("published, other protocols, not comparable: mean Dice\n")
+    assert second.startswith("published, other protocols, not comparable: mean Dice; SD and ")
     assert len(second.splitlines()) == 2 + 9 - len(same)
     assert other in second
     assert "https://doi.org/10.1002/mp.14676" in sources

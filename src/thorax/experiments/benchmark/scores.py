@@ -1,7 +1,6 @@
 """Scores of a benchmark: lungs, left lung, right lung and infection of every case."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from thorax.common.tables import as_csv
 from thorax.evaluation.summary import Intervals, ValueSummary, summarise_values
@@ -62,20 +61,20 @@ def summarise_regions(
         intervals: Settings of the bootstrap interval of a mean, resampled by patient.
 
     Returns:
-        Rows with ``region``, ``cases``, and for each metric its mean, SD and interval.
+        Rows with ``region``; ``cases``, the number of cases in the mean Dice; and for each metric
+        its mean, SD and interval.
     """
     summaries = []
     for region in REGIONS:
         own = [row for row in rows if row["region"] == region]
         if own:
-            statistics = {
-                name: _summarise(own, name, patients, intervals).items() for name in METRICS
-            }
-            cases = len({row["case"] for row in own})
+            by_metric = {name: _summarise(own, name, patients, intervals) for name in METRICS}
             values = {
-                f"{name}_{key}": it for name, pairs in statistics.items() for key, it in pairs
+                f"{name}_{key}": value
+                for name, summary in by_metric.items()
+                for key, value in _statistics(summary).items()
             }
-            summaries.append({"region": region, "cases": cases, **values})
+            summaries.append({"region": region, "cases": by_metric["dice"].cases, **values})
     return summaries
 
 
@@ -86,13 +85,13 @@ def score_table(name: str, rows: Iterable[Row]) -> ScoreTable:
 
 def _summarise(
     rows: Iterable[Row], metric: str, patients: Mapping[str, str], intervals: Intervals
-) -> dict[str, Any]:
+) -> ValueSummary:
     by_case: dict[str, list[float]] = {}
     for row in rows:
         by_case.setdefault(row["case"], []).append(row[metric])
     means = {case: summarise_values(values).mean for case, values in by_case.items()}
     named = [patients.get(case, case) for case in means]
-    return _statistics(summarise_values(means.values(), named, intervals))
+    return summarise_values(means.values(), named, intervals)
 
 
 def _statistics(summary: ValueSummary) -> dict[str, float]:

@@ -36,6 +36,8 @@ _PUBLISHED = (
     "source", "method", "cases", *REGIONS, "infection_sd", "infection_nsd",
 )  # fmt: skip
 
+_HEADING = "mean Dice; SD and NSD of infection"
+
 _DIGITS = dict.fromkeys(_PUBLISHED, 3)
 
 
@@ -126,10 +128,10 @@ def published_text(protocol: Protocol) -> str:
         f"{result.source}, {result.cases}: {result.note}" for result in RESULTS if result.note
     ]
     parts = [
-        "published, same protocol: mean Dice\n" + _published_table(same)
+        f"published, same protocol: {_HEADING}\n{_published_table(same)}"
         if same
         else "no published results with this protocol are known",
-        "published, other protocols, not comparable: mean Dice\n" + _published_table(others),
+        f"published, other protocols, not comparable: {_HEADING}\n{_published_table(others)}",
         "\n".join([*remarks, *(f"{name}: {source}" for name, source in SOURCES.items())]),
     ]
     return "\n\n".join(parts)
