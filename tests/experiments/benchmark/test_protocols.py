@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from thorax.common.errors import InputError
 from thorax.datasets.dataset import load_spec
@@ -57,6 +58,16 @@ def test_the_user_may_hold_out_validation_cases() -> None:
     run = plans("swapped", "split.validation=0.25")[0]
     assert run.params is not None
     assert run.params.split.validation == 0.25
+
+
+def test_a_recipe_cannot_change_the_protocol() -> None:
+    recipe = {"train.epochs": 3, "split.validation": 0.5, "split.method": "random"}
+    params = yaml.safe_dump({**yaml.safe_load(PARAMS), "recipes": {"long": recipe}})
+    settings = protocol_overrides(PROTOCOLS["swapped"], ["recipe=long"])
+    run = plan_folds(params, settings, seeds=(), state="")[0]
+    assert run.params is not None
+    assert (run.params.train.epochs, run.params.split.validation) == (3, 0)
+    assert run.params.split.method == "covid19_swapped"
 
 
 @pytest.mark.parametrize(
