@@ -110,6 +110,10 @@ def test_commands_need_neither_training_packages_nor_unix(
     [
         ("cross-validate", "`thorax cross-validate` needs dvc, keras, tensorflow, which are"),
         ("sweep -S loss=bce,dice", "`thorax sweep` needs dvc, keras, tensorflow, which are"),
+        (
+            "benchmark covid19",
+            "`thorax benchmark` needs dvc, pooch, keras, tensorflow, which are",
+        ),
         ("export new.onnx", "`thorax export` needs keras, tensorflow, which are"),
         ("data download covid19", "`thorax data download` needs dvc, pooch, which are"),
         ("data add chests --name a --region lung=1", "`thorax data add` needs dvc, which is"),

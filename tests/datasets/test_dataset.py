@@ -89,6 +89,32 @@ def test_a_dataset_has_its_cases_patients_and_regions(study: Path) -> None:
     assert dataset.cases[0].intensity == IntensityScale(None)
 
 
+def test_label_values_may_tell_the_side(study: Path) -> None:
+    assert load_dataset(study).sides == {}
+    with (study / "dataset.yaml").open("a") as stream:
+        stream.write("sides: {left: [1]}\n")
+    assert load_dataset(study).sides == {"left": (1,)}
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        pytest.param({"left": [4]}, r"got 4 in \{'left': \[4\]\}", id="no region"),
+        pytest.param({"left": [1], "right": [2, 1]}, "got 1 in", id="both sides"),
+    ],
+)
+def test_sides_must_be_label_values_of_regions(sides: dict[str, list[int]], message: str) -> None:
+    with pytest.raises(InputError, match=f"`sides` must name label values of .*{message}"):
+        DatasetSpec({"lung": [1, 2]}, sides=sides).as_sides()
+
+
+def test_a_side_is_left_or_right(study: Path) -> None:
+    with (study / "dataset.yaml").open("a") as stream:
+        stream.write("sides: {middle: [1]}\n")
+    with pytest.raises(InputError, match="`sides"):
+        load_dataset(study)
+
+
 def test_a_case_is_looked_up_by_its_name(dataset: Dataset) -> None:
     assert dataset.case("ben-1").patient == "ben"
     with pytest.raises(InputError, match="dataset `chests` has no case `ben`"):

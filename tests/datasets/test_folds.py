@@ -32,6 +32,8 @@ TWO_SITES = [
 
 METHODS = ("random", "stratified", "sites")
 
+PUBLISHED = ("covid19", "covid19_swapped")
+
 
 def split(members: Sequence[Member], seed: int = 0, **changes: object) -> Split:
     defaults = SplitParams(
@@ -380,8 +382,40 @@ def test_the_published_folds_test_what_was_published() -> None:
     assert len({case for fold in folds for case in fold.test}) == 20
 
 
-def test_patients_divided_by_the_published_folds_are_named() -> None:
-    notes = [result.note for result in all_folds(covid19(), 5, method="covid19", validation=0.2)]
+def test_swapped_folds_train_on_what_the_published_ones_test() -> None:
+    published = all_folds(covid19(), 5, method="covid19")
+    swapped = all_folds(covid19(), 5, method="covid19_swapped")
+    assert [fold.train for fold in swapped] == [fold.test for fold in published]
+    assert [fold.test for fold in swapped] == [fold.train for fold in published]
+    assert {fold.validation for fold in swapped} == {()}
+    times = Counter(case for fold in swapped for case in fold.test)
+    assert set(times.values()) == {4}
+
+
+def test_validation_cases_of_swapped_folds_are_some_of_the_four() -> None:
+    published = all_folds(covid19(), 5, method="covid19")
+    swapped = all_folds(covid19(), 5, method="covid19_swapped", validation=0.2)
+    assert [len(fold.validation) for fold in swapped] == [1] * 5
+    assert [{*fold.train, *fold.validation} for fold in swapped] == [
+        {*fold.test} for fold in published
+    ]
+
+
+def test_folds_by_patient_of_the_covid_19_set_have_no_patient_on_both_sides() -> None:
+    """Patients 10 and 29 have two scans each: 18 patients in five folds of three or four."""
+    folds = all_folds(covid19(), 5, method="random")
+    assert sorted(len(patients_of(fold.test, covid19())) for fold in folds) == [3, 3, 4, 4, 4]
+    for pair in (
+        {"radiopaedia_10_85902_1", "radiopaedia_10_85902_3"},
+        {"radiopaedia_29_86490_1", "radiopaedia_29_86491_1"},
+    ):
+        assert [len(pair.intersection(fold.test)) for fold in folds].count(2) == 1
+    assert {fold.note for fold in folds} == {""}
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_patients_divided_by_the_published_folds_are_named(method: str) -> None:
+    notes = [result.note for result in all_folds(covid19(), 5, method=method, validation=0.2)]
     note = (
         "training uses other scans of radiopaedia_10, radiopaedia_29, who are also tested in this "
         "published fold, so its metrics may be too high"
@@ -424,18 +458,19 @@ def test_validation_cases_may_be_named_with_published_folds() -> None:
         ),
     ],
 )
+@pytest.mark.parametrize("method", PUBLISHED)
 def test_published_folds_are_refused_for_other_cases(
-    members: list[Member], folds: int, message: str
+    members: list[Member], folds: int, message: str, method: str
 ) -> None:
-    with pytest.raises(InputError, match=f"^`method: covid19` .*{message}") as caught:
-        split(members, method="covid19", folds=folds)
+    with pytest.raises(InputError, match=f"^`method: {method}` .*{message}") as caught:
+        split(members, method=method, folds=folds)
     assert "\n" not in str(caught.value)
 
 
 # A final model
 
 
-@pytest.mark.parametrize("method", [*METHODS, "covid19"])
+@pytest.mark.parametrize("method", [*METHODS, *PUBLISHED])
 def test_a_final_model_trains_on_everything(method: str) -> None:
     result = split(SIX, method=method, fold="none")
     assert result == Split(train=("a1", "a2", "b1", "c1", "c2", "d1"), validation=(), test=())

@@ -212,6 +212,12 @@ def test_a_case_with_several_seeds_has_the_mean_over_them() -> None:
     assert parse_table("cv", text).values("dice") == {"lung": {"ann": 0.625}}
 
 
+def test_a_case_of_several_folds_has_the_mean_over_them() -> None:
+    """Swapped folds test a case several times with one seed."""
+    text = "seed,fold,case,region,dice\n0,1,ann,lung,0.5\n0,2,ann,lung,0.75\n"
+    assert parse_table("cv", text).values("dice") == {"lung": {"ann": 0.625}}
+
+
 def test_pairs_are_of_the_same_prediction() -> None:
     """An empty prediction has no certainty, so it gives no pair."""
     text = (

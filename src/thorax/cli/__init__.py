@@ -24,6 +24,7 @@ COMMANDS = {
     "model": "model:model",
     "cross-validate": "experiments:cross_validate",
     "sweep": "experiments:sweep",
+    "benchmark": "benchmark:benchmark",
     "recipe": "recipe:recipe",
     "data": "data:data",
 }

@@ -1,7 +1,7 @@
 """`thorax data`: add and list datasets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -83,11 +83,12 @@ def add(
     from thorax.imaging.regions import parse_rois
 
     rois = parse_rois(regions)
+    texts: dict[str, Any] = {key: text for key, text in descriptions.items() if text}
     spec = DatasetSpec(
         regions=_labels(regions, rois),
         ignored=list(ignore),
         intensity=_scale_name(intensity),
-        **{key: text for key, text in descriptions.items() if text},
+        **texts,
     )
     added = add_dataset(folder, root=Path(), name=name, spec=spec, rois=rois)
     echo(f"data/{name}: {len(added.cases)} cases. Next: git add data/{name}; ", nl=False)

@@ -113,7 +113,7 @@ class SyntheticParams:
 class SplitParams:
     """Split of the cases into training, validation and test."""
 
-    method: Literal["random", "stratified", "sites", "covid19"]
+    method: Literal["random", "stratified", "sites", "covid19", "covid19_swapped"]
     folds: Annotated[int, Field(ge=2)]
     fold: Annotated[int, Field(ge=0)] | Literal["none"]
     validation: Share

@@ -106,6 +106,14 @@ _TITLES = {
     "iou_mean": "IoU",
     "ceiling_mean": "ceiling",
     "dice_sd_of_seeds": "SD of seeds",
+    "dice_low": "low",
+    "dice_high": "high",
+    "nsd_mean": "NSD",
+    "nsd_sd": "SD",
+    "nsd_low": "low",
+    "nsd_high": "high",
+    "infection_sd": "SD",
+    "infection_nsd": "NSD",
 }
 
 

@@ -1,10 +1,11 @@
 """Datasets: folders of scans and masks, described by a `dataset.yaml`."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -43,6 +44,8 @@ class DatasetSpec:
         source: Origin of the data.
         note: Further remarks for users.
         ignored: Label values that belong to no region.
+        sides: ``left`` and ``right`` → label values on this side of the patient; empty: the sides
+            are determined from the shape of the lungs.
         patient: Regular expression whose first group is the patient in a case name.
         site: The same for the site: scanner, hospital or source. Empty: all cases from one site.
         intensity: ``hu``; ``hu+1024`` for HU plus 1024; the range of HU that 0..255 stand for, or
@@ -56,6 +59,7 @@ class DatasetSpec:
     source: str = ""
     note: str = ""
     ignored: list[int] = Field(default_factory=list)
+    sides: dict[Literal["left", "right"], list[int]] = Field(default_factory=dict)
     patient: str = "(.+)"
     site: str = ""
     intensity: ScaleName | dict[str, ScaleName] = "hu"
@@ -68,6 +72,22 @@ class DatasetSpec:
         """
         labels = {name: tuple(values) for name, values in self.regions.items()}
         return Regions(labels, tuple(self.ignored))
+
+    def as_sides(self) -> dict[str, tuple[int, ...]]:
+        """Check the label values of each side.
+
+        Raises:
+            InputError: A label value is in no region, or on both sides.
+        """
+        known = {value for values in self.regions.values() for value in values}
+        named = [value for values in self.sides.values() for value in values]
+        wrong = sorted({value for value in named if value not in known or named.count(value) > 1})
+        if wrong:
+            raise InputError(
+                "`sides` must name label values of regions, each on one side, got "
+                f"{', '.join(map(str, wrong))} in {dict(self.sides)}"
+            )
+        return {side: tuple(values) for side, values in self.sides.items()}
 
     def patient_of(self, case: str) -> str:
         """Extract the patient from a case name.
@@ -121,11 +141,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Cases sorted by name, and the regions of their masks."""
+    """Cases sorted by name, and the regions of their masks.
+
+    Args:
+        name: Name of its folder.
+        regions: Label values of each region.
+        cases: The cases.
+        sides: ``left`` and ``right`` → label values on this side; empty if masks do not tell.
+    """
 
     name: str
     regions: Regions
     cases: tuple[Case, ...]
+    sides: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def case(self, name: str) -> Case:
         """Return a case by its name.
@@ -163,7 +191,7 @@ def load_dataset(folder: Path) -> Dataset:
         Case(name, spec.patient_of(name), scan, mask, spec.intensity_of(name), spec.site_of(name))
         for name, (scan, mask) in pairs.items()
     )
-    return Dataset(folder.name, spec.as_regions(), tuple(cases))
+    return Dataset(folder.name, spec.as_regions(), tuple(cases), spec.as_sides())
 
 
 def parse_scale(name: ScaleName) -> IntensityScale:

@@ -51,6 +51,9 @@ class Split:
 Folds = list[set[str]]
 """Names of the test cases of each fold."""
 
+_PUBLISHED = ("covid19", "covid19_swapped")
+"""Methods with published folds. In swapped ones, a fold is trained on and the others are tested."""
+
 
 def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) -> Split:
     """Split cases into training, validation and test.
@@ -63,7 +66,7 @@ def split_cases(members: Sequence[Member], params: SplitParams, *, seed: int) ->
         members: All cases, in any order.
         params: Section `split` of the parameters.
         seed: Seed of the draw. All folds of one seed together test every case once, except those
-            named in `validation_cases`.
+            named in `validation_cases`; swapped folds test every case in all folds but one.
 
     Returns:
         The split. Each patient is on one side only, except in published folds that violate this;
@@ -101,9 +104,9 @@ def check_fold_count(params: SplitParams) -> None:
     Raises:
         InputError: Published folds are requested in another number than published.
     """
-    if params.method == "covid19" and params.folds != len(COVID19_FOLDS):
+    if params.method in _PUBLISHED and params.folds != len(COVID19_FOLDS):
         raise InputError(
-            f"`method: covid19` needs `folds: {len(COVID19_FOLDS)}`, as published, got "
+            f"`method: {params.method}` needs `folds: {len(COVID19_FOLDS)}`, as published, got "
             f"{params.folds}"
         )
 
@@ -116,9 +119,9 @@ def _fold_of(params: SplitParams) -> int | None:
 def _test_cases(members: Sequence[Member], fold: int, params: SplitParams, seed: int) -> set[str]:
     if fold >= params.folds:
         raise InputError(f"`fold` must be in 0..{params.folds - 1}, got {fold}")
-    if params.method == "covid19":
+    if params.method in _PUBLISHED:
         check_fold_count(params)
-        return _published_folds(members)[fold]
+        return _published_folds(members, params.method)[fold]
     free = [member for member in members if member.case not in params.validation_cases]
     return _METHODS[params.method](free, params.folds, seed)[fold]
 
@@ -174,16 +177,16 @@ def _site_folds(members: Sequence[Member], folds: int, seed: int) -> Folds:
     return assigned
 
 
-def _published_folds(members: Sequence[Member]) -> Folds:
+def _published_folds(members: Sequence[Member], method: str) -> Folds:
     cases = {member.case for member in members}
     published = {case for fold in COVID19_FOLDS for case in fold}
     for differing, verb in ((published - cases, "lacks"), (cases - published, "also has")):
         if differing:
             raise InputError(
-                f"`method: covid19` needs exactly the {len(published)} cases of that dataset, but "
+                f"`method: {method}` needs exactly the {len(published)} cases of that dataset, but "
                 f"this dataset {verb} {listed(sorted(differing), at_most=5)}; choose another method"
             )
-    return [set(fold) for fold in COVID19_FOLDS]
+    return [cases - {*fold} if method == "covid19_swapped" else {*fold} for fold in COVID19_FOLDS]
 
 
 _METHODS: dict[str, Callable[[Sequence[Member], int, int], Folds]] = {

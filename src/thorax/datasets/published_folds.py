@@ -33,7 +33,8 @@ COVID19_FOLDS = (
     ),
 )
 """The five folds of the COVID-19 CT Lung and Infection Segmentation Dataset (Ma et al. 2020,
-https://doi.org/10.5281/zenodo.3757476): the test cases of each fold.
+https://doi.org/10.5281/zenodo.3757476): the test cases of each fold. They are the training cases in
+the protocol with 4 training and 16 test cases (Ma et al. 2021, https://doi.org/10.1002/mp.14676).
 
 The folds are drawn by scan, not by patient. 10_85902_1 and 10_85902_3 seem to show one patient, and
 so do 29_86490_1 and 29_86491_1; they are in folds 2 and 4, so metrics of these may be too high.

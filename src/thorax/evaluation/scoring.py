@@ -1,8 +1,9 @@
 """Score two masks of one scan: metrics of each region, and of each side of the patient."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ TOLERANCE_MM = 1.0
 Mask = NDArray[np.bool_]
 
 Labels = NDArray[np.uint8]
+
+SideLabels = Mapping[str, Sequence[int]]
+"""``left`` and ``right`` → label values that are on this side of the patient."""
+
+NO_SIDES: SideLabels = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +119,12 @@ def open_pair(
     regions: Regions,
     *,
     predicted_regions: Regions | None = None,
+    sides: tuple[SideLabels, SideLabels] = (NO_SIDES, NO_SIDES),
     sided: bool = True,
 ) -> MaskPair:
     """Read two masks of a scan.
+
+    Each mask is divided by the shape of its own lungs, except voxels whose label tells the side.
 
     Args:
         truth: The true mask.
@@ -123,6 +132,7 @@ def open_pair(
             `check_same_grid` permits.
         regions: Label values of each region.
         predicted_regions: Label values in the predicted mask, if they differ.
+        sides: Label values that tell the side, of the true and of the predicted mask.
         sided: True to separate the right and the left lung.
 
     Raises:
@@ -133,8 +143,10 @@ def open_pair(
     labels_of = [_labels(*mask) for mask in zip((truth, predicted), regions_of, strict=True)]
     box, with_sides = mask_box(*labels_of), sided and LUNG in regions.names
     true_map, predicted_map = (
-        LabelMap(labels[box].copy(), named, _sides(labels, named, box) if with_sides else None)
-        for labels, named in zip(labels_of, regions_of, strict=True)
+        LabelMap(
+            labels[box].copy(), named, _sides(labels, named, box, known) if with_sides else None
+        )
+        for labels, named, known in zip(labels_of, regions_of, sides, strict=True)
     )
     grid = truth.grid
     x_mm, y_mm, z_mm = grid.spacing_mm
@@ -219,8 +231,11 @@ def _labels(mask: Scan, regions: Regions) -> Labels:
     return labels
 
 
-def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...]) -> Labels:
-    return mask_sides(np.isin(labels, regions.labels[LUNG]))[box].copy()
+def _sides(labels: Labels, regions: Regions, box: tuple[slice, ...], known: SideLabels) -> Labels:
+    sides = mask_sides(np.isin(labels, regions.labels[LUNG]))[box].copy()
+    for side, name in SIDE_NAMES.items():
+        sides[np.isin(labels[box], known.get(name, ()))] = side
+    return sides
 
 
 def _measure(

@@ -18,9 +18,9 @@ from thorax.common.errors import InputError
 from thorax.common.params import read_yaml
 from thorax.common.project import dvc, dvc_json, git
 
-_SCORES = "reports/scores.csv"
+_REPORTS = "reports"
 _PARAMS = "params.yaml"
-_IRRELEVANT = (_PARAMS, "reports", "*dvc.lock")
+_IRRELEVANT = (_PARAMS, _REPORTS, "*dvc.lock")
 """Files that the digest ignores: parameters have their own; the pipeline writes the others."""
 _INITIAL = "models/initial"
 """Initial weights are copied there by the user; git does not track them."""
@@ -103,9 +103,9 @@ class Project:
         names = self._git("for-each-ref", "--format=%(refname)", "refs/exps").split()
         return {name.rpartition("/")[2]: name for name in names if name.count("/") == 4}
 
-    def scores(self, name: str) -> str:
-        """Read `scores.csv` of a finished experiment."""
-        return self._git("show", f"{self.finished()[name]}:./{_SCORES}")
+    def scores(self, name: str, *, table: str = "scores.csv") -> str:
+        """Read a table of the reports of a finished experiment."""
+        return self._git("show", f"{self.finished()[name]}:./{_REPORTS}/{table}")
 
     def copy(self, target: Path, *, commit: str, tree: str) -> Path:
         """Clone the project with the content of a snapshot; the clone uses the same DVC cache.

@@ -36,7 +36,7 @@ class ScoreTable:
         return tuple(column for column in self.columns if column not in LABELS)
 
     def values(self, metric: str) -> dict[str, dict[str, float]]:
-        """Return region → case → value of a metric; the mean over seeds if there are several.
+        """Return region → case → value of a metric; the mean over seeds and folds with a case.
 
         Undefined values, which are empty cells, are NaN. In a table of sides, each side of a region
         is a separate region.
@@ -44,25 +44,25 @@ class ScoreTable:
         Raises:
             InputError: A cell is not a number, or a case is listed twice.
         """
-        by_seed: dict[str, dict[str, dict[str, float]]] = {}
+        by_run: dict[str, dict[str, dict[tuple[str, str], float]]] = {}
         for row in self._read(metric):
             region = " ".join(filter(None, (row.region, row.side)))
-            seeds = by_seed.setdefault(region, {}).setdefault(row.case, {})
-            if row.seed in seeds:
+            runs = by_run.setdefault(region, {}).setdefault(row.case, {})
+            if (row.seed, row.fold) in runs:
                 raise InputError(
                     f"{self.name}: a case must be listed once for each region, but {row.case}, "
                     f"{region} is listed twice; remove one row"
                 )
-            seeds[row.seed] = row[metric]
+            runs[row.seed, row.fold] = row[metric]
         return {
-            region: {case: summarise_values(seeds.values()).mean for case, seeds in cases.items()}
-            for region, cases in by_seed.items()
+            region: {case: summarise_values(runs.values()).mean for case, runs in cases.items()}
+            for region, cases in by_run.items()
         }
 
     def paired(self, first: str, second: str) -> dict[str, list[tuple[float, float]]]:
         """Return, by region, two metrics of each case in which both are defined and finite.
 
-        With several seeds, the means over the seeds are returned.
+        With several runs of a case, their means are returned.
 
         Raises:
             InputError: There is no such column, or a cell is not a number.

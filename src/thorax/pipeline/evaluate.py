@@ -15,7 +15,13 @@ from thorax.evaluation.calibration import ReliabilityCounts
 from thorax.evaluation.empty_masks import find_convention
 from thorax.evaluation.lesion_rows import lesions_csv
 from thorax.evaluation.scores import Score, scores_csv, sides_csv
-from thorax.evaluation.scoring import CaseScores, measure_reliability, open_pair, score_pair
+from thorax.evaluation.scoring import (
+    NO_SIDES,
+    CaseScores,
+    measure_reliability,
+    open_pair,
+    score_pair,
+)
 from thorax.evaluation.summary import Intervals, headline_metrics, summarise_scores
 from thorax.imaging.overlap import Overlap
 from thorax.io import Scan, case_name
@@ -75,7 +81,7 @@ def score_case(
 ) -> CaseScores:
     """Score one case, region by region."""
     truth, predicted = Scan(case.mask), Scan(predicted_mask(case.name))
-    pair = open_pair(truth, predicted, dataset.regions)
+    pair = open_pair(truth, predicted, dataset.regions, sides=(dataset.sides, NO_SIDES))
     maps = {region: Scan(path) for region, path in probability_maps(case, dataset)}
     return score_pair(
         pair,
