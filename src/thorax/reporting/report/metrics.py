@@ -90,9 +90,10 @@ def limitations(results: Results) -> list[str]:
         return general
     specific = []
     split = results.params.split
-    if split.fold != "none" and not split.test and split.method != "covid19":
+    if split.fold != "none" and not split.test:
+        side = "training" if split.method == "covid19_swapped" else "test"
         specific.append(
-            f"The test cases are one fold of {split.folds}; another fold gives other results."
+            f"The {side} cases are one fold of {split.folds}; another fold gives other results."
         )
     if len(results.sites) < 2:
         specific.append("All test cases are from one site, as far as the dataset states sites.")
