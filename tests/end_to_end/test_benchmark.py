@@ -16,8 +16,9 @@ pytestmark = pytest.mark.slow
 
 COMMAND = (
     "thorax", "benchmark", "covid19", "--jobs", "2", "-S", "train.epochs=1",
-    "-S", "network.width=2", "-S", "train.picture_interval=0", "--masks", "tool=tool", "--predicted-region", "lung=1,2",
-    "--predicted-region", "right_lung=1", "--predicted-region", "left_lung=2",
+    "-S", "network.width=2", "-S", "train.picture_interval=0", "--masks", "tool=tool",
+    "--predicted-region", "lung=1,2", "--predicted-region", "right_lung=1",
+    "--predicted-region", "left_lung=2",
 )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -22,9 +23,9 @@ from thorax.training.device_input import (
     BatchMaker,
     DeviceRecords,
     Planes,
+    as_planes,
     compiled_batch_maker,
     copy_to_device,
-    select_from_host,
     standard_normal,
 )
 from thorax.training.record_memory import RecordMemory
@@ -36,6 +37,8 @@ READ_AHEAD = 2
 Floats = NDArray[np.float32]
 
 Targets = Floats | tuple[Floats, ...]
+
+Item = TypeVar("Item")
 
 Batch = tuple[Floats, Targets]
 """Windowed stacks ``(B, H, W, 2k+1)`` and area fractions ``(B, H, W, R)``, at each level."""
@@ -232,17 +235,11 @@ def device_batches(
     """
     generator = np.random.default_rng((seed, epoch))
     first = generator.integers(2**31, size=2).tolist()
-    chosen = epoch_stacks(
-        dataset.records,
-        dataset.stacks_per_case,
-        dataset.sampling,
-        generator,
-        lambda _, choice: choice,
-    )
+    selections = _selections(dataset, generator, batch=batch)
     make = compiled_batch_maker(BatchMaker(dataset.window, dataset.context, levels))
     shape = (batch, dataset.canvas, dataset.canvas, 2 * dataset.context + 1)
     for number in range(dataset.stacks // batch):
-        selected = _select(dataset, [next(chosen) for _ in range(batch)])
+        selected = next(selections)
         drawn = np.random.default_rng((*first, number))
         draws = dataset.augmentation.draw_batch(drawn, batch=batch, channels=shape[-1])
         noise_seed = int(drawn.integers(2**31))
@@ -250,11 +247,24 @@ def device_batches(
         yield make(selected, draws, noise)
 
 
-def _select(dataset: StackDataset, choices: Sequence[StackChoice]) -> Planes:
-    if dataset.device_records is None:
-        return select_from_host(dataset.records, choices, context=dataset.context)
+def _selections(
+    dataset: StackDataset, generator: np.random.Generator, *, batch: int
+) -> Iterator[Planes]:
+    """Yield the slices of each batch: their indices on the device, or the slices themselves."""
+    records = dataset.device_records
+    source = dataset.records, dataset.stacks_per_case, dataset.sampling, generator
+    if records is None:
+        stacks = epoch_stacks(*source, dataset.make_stack)
+        yield from map(as_planes, _batched(stacks, batch))
+        return
     thick = MOST_THICK if dataset.augmentation.thick_slices else 1
-    return dataset.device_records.select(choices, context=dataset.context, thick=thick)
+    for choices in _batched(epoch_stacks(*source, lambda _, choice: choice), batch):
+        yield records.select(choices, context=dataset.context, thick=thick)
+
+
+def _batched(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while len(group := list(islice(items, size))) == size:
+        yield group
 
 
 def coarser(fractions: Floats, levels: int) -> tuple[Floats, ...]:

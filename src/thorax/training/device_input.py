@@ -21,7 +21,7 @@ from thorax.imaging.intensity import Window
 from thorax.imaging.placement import FULL_COVERAGE
 from thorax.preprocessing.records import CaseRecord
 from thorax.training.augmentation.on_device import augment
-from thorax.training.stacks import StackChoice, make_stack
+from thorax.training.stacks import Stack, StackChoice
 
 DEVICE_SHARE = 0.5
 """Share of the free memory of the device that records may take."""
@@ -129,17 +129,8 @@ def free_device_bytes() -> int:
     return free_memory_bytes()
 
 
-def select_from_host(
-    read: Callable[[int], CaseRecord], choices: Sequence[StackChoice], *, context: int
-) -> Planes:
-    """Return the slices of a batch, to be sent to the device.
-
-    Args:
-        read: Function from the number of a case to its record.
-        choices: Slices of each stack.
-        context: Neighbours on each side.
-    """
-    stacks = [make_stack(read(choice.case), choice, context=context) for choice in choices]
+def as_planes(stacks: Sequence[Stack]) -> Planes:
+    """Return the slices of a batch, to be sent to the device."""
     return {
         "planes": np.stack([stack.planes for stack in stacks]),
         "fractions": np.stack([stack.fractions for stack in stacks]),
