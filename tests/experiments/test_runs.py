@@ -10,7 +10,9 @@ import yaml
 from thorax.common.errors import InputError
 from thorax.experiments.runs import RunPlan, advice_on_records, parse_seeds, plan_folds, plan_sweep
 
-PARAMS = (Path(__file__).parents[2] / "params.yaml").read_text()
+ROOT = Path(__file__).parents[2]
+
+PARAMS = (ROOT / "params.yaml").read_text()
 
 
 def folds(*overrides: str, seeds: Sequence[int] = (), params: str = PARAMS) -> list[RunPlan]:
@@ -193,7 +195,9 @@ def test_a_cross_validation_with_more_seeds_keeps_its_names() -> None:
     assert set(names(folds(seeds=(0,)))) < set(names(folds(seeds=(0, 1))))
 
 
-PHANTOM = {key: yaml.safe_load(PARAMS)[key] for key in ("dataset", "prepare")}
+PREPARING = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["prepare"]["params"]
+PHANTOM = {key: yaml.safe_load(PARAMS)[key] for key in PREPARING}
+"""Parameters of the records in `dvc.lock`."""
 
 
 def test_records_that_each_run_would_prepare_lead_to_advice() -> None:

@@ -27,7 +27,7 @@ from thorax.experiments.recipes import expand_recipes
 
 _FOLD, _SEED = "split.fold", "seed"
 
-_PREPARING = ("dataset", "prepare")
+_PREPARING = ("dataset", "prepare", "synthetic")
 """Parameters of the stage `prepare`."""
 
 
