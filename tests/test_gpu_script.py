@@ -109,7 +109,7 @@ def test_a_row_of_pytorch_has_its_speed_and_no_value_that_was_not_measured(tmp_p
     table = Table(tmp_path / "gpu.md", "Title")
     table.add("Training", NoSamples().fill(message["row"], message["windows"]))
     assert rows_of(tmp_path / "gpu.md")[-1] == (
-        "| PyTorch | unet | – | 8 | – | 123 | – | 2.50 | – | – | – | – |"
+        "| PyTorch | unet | – | 8 | – | – | 123 | – | – | 2.50 | – | – | – | – | – |"
     )
 
 

@@ -8,13 +8,14 @@ from thorax.cli.options import echo
 @click.command()
 @click.argument("name", required=False)
 def recipe(name: str | None) -> None:
-    """Print the settings of a recipe of params.yaml, or without NAME all names.
+    """Print a recipe of params.yaml, as options of dvc exp run.
 
-    The settings are options of dvc exp run, where later ones take precedence. thorax cross-validate
-    and thorax sweep also accept -S recipe=NAME.
+    Without NAME the names of all recipes are printed. Later options take precedence over the
+    settings of a recipe. thorax cross-validate and thorax sweep also accept -S recipe=NAME.
 
     \b
     Example:
+      thorax recipe infection
       dvc exp run $(thorax recipe infection) -S dataset=study
     """
     from thorax.common.params import load_params

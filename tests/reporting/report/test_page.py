@@ -187,7 +187,7 @@ def test_missing_probability_maps_are_the_reason(few: Results) -> None:
 
 def test_settings_that_differ_are_first(few: Results) -> None:
     page = render_report(replace(few, params=replace(few.params, seed=7)))
-    assert "1 of 64 differ from params.yaml" in page
+    assert "1 of 67 differ from params.yaml" in page
     rows = page.partition("differ from params.yaml")[2].split("</tr>")[1:4]
     assert [re.findall(r"<span>(.*?)</span>", row) for row in rows] == [
         ["seed", "0", "7"],
