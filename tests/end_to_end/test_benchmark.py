@@ -12,7 +12,8 @@ import pytest
 from ..covid19_miniature import CASES, write_miniature
 from .project import SMALL, Project, copy_of_the_working_tree
 
-pytestmark = pytest.mark.slow
+# By hand, as the runs of all folds take minutes: `pytest -m 'cluster and slow'`.
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 COMMAND = (
     "thorax", "benchmark", "covid19", "--jobs", "2", "-S", "train.epochs=1",
