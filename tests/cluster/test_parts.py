@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def test_four_jobs_give_the_masks_and_the_manifest_of_one_process(
     assert merged.returncode == 1
     assert f"{SCANS - 1} done, 1 failed, 0 missing or unfinished" in merged.stderr
     assert results(masks) == expected
+
+
+@contextmanager
+def paused(slurm: Slurm, task: str) -> Iterator[None]:
+    """Stop the processes of a task meanwhile, which a fast machine would finish."""
+    processes = slurm.processes(task)
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def kill(slurm: Slurm, task: str) -> None:
@@ -103,7 +117,8 @@ def test_two_runs_of_one_part(
     masks = tmp_path / "masks"
     job = submit_array(slurm, tmp_path, scans, masks, tasks="1-2")
     wait_for(lambda: bool(log_rows(masks, 1, 2)), "part 1 has not started a scan")
-    second = thorax("predict", scans, masks, "--part", "1/2")
+    with paused(slurm, f"{job}_1"):
+        second = thorax("predict", scans, masks, "--part", "1/2")
     assert second.returncode == 1
     assert second.stderr.splitlines()[-1] == (
         f"Error: another `thorax predict` (part 1/2) is writing to {masks}; wait for it, or choose "
@@ -122,7 +137,8 @@ def test_a_whole_batch_or_another_count_of_parts_beside_parts(
     masks = tmp_path / "masks"
     job = submit_array(slurm, tmp_path, scans, masks, tasks="1-2")
     wait_for(lambda: bool(log_rows(masks, 1, 2)), "part 1 has not started a scan")
-    second = thorax("predict", scans, masks, *other)
+    with paused(slurm, f"{job}_1"):
+        second = thorax("predict", scans, masks, *other)
     assert second.returncode == 1
     assert "is writing to" in second.stderr.splitlines()[-1]
     slurm.wait(job)
