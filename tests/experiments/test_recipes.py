@@ -52,6 +52,12 @@ def test_an_unknown_recipe_is_refused_with_the_known_names() -> None:
         recipe_overrides("long", {})
 
 
+def test_recipes_that_are_no_settings_are_refused() -> None:
+    params = yaml.safe_dump({**PARAMS, "recipes": {"long": 40}})
+    with pytest.raises(InputError, match=r"^params.yaml: `recipes.long`: .*, got 40"):
+        plan_sweep(params, ["recipe=long", "seed=0,1"], state="")
+
+
 def test_folds_and_sweeps_have_the_settings_of_a_recipe() -> None:
     params = with_recipes()
     run = plan_folds(params, ["recipe=long", "split.folds=2"], seeds=[0], state="")[0]

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from hydra.errors import HydraException
@@ -23,7 +22,7 @@ from hydra.errors import HydraException
 from thorax.common.errors import InputError
 from thorax.common.params import Params, check_params, read_yaml
 from thorax.datasets.folds import check_fold_count
-from thorax.experiments.recipes import expand_recipes
+from thorax.experiments.recipes import RECIPE, expand_recipes
 
 _FOLD, _SEED = "split.fold", "seed"
 
@@ -204,9 +203,9 @@ def _identity(name: str) -> str:
 
 def _choices_by_key(params: str, overrides: Sequence[str]) -> dict[str, list[str]]:
     """Return one override for each value of each key, with those of recipes."""
-    content = yaml.safe_load(params)
-    recipes = content.get("recipes") if isinstance(content, dict) else None
-    return dict(map(_choices, expand_recipes(overrides, recipes or {})))
+    if any(override.partition("=")[0].strip() == RECIPE for override in overrides):
+        overrides = expand_recipes(overrides, _overridden(params, [])[1].recipes)
+    return dict(map(_choices, overrides))
 
 
 def _choices(override: str) -> tuple[str, list[str]]:
@@ -235,7 +234,8 @@ def _overridden(params: str, overrides: Sequence[str]) -> tuple[dict[str, Any], 
             reason = " ".join(str(error.__cause__ or error).split("\n")[:2])
             raise InputError(f"{options}: {reason}") from None
         content = read_yaml(path)
-    return content, check_params(content, source=f"params.yaml with {options}")
+    source = f"params.yaml with {options}" if options else "params.yaml"
+    return content, check_params(content, source=source)
 
 
 def _without_fold_and_seed(content: dict[str, Any]) -> dict[str, Any]:
