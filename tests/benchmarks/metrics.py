@@ -24,7 +24,7 @@ from measuring import say
 from other_metrics import TOLERANCE_MM, measured
 from scipy import ndimage
 
-from thorax.evaluation.lesions import count_lesions
+from thorax.evaluation.lesions import Lesions, list_lesions
 from thorax.evaluation.surface_distance import surface_distances
 from thorax.io import Scan
 
@@ -103,7 +103,7 @@ def pairs() -> dict[str, Pair]:
 
 def ours(pair: Pair) -> Metrics:
     """Return the metrics of this project."""
-    lesions = count_lesions(pair.truth, pair.predicted, voxel_ml=1.0)
+    lesions = Lesions.of(list_lesions(pair.truth, pair.predicted, voxel_ml=1.0))
     counts = (lesions.truth, lesions.predicted, lesions.detected, lesions.true_positives)
     return surface_metrics(pair) | dict(zip(LESIONS, counts, strict=True))
 

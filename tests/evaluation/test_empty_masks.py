@@ -9,7 +9,7 @@ import pytest
 from thorax.common.errors import InputError
 from thorax.evaluation import empty_masks as conventions
 from thorax.evaluation.empty_masks import find_convention
-from thorax.evaluation.lesions import count_lesions
+from thorax.evaluation.lesions import Lesions, list_lesions
 from thorax.evaluation.surface_distance import surface_distances
 from thorax.imaging.overlap import overlap
 
@@ -69,7 +69,10 @@ def test_the_table_names_every_metric() -> None:
 def test_the_thorax_convention_matches_the_metric_functions(kind: str) -> None:
     full, blank = np.ones((2, 2, 2), bool), np.zeros((2, 2, 2), bool)
     truth, predicted = (blank if empty else full for empty in EMPTY[kind])
-    counts, lesions = overlap(truth, predicted), count_lesions(truth, predicted, voxel_ml=1)
+    counts, lesions = (
+        overlap(truth, predicted),
+        Lesions.of(list_lesions(truth, predicted, voxel_ml=1)),
+    )
     distances = surface_distances(truth, predicted, (1, 1, 1))
     metrics = {
         "dice": counts.dice,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from thorax.evaluation.lesions import Lesion, Lesions, count_lesions, list_lesions
+from thorax.evaluation.lesions import Lesion, Lesions, list_lesions
 
 pairs = arrays(bool, (2, 3, 2, 4))
 
@@ -57,13 +57,15 @@ def brute_count(
 def test_counts_agree_with_components_followed_voxel_by_voxel(
     masks: np.ndarray, smallest: int, overlap: float
 ) -> None:
-    counted = count_lesions(*masks, voxel_ml=0.001, smallest_ml=smallest * 0.001, overlap=overlap)
+    counted = Lesions.of(
+        list_lesions(*masks, voxel_ml=0.001, smallest_ml=smallest * 0.001, overlap=overlap)
+    )
     assert counted == Lesions(*brute_count(*masks, smallest, overlap))
 
 
 def test_one_detected_one_missed_one_false_positive() -> None:
     truth, predicted = line(".##..##...."), line("..##.....##")
-    assert count_lesions(truth, predicted, voxel_ml=1) == Lesions(2, 2, 1, 1)
+    assert Lesions.of(list_lesions(truth, predicted, voxel_ml=1)) == Lesions(2, 2, 1, 1)
 
 
 def test_each_lesion_has_its_volume_and_the_share_that_is_overlapped() -> None:
@@ -96,24 +98,24 @@ def test_volumes_and_overlaps_add_up_to_the_masks(masks: np.ndarray) -> None:
 
 
 def test_two_merged_lesions_are_detected_by_one_true_positive() -> None:
-    counted = count_lesions(line(".##..##."), line(".######."), voxel_ml=1)
+    counted = Lesions.of(list_lesions(line(".##..##."), line(".######."), voxel_ml=1))
     assert counted == Lesions(truth=2, predicted=1, detected=2, true_positives=1)
     assert (counted.sensitivity, counted.precision, counted.f1) == (1, 1, 1)
 
 
 def test_a_lesion_predicted_in_two_parts_has_two_true_positives() -> None:
-    counted = count_lesions(line(".######."), line(".##..##."), voxel_ml=1)
+    counted = Lesions.of(list_lesions(line(".######."), line(".##..##."), voxel_ml=1))
     assert counted == Lesions(truth=1, predicted=2, detected=1, true_positives=2)
 
 
 def test_voxels_that_share_a_corner_are_one_lesion() -> None:
     diagonal = np.zeros((2, 2, 2), bool)
     diagonal[0, 0, 0] = diagonal[1, 1, 1] = True
-    assert count_lesions(diagonal, diagonal, voxel_ml=1) == Lesions(1, 1, 1, 1)
+    assert Lesions.of(list_lesions(diagonal, diagonal, voxel_ml=1)) == Lesions(1, 1, 1, 1)
 
 
 def test_adjacent_masks_do_not_overlap() -> None:
-    assert count_lesions(line(".##.."), line("...##"), voxel_ml=1) == Lesions(1, 1, 0, 0)
+    assert Lesions.of(list_lesions(line(".##.."), line("...##"), voxel_ml=1)) == Lesions(1, 1, 0, 0)
 
 
 @pytest.mark.parametrize(("overlap", "detected"), [(0.0, 1), (0.24, 1), (0.25, 0), (0.5, 0)])
@@ -121,20 +123,20 @@ def test_a_lesion_is_detected_if_more_than_the_share_overlaps(
     overlap: float, detected: int
 ) -> None:
     """A quarter of the lesion is overlapped, and all of the prediction."""
-    counted = count_lesions(line("####"), line("#..."), voxel_ml=1, overlap=overlap)
+    counted = Lesions.of(list_lesions(line("####"), line("#..."), voxel_ml=1, overlap=overlap))
     assert counted == Lesions(1, 1, detected, 1)
 
 
 def test_small_components_are_removed_from_both_masks_first() -> None:
     truth, predicted = line("#..###...#"), line(".##.#..###")
-    counted = count_lesions(truth, predicted, voxel_ml=0.5, smallest_ml=1.0)
+    counted = Lesions.of(list_lesions(truth, predicted, voxel_ml=0.5, smallest_ml=1.0))
     assert counted == Lesions(truth=1, predicted=2, detected=0, true_positives=0)
 
 
 def test_a_component_of_the_smallest_volume_is_kept_despite_rounding() -> None:
     block = np.ones((3, 3, 3), bool)
-    assert count_lesions(block, block, voxel_ml=0.0007, smallest_ml=0.0189).truth == 1
-    assert count_lesions(block, block, voxel_ml=0.0007, smallest_ml=0.01891).truth == 0
+    assert Lesions.of(list_lesions(block, block, voxel_ml=0.0007, smallest_ml=0.0189)).truth == 1
+    assert Lesions.of(list_lesions(block, block, voxel_ml=0.0007, smallest_ml=0.01891)).truth == 0
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_component_of_the_smallest_volume_is_kept_despite_rounding() -> None:
 def test_metrics_of_empty_masks_and_without_a_hit(
     truth: str, predicted: str, sensitivity: float, precision: float, f1: float
 ) -> None:
-    counted = count_lesions(line(truth), line(predicted), voxel_ml=1)
+    counted = Lesions.of(list_lesions(line(truth), line(predicted), voxel_ml=1))
     metrics = [counted.sensitivity, counted.precision, counted.f1]
     assert metrics == pytest.approx([sensitivity, precision, f1], nan_ok=True)
 
@@ -167,10 +169,10 @@ def test_counts_of_scans_can_be_added() -> None:
 
 def test_masks_of_different_shape_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"three axes, got \(1, 1, 3\) and \(1, 1, 4\)"):
-        count_lesions(line("..."), line("...."), voxel_ml=1)
+        Lesions.of(list_lesions(line("..."), line("...."), voxel_ml=1))
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0])
 def test_an_overlap_outside_0_to_1_is_rejected(overlap: float) -> None:
     with pytest.raises(ValueError, match=f"`overlap` must be 0 or more and below 1, got {overlap}"):
-        count_lesions(line("#"), line("#"), voxel_ml=1, overlap=overlap)
+        Lesions.of(list_lesions(line("#"), line("#"), voxel_ml=1, overlap=overlap))

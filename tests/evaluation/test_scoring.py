@@ -207,19 +207,19 @@ def test_labels_that_tell_the_side_have_priority_over_the_shape(save_nifti: Save
     truth[2:10, 2:10, 1:5], truth[10:28, 2:10, 1:5], truth[24:28, 2:10, 1:5] = 1, 2, 3
     regions = Regions({"lung": (1, 2, 3), "infection": (3,)})
     mask = Scan(save_nifti("mask.nii.gz", truth, np.eye(4)))
-    told = {"left": (1,), "right": (2,)}
+    labels = {"left": (1,), "right": (2,)}
 
     def sides(*of_masks: dict[str, tuple[int, ...]]) -> dict[tuple[str, str], Overlap]:
         scored = score_pair(open_pair(mask, mask, regions, sides=of_masks), SETTINGS, case="p")
         return {(score.region, score.side): score.overlap for score in scored.sides}
 
-    by_label = sides(told, told)
+    by_label = sides(labels, labels)
     assert by_label["lung", "left"] == Overlap(256, 256, 256)
     assert by_label["lung", "right"] == Overlap(576, 576, 576)
     assert by_label["infection", "right"] == Overlap(128, 128, 128)
     assert sides({}, {})["lung", "left"].truth > 256
-    assert sides(told, {})["lung", "left"].truth == 256
-    assert sides(told, {})["lung", "left"].predicted > 256
+    assert sides(labels, {})["lung", "left"].truth == 256
+    assert sides(labels, {})["lung", "left"].predicted > 256
 
 
 def test_every_score_has_case_site_and_patient(save_nifti: SaveNifti) -> None:

@@ -147,7 +147,7 @@ class Dataset:
         name: Name of its folder.
         regions: Label values of each region.
         cases: The cases.
-        sides: ``left`` and ``right`` → label values on this side; empty if masks do not tell.
+        sides: ``left`` and ``right`` → label values on this side; empty if labels have no side.
     """
 
     name: str

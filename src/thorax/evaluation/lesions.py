@@ -76,7 +76,16 @@ class Lesions:
 
     @classmethod
     def of(cls, lesions: Iterable[Lesion]) -> "Lesions":
-        """Count the lesions of a list."""
+        """Count the lesions of a list.
+
+        Example:
+            >>> truth, predicted = np.zeros((2, 1, 1, 7), bool)
+            >>> truth[..., [0, 1, 3, 6]] = predicted[..., 1:4] = True
+            >>> Lesions.of(list_lesions(truth, predicted, voxel_ml=0.5))
+            Lesions(truth=3, predicted=1, detected=2, true_positives=1)
+            >>> Lesions.of(list_lesions(truth, predicted, voxel_ml=0.5, smallest_ml=1.0))
+            Lesions(truth=1, predicted=1, detected=1, true_positives=1)
+        """
         listed = list(lesions)
         truth, predicted = (
             [lesion.matched for lesion in listed if lesion.mask == mask]
@@ -152,33 +161,6 @@ def list_lesions(
         *_compare(lesions, components != 0, "truth", voxel_ml, overlap),
         *_compare(components, lesions != 0, "predicted", voxel_ml, overlap),
     ]
-
-
-def count_lesions(
-    truth: NDArray[Any],
-    predicted: NDArray[Any],
-    *,
-    voxel_ml: float,
-    smallest_ml: float = 0.0,
-    overlap: float = 0.0,
-) -> Lesions:
-    """Count the lesions of two masks of one scan, with the arguments of `list_lesions`.
-
-    Raises:
-        ValueError: As in `list_lesions`.
-
-    Example:
-        >>> truth, predicted = np.zeros((2, 1, 1, 7), bool)
-        >>> truth[..., [0, 1, 3, 6]] = predicted[..., 1:4] = True
-        >>> count_lesions(truth, predicted, voxel_ml=0.5)
-        Lesions(truth=3, predicted=1, detected=2, true_positives=1)
-        >>> count_lesions(truth, predicted, voxel_ml=0.5, smallest_ml=1.0)
-        Lesions(truth=1, predicted=1, detected=1, true_positives=1)
-    """
-    listed = list_lesions(
-        truth, predicted, voxel_ml=voxel_ml, smallest_ml=smallest_ml, overlap=overlap
-    )
-    return Lesions.of(listed)
 
 
 def _label(mask: Mask, smallest: float) -> NDArray[np.int32]:

@@ -124,7 +124,7 @@ def open_pair(
 ) -> MaskPair:
     """Read two masks of a scan.
 
-    Each mask is divided by the shape of its own lungs, except voxels whose label tells the side.
+    Each mask is divided by the shape of its own lungs, except voxels whose label has a side.
 
     Args:
         truth: The true mask.
@@ -132,7 +132,7 @@ def open_pair(
             `check_same_grid` permits.
         regions: Label values of each region.
         predicted_regions: Label values in the predicted mask, if they differ.
-        sides: Label values that tell the side, of the true and of the predicted mask.
+        sides: Label values on each side, of the true and of the predicted mask.
         sided: True to separate the right and the left lung.
 
     Raises:

@@ -238,8 +238,7 @@ def device_batches(
     selections = _selections(dataset, generator, batch=batch)
     make = compiled_batch_maker(BatchMaker(dataset.window, dataset.context, levels))
     shape = (batch, dataset.canvas, dataset.canvas, 2 * dataset.context + 1)
-    for number in range(dataset.stacks // batch):
-        selected = next(selections)
+    for number, selected in enumerate(selections):
         drawn = np.random.default_rng((*first, number))
         draws = dataset.augmentation.draw_batch(drawn, batch=batch, channels=shape[-1])
         noise_seed = int(drawn.integers(2**31))

@@ -156,6 +156,6 @@ def _methods(results: BenchmarkResults) -> str:
         f"NSD: surface Dice at {lung} mm for lungs and {infection} mm for infection\n"
         "SD: over cases; a case that several models tested counts once, with its mean\n"
         f"low, high: {percent(intervals.confidence)} {method} interval of the mean, by patient\n"
-        "lung, left lung, right lung: with the infection in them. Labels of the truth tell its\n"
-        "left and right lung; masks without such labels, as ours, are divided by shape."
+        "lung, left lung, right lung: with the infection in them. The left and right lung of the\n"
+        "truth are its labels; masks without such labels, as ours, are divided by shape."
     )
