@@ -440,6 +440,18 @@ def test_equal_masks_are_equal_files(save_nifti: SaveNifti, tmp_path: Path) -> N
     assert written[3:8] == bytes(5), "gzip must keep neither name nor time"
 
 
+def test_planes_within_a_box_are_written_with_zeros_around_it(stored: Path, tmp_path: Path) -> None:
+    scan = Scan(stored)
+    values = np.arange(1, 9).reshape(4, 1, 2)  # 4 planes, the box has 1 voxel along x, 2 along y
+    with mask_file(tmp_path / "mask.nii", scan) as writer:
+        for start, stop in scan.spans(3):
+            writer.write(start, values[start:stop], (slice(1, 2), slice(0, 2)))
+    written = Scan(tmp_path / "mask.nii")
+    assert axis_codes(written.orientation) == axis_codes(scan.orientation)
+    assert written.voxels()[0].tolist() == [[0, 0, 0, 0]] * 3
+    assert written.voxels()[1].tolist() == [[1, 3, 5, 7], [2, 4, 6, 8], [0, 0, 0, 0]]
+
+
 def test_probabilities_are_stored_in_8_bits_and_read_back_as_shares(
     save_nifti: SaveNifti, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """Imports of packages without parts of them that take long and that `thorax predict` never uses.
 
-These parts are imported when a function of them is called. Only for the command line: in a program
-of the user, the order of imports is the user's.
+Most of these parts are imported when a function of them is called. Only for the command line: in a
+program of the user, the order of imports is the user's.
 """
 
 import sys
@@ -31,6 +31,11 @@ def import_scipy() -> None:
     _postpone("numpy.f2py")
     _postpone("scipy.special")
     import scipy.ndimage  # noqa: F401
+
+
+def omit_openvino_converter() -> None:
+    """Let `import openvino` omit its converter of models of other frameworks."""
+    sys.modules.setdefault("openvino.tools.ovc", cast(ModuleType, None))
 
 
 def _postpone(name: str) -> None:

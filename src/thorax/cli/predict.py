@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from thorax.cli.fast_imports import import_nibabel, import_scipy
+from thorax.cli.fast_imports import import_nibabel, import_scipy, omit_openvino_converter
 from thorax.cli.options import ANY_PATH, CLUSTER, OPEN_SHARE, SERIES, echo
 from thorax.common.errors import InputError, printable
 
@@ -169,6 +170,7 @@ def predict(
 
     sys.setswitchinterval(SWITCH_INTERVAL)
     share_freed_memory()
+    omit_openvino_converter()
     import_nibabel()
     from thorax.imaging.intensity import parse_intensity
     from thorax.inference.inputs import find_tasks
@@ -232,6 +234,9 @@ def _predict_file(task: "ScanTask", options: dict[str, Any]) -> None:
         from thorax.preprocessing.examination import examine_scan
 
         examined = pool.submit(examine_scan, cached, options["intensity"])
+        if options["preview"]:
+            # Importing matplotlib takes as long as the network, which runs at the same time.
+            pool.submit(import_module, "thorax.inference.preview")
         from tqdm import tqdm
 
         from thorax.inference.batch import predict_one, task_outputs

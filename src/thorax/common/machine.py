@@ -1,14 +1,14 @@
-"""Description of the machine and of the installed versions, as provenance of metrics."""
+"""Description of the machine and of the installed versions, as provenance of metrics.
+
+Some modules are imported where they are used, because they would delay each command.
+"""
 
 import ctypes
 import os
 import platform
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -51,9 +51,8 @@ def cores() -> int:
         >>> cores() >= 1
         True
     """
-    process = psutil.Process()
-    # macOS cannot restrict a process to some cores.
-    usable = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    # Other systems do not restrict a process to some cores, or not in a way that Python can read.
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     given = (os.environ.get(name, "") for name in JOB_CORES)
     limits = [int(count) for count in given if count.isdecimal() and int(count) > 0]
     return min([len(usable or ()) or os.cpu_count() or 1, *limits, *_limits])
@@ -71,6 +70,8 @@ def free_memory_bytes(
         group: File with the control groups of the process.
         groups: Folder of all control groups.
     """
+    import psutil
+
     free = [int(psutil.virtual_memory().available)]
     for line in group.read_text().splitlines() if group.exists() else ():
         folder = groups / line.removeprefix("0::").strip("/")
@@ -121,6 +122,8 @@ def describe_machine() -> dict[str, Any]:
         ``processor``, ``cores`` (those that this process may use), ``memory_gib``, ``system`` and
         ``python``.
     """
+    import psutil
+
     return {
         "processor": _processor(CPU_INFO),
         "cores": cores(),
@@ -149,6 +152,8 @@ def kind_of_machine() -> dict[str, Any]:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Look up the versions of installed packages, by name."""
+    from importlib import metadata
+
     return {name: metadata.version(name) for name in packages}
 
 

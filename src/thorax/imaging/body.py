@@ -1,6 +1,7 @@
 """Boxes around the body, without the couch, and around the lungs."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,10 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         plane_shape: ``(X, Y)`` of the full planes.
     """
     step = coarse_step(plane_shape)
-    body = body_box(coarse, plane_shape)
-    air = _air_inside(coarse)
+    with ThreadPoolExecutor(1) as pool:
+        of_body = pool.submit(body_box, coarse, plane_shape)
+        air = _air_inside(coarse)
+        body = of_body.result()
     if air is None:
         return body
     across, along = air

@@ -175,9 +175,10 @@ def mask_box(*masks: NDArray[Any]) -> tuple[slice, ...]:
         >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]]), np.array([[0, 0, 0], [1, 0, 0]]))
         (slice(1, 2, None), slice(0, 3, None))
     """
-    box = []
-    for axis in range(masks[0].ndim):
-        others = tuple(other for other in range(masks[0].ndim) if other != axis)
-        within = np.flatnonzero(np.logical_or.reduce([mask.any(axis=others) for mask in masks]))
-        box.append(slice(int(within[0]), int(within[-1]) + 1) if len(within) else slice(0, 0))
-    return tuple(box)
+    within = [mask.any(axis=tuple(range(1, mask.ndim))) for mask in masks]
+    hits = np.flatnonzero(np.logical_or.reduce(within))
+    span = slice(int(hits[0]), int(hits[-1]) + 1) if hits.size else slice(0, 0)
+    if masks[0].ndim == 1:
+        return (span,)
+    # A projection, because NumPy is slow along several axes that are not the last ones.
+    return (span, *mask_box(*(np.asarray(mask.any(axis=0)) for mask in masks)))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from thorax.imaging.grid import mask_box
 from thorax.imaging.morphology import dilate, part_sizes
 from thorax.imaging.placement import place_whole
 
@@ -23,6 +24,7 @@ LUNG = "lung"
 """The region that is divided into sides."""
 
 RIGHT, LEFT = 1, 2
+"""Labels; two bits, so that both sides can be dilated together."""
 
 SIDE_NAMES = {RIGHT: "right", LEFT: "left"}
 """The labels of lungmask."""
@@ -79,14 +81,14 @@ def lung_sides(lung: Mask) -> Sides:
         [2, 2, 0, 0, 1, 0]
     """
     sides = np.zeros(lung.shape, dtype=np.uint8)
-    box = ndimage.find_objects(lung.view(np.uint8))
-    if box:
-        inside = lung[box[0]]
-        middle = _middle(lung) - box[0][1].start
+    box = mask_box(lung)
+    inside = lung[box]
+    if inside.size:
+        middle = _middle(lung) - box[1].start
         seam = _seam(_support(inside), middle, BEYOND / inside.shape[2] ** 2)
         right = np.arange(inside.shape[1])[:, None] >= seam[:, None, :]
-        divided = _repair_cuts(np.where(right, RIGHT, LEFT).astype(np.uint8) * inside)
-        sides[box[0]] = _mirror_single_lung(divided)
+        divided = _repair_cuts(np.where(right, np.uint8(RIGHT), np.uint8(LEFT)) * inside)
+        sides[box] = _mirror_single_lung(divided)
     return sides
 
 
@@ -102,11 +104,13 @@ def widen_sides(sides: Sides) -> Sides:
         0 far from the lungs, 1 right, 2 left; shape ``(N, H, W)``.
     """
     widened = sides.copy()
+    slices, *plane = mask_box(sides)
+    around = (slice(max(0, span.start - REACH), span.stop + REACH) for span in plane)
+    part = widened[slices, *around]
     for _ in range(REACH):
-        right, left = (dilate(widened == side, 1) for side in (RIGHT, LEFT))
-        free = widened == 0
-        np.copyto(widened, LEFT, where=free & left)
-        np.copyto(widened, RIGHT, where=free & right)
+        reached = dilate(part, 1)
+        reached[reached == (RIGHT | LEFT)] = RIGHT
+        np.copyto(part, reached, where=part == 0)
     return widened
 
 

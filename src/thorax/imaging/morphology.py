@@ -5,11 +5,15 @@ A square decomposes into shifts along x and along y, and one labelling finds the
 planes.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 Mask = NDArray[np.bool_]
+
+Bits = TypeVar("Bits", Mask, NDArray[np.uint8])
 
 IN_PLANE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))
 """Structuring element that connects pixels of one plane that share an edge."""
@@ -33,8 +37,10 @@ def part_sizes(parts: NDArray[np.int32], count: int) -> NDArray[np.intp]:
     return sizes
 
 
-def dilate(mask: Mask, reach: int) -> Mask:
+def dilate(mask: Bits, reach: int) -> Bits:
     """Dilate each plane by a square of ``2 reach + 1`` pixels; shape ``(N, X, Y)``.
+
+    Integers are dilated bit by bit.
 
     Example:
         >>> dilate(np.array([[[False, False, True, False]]]), 1).astype(int).tolist()

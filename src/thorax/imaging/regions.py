@@ -97,7 +97,7 @@ class Regions:
         codes = np.zeros(masks.shape[1:], dtype=np.uint8)
         for bit, mask in enumerate(masks):
             codes |= mask.astype(np.uint8) << np.uint8(bit)
-        return self._label_of_code[codes]
+        return self._label_of_code.take(codes)
 
     @cached_property
     def _membership(self) -> NDArray[np.bool_]:

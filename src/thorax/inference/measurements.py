@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.imaging.grid import FACES, Grid
+from thorax.imaging.grid import FACES, Grid, mask_box
 from thorax.imaging.lung_sides import SIDE_NAMES
 from thorax.inference.statistics import (
     PartStatistics,
@@ -93,13 +93,14 @@ class RegionMeasurements:
         self._check(lowest, hu, masks, sides)
         self._sided |= sides is not None
         for region, mask in enumerate(masks):
-            box = _box(mask)
-            if box is None:
-                continue
+            box = mask_box(mask)
             inside = mask[box]
+            if not inside.size:
+                continue
             side = np.zeros_like(inside, dtype=np.uint8) if sides is None else sides[box]
             self._count(region, hu[box][inside], side[inside])
-            self._within_first[region] += _counts(side[inside & masks[0][box]])
+            if region > 0:
+                self._within_first[region] += _counts(inside & masks[0][box], side)
             self._extend(region, lowest, box, inside if sides is None else side * inside)
 
     def result(self) -> ScanStatistics:
@@ -132,9 +133,8 @@ class RegionMeasurements:
     ) -> None:
         offset = np.array([box[1].start, box[2].start, box[0].start]) + lowest
         for part in (_WHOLE, *self._sides()):
-            inner = _box(sides > 0 if part == _WHOLE else sides == part)
-            if inner is not None:
-                z, x, y = inner
+            z, x, y = mask_box(sides if part == _WHOLE else sides == part)
+            if z.stop:
                 index = (region, part)
                 low = np.array([x.start, y.start, z.start]) + offset
                 high = np.array([x.stop, y.stop, z.stop]) - 1 + offset
@@ -234,17 +234,7 @@ def _edges_mm(first: NDArray[Any], last: NDArray[Any], grid: Grid) -> tuple[Poin
     return (r, a, s), (r_high, a_high, s_high)
 
 
-def _counts(sides: NDArray[np.uint8]) -> NDArray[np.intp]:
-    return np.bincount(sides, minlength=1 + len(SIDE_NAMES))
-
-
-def _box(mask: Mask) -> tuple[slice, slice, slice] | None:
-    """Return the bounding box of a mask of slices, shape ``(n, X, Y)``; None if it is empty."""
-    projection = np.asarray(mask.any(axis=0))
-    across = np.flatnonzero(projection.any(axis=1))
-    if not across.size:
-        return None
-    along = np.flatnonzero(projection.any(axis=0))
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    x, y, z = (slice(int(hits[0]), int(hits[-1]) + 1) for hits in (across, along, slices))
-    return z, x, y
+def _counts(mask: Mask, sides: NDArray[np.uint8]) -> list[int]:
+    """Count the voxels of a mask without a side (0), right (1) and left (2)."""
+    counts = [int(np.count_nonzero(mask & (sides == side))) for side in SIDE_NAMES]
+    return [int(np.count_nonzero(mask)) - sum(counts), *counts]

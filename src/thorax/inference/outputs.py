@@ -181,7 +181,7 @@ def write_outputs(
         ]
 
         def consume(slab: RestoredSlab) -> None:
-            submit(_write_slab, slab, scan.grid, mask, maps, top)
+            submit(_write_slab, slab, mask, maps, top)
             if preview:
                 preview.add(slab)
 
@@ -257,11 +257,10 @@ def _labels(
     labels = prediction.regions.merge(masks)
     if sides is None or not prediction.side_labels:
         return labels
-    lung = prediction.regions.labels[LUNG][0]
-    of_side = np.tile(np.arange(256, dtype=np.uint8), (1 + len(SIDE_NAMES), 1))
+    only_lung = labels == prediction.regions.labels[LUNG][0]
     for side, name in SIDE_NAMES.items():
-        of_side[side, lung] = prediction.side_labels[name]
-    return of_side[sides, labels]
+        np.copyto(labels, prediction.side_labels[name], where=only_lung & (sides == side))
+    return labels
 
 
 def _preview_collector(prediction: Prediction) -> "PreviewCollector":
@@ -270,14 +269,12 @@ def _preview_collector(prediction: Prediction) -> "PreviewCollector":
     return PreviewCollector(prediction)
 
 
-def _write_slab(
-    slab: RestoredSlab, grid: Grid, mask: WriteMask, maps: list[PlaneWriter], top: int
-) -> None:
+def _write_slab(slab: RestoredSlab, mask: WriteMask, maps: list[PlaneWriter], top: int) -> None:
     mask(slab)
     for number, writer in enumerate(maps):
         assert slab.probabilities is not None
         stored = np.rint(np.clip(slab.probabilities[number], 0.0, 1.0) * top)
-        writer.write(slab.start, slab.whole(stored, grid))
+        writer.write(slab.start, stored, slab.box)
 
 
 @contextmanager
@@ -296,7 +293,7 @@ def _mask_writer(outputs: Outputs, scan: Scan, prediction: Prediction) -> Iterat
         write_dicom_masks(path, scan, whole, regions.names, all_frames=outputs.all_frames)
         return
     with mask_file(path, scan) as writer:
-        yield lambda slab: writer.write(slab.start, slab.whole(slab.labels, scan.grid))
+        yield lambda slab: writer.write(slab.start, slab.labels, slab.box)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from thorax.common.errors import InputError
 from thorax.common.text import counted
+from thorax.imaging.grid import mask_box
 from thorax.imaging.morphology import IN_PLANE, part_sizes
 from thorax.models.spec import NO_POSTPROCESSING, PostprocessingRule
 
@@ -222,14 +223,10 @@ def near_masks(maps: Floats, threshold: float) -> Mask:
 
 def _padded_box(mask: Mask) -> tuple[slice, slice, slice] | None:
     """Return the bounding box of a mask, padded by a pixel in H and W; None if it is empty."""
-    extents = []
-    for axis in range(3):
-        hits = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        if not hits.size:
-            return None
-        padding = int(axis > 0)
-        extents.append(slice(max(0, int(hits[0]) - padding), int(hits[-1]) + 1 + padding))
-    slices, across, along = extents
+    slices, *plane = mask_box(mask)
+    if not slices.stop:
+        return None
+    across, along = (slice(max(0, span.start - 1), span.stop + 1) for span in plane)
     return slices, across, along
 
 

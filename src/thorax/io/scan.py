@@ -188,6 +188,23 @@ class Scan:
         back = orientations.ornt_transform(_RAS, self.orientation)
         return orientations.apply_orientation(canonical, back)
 
+    def stored_zeros(self, planes: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Create a block of zeros for some planes, in the order of the file.
+
+        Args:
+            planes: Number of planes.
+            dtype: Data type.
+
+        Returns:
+            The block, with the axes of the file, the first of which varies fastest in memory; and
+            the same memory as canonical planes, shape ``(planes, X, Y)``.
+        """
+        canonical = (*self.grid.shape[:2], planes)
+        shape = [canonical[int(axis)] for axis in self.orientation[:, 0]]
+        block = np.zeros(shape, dtype, order="F")
+        view = orientations.apply_orientation(block, self.orientation)
+        return block, np.moveaxis(view, 2, 0)
+
     @cached_property
     def _canonical(self) -> NDArray[Any]:
         voxels = self.image.block(0, self.image.shape[2])

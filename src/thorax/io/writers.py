@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -17,6 +18,8 @@ from thorax.io.scan import Scan
 from thorax.io.suffixes import NIFTI_SUFFIXES, PLANE_SUFFIXES
 
 Bits = Literal[8, 16]
+
+_WHOLE_PLANE = (slice(None), slice(None))
 
 _TYPES: dict[Bits, np.dtype[Any]] = {8: np.dtype(np.uint8), 16: np.dtype(np.uint16)}
 
@@ -62,19 +65,33 @@ class PlaneWriter:
         self, scan: Scan, store: Callable[[NDArray[Any]], object], *, dtype: np.dtype[Any]
     ) -> None:
         self._scan = scan
-        self._store_block = store
+        self._store = store
         self._dtype = dtype
-        self._waiting: dict[int, NDArray[Any]] = {}
         self._missing = scan.grid.shape[2]
 
-    def write(self, start: int, planes: NDArray[Any]) -> None:
-        """Write planes, shape ``(n, X, Y)``, the first of which has the index ``start``."""
-        typed = planes.astype(self._dtype, copy=False)
+    def write(
+        self, start: int, planes: NDArray[Any], box: tuple[slice, slice] = _WHOLE_PLANE
+    ) -> None:
+        """Write planes.
+
+        Args:
+            start: Index of the first plane.
+            planes: Shape ``(n, X, Y)``, or ``(n, x, y)`` within the box.
+            box: Voxels along x and y, outside of which all voxels are 0.
+        """
         self._missing -= len(planes)
         if self._scan.streams:
-            self._store(np.moveaxis(typed, 0, 2))
+            block, canonical = self._scan.stored_zeros(len(planes), self._dtype)
+            canonical[:, *box] = planes
+            self._store(block)
         else:
-            self._waiting[start] = typed
+            _, canonical = self._volume
+            canonical[start : start + len(planes), *box] = planes
+
+    @cached_property
+    def _volume(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """All planes of a file that does not store them one after the other."""
+        return self._scan.stored_zeros(self._scan.grid.shape[2], self._dtype)
 
     def finish(self) -> None:
         """Write the planes that could not be written in their order.
@@ -84,12 +101,8 @@ class PlaneWriter:
         """
         if self._missing:
             raise ValueError(f"all planes must be written once, but {self._missing} are missing")
-        if self._waiting:
-            parts = [self._waiting[start] for start in sorted(self._waiting)]
-            self._store(np.moveaxis(np.concatenate(parts), 0, 2))
-
-    def _store(self, canonical: NDArray[Any]) -> None:
-        self._store_block(self._scan.to_stored(canonical))
+        if not self._scan.streams:
+            self._store(self._volume[0])
 
 
 def write_volume(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None:

@@ -24,6 +24,10 @@ LINE_STYLES: tuple[Literal["solid", "dotted"], ...] = ("solid", "dotted")
 """Line styles, one per mask."""
 
 
+COMPRESSION = 2
+"""Level of zlib: a fifth of the time of the default 6, files are a fifth larger."""
+
+
 @dataclass(frozen=True)
 class View:
     """Orientation of a slice.
@@ -54,7 +58,13 @@ def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically."""
     with whole_file(path) as temporary:
         # Without the version of matplotlib in the file, equal pictures give equal bytes.
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+        figure.savefig(
+            temporary,
+            format="png",
+            dpi=110,
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": COMPRESSION},
+        )
 
 
 def busiest_indices(counts: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ and their surfaces from the front. Fonts are those of matplotlib, and no text is
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,10 +196,12 @@ def draw_preview(data: PreviewData) -> Figure:
     page = _layout([stop - start for start, stop in extents], legend, FOOT if data.warnings else 0)
     figure = Figure((page.width / DPI, page.height / DPI), DPI, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    for number in range(len(VIEWS)):
-        _draw_plane(figure, page.planes[number], data, number=number, extents=extents)
-    _draw_legend(figure, page.legend, legend)
-    _draw_scene(figure, page.scene, data)
+    with ThreadPoolExecutor(1) as pool:
+        scene = pool.submit(_render_scene, page.scene, data)
+        for number in range(len(VIEWS)):
+            _draw_plane(figure, page.planes[number], data, number=number, extents=extents)
+        _draw_legend(figure, page.legend, legend)
+        _draw_scene(figure, page.scene, data, scene.result())
     width = page.width - 2 * EDGE
     _write(figure, (EDGE, EDGE - 4), data.title, size=14, width=width)
     _warn(figure, (EDGE, page.height - EDGE - 8), data.warnings, width)
@@ -404,22 +407,23 @@ def _draw_legend(figure: Figure, box: Box, lines: Sequence[Line]) -> None:
         _write(figure, (left + INDENT, below), text, size=11.5, colour=ink, width=width - INDENT)
 
 
-def _draw_scene(figure: Figure, box: Box, data: PreviewData) -> None:
-    """Draw the surfaces of the regions; regions that contain another are transparent."""
+def _render_scene(box: Box, data: PreviewData) -> NDArray[np.uint8]:
+    """Render the surfaces of the regions; regions that contain another are transparent."""
+    _, _, width, height = box
+    return render_surfaces(
+        [surface(mask, spacing_mm=data.canvas_spacing_mm) for mask in data.canvases],
+        colours=_colours(data.canvases),
+        size=(int(height), int(width)),
+        azimuth=AZIMUTH,
+        elevation=ELEVATION,
+    )
+
+
+def _draw_scene(figure: Figure, box: Box, data: PreviewData, scene: NDArray[np.uint8]) -> None:
     left, top, width, height = box
-    meshes = [surface(mask, spacing_mm=data.canvas_spacing_mm) for mask in data.canvases]
     _write(figure, (left, top - CAPTION + 4), "from the front", size=10)
     axes = _axes(figure, box)
-    axes.imshow(
-        render_surfaces(
-            meshes,
-            colours=_colours(data.canvases),
-            size=(int(height), int(width)),
-            azimuth=AZIMUTH,
-            elevation=ELEVATION,
-        ),
-        interpolation="none",
-    )
+    axes.imshow(scene, interpolation="none")
     if data.canvases.any():
         label_sides(axes, VIEWS[1].sides)
         return
