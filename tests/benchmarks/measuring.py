@@ -81,8 +81,8 @@ def say(text: str) -> None:
 def cost_of(command: list[str]) -> Cost:
     """Run a command in a separate process and measure it.
 
-    Python keeps the compiled modules, as in an installed package: without them, importing takes
-    three times as long.
+    Python keeps the compiled modules, as in an installed package: without them, importing takes two
+    to three times as long.
     """
     code = (
         "import json, resource, subprocess, sys, time; started = time.perf_counter(); "
