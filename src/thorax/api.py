@@ -116,15 +116,15 @@ class Predictor:
             intensity=parse_intensity(intensity),
         )
         prediction = segmenter.predict(preprocessed, threshold=threshold)
-        labels = np.empty(prediction.grid.shape, dtype=np.uint8)
+        depth = prediction.grid.shape[2]
+        stored, labels = prediction.scan.stored_zeros(depth, np.dtype(np.uint8))
 
         def keep(slab: RestoredSlab) -> None:
-            planes = slab.whole(slab.labels, prediction.grid)
-            labels[:, :, slab.start : slab.start + len(planes)] = np.moveaxis(planes, 0, 2)
+            labels[slab.start : slab.start + len(slab.labels), *slab.box] = slab.labels
 
         statistics = restore(prediction, keep)
         return Segmentation(
-            np.ascontiguousarray(prediction.scan.to_stored(labels)),
+            np.ascontiguousarray(stored),
             np.array(prediction.scan.stored_affine),
             statistics,
             (

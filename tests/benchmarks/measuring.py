@@ -22,10 +22,6 @@ REGIONS = Regions({"lung": (1, 2, 3), "infection": (3,)})
 """Regions of the phantom."""
 
 
-_UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
-"""Variable with which Python compiles the modules in each process anew."""
-
-
 @dataclass(frozen=True)
 class Cost:
     """Time and memory of a process with its children.
@@ -78,12 +74,16 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def cost_of(command: list[str]) -> Cost:
-    """Run a command in a separate process and measure it.
+def keeping_compiled() -> dict[str, str]:
+    """Return an environment in which Python keeps the compiled modules, as in installed packages.
 
-    Python keeps the compiled modules, as in an installed package: without them, importing takes two
-    to three times as long.
+    Without them, importing takes two to three times as long.
     """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def cost_of(command: list[str]) -> Cost:
+    """Run a command in a separate process and measure it."""
     code = (
         "import json, resource, subprocess, sys, time; started = time.perf_counter(); "
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
@@ -91,12 +91,11 @@ def cost_of(command: list[str]) -> Cost:
         "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
         "print(json.dumps([wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))"
     )
-    environment = {name: os.environ[name] for name in os.environ if name != _UNCOMPILED}
     result = subprocess.run(
         [sys.executable, "-c", code, *command],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=keeping_compiled(),
     )
     return Cost(*json.loads(result.stdout))

@@ -84,11 +84,13 @@ def last_end(bars: list[Bar]) -> float:
 
 def run(scan: Path, folder: Path, model: str) -> list[Bar]:
     """Run the command once in a child process."""
+    from measuring import keeping_compiled
+
     log = folder / "bars.json"
     arguments = [str(scan), str(folder / "mask.nii.gz"), "--model", model, "--force"]
     begin = time.time()
     command = [sys.executable, __file__, "--child", str(log), "predict", *arguments]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=keeping_compiled())
     stop = time.time()
     bars = [(step, name, start - begin, end - begin) for step, name, start, end in read(log)]
     first, last = min(start for _, _, start, _ in bars), last_end(bars)

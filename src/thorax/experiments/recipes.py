@@ -17,6 +17,11 @@ Recipes = Mapping[str, Mapping[str, Any]]
 """Name → parameter, such as ``train.epochs`` → its value."""
 
 
+def uses_recipe(overrides: Sequence[str]) -> bool:
+    """Return True if an override names a recipe."""
+    return any(_split(override)[0] == RECIPE for override in overrides)
+
+
 def expand_recipes(overrides: Sequence[str], recipes: Recipes) -> list[str]:
     """Replace ``recipe=NAME`` by the settings of the recipe; other overrides take precedence.
 

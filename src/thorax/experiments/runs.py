@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from thorax.common.errors import InputError
 from thorax.common.params import Params, check_params, read_yaml
 from thorax.datasets.folds import check_fold_count
-from thorax.experiments.recipes import RECIPE, expand_recipes
+from thorax.experiments.recipes import expand_recipes, uses_recipe
 
 _FOLD, _SEED = "split.fold", "seed"
 
@@ -203,7 +203,7 @@ def _identity(name: str) -> str:
 
 def _choices_by_key(params: str, overrides: Sequence[str]) -> dict[str, list[str]]:
     """Return one override for each value of each key, with those of recipes."""
-    if any(override.partition("=")[0].strip() == RECIPE for override in overrides):
+    if uses_recipe(overrides):
         overrides = expand_recipes(overrides, _overridden(params, [])[1].recipes)
     return dict(map(_choices, overrides))
 

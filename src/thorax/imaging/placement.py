@@ -183,16 +183,9 @@ class Placement:
 
     def uncrop(self, crops: NDArray[Any]) -> NDArray[Any]:
         """Put crops ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
-        return in_whole_planes(crops, self.crop, (self.x.size, self.y.size))
-
-
-def in_whole_planes(
-    values: NDArray[Any], box: tuple[slice, slice], plane_shape: tuple[int, int]
-) -> NDArray[Any]:
-    """Put values of a box ``(…, x, y)`` into whole planes of zeros ``(…, X, Y)``."""
-    planes = np.zeros((*values.shape[:-2], *plane_shape), dtype=values.dtype)
-    planes[..., *box] = values
-    return planes
+        planes = np.zeros((*crops.shape[:-2], self.x.size, self.y.size), dtype=crops.dtype)
+        planes[..., *self.crop] = crops
+        return planes
 
 
 def place_box(

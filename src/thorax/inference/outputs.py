@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from thorax.common.files import write_text
 from thorax.common.machine import cores
 from thorax.common.parallel import ordered
-from thorax.imaging.grid import Grid
 from thorax.imaging.intensity import whole_hu
 from thorax.imaging.lung_sides import LUNG, SIDE_NAMES
-from thorax.imaging.placement import in_whole_planes
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.postprocessing import near_masks
 from thorax.inference.segmenter import Prediction
@@ -143,10 +141,6 @@ class RestoredSlab:
     sides: NDArray[np.uint8] | None
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None
-
-    def whole(self, values: NDArray[Any], grid: Grid) -> NDArray[Any]:
-        """Put values of the box, shape ``(…, x, y)``, into whole slices of zeros."""
-        return in_whole_planes(values, self.box, grid.shape[:2])
 
 
 WriteMask = Callable[[RestoredSlab], object]

@@ -15,7 +15,7 @@ from scipy import ndimage
 from thorax.common.errors import InputError
 from thorax.common.text import counted
 from thorax.imaging.grid import mask_box
-from thorax.imaging.morphology import IN_PLANE, part_sizes
+from thorax.imaging.morphology import IN_PLANE, dilate, part_sizes
 from thorax.models.spec import NO_POSTPROCESSING, PostprocessingRule
 
 Mask = NDArray[np.bool_]
@@ -145,7 +145,7 @@ def _fill(region: Floats, task: _Task) -> list[str]:
     pixels = int(np.count_nonzero(holes))
     if not pixels:
         return []
-    raised = _dilate(holes) & (mask[box] | holes)
+    raised = dilate(holes, 1) & (mask[box] | holes)
     inside = region[box]
     inside[raised] = np.maximum(inside[raised], (1 + task.threshold) / 2)
     return [f"{task.name}: holes of {task.amount(pixels)} filled"]
@@ -161,7 +161,7 @@ def _remove(region: Floats, task: _Task) -> list[str]:
         components, number = ndimage.label(mask[box], ALL_NEIGHBOURS)
         sizes = part_sizes(components, number)
         keep = _components_to_keep(sizes, task)
-        near[box] = _dilate(np.take(keep, components))
+        near[box] = dilate(np.take(keep, components), 1)
         removed = sizes[1:][~keep[1:]]
         if len(removed):
             count = counted(len(removed), "component")
@@ -228,14 +228,3 @@ def _padded_box(mask: Mask) -> tuple[slice, slice, slice] | None:
         return None
     across, along = (slice(max(0, span.start - 1), span.stop + 1) for span in plane)
     return slices, across, along
-
-
-def _dilate(mask: Mask) -> Mask:
-    """Dilate by one pixel within each slice, also diagonally."""
-    dilated = mask.copy()
-    dilated[:, 1:] |= mask[:, :-1]
-    dilated[:, :-1] |= mask[:, 1:]
-    rows = dilated.copy()
-    dilated[..., 1:] |= rows[..., :-1]
-    dilated[..., :-1] |= rows[..., 1:]
-    return dilated

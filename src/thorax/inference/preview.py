@@ -44,7 +44,7 @@ class PreviewCollector:
         scale = self._prediction.preprocessed.intensity.scale
         if start <= z < stop:
             self._hu[0][:] = whole_hu(scale.to_hu(slab.planes[z - start]))
-            self._masks[0][:] = slab.whole(slab.masks[:, z - start], self._prediction.grid)
+            self._masks[0][:, *slab.box] = slab.masks[:, z - start]
         columns, rows = slab.box
         self._hu[1][:, start:stop] = whole_hu(scale.to_hu(slab.planes[:, :, y])).T
         self._hu[2][:, start:stop] = whole_hu(scale.to_hu(slab.planes[:, x])).T

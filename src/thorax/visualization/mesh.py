@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from thorax.imaging.grid import mask_box
 from thorax.imaging.marching_cubes import marching_cubes
 
 Floats = NDArray[np.float64]
@@ -61,7 +62,7 @@ def surface(mask: NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) 
     if not voxels.any():
         return EMPTY
     spacing = np.array(spacing_mm, dtype=np.float64)
-    box = ndimage.find_objects(voxels.astype(np.uint8))[0]
+    box = mask_box(voxels)
     field, first_mm = _field(voxels[box], spacing)
     level = _level(field, np.count_nonzero(voxels) * spacing.prod() / STEP_MM**3)
     points, faces = marching_cubes(field, level)

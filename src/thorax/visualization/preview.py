@@ -19,9 +19,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from thorax.imaging.body import body_box, coarse_step
+from thorax.imaging.grid import mask_box
 from thorax.imaging.placement import AxisPlacement, Placement
 from thorax.visualization.drawing import (
     COLOURS,
@@ -229,10 +229,7 @@ def _spans(data: PreviewData) -> list[Span]:
 
 def _mask_extent(masks: NDArray[np.bool_]) -> tuple[Span, Span]:
     """Extent of the regions of a slice along both axes; (0, 0) if they are empty."""
-    parts = ndimage.find_objects(masks.any(axis=0).astype(np.uint8))
-    if not parts:
-        return (0, 0), (0, 0)
-    across, up = parts[0]
+    across, up = mask_box(np.asarray(masks.any(axis=0)))
     return (across.start, across.stop), (up.start, up.stop)
 
 
@@ -445,7 +442,7 @@ def _contains_another(number: int, canvases: NDArray[np.bool_]) -> bool:
     """Check whether a region, or its bounding box, contains part of a smaller region."""
     own = canvases[number]
     size = np.count_nonzero(own)
-    box = ndimage.find_objects(own.astype(np.uint8))[0] if size else ()
+    box = mask_box(own)
     for mask in canvases:
         count = np.count_nonzero(mask)
         inside = own & mask if count > size / 2 else mask[box]
