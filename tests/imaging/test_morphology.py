@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from thorax.imaging.morphology import dilate, erode, fill_holes, open_mask, part_sizes
+from thorax.imaging.morphology import (
+    IN_PLANE,
+    dilate,
+    erode,
+    fill_holes,
+    label_parts,
+    open_mask,
+    part_sizes,
+)
 
 SHAPES = [(3, 20, 30), (1, 1, 1), (2, 3, 3), (2, 1, 9), (1, 9, 2), (0, 4, 4)]
 
@@ -25,6 +33,24 @@ def test_sizes_of_parts_are_those_of_bincount() -> None:
     parts, count = ndimage.label(np.random.default_rng(1).random((70, 9, 9)) > 0.7)
     np.testing.assert_array_equal(part_sizes(parts, count), np.bincount(parts.ravel()))
     assert part_sizes(np.zeros((0, 4, 4), np.int32), 0).tolist() == [0]
+
+
+@pytest.mark.parametrize(("side", "name"), [(256, "uint16"), (257, "uint16"), (512, "int32")])
+def test_every_second_pixel_is_a_part(side: int, name: str) -> None:
+    """32,768 and 33,025 parts have 16-bit labels, 131,072 need 32 bits."""
+    mask = np.indices((1, side, side)).sum(axis=0) % 2 == 0
+    parts, count = label_parts(mask)
+    expected, number = ndimage.label(mask)
+    assert count == number == -(-side * side // 2)
+    assert parts.dtype == name
+    np.testing.assert_array_equal(parts, expected)
+
+
+def test_the_structure_decides_what_is_connected() -> None:
+    """Two planes, in each of them two pixels that share an edge, and a third one on its own."""
+    mask = np.array([[[True, True, False, True]]] * 2)
+    assert label_parts(mask)[0].tolist() == [[[1, 1, 0, 2]], [[1, 1, 0, 2]]]
+    assert label_parts(mask, IN_PLANE)[0].tolist() == [[[1, 1, 0, 2]], [[3, 3, 0, 4]]]
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 3])

@@ -48,13 +48,11 @@ def test_the_largest_batch(
     assert largest_batch(network, stacks=stacks, available=available) == batch
 
 
-def test_the_default_is_the_free_memory_of_the_machine(
+def test_the_default_is_the_free_memory_of_the_device(
     network: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Memory:
-        available = int(4 * MEMORY_FACTOR * 4096)
-
-    monkeypatch.setattr("thorax.training.batch_size.psutil.virtual_memory", Memory)
+    free = int(4 * MEMORY_FACTOR * 4096)
+    monkeypatch.setattr("thorax.training.batch_size.free_device_bytes", lambda: free)
     assert largest_batch(network, stacks=10_000) == 4
 
 

@@ -5,13 +5,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.training.devices import SINGLE_DEVICE, DeviceStrategy, _count, choose_devices
+from thorax.training.devices import (
+    SINGLE_DEVICE,
+    DeviceStrategy,
+    _count,
+    choose_devices,
+    free_device_bytes,
+)
 
 from .processes import run_trainings
 
@@ -47,6 +54,26 @@ def test_gpus_that_do_not_divide_the_batch_are_refused() -> None:
         InputError, match=r"`train.devices` must divide the batch of 8 stacks, got 3; set it to"
     ):
         _count(3, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("backend", "statistics", "free"),
+    [
+        ("jax", {"bytes_limit": 1000, "bytes_in_use": 300}, 700),
+        ("jax", {}, 5000),
+        ("jax", None, 5000),
+        ("tensorflow", {"bytes_limit": 1000, "bytes_in_use": 300}, 5000),
+    ],
+)
+def test_free_memory_is_that_of_the_device_under_jax(
+    monkeypatch: pytest.MonkeyPatch, backend: str, statistics: dict[str, int] | None, free: int
+) -> None:
+    """A CPU has no statistics; the machine has 5,000 free bytes."""
+    device = SimpleNamespace(memory_stats=lambda: statistics)
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    monkeypatch.setattr("jax.local_devices", lambda: [device])
+    monkeypatch.setattr("thorax.training.devices.free_memory_bytes", lambda: 5000)
+    assert free_device_bytes() == free
 
 
 def test_settings_that_tensorflow_cannot_share_use_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

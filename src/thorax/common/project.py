@@ -37,18 +37,32 @@ def git(
     return _checked(try_git(folder, *arguments, environment=environment), rule).removesuffix("\n")
 
 
-def try_git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Answer:
-    """Run git; the caller looks at the exit status, 127 if git is not installed."""
+def try_git(
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    limit_s: float | None = None,
+) -> Answer:
+    """Run git; the caller looks at the exit status, 127 if git is not installed.
+
+    Args:
+        folder: Working directory.
+        arguments: Command and options of git.
+        environment: Variables to add.
+        limit_s: Seconds after which git is stopped, with exit status 124; None: no limit.
+    """
     command = ["git", *arguments]
     try:
-        return _run(command, folder, environment or {})
+        return _run(command, folder, environment or {}, limit_s=limit_s)
     except FileNotFoundError:
         return Answer(command, 127, "", "git is not installed")
+    except subprocess.TimeoutExpired:
+        return Answer(command, 124, "", f"git took more than {limit_s} s")
 
 
-def git_or_empty(folder: Path, *arguments: str) -> str:
-    """Output of git; empty if it fails."""
-    answer = try_git(folder, *arguments)
+def git_or_empty(folder: Path, *arguments: str, limit_s: float | None = None) -> str:
+    """Output of git; empty if it fails, or takes more than `limit_s` seconds."""
+    answer = try_git(folder, *arguments, limit_s=limit_s)
     return "" if answer.returncode else answer.stdout
 
 
@@ -75,7 +89,13 @@ def dvc_environment() -> dict[str, str]:
     return {**os.environ, "DVC_NO_ANALYTICS": "1", "PATH": path}
 
 
-def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> Answer:
+def _run(
+    command: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    limit_s: float | None = None,
+) -> Answer:
     return subprocess.run(
         command,
         cwd=folder,
@@ -85,6 +105,7 @@ def _run(command: list[str], folder: Path, environment: Mapping[str, str]) -> An
         check=False,
         encoding="utf-8-sig",
         errors="replace",
+        timeout=limit_s,
     )
 
 

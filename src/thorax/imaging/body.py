@@ -1,7 +1,6 @@
 """Boxes around the body, without the couch, and around the lungs."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.imaging.grid import Box, Slabs
-from thorax.imaging.morphology import fill_holes, open_mask, part_sizes
+from thorax.imaging.morphology import fill_holes, label_parts, open_mask, part_sizes
 
 BODY_HU = -400
 """Threshold of the body. Fat, its lightest tissue, is near -100 HU; couch foam is below this."""
@@ -55,7 +54,7 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     step = coarse_step(plane_shape)
     whole = ((0, plane_shape[0]), (0, plane_shape[1]))
     tissue = coarse > BODY_HU
-    parts, count = ndimage.label(open_mask(tissue, 2))
+    parts, count = label_parts(open_mask(tissue, 2))
     if not count:
         return whole
     across, along = _box_of_large(parts, count, BODY_SHARE)
@@ -77,10 +76,7 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         plane_shape: ``(X, Y)`` of the full planes.
     """
     step = coarse_step(plane_shape)
-    with ThreadPoolExecutor(1) as pool:
-        of_body = pool.submit(body_box, coarse, plane_shape)
-        air = _air_inside(coarse)
-        body = of_body.result()
+    body, air = body_box(coarse, plane_shape), _air_inside(coarse)
     if air is None:
         return body
     across, along = air
@@ -102,11 +98,11 @@ def _air_inside(coarse: NDArray[Any]) -> tuple[slice, slice] | None:
         Its pixels along x and y; None without such air.
     """
     tissue = coarse > BODY_HU
-    parts, count = ndimage.label(open_mask(fill_holes(tissue) & ~tissue, 1))
+    parts, count = label_parts(open_mask(fill_holes(tissue) & ~tissue, 1))
     return _box_of_large(parts, count, LUNG_SHARE) if count else None
 
 
-def _box_of_large(parts: NDArray[np.int32], count: int, share: float) -> tuple[slice, slice]:
+def _box_of_large(parts: NDArray[np.integer[Any]], count: int, share: float) -> tuple[slice, slice]:
     """Find the box, in x and y, around the parts of at least this share of the largest one.
 
     Args:

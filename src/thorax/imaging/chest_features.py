@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.imaging.intensity_detection import AIR_HU, otsu_threshold
-from thorax.imaging.morphology import fill_holes, part_sizes
+from thorax.imaging.morphology import fill_holes, label_parts, part_sizes
 
 SIDE, FRONT, HEAD = 0, 1, 2
 """Axes of the patient: from left to right, from back to front, from feet to head."""
@@ -260,7 +260,7 @@ def _fill(body: Mask, axis: int) -> Mask:
 
 def _large_parts(mask: Mask, share: float) -> Mask:
     """Keep the connected parts of at least a share of the largest."""
-    parts, count = ndimage.label(mask)
+    parts, count = label_parts(mask)
     sizes = part_sizes(parts, count)
     sizes[0] = 0
     large = sizes >= max(1, share * sizes.max())

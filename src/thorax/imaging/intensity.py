@@ -162,4 +162,4 @@ def whole_hu(voxels: NDArray[Any]) -> NDArray[np.int16]:
     """
     whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
     wide = whole.astype(np.promote_types(whole.dtype, np.int16), copy=False)
-    return np.clip(wide, LOWEST_HU, HIGHEST_HU).astype(np.int16)
+    return np.clip(wide, LOWEST_HU, HIGHEST_HU).astype(np.int16, copy=False)

@@ -5,7 +5,7 @@ A square decomposes into shifts along x and along y, and one labelling finds the
 planes.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,36 @@ IN_PLANE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0)
 """Structuring element that connects pixels of one plane that share an edge."""
 
 
-def part_sizes(parts: NDArray[np.int32], count: int) -> NDArray[np.intp]:
+def label_parts(
+    mask: Mask, structure: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.integer[Any]], int]:
+    """Number the connected parts, in 16 bits if there are at most 65,535 of them, else in 32.
+
+    Args:
+        mask: Shape ``(N, X, Y)``.
+        structure: Structuring element that connects voxels; by default those that share a face.
+
+    Returns:
+        Labels from 1, of the same shape, and the number of parts.
+
+    Example:
+        >>> parts, count = label_parts(np.array([[[True, False, True, True]]]))
+        >>> parts.tolist(), parts.dtype.name, count
+        ([[[1, 0, 2, 2]]], 'uint16', 2)
+    """
+    parts = np.empty(mask.shape, dtype=np.uint16)
+    try:
+        return parts, int(ndimage.label(mask, structure, output=parts))
+    except RuntimeError:  # More parts than the type can number.
+        wide, count = ndimage.label(mask, structure)
+        return wide, count
+
+
+def part_sizes(parts: NDArray[np.integer[Any]], count: int) -> NDArray[np.intp]:
     """Count the pixels of each labelled part; shape ``(count + 1,)``, the background first.
 
     Args:
-        parts: Labels from 1, as `scipy.ndimage.label` returns them, shape ``(N, X, Y)``.
+        parts: Labels from 1, as `label_parts` returns them, shape ``(N, X, Y)``.
         count: Number of parts.
 
     Example:
@@ -87,7 +112,7 @@ def fill_holes(mask: Mask) -> Mask:
         >>> fill_holes(np.array([[[0, 1, 0], [1, 0, 1], [0, 1, 0]]], bool)).astype(int).tolist()
         [[[0, 1, 0], [1, 1, 1], [0, 1, 0]]]
     """
-    parts, count = ndimage.label(~mask, IN_PLANE)
+    parts, count = label_parts(~mask, IN_PLANE)
     outside = np.zeros(count + 1, dtype=bool)
     for edge in (parts[:, :1], parts[:, -1:], parts[:, :, :1], parts[:, :, -1:]):
         outside[edge] = True

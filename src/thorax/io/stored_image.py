@@ -17,6 +17,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
+from thorax.common.machine import free_memory_bytes
 
 # The type stubs of isal declare an instance.
 _ISAL_ERROR = cast(type[Exception], isal_zlib.error)
@@ -198,9 +199,7 @@ def check_memory(path: Path, needed: int) -> None:
     """Raise `InputError` if voxels need more bytes than the available memory."""
     if needed <= _UNCHECKED_BYTES:
         return
-    import psutil  # slow to import, and rarely needed
-
-    available = int(psutil.virtual_memory().available * _MEMORY_SHARE)
+    available = int(free_memory_bytes() * _MEMORY_SHARE)
     if needed > available:
         raise InputError(
             f"{path} needs {needed / 2**30:.1f} GiB of memory at once, but only "

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import psutil
 
 from thorax.common.errors import InputError
+from thorax.training.devices import free_device_bytes
 
 MAX_BATCH = 64
 """Larger batches leave too few steps for such small datasets."""
@@ -31,9 +31,9 @@ def largest_batch(network: Any, *, stacks: int, available: int | None = None) ->
     Args:
         network: A `keras.Model`.
         stacks: Stacks per epoch.
-        available: Bytes of memory; None: the free memory of the machine.
+        available: Bytes of memory; None: the free memory of the device.
     """
-    memory = psutil.virtual_memory().available if available is None else available
+    memory = free_device_bytes() if available is None else available
     fitting = memory / (MEMORY_FACTOR * stack_bytes(network))
     limit = max(1, min(MAX_BATCH, fitting, stacks / MIN_STEPS))
     return int(2 ** (int(limit).bit_length() - 1))

@@ -15,12 +15,12 @@ from keras import ops
 from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
-from thorax.common.machine import free_memory_bytes
 from thorax.common.params import AugmentationParams
 from thorax.imaging.intensity import Window
 from thorax.imaging.placement import FULL_COVERAGE
 from thorax.preprocessing.records import CaseRecord
 from thorax.training.augmentation.on_device import augment
+from thorax.training.devices import free_device_bytes
 from thorax.training.stacks import Stack, StackChoice
 
 DEVICE_SHARE = 0.5
@@ -117,16 +117,6 @@ def copy_to_device(
         np.cumsum(depths) - depths,
         depths,
     )
-
-
-def free_device_bytes() -> int:
-    """Return the free memory of the first device, in bytes; of a CPU, that of the machine."""
-    import jax
-
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
-    return free_memory_bytes()
 
 
 def as_planes(stacks: Sequence[Stack]) -> Planes:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from thorax.common.errors import InputError
+from thorax.common.machine import free_memory_bytes
 from thorax.training.hosts import process_count, process_rank
 
 Scope = Callable[[], AbstractContextManager[Any]]
@@ -76,6 +77,20 @@ def choose_devices(
             )
         return SINGLE_DEVICE
     return _share(_devices(), requested, batch=batch)
+
+
+def free_device_bytes() -> int:
+    """Return the free memory of the first device under JAX, in bytes.
+
+    Other backends, and CPUs, have no such value; for them it is the free memory of the machine.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        statistics = jax.local_devices()[0].memory_stats() or {}
+        if "bytes_limit" in statistics:
+            return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
+    return free_memory_bytes()
 
 
 def _share(

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from thorax.common.params import Params
+from thorax.common.project import git_or_empty
 
 GIT_SECONDS = 10
 """Longest wait for git, which reads every tracked file to find changes."""
@@ -79,11 +79,5 @@ def _leaves(settings: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]
 
 def git_revision(folder: Path = Path()) -> str:
     """Return the commit of a folder, with ``-dirty`` if tracked files differ; empty without git."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        described = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=True, timeout=GIT_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return described.stdout.strip()
+    describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    return git_or_empty(folder, *describe, limit_s=GIT_SECONDS).strip()
