@@ -189,9 +189,11 @@ def bench_batch(scan: Path, folder: Path, model: Path, *, scans: int) -> None:
         for workers in ("1", "2"):
             masks = folder / f"masks-{scans}-{kind}-{workers}"
             cost = cost_of(command(many, masks, model, "--workers", workers))
+            # The system does not count processes that a server starts (`forkserver`).
+            more = f"; {cost}" if workers == "1" else ""
             say(
-                f"{scans} scans, {kind}, {workers} processes: {cost.wall / scans:.2f} s per scan, "
-                f"{60 * scans / cost.wall:.1f} scans a minute; {cost}"
+                f"{scans} scans, {kind}, --workers {workers}: {cost.wall / scans:.2f} s per scan, "
+                f"{60 * scans / cost.wall:.1f} scans a minute{more}"
             )
 
 
@@ -223,13 +225,19 @@ def compare_engines(trained: Path, path: Path) -> None:
 
 def compare_processes(scan: Path, folder: Path, *, trained: Path, model: Path) -> None:
     """Measure whole processes with each engine, and count voxels that differ from Keras."""
+    engines = [(name, model, "float32") for name in ("onnxruntime", "openvino")]
+    engines = [("keras", trained, "float32"), *engines, ("openvino", model, "auto")]
     masks = []
-    for name, model_path in (("keras", trained), ("onnxruntime", model), ("openvino", model)):
+    for name, model_path, precision in engines:
         mask = folder / "mask.nii.gz"
-        cost = cost_of(command(scan, mask, model_path, "--engine", name, "--precision", "float32"))
+        options = ("--engine", name, "--precision", precision)
+        cost = cost_of(command(scan, mask, model_path, *options))
         masks.append(Scan(mask).voxels())
         differing = np.count_nonzero(masks[-1] != masks[0])
-        say(f"{name:<12} {cost}; {differing} of {masks[0].size} voxels differ from keras")
+        say(
+            f"{name:<12} {precision:<8} {cost}; {differing} of {np.count_nonzero(masks[0])} voxels "
+            "differ from keras"
+        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from thorax.io import Scan
 from thorax.preprocessing.canvas import find_placement, place_regions
 from thorax.preprocessing.records import CaseRecord
 from thorax.visualization.drawing import COLOURS, save_png
+from thorax.visualization.mesh import surface
 from thorax.visualization.overlay import orthogonal_slices
 from thorax.visualization.preview import (
     PreviewData,
@@ -62,7 +63,7 @@ def preview_data(
         spacing_mm=spacing_mm,
         regions=tuple(masks),
         canvases=canvases,
-        canvas_spacing_mm=spacing_mm,
+        surfaces=tuple(surface(mask, spacing_mm=spacing_mm) for mask in canvases),
         volumes_ml={name: mask.sum() * np.prod(spacing_mm) / 1000 for name, mask in masks.items()},
         title="scan.nii.gz",
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from thorax.visualization.mesh import Mesh, surface
-from thorax.visualization.render import render_surfaces
+from thorax.visualization.render import _composite, render_surfaces
 
 Box = tuple[float, float, float]
 RED, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
@@ -237,3 +237,15 @@ def test_hidden_triangles_do_not_change_an_opaque_surface(turned: bool) -> None:
     )
     assert np.count_nonzero(opaque[..., 3]) > 1000
     np.testing.assert_allclose(opaque.astype(int), nearly.astype(int), atol=1)
+
+
+def test_fragments_of_a_pixel_are_composited_from_front_to_back() -> None:
+    """Pixel 0 shows blue, pixel 2 translucent red over green, which hides blue, others nothing."""
+    red, green, blue = [0.5, 0.0, 0.0, 0.5], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 0.25, 0.25]
+    image = _composite(
+        np.array([2, 0, 2, 2]),
+        np.array([0.9, 0.5, 0.1, 0.2], np.float32),
+        np.array([blue, blue, red, green], np.float32),
+        4,
+    )
+    assert image.tolist() == [blue, [0, 0, 0, 0], [0.5, 0.5, 0.0, 1.0], [0, 0, 0, 0]]

@@ -1,5 +1,6 @@
-"""Collect the slices of the preview picture while the slabs of a scan are written."""
+"""Collect the content of the preview picture while the slabs of a scan are written."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import numpy as np
 from thorax.imaging.intensity import LOWEST_HU, whole_hu
 from thorax.inference.segmenter import Prediction
 from thorax.inference.statistics import ScanStatistics
+from thorax.visualization.mesh import Mesh, surface
 from thorax.visualization.preview import (
     PreviewData,
     SliceView,
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 
 class PreviewCollector:
-    """Collects an axial, a coronal and a sagittal slice of a scan and its masks.
+    """Collects an axial, a coronal and a sagittal slice of a scan and its masks, and surfaces.
+
+    The surfaces are computed in a thread of their own while the slabs are written.
 
     Args:
         prediction: The segmentation; it determines the positions of the slices.
@@ -36,6 +40,9 @@ class PreviewCollector:
         regions = len(self._masks_on_canvas)
         self._hu = [np.full(shape, LOWEST_HU, dtype=np.int16) for shape in shapes]
         self._masks = [np.zeros((regions, *shape), dtype=bool) for shape in shapes]
+        pool = ThreadPoolExecutor(1)
+        self._surfaces = pool.submit(self._compute_surfaces)
+        pool.shutdown(wait=False)
 
     def add(self, slab: "RestoredSlab") -> None:
         """Add a slab."""
@@ -61,6 +68,10 @@ class PreviewCollector:
 
         save_png(draw_preview(self._data(statistics)), path)
 
+    def _compute_surfaces(self) -> tuple[Mesh, ...]:
+        spacing_mm = self._prediction.preprocessed.pixel_mm
+        return tuple(surface(mask, spacing_mm=spacing_mm) for mask in self._masks_on_canvas)
+
     def _data(self, statistics: ScanStatistics) -> PreviewData:
         prediction = self._prediction
         axial, coronal, sagittal = map(SliceView, self._hu, self._masks)
@@ -72,7 +83,7 @@ class PreviewCollector:
             spacing_mm=prediction.grid.spacing_mm,
             regions=prediction.regions.names,
             canvases=self._masks_on_canvas,
-            canvas_spacing_mm=prediction.preprocessed.pixel_mm,
+            surfaces=self._surfaces.result(),
             volumes_ml=statistics.volumes_ml,
             sides_ml={
                 name: (region.sides["right"].volume_ml, region.sides["left"].volume_ml)

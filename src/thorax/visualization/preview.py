@@ -32,7 +32,7 @@ from thorax.visualization.drawing import (
     draw_outlines,
     label_sides,
 )
-from thorax.visualization.mesh import surface
+from thorax.visualization.mesh import Mesh
 from thorax.visualization.render import Colour, render_surfaces
 
 DPI = 110
@@ -120,7 +120,7 @@ class PreviewData:
         spacing_mm: Voxel spacing of the scan along x, y and z.
         regions: Names of the regions.
         canvases: Binary masks on the canvas, shape ``(R, N, H, W)``.
-        canvas_spacing_mm: Voxel spacing of the canvas along x, y and z.
+        surfaces: Surface of each region, see `mesh.surface`.
         volumes_ml: Region name → volume; a missing volume is not printed.
         sides_ml: Region name → volume on the patient's right and left.
         title: Title of the picture, usually the file name.
@@ -133,7 +133,7 @@ class PreviewData:
     spacing_mm: Triple
     regions: tuple[str, ...]
     canvases: NDArray[np.bool_]
-    canvas_spacing_mm: Triple
+    surfaces: tuple[Mesh, ...]
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     sides_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     title: str = ""
@@ -408,7 +408,7 @@ def _render_scene(box: Box, data: PreviewData) -> NDArray[np.uint8]:
     """Render the surfaces of the regions; regions that contain another are transparent."""
     _, _, width, height = box
     return render_surfaces(
-        [surface(mask, spacing_mm=data.canvas_spacing_mm) for mask in data.canvases],
+        data.surfaces,
         colours=_colours(data.canvases),
         size=(int(height), int(width)),
         azimuth=AZIMUTH,

@@ -134,11 +134,16 @@ def _fragments(
     line = np.repeat(np.arange(len(row)), counts)
     step = _counters(counts)
     attributes = np.column_stack([vertices[:, 2], shades]).astype(np.float32)
-    corners = vertices[faces][triangle]
-    start, slope = _interpolate(corners, attributes[faces][triangle], first, row)
-    values = start[line] + step[:, None].astype(np.float32) * slope[line]
-    pixels = row[line] * fine[1] + first[line] + step
-    return pixels, values[:, 0], np.clip(values[:, 1:], 0, 1)
+    corners = faces.take(triangle, axis=0)
+    start, slope = _interpolate(
+        vertices.take(corners, axis=0), attributes.take(corners, axis=0), first, row
+    )
+    values = slope.take(line, axis=0)
+    values *= step[:, None].astype(np.float32)
+    values += start.take(line, axis=0)
+    pixels = (row * fine[1] + first).take(line) + step
+    shade = values[:, 1:]
+    return pixels, values[:, 0], np.clip(shade, 0, 1, out=shade)
 
 
 def _rows(corners: Floats) -> tuple[Integers, Integers, Floats, Floats]:
@@ -199,11 +204,19 @@ def _composite(
     sorted_pixels = pixels[order]
     starts = np.flatnonzero(np.diff(sorted_pixels, prepend=-1))
     covered, counts = sorted_pixels[starts], np.diff(starts, append=len(sorted_pixels))
+    stacked = np.zeros((len(covered), 4), np.float32)
+    open_pixels = np.arange(len(covered))
+    for layer in range(MAX_LAYERS):
+        if not len(open_pixels):
+            break
+        below = shades.take(order.take(starts.take(open_pixels) + layer), axis=0)
+        above = stacked.take(open_pixels, axis=0)
+        above += (1 - above[:, 3:]) * below
+        stacked[open_pixels] = above
+        deeper = (counts.take(open_pixels) > layer + 1) & (above[:, 3] < 1)
+        open_pixels = open_pixels[deeper]
     image = np.zeros((count, 4), np.float32)
-    for layer in range(min(int(counts.max(initial=0)), MAX_LAYERS)):
-        deep = counts > layer
-        below = shades[order[starts[deep] + layer]]
-        image[covered[deep]] += (1 - image[covered[deep], 3:]) * below
+    image[covered] = stacked
     return image
 
 
@@ -211,6 +224,9 @@ def _downsample(fine: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Average the fine pixels, and divide the colours by the opacity."""
     height, width = fine.shape[0] // SUPERSAMPLING, fine.shape[1] // SUPERSAMPLING
     split = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 4)
-    image = split.mean(axis=(1, 3))
+    image = np.zeros((height, width, 4), np.float32)
+    for row, column in np.ndindex(SUPERSAMPLING, SUPERSAMPLING):
+        image += split[:, row, :, column]
+    image /= SUPERSAMPLING**2
     image[..., :3] /= np.maximum(image[..., 3:], 1e-6)
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
