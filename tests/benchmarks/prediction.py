@@ -225,8 +225,12 @@ def compare_engines(trained: Path, path: Path) -> None:
 
 def compare_processes(scan: Path, folder: Path, *, trained: Path, model: Path) -> None:
     """Measure whole processes with each engine, and count voxels that differ from Keras."""
-    engines = [(name, model, "float32") for name in ("onnxruntime", "openvino")]
-    engines = [("keras", trained, "float32"), *engines, ("openvino", model, "auto")]
+    engines = (
+        ("keras", trained, "float32"),
+        ("onnxruntime", model, "float32"),
+        ("openvino", model, "float32"),
+        ("openvino", model, "auto"),
+    )
     masks = []
     for name, model_path, precision in engines:
         mask = folder / "mask.nii.gz"

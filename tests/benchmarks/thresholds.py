@@ -5,7 +5,7 @@
 MAPS has a probability map of each case, as `thorax predict --probabilities` with the model of its
 fold writes them; MASKS the reference masks under the names of the cases; LABELS are the label
 values of the region, as 1,2. FOLDS.csv is the table of `thorax cross-validate --csv`. The maps are
-compared as they are, without the postprocessing of the masks.
+compared as they are, without the postprocessing of the masks. Each reference must have the region.
 
 Printed are the mean Dice at each threshold, with the best threshold of each case, and with the one
 that is best for the cases of the other folds: the only choice of these that does not use the case
@@ -13,7 +13,6 @@ itself.
 """
 
 import argparse
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ import numpy as np
 from measuring import say
 from numpy.typing import NDArray
 
+from thorax.common.tables import read_csv
+from thorax.imaging.overlap import mean_defined, overlap
 from thorax.io import Scan
 
 THRESHOLDS = np.arange(2, 19) / 20
@@ -40,9 +41,8 @@ def main() -> None:
     parser.add_argument("--seed", default="0")
     parser.add_argument("--region", default="infection")
     options = parser.parse_args()
-    with options.folds.open(encoding="utf-8") as table:
-        rows = [row for row in csv.DictReader(table) if row["seed"] == options.seed]
-    folds = {row["case"]: row["fold"] for row in rows}
+    _, rows = read_csv(options.folds.read_text(encoding="utf-8"))
+    folds = {row["case"]: row["fold"] for row in rows if row["seed"] == options.seed}
     curves = {
         case: dice_curve(
             Scan(options.maps / f"{case}_{options.region}.nii.gz").voxels(),
@@ -60,29 +60,24 @@ def dice_curve(probabilities: NDArray[Any], truth: NDArray[np.bool_]) -> Curve:
         >>> dice_curve(np.array([0.3, 0.9], np.float32), np.array([False, True]))[[0, 10]].tolist()
         [0.6666666666666666, 1.0]
     """
-    masks = [probabilities >= threshold for threshold in THRESHOLDS]
-    volume = np.count_nonzero(truth)
-    return np.array(
-        [2 * np.count_nonzero(mask & truth) / (np.count_nonzero(mask) + volume) for mask in masks]
-    )
+    return np.array([overlap(truth, probabilities >= threshold).dice for threshold in THRESHOLDS])
 
 
 def report(curves: Mapping[str, Curve], folds: Mapping[str, str]) -> None:
     """Print the mean Dice for each way to choose the threshold."""
-    all_curves = np.array([curves[case] for case in curves])
-    for threshold, mean in zip(THRESHOLDS, all_curves.mean(axis=0), strict=True):
+    for index, threshold in enumerate(THRESHOLDS):
+        mean = mean_defined(curve[index] for curve in curves.values())
         say(f"{threshold:.2f} for all cases            {mean:.3f}")
-    best = all_curves.argmax(axis=1)
-    say(f"best of each case             {all_curves.max(axis=1).mean():.3f}")
-    say("  " + ", ".join(f"{THRESHOLDS[index]:.2f}" for index in best))
-    chosen = {
-        case: int(
-            np.mean([curves[other] for other in curves if folds[other] != folds[case]], 0).argmax()
-        )
+    best = {case: int(curve.argmax()) for case, curve in curves.items()}
+    others = {
+        case: np.array([curve for other, curve in curves.items() if folds[other] != folds[case]])
         for case in curves
     }
-    say(f"best for the other folds      {np.mean([curves[c][i] for c, i in chosen.items()]):.3f}")
-    say("  " + ", ".join(f"{THRESHOLDS[index]:.2f}" for index in chosen.values()))
+    chosen = {case: int(others[case].mean(axis=0).argmax()) for case in curves}
+    for title, indices in (("best of each case", best), ("best for the other folds", chosen)):
+        mean = mean_defined(curves[case][index] for case, index in indices.items())
+        say(f"{title:<29} {mean:.3f}")
+        say("  " + ", ".join(f"{THRESHOLDS[index]:.2f}" for index in indices.values()))
 
 
 if __name__ == "__main__":
