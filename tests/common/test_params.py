@@ -39,6 +39,10 @@ def test_the_shipped_params_load_with_the_values_of_the_file(content: dict[str, 
     assert params.predict.threshold == content["predict"]["threshold"]
 
 
+def test_the_recipe_of_the_packaged_model_has_all_parameters() -> None:
+    assert load_params(SHIPPED.parent / "models" / "lungs" / PATH).synthetic.chests == 600
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
