@@ -7,11 +7,15 @@
 Without a model, the default network is exported untrained: speed does not depend on the weights.
 Wall time, CPU time and peak memory are those of a whole process. With another checkout of this
 repository, both run in turn, because the speed of a machine may change from minute to minute.
+With ``--lungmask PYTHON``, the Python of an environment with lungmask (https://github.com/JoHof/
+lungmask), its R231 network segments the same scan between runs of ours. Weights are random, so its
+postprocessing, whose time depends on the mask, is off.
 """
 
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,9 +53,8 @@ def main() -> None:
         scan = options.scan or folder / "scan.nii.gz"
         if not options.scan:
             make_scan(0, SHAPE, scan, folder / "truth.nii.gz")
-        if options.before:
-            for chosen in (find_model("lungs"), options.model or model):
-                compare_checkouts(scan, folder, chosen, options.before, rounds=options.rounds)
+        if options.before or options.lungmask:
+            compare_in_turn(scan, folder, options.model or model, options)
             return
         bench_prediction(scan, folder, model=options.model or model)
         if options.engines:
@@ -70,7 +73,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     for name in ("engines", "growth", "files"):
         parser.add_argument(f"--{name}", action="store_true")
-    for name in ("scan", "before"):
+    for name in ("scan", "before", "lungmask"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--model", type=lambda model: find_model(Path(model)))
     parser.add_argument("--batch", type=int, nargs="+", default=[], metavar="SCANS")
@@ -121,6 +124,15 @@ def command(scans: Path, target: Path, model: Path, *more: str) -> list[str]:
     return [*arguments, "--model", str(model), "--force", *more]
 
 
+def compare_in_turn(scan: Path, folder: Path, model: Path, options: argparse.Namespace) -> None:
+    """Measure with another checkout, or another program, in turn."""
+    if options.lungmask:
+        compare_lungmask(scan, folder, options.lungmask, rounds=options.rounds)
+    if options.before:
+        for chosen in (find_model("lungs"), model):
+            compare_checkouts(scan, folder, chosen, options.before, rounds=options.rounds)
+
+
 def compare_checkouts(scan: Path, folder: Path, model: Path, before: Path, *, rounds: int) -> None:
     """Measure this checkout and another one in turn, and count the voxels that differ."""
     checkouts = {"before": before.resolve(), "now": Path(__file__).resolve().parents[2]}
@@ -137,6 +149,24 @@ def compare_checkouts(scan: Path, folder: Path, model: Path, before: Path, *, ro
         say(f"{label:<16} {median}; wall {walls[0]:.2f} to {walls[-1]:.2f} s")
     masks = [Scan(folder / f"{name}.nii.gz").voxels() for name in checkouts]
     say(f"{np.count_nonzero(masks[0] != masks[1])} of {np.count_nonzero(masks[1])} voxels differ")
+
+
+def compare_lungmask(scan: Path, folder: Path, python: Path, *, rounds: int) -> None:
+    """Measure the packaged model and lungmask on the same scan."""
+    weights, mask = folder / "random.pth", folder / "mask.nii.gz"
+    network = "UNet(n_classes=3, depth=5, padding=True, batch_norm=True, up_mode='upsample')"
+    code = f"import torch; from lungmask.resunet import UNet; torch.save({network}.state_dict(), "
+    subprocess.run([str(python), "-c", f"{code}{str(weights)!r})"], check=True)
+    ours = command(scan, mask, find_model("lungs"))
+    theirs = [str(python.parent / "lungmask"), str(scan), str(mask), "--modelpath", str(weights)]
+    theirs += ["--nopostprocess", "--noprogress"]
+    cost_of(ours)
+    measured = [cost_of(ours) for _ in range(rounds)]
+    other = cost_of(theirs)
+    measured += [cost_of(ours) for _ in range(rounds)]
+    median = sorted(measured, key=lambda cost: cost.wall)[len(measured) // 2]
+    say(f"lungs            {median}")
+    say(f"lungmask R231    {other}; {other.wall / median.wall:.0f} times as long")
 
 
 def bench_growth(folder: Path, model: Path) -> None:
