@@ -43,6 +43,8 @@ BASE: dict[str, Any] = {
     "split.test": ["S1-202"],
     "train.epochs": 4,
     "train.ema_momentum": 0.99,
+    # Compiling takes longer than it saves in a short training.
+    "train.xla": False,
 }
 """Settings of all short trainings; a variant replaces some."""
 
