@@ -9,6 +9,7 @@ postprocessing; the lowest and the mean over regions and scans are printed. A ch
 either mask does not count.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,12 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.common.machine import cores
-from thorax.imaging.overlap import overlap
-from thorax.inference.segmenter import Model, Segmenter, load
+from thorax.imaging.intensity import Window
+from thorax.imaging.overlap import mean_defined, overlap
+from thorax.inference.segmenter import Segmenter, load
 from thorax.io import Scan
-from thorax.models.engines.openvino_engine import BATCH, OpenVinoEngine
+from thorax.models.engines import Engine
+from thorax.models.engines.openvino_engine import BATCH, MOST_STREAMS, OpenVinoEngine
 from thorax.models.engines.planes_graph import from_planes, planes_around
 from thorax.models.onnx_file import read_model
 from thorax.models.packaged import find_model
@@ -34,20 +37,28 @@ from thorax.phantom import WIDE, chest
 
 Planes = NDArray[np.int16]
 
+Mask = NDArray[np.bool_]
+
 ROUNDS = 5
 
 
-class CompiledEngine(OpenVinoEngine):
-    """The OpenVINO engine with a network that was compiled already.
+class QuantisedEngine(OpenVinoEngine):
+    """The OpenVINO engine with weights and activations in 8 bits.
 
     Args:
-        network: Compiled, with the input and the batch of the engine.
-        context: Neighbouring slices on each side.
+        graph: The exported graph.
+        window: HU window of the network.
+        chests: Slices on the canvas, for the calibration.
     """
 
-    def __init__(self, network: Any, context: int) -> None:
-        self._context, self._shape = context, tuple(network.output(0).shape)
-        self._queue = openvino.AsyncInferQueue(network, cores())
+    def __init__(self, graph: bytes, window: Window, chests: list[Planes]) -> None:
+        core, streams = openvino.Core(), min(cores(), MOST_STREAMS)
+        extended, self._context = from_planes(graph, window, batch=BATCH)
+        network = quantised(core.read_model(extended), chests, self._context)
+        settings = {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": cores()}
+        compiled = core.compile_model(network, "CPU", settings)
+        self._shape = tuple(compiled.output(0).shape)
+        self._queue = openvino.AsyncInferQueue(compiled, streams)
 
 
 @click.command()
@@ -57,38 +68,42 @@ class CompiledEngine(OpenVinoEngine):
 @click.option("--chests", default=24, show_default=True, help="Chests that are segmented.")
 def main(model: str, scans: tuple[Path, ...], calibration: int, chests: int) -> None:
     """Quantise a model, then print speed and Dice of each precision."""
-    path = find_model(Path(model))
+    path = find_model(model)
     loaded = load(path, engine="openvino", precision="float32")
-    seen = place_chests(loaded, range(calibration))
-    tried = place_chests(loaded, range(calibration, calibration + chests))
-    given = [Segmenter([loaded]).preprocess(Scan(scan)).planes for scan in scans]
-    spec, graph = read_model(path)
-    extended, context = from_planes(graph, spec.window, batch=BATCH)
-    whole = openvino.Core().read_model(extended)
-    networks = {
-        "float32": compiled(whole, INFERENCE_PRECISION_HINT="f32"),
-        "auto": compiled(whole),
-        "int8": compiled(quantised(whole, seen, context)),
+    segmenter, spec = Segmenter([loaded]), loaded.spec
+    seen = place_chests(segmenter, range(calibration))
+    chosen = range(calibration, calibration + chests)
+    groups = {
+        "chests": place_chests(segmenter, chosen),
+        "scans": [segmenter.preprocess(Scan(scan)).planes for scan in scans],
     }
-    engines = {name: CompiledEngine(network, context) for name, network in networks.items()}
-    speed = time_in_turn(engines, max(given or tried, key=len))
+    engines = {
+        "float32": loaded.engine,
+        "auto": load(path, engine="openvino").engine,
+        "int8": QuantisedEngine(read_model(path)[1], spec.window, seen),
+    }
+    speed = time_in_turn(engines, max(groups["scans"] or groups["chests"], key=len))
+    segmented = {
+        (name, group): masks(engine, groups[group], spec.threshold)
+        for name, engine in engines.items()
+        for group in groups
+    }
     say(f"{'precision':<10} {'stacks/s':>9} {'chests: lowest, mean Dice':>27} {'scans':>15}")
-    for name, engine in engines.items():
-        columns = [
-            dice_against(engines["float32"], engine, group, spec.threshold)
-            for group in (tried, given)
+    for name in engines:
+        cells = [
+            lowest_and_mean(segmented["float32", group], segmented[name, group]) for group in groups
         ]
-        say(f"{name:<10} {speed[name]:9.1f} {columns[0]:>27} {columns[1]:>15}")
+        say(f"{name:<10} {speed[name]:9.1f} {cells[0]:>27} {cells[1]:>15}")
 
 
-def place_chests(model: Model, numbers: range) -> list[Planes]:
+def place_chests(segmenter: Segmenter, numbers: range) -> list[Planes]:
     """Put synthetic chests on the canvas, except those whose intensity is unknown."""
     placed = []
     for number in numbers:
         case = chest(FIRST_CHEST + number, seed=0, variety=WIDE)
         scan = Scan.in_memory(case.scan.voxels, case.scan.grid.affine, name=case.name)
         with suppress(InputError):
-            placed.append(Segmenter([model]).preprocess(scan).planes)
+            placed.append(segmenter.preprocess(scan).planes)
     return placed
 
 
@@ -112,13 +127,7 @@ def quantised(network: Any, chests: list[Planes], context: int) -> Any:
     )
 
 
-def compiled(network: Any, **settings: str) -> Any:
-    """Compile a network with the settings of the OpenVINO engine."""
-    streams: dict[str, Any] = {"NUM_STREAMS": str(cores()), "INFERENCE_NUM_THREADS": cores()}
-    return openvino.Core().compile_model(network, "CPU", streams | settings)
-
-
-def time_in_turn(engines: dict[str, CompiledEngine], planes: Planes) -> dict[str, float]:
+def time_in_turn(engines: Mapping[str, Engine], planes: Planes) -> dict[str, float]:
     """Return the stacks per second of each precision, the fastest of some rounds."""
     best = dict.fromkeys(engines, np.inf)
     for _ in range(ROUNDS):
@@ -127,19 +136,16 @@ def time_in_turn(engines: dict[str, CompiledEngine], planes: Planes) -> dict[str
     return {name: len(planes) / seconds for name, seconds in best.items()}
 
 
-def dice_against(
-    reference: CompiledEngine, engine: CompiledEngine, scans: list[Planes], threshold: float
-) -> str:
-    """Return the lowest and the mean Dice of the masks against those of a reference."""
-    dice = []
-    for planes in scans:
-        masks = [
-            np.moveaxis(each.probabilities(planes) >= threshold, -1, 0)
-            for each in (reference, engine)
-        ]
-        both = [overlap(*pair) for pair in zip(*masks, strict=True)]
-        dice += [each.dice for each in both if each.truth or each.predicted]
-    return f"{min(dice):.4f}, {np.mean(dice):.4f}" if dice else ""
+def masks(engine: Engine, scans: list[Planes], threshold: float) -> list[Mask]:
+    """Return the mask of each region of each scan."""
+    probabilities = (engine.probabilities(planes) for planes in scans)
+    return [region >= threshold for maps in probabilities for region in np.moveaxis(maps, -1, 0)]
+
+
+def lowest_and_mean(reference: list[Mask], other: list[Mask]) -> str:
+    """Return the lowest and the mean Dice; empty without scans."""
+    dice = [overlap(*pair).dice for pair in zip(reference, other, strict=True)]
+    return f"{np.nanmin(dice):.4f}, {mean_defined(dice):.4f}" if dice else ""
 
 
 if __name__ == "__main__":

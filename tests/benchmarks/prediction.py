@@ -124,6 +124,11 @@ def command(scans: Path, target: Path, model: Path, *more: str) -> list[str]:
     return [*arguments, "--model", str(model), "--force", *more]
 
 
+def median_cost(costs: list[Cost]) -> Cost:
+    """Return the cost of the run with the median wall time."""
+    return sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
+
+
 def compare_in_turn(scan: Path, folder: Path, model: Path, options: argparse.Namespace) -> None:
     """Measure with another checkout, or another program, in turn."""
     if options.lungmask:
@@ -144,9 +149,8 @@ def compare_checkouts(scan: Path, folder: Path, model: Path, before: Path, *, ro
     # The first round compiles the modules.
     for name, (_, *measured) in costs.items():
         walls = sorted(cost.wall for cost in measured)
-        median = sorted(measured, key=lambda cost: cost.wall)[len(measured) // 2]
         label = f"{model.stem}, {name}"
-        say(f"{label:<16} {median}; wall {walls[0]:.2f} to {walls[-1]:.2f} s")
+        say(f"{label:<16} {median_cost(measured)}; wall {walls[0]:.2f} to {walls[-1]:.2f} s")
     masks = [Scan(folder / f"{name}.nii.gz").voxels() for name in checkouts]
     say(f"{np.count_nonzero(masks[0] != masks[1])} of {np.count_nonzero(masks[1])} voxels differ")
 
@@ -164,7 +168,7 @@ def compare_lungmask(scan: Path, folder: Path, python: Path, *, rounds: int) -> 
     measured = [cost_of(ours) for _ in range(rounds)]
     other = cost_of(theirs)
     measured += [cost_of(ours) for _ in range(rounds)]
-    median = sorted(measured, key=lambda cost: cost.wall)[len(measured) // 2]
+    median = median_cost(measured)
     say(f"lungs            {median}")
     say(f"lungmask R231    {other}; {other.wall / median.wall:.0f} times as long")
 
@@ -194,7 +198,7 @@ def bench_files(scan: Path, folder: Path, model: Path, *, rounds: int = 3) -> No
         for name, (source, target, more) in cases.items():
             costs[name].append(cost_of(command(source, folder / target, model, *more)))
     for name, measured in costs.items():
-        say(f"{name:<18} {sorted(measured, key=lambda cost: cost.wall)[rounds // 2]}")
+        say(f"{name:<18} {median_cost(measured)}")
 
 
 def make_series(scan: Path, folder: Path) -> Path:
