@@ -1,6 +1,7 @@
 """Dice of a lung model on real scans, degraded real scans and synthetic chests.
 
-    python tests/benchmarks/lungs.py MODEL --real FOLDER [--chests 120] [--degraded CASE]
+    python tests/benchmarks/lungs.py MODEL --real FOLDER [--chests 120]
+    python tests/benchmarks/lungs.py MODEL --real FOLDER [--degraded CASE] [--painted CASE]
 
 FOLDER has one folder per source, each with scans/ and masks/ of equal names, whose labels above 0
 are lung. Synthetic chests have numbers that no training uses. Volumetric Dice on the grid of the
@@ -13,7 +14,7 @@ import csv
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -22,9 +23,10 @@ from statistics import fmean
 import click
 import nibabel
 import numpy as np
-from degraded_scans import CROPS, DEGRADATIONS
+from degraded_scans import CROPS, DEGRADATIONS, Volume
 from measuring import say
 from numpy.typing import NDArray
+from painted_scans import PAINTED
 
 import thorax
 from thorax.common.errors import InputError
@@ -83,13 +85,15 @@ def real_examples(folder: Path) -> Iterator[Example]:
         yield Example(path.name, (source.name,), scan.voxels(), mask.voxels() > 0, affine)
 
 
-def degraded_examples(folder: Path, pattern: str) -> Iterator[Example]:
-    """Degrade and crop the scans whose path below the folder matches a pattern."""
+def changed_examples(
+    folder: Path, pattern: str, changes: Mapping[str, Callable[..., Volume]]
+) -> Iterator[Example]:
+    """Change the scans whose path below the folder matches a pattern, in each way."""
     for path in sorted(folder.glob(pattern)):
         scan, mask = Scan(path), Scan(path.parent.parent / "masks" / path.name)
         hu, labels = scan.voxels().astype(np.float32), (mask.voxels() > 0).astype(np.uint8)
-        for name, degrade in {**DEGRADATIONS, **CROPS}.items():
-            changed, reference, affine = degrade(hu, labels, scan.grid.affine)
+        for name, change in changes.items():
+            changed, reference, affine = change(hu, labels, scan.grid.affine)
             voxels = np.rint(changed).astype(np.int16)
             yield Example(f"{path.name} {name}", (name,), voxels, reference > 0, affine)
 
@@ -162,6 +166,7 @@ def table(results: list[Result]) -> None:
 @click.argument("model")
 @click.option("--real", type=click.Path(path_type=Path), help="Folder of sources.")
 @click.option("--degraded", help="Pattern of the scans to degrade, such as 'lctsc/scans/S1-104*'.")
+@click.option("--painted", help="Pattern of the scans to paint findings and objects into.")
 @click.option("--chests", default=0, help="Number of synthetic chests.")
 @click.option(
     "--first-chest",
@@ -177,6 +182,7 @@ def main(
     model: str,
     real: Path | None,
     degraded: str | None,
+    painted: str | None,
     chests: int,
     first_chest: int,
     csv_path: Path | None,
@@ -186,8 +192,9 @@ def main(
     predictor = thorax.load(model)
     everything: list[Result] = []
     sources = [
-        real_examples(real) if real and not degraded else (),
-        degraded_examples(real, degraded) if real and degraded else (),
+        real_examples(real) if real and not (degraded or painted) else (),
+        changed_examples(real, degraded, DEGRADATIONS | CROPS) if real and degraded else (),
+        changed_examples(real, painted, PAINTED) if real and painted else (),
         synthetic_examples(first_chest, chests),
     ]
     for examples in sources:

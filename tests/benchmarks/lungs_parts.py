@@ -4,8 +4,9 @@
 
 Each variant changes one setting of ``models/lungs/params.yaml`` (see `BASE` and `VARIANTS`), and is
 trained once per seed on equally many stacks. Scored are the scans of each source of FOLDER (as for
-``lungs.py``) and synthetic chests that no training uses: volumetric Dice on the grid of the scan.
-Of LCTSC, only the scan that is left out is scored. Finished runs in the work folder are skipped.
+``lungs.py``), synthetic chests that no training uses, and findings painted into an LCTSC scan:
+volumetric Dice on the grid of the scan. Of LCTSC, only the scan that is left out is scored.
+Finished runs in the work folder are skipped.
 """
 
 import csv
@@ -34,6 +35,9 @@ from thorax.pipeline.phantom import write_chest
 PROJECT = Path(__file__).parents[2] / "models" / "lungs"
 
 CASES = ("S1-101", "S1-102", "S1-104", "S1-201", "S1-202")
+
+PAINTED = CASES[-1]
+"""Scan to paint into if none is left out."""
 
 GROUPS = ("anatomy", "diseases", "objects", "scans", "intensities")
 
@@ -111,9 +115,15 @@ class Parts:
         self._set_fraction(folder, params)
         _stage(folder, "-m", "thorax.pipeline.train")
         _stage(folder, "-m", "thorax.cli", "export", "m.onnx", "--trained", "models/segmenter")
-        score = [str(Path(__file__).with_name("lungs.py")), "m.onnx", "--csv", "scores.csv"]
-        _stage(folder, *score, "--real", str(self.work / "sources"))
-        self._save(variant, seed, folder, params["split"]["test"])
+        left_out = params["split"]["test"]
+        self._score(folder, "scores.csv")
+        self._score(folder, "painted.csv", "--painted", f"lctsc/scans/{[*left_out, PAINTED][0]}*")
+        self._save(variant, seed, folder, left_out)
+
+    def _score(self, folder: Path, table: str, *options: str) -> None:
+        script = str(Path(__file__).with_name("lungs.py"))
+        real = str(self.work / "sources")
+        _stage(folder, script, "m.onnx", "--csv", table, "--real", real, *options)
 
     def rows(self) -> list[dict[str, str]]:
         """Read the scores of all finished runs."""
@@ -191,6 +201,8 @@ class Parts:
                 case = row["case"].split(".")[0]
                 if row["kinds"] != "lctsc" or case in left_out or not left_out:
                     writer.writerow((variant, seed, row["kinds"], case, row["dice"] or 0))
+            for row in csv.DictReader((folder / "painted.csv").open()):
+                writer.writerow((variant, seed, "painted", row["kinds"], row["dice"] or 0))
 
 
 def _stage(folder: Path, *arguments: str) -> None:

@@ -137,6 +137,38 @@ def test_air_outside_the_body_and_bowel_gas_are_not_lung(
     assert lung_box(breathing, (100, 80)) == LUNGS_BOX
 
 
+@pytest.fixture
+def tapering(breathing: np.ndarray) -> np.ndarray:
+    """Six planes, whose lungs shrink to a third of their width."""
+    planes = np.repeat(breathing, 2, axis=0)
+    for plane, reach in enumerate((0, 2, 4, 6, 8, 10)):
+        planes[plane, 20 : 20 + reach] = planes[plane, 80 - reach : 80] = MUSCLE_HU
+    return planes
+
+
+@pytest.mark.parametrize(
+    "air",
+    [
+        pytest.param(np.s_[:, 2:98, 68:76], id="larger than a lung"),
+        pytest.param(np.s_[:, 30:70, 68:76], id="smaller than a lung"),
+        pytest.param(np.s_[2:, 2:98, 68:76], id="on some planes"),
+        pytest.param(np.s_[:, 2:98, 2:10], id="a patient lying prone"),
+    ],
+)
+def test_air_in_a_hollow_couch_is_not_lung(tapering: np.ndarray, air: tuple[slice, ...]) -> None:
+    without = lung_box(tapering, (100, 80))
+    planes, across, along = air
+    tapering[planes, across.start - 1 : across.stop + 1, along.start - 1 : along.stop + 1] = 0
+    tapering[air] = AIR_HU
+    assert lung_box(tapering, (100, 80)) == without == LUNGS_BOX
+
+
+def test_a_thin_scan_keeps_lungs_of_constant_section(breathing: np.ndarray) -> None:
+    breathing[0, 20:25] = MUSCLE_HU
+    breathing[:, 60:80, 25:30] = MUSCLE_HU
+    assert lung_box(breathing, (100, 80)) == LUNGS_BOX
+
+
 @pytest.mark.parametrize("opaque", [np.s_[:, 20:40], np.s_[:, 60:80]], ids=["right", "left"])
 def test_an_opaque_lung_is_included_by_symmetry(
     breathing: np.ndarray, opaque: tuple[slice, ...]

@@ -17,7 +17,7 @@ from thorax.imaging.regions import Regions
 from thorax.inference.postprocessing import Postprocessed, postprocess
 from thorax.io import Scan
 from thorax.models.spec import PostprocessingRule, default_postprocessing
-from thorax.preprocessing.canvas import find_placement, place_regions
+from thorax.preprocessing.canvas import find_placement, place_regions, place_scan
 
 BLOCK = np.ones((3, 3, 3), dtype=bool)
 
@@ -29,11 +29,25 @@ def draw(*planes: str) -> np.ndarray:
 
 
 def process(
-    probabilities: np.ndarray, rule: PostprocessingRule, *, pixel_ml: float = 0.1
+    probabilities: np.ndarray,
+    rule: PostprocessingRule,
+    *,
+    hu: np.ndarray | None = None,
+    pixel_ml: float = 0.1,
 ) -> Postprocessed:
     return postprocess(
-        probabilities, {"lung": rule}, names=("lung",), pixel_ml=pixel_ml, threshold=0.5
+        probabilities,
+        {"lung": rule},
+        hu=without_gas(probabilities) if hu is None else hu,
+        names=("lung",),
+        pixel_ml=pixel_ml,
+        threshold=0.5,
     )
+
+
+def without_gas(probabilities: np.ndarray) -> np.ndarray:
+    """Return a scan that is soft tissue everywhere."""
+    return np.zeros(probabilities.shape[:3], np.int16)
 
 
 def mask_rows(outcome: Postprocessed) -> list[str]:
@@ -145,13 +159,93 @@ def test_an_empty_slice_within_a_lung_changes_nothing() -> None:
     assert (outcome.probabilities == draw(*planes)).all()
 
 
+# Bullae
+
+LUNG_HU, GAS_HU = -850, -980
+
+FULL_SLICE = "00000 09990 09990 09990 00000"
+
+MOSTLY_SEEN = (FULL_SLICE, "00000 09990 04440 00000 00000")
+
+HALF_SEEN = (FULL_SLICE, "00000 04440 04440 00000 00000")
+
+
+@pytest.fixture
+def bulla() -> np.ndarray:
+    """HU of two slices with gas in the middle 3×3 pixels of both."""
+    hu = np.full((2, 5, 5), LUNG_HU, np.int16)
+    hu[:, 1:4, 1:4] = GAS_HU
+    return hu
+
+
+def test_a_bulla_is_lung_if_most_of_it_is(bulla: np.ndarray) -> None:
+    """The network sees 12 of its 18 pixels."""
+    outcome = process(draw(*MOSTLY_SEEN), PostprocessingRule(fill_holes=True), hu=bulla)
+    assert mask_rows(outcome) == ["..... .###. .###. .###. ....."] * 2
+    assert outcome.notes == ("lung: bullae or emphysema of 0.6 mL added",)
+
+
+@pytest.mark.parametrize(
+    ("planes", "region", "brighter"),
+    [
+        pytest.param(HALF_SEEN, "lung", 0, id="half of a bulla"),
+        pytest.param(MOSTLY_SEEN, "infection", 0, id="another region"),
+        pytest.param(MOSTLY_SEEN, "lung", 80, id="parenchyma"),
+    ],
+)
+def test_other_spaces_are_not_changed(
+    bulla: np.ndarray, planes: tuple[str, ...], region: str, brighter: int
+) -> None:
+    outcome = postprocess(
+        draw(*planes),
+        {region: PostprocessingRule(fill_holes=True)},
+        hu=bulla + np.int16(brighter),
+        names=(region,),
+        pixel_ml=0.1,
+        threshold=0.5,
+    )
+    assert outcome.notes == ()
+    assert (outcome.probabilities == draw(*planes)).all()
+
+
+def test_a_bulla_is_separated_from_the_air_outside_by_a_narrow_gap() -> None:
+    """Three pixels of width open to 10×4 pixels of air by one pixel."""
+    hu = np.full((1, 10, 10), LUNG_HU, np.int16)
+    hu[0, 3:6, 1:4] = hu[0, 4, 4:6] = hu[0, :, 6:] = GAS_HU
+    seen = "0000000000 " * 3 + "0999000000 0999000000 " + "0000000000 " * 5
+    outcome = process(draw(seen), PostprocessingRule(fill_holes=True), hu=hu)
+    assert mask_rows(outcome)[0].split()[3:7] == [".###......"] * 3 + ["." * 10]
+
+
+def test_a_bulla_painted_into_real_lungs_is_completed(real_scans: Path) -> None:
+    """The upper of two halves of a bulla is missing from the probabilities."""
+    scan = Scan(real_scans / "lctsc" / "scans" / "S1-104.nii.gz")
+    placement = find_placement(scan, IntensityScale(), canvas=128, crop="lungs")
+    planes = place_scan(scan, IntensityScale(), placement)
+    inside = planes[60:80, 50:70, 25:40]
+    inside[:] = GAS_HU
+    probabilities = np.zeros((*planes.shape, 1), np.float32)
+    probabilities[60:71, 50:70, 25:40] = 1.0
+    rule = PostprocessingRule(fill_holes=True)
+    completed = process(probabilities, rule, hu=planes).probabilities[..., 0] >= 0.5
+    assert completed[60:80, 50:70, 25:40].all()
+    assert np.count_nonzero(completed) < 1.05 * inside.size
+
+
 # Regions inside another one
 
 
 def test_a_region_is_clipped_to_its_parent() -> None:
     pair = np.concatenate([draw("9990 9990"), draw("0099 0090")], axis=-1)
     rules = {"infection": PostprocessingRule(inside="lung"), "lung": PostprocessingRule()}
-    outcome = postprocess(pair, rules, names=("lung", "infection"), pixel_ml=0.5, threshold=0.5)
+    outcome = postprocess(
+        pair,
+        rules,
+        hu=without_gas(pair),
+        names=("lung", "infection"),
+        pixel_ml=0.5,
+        threshold=0.5,
+    )
     assert outcome.probabilities[..., 1] == pytest.approx(draw("0090 0090")[..., 0])
     assert outcome.notes == ("infection: 0.5 mL outside lung removed",)
 
@@ -163,7 +257,14 @@ def test_the_parent_is_processed_first() -> None:
         "infection": PostprocessingRule(inside="lung"),
         "lung": PostprocessingRule(largest=1, share=1),
     }
-    outcome = postprocess(both, rules, names=("infection", "lung"), pixel_ml=1, threshold=0.5)
+    outcome = postprocess(
+        both,
+        rules,
+        hu=without_gas(both),
+        names=("infection", "lung"),
+        pixel_ml=1,
+        threshold=0.5,
+    )
     assert outcome.probabilities[0, 2, 4] == pytest.approx([1 / 3, 1 / 3])
     assert len(outcome.notes) == 2
 
@@ -193,8 +294,9 @@ def test_unknown_and_circular_regions_are_rejected(
     rules: dict[str, PostprocessingRule], message: str
 ) -> None:
     empty = np.zeros((1, 2, 2, 2), np.float32)
+    hu = without_gas(empty)
     with pytest.raises(InputError, match=message):
-        postprocess(empty, rules, names=("lung", "node"), pixel_ml=1, threshold=0.5)
+        postprocess(empty, rules, hu=hu, names=("lung", "node"), pixel_ml=1, threshold=0.5)
 
 
 # Settings
@@ -249,7 +351,12 @@ def test_removed_components_stay_removed_after_restoring(threshold: float) -> No
     placement = place_whole((96, 96), canvas=24)
     raw = placement.restore(probabilities[..., 0]) >= threshold
     outcome = postprocess(
-        probabilities, {"a": RULE}, names=("a",), pixel_ml=0.1, threshold=threshold
+        probabilities,
+        {"a": RULE},
+        hu=without_gas(probabilities),
+        names=("a",),
+        pixel_ml=0.1,
+        threshold=threshold,
     ).probabilities[..., 0]
     components, count = ndimage.label(raw)
     assert count == 3
@@ -266,7 +373,12 @@ def test_filled_holes_stay_filled_after_restoring(threshold: float, rim: float) 
     probabilities[2, 9:14, 9:14] = 0.0
     placement = place_whole((96, 96), canvas=24)
     outcome = postprocess(
-        probabilities, {"a": RULE}, names=("a",), pixel_ml=0.1, threshold=threshold
+        probabilities,
+        {"a": RULE},
+        hu=without_gas(probabilities),
+        names=("a",),
+        pixel_ml=0.1,
+        threshold=threshold,
     ).probabilities[..., 0]
     whole = placement.restore(probabilities[..., 0])[0] >= threshold
     assert (placement.restore(outcome) >= threshold).all(axis=0).tolist() == whole.tolist()
@@ -281,7 +393,12 @@ def test_small_components_are_removed_from_real_lungs(real_scans: Path) -> None:
     noisy = truth.copy()
     noisy[60:63, 30:34, 10:14], noisy[2:4, 64:67, 64:67] = 0.8, 1.0
     outcome = postprocess(
-        noisy, default_postprocessing(["lung"]), names=("lung",), pixel_ml=0.0457, threshold=0.5
+        noisy,
+        default_postprocessing(["lung"]),
+        hu=without_gas(noisy),
+        names=("lung",),
+        pixel_ml=0.0457,
+        threshold=0.5,
     )
     planes = slice(55, 65)
     lungs, processed = (

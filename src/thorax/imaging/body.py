@@ -19,6 +19,10 @@ BODY_SHARE = 0.05
 LUNG_SHARE = 0.1
 """Enclosed air smaller than this share of the largest part is not lung, but bowel gas."""
 
+CONSTANT_SHARE = 0.85
+"""Mean section of air, as a share of its projection along z, from which it may be that of a couch.
+Lungs are near 0.4, 4 cm of them near 0.8; a couch of 6 cm that sags by 1 cm is at 0.85."""
+
 MARGIN = 0.1
 """Margin on each side of the lungs, as a share of their extent."""
 
@@ -94,12 +98,38 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
 def _air_inside(coarse: NDArray[Any]) -> tuple[slice, slice] | None:
     """Find the box around the large connected parts of the air that tissue encloses in its plane.
 
+    The air inside a hollow couch is left out.
+
     Returns:
         Its pixels along x and y; None without such air.
     """
     tissue = coarse > BODY_HU
     parts, count = label_parts(open_mask(fill_holes(tissue) & ~tissue, 1))
-    return _box_of_large(parts, count, LUNG_SHARE) if count else None
+    if not count:
+        return None
+    sizes, boxes = _measure(parts, count)
+    while couch := _couch_parts(parts, boxes, _large(sizes, LUNG_SHARE)):
+        sizes[couch] = 0
+    return _box_around(boxes, _large(sizes, LUNG_SHARE))
+
+
+def _couch_parts(
+    parts: NDArray[np.integer[Any]], boxes: list[tuple[slice, ...]], large: list[int]
+) -> list[int]:
+    """Find the parts of constant section that lie beyond the other parts in y, as couches do."""
+    varying = [
+        part for part in large if _section_share(parts[boxes[part]] == part + 1) < CONSTANT_SHARE
+    ]
+    if not varying:
+        return []
+    lungs = _box_around(boxes, varying)[1]
+    middles = {part: (boxes[part][2].start + boxes[part][2].stop) / 2 for part in large}
+    return [part for part in large if not lungs.start <= middles[part] <= lungs.stop]
+
+
+def _section_share(part: NDArray[np.bool_]) -> float:
+    """Mean section of a part, shape ``(N, X', Y')``, as a share of its projection along z."""
+    return float(part.sum() / (part.any(axis=0).sum() * part.any(axis=(1, 2)).sum()))
 
 
 def _box_of_large(parts: NDArray[np.integer[Any]], count: int, share: float) -> tuple[slice, slice]:
@@ -110,11 +140,29 @@ def _box_of_large(parts: NDArray[np.integer[Any]], count: int, share: float) -> 
         count: Number of parts.
         share: The share, more than 0.
     """
-    sizes = part_sizes(parts, count)[1:]
-    boxes = ndimage.find_objects(parts)
-    large = [boxes[part] for part in np.flatnonzero(sizes >= share * sizes.max())]
+    sizes, boxes = _measure(parts, count)
+    return _box_around(boxes, _large(sizes, share))
+
+
+def _measure(
+    parts: NDArray[np.integer[Any]], count: int
+) -> tuple[NDArray[np.intp], list[tuple[slice, ...]]]:
+    """Size and box of each part, in the order of their labels."""
+    return part_sizes(parts, count)[1:], ndimage.find_objects(parts)
+
+
+def _large(sizes: NDArray[np.intp], share: float) -> list[int]:
+    """Indices of the parts of at least this share of the largest one."""
+    return [int(part) for part in np.flatnonzero(sizes >= share * sizes.max())]
+
+
+def _box_around(boxes: list[tuple[slice, ...]], chosen: list[int]) -> tuple[slice, slice]:
+    """Find the box, in x and y, around some boxes."""
     across, along = (
-        slice(min(box[axis].start for box in large), max(box[axis].stop for box in large))
+        slice(
+            min(boxes[part][axis].start for part in chosen),
+            max(boxes[part][axis].stop for part in chosen),
+        )
         for axis in (1, 2)
     )
     return across, along

@@ -1,4 +1,4 @@
-"""Postprocess probability maps: remove small components, fill holes, clip inner regions to outer.
+"""Postprocess probability maps: complete bullae, fill holes, remove small components, clip regions.
 
 This is done on the canvas, where a whole scan is small, and on probabilities, which are restored
 and thresholded afterwards. Removed pixels are set so far below the threshold that cubic
@@ -15,7 +15,8 @@ from scipy import ndimage
 from thorax.common.errors import InputError
 from thorax.common.text import counted
 from thorax.imaging.grid import mask_box
-from thorax.imaging.morphology import IN_PLANE, dilate, part_sizes
+from thorax.imaging.lung_sides import LUNG
+from thorax.imaging.morphology import IN_PLANE, dilate, label_parts, open_mask, part_sizes
 from thorax.models.spec import NO_POSTPROCESSING, PostprocessingRule
 
 Mask = NDArray[np.bool_]
@@ -31,6 +32,13 @@ SMALL_HOLE = 1 / 5000
 500 mm, the size of vessels and bronchi deep in the lung. Main bronchi and the trachea are larger.
 Experts exclude larger vessels: with twice this share, up to 0.16 % of the lungs of five LCTSC scans
 is filled against their contours."""
+
+GAS_HU = -920
+"""Spaces that are darker on average are gas or severe emphysema; healthy lungs are near -850 HU."""
+
+NARROWEST_GAS = 64
+"""The side of the canvas divided by this is the reach of the opening that separates gas spaces: 5
+pixels of 128, 10 to 15 mm, do not fit into bronchi."""
 
 ALL_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
 
@@ -65,6 +73,7 @@ def postprocess(
     probabilities: Floats,
     rules: Mapping[str, PostprocessingRule],
     *,
+    hu: NDArray[np.int16],
     names: tuple[str, ...],
     pixel_ml: float,
     threshold: float,
@@ -75,6 +84,9 @@ def postprocess(
     if it is open to a slice without the region around it, or to the first or last slice. So the
     trachea is not filled, and an empty slice within a lung stays empty.
 
+    With the holes of the region `lung`, bullae and severe emphysema are completed: if more than
+    half of a gas space is lung, all of it is. A pneumothorax and the trachea mostly are not.
+
     The probability of an inner region is limited to that of its parent at each pixel. After
     interpolation single voxels may still be outside the parent; intersect the restored masks if
     that matters.
@@ -82,6 +94,7 @@ def postprocess(
     Args:
         probabilities: On the canvas, shape ``(N, H, W, R)``; not modified.
         rules: Region name → its rule; regions without a rule are not changed.
+        hu: The scan on the canvas, shape ``(N, H, W)``.
         names: Names of the R regions.
         pixel_ml: Volume of a pixel of the canvas.
         threshold: Threshold of the restored probabilities.
@@ -101,6 +114,8 @@ def postprocess(
         region = np.ascontiguousarray(processed[..., names.index(name)])
         if task.rule.inside is not None:
             notes += _clip(region, processed[..., names.index(task.rule.inside)], task)
+        if task.rule.fill_holes and name == LUNG:
+            notes += _complete_bullae(region, hu, task)
         if task.rule.fill_holes:
             notes += _fill(region, task)
         if task.rule.largest or task.rule.minimum_ml:
@@ -135,8 +150,28 @@ def _clip(region: Floats, parent: NDArray[np.floating], task: _Task) -> list[str
     return [f"{task.name}: {task.amount(lost)} outside {task.rule.inside} removed"] if lost else []
 
 
+def _complete_bullae(region: Floats, hu: NDArray[np.int16], task: _Task) -> list[str]:
+    """Raise the rest of each gas space of which more than half is in the region."""
+    spaces, count = label_parts(open_mask(hu < GAS_HU, max(1, hu.shape[1] // NARROWEST_GAS)))
+    mask = region >= task.threshold
+    sizes, inside = part_sizes(spaces, count), np.bincount(spaces[mask], minlength=count + 1)
+    partial = (2 * inside > sizes) & (inside < sizes)
+    partial[0] = False
+    if not partial.any():
+        return []
+    rest = partial[spaces] & ~mask
+    _raise(region, rest, mask, task.threshold)
+    return [f"{task.name}: bullae or emphysema of {task.amount(int(np.count_nonzero(rest)))} added"]
+
+
+def _raise(region: Floats, added: Mask, mask: Mask, threshold: float) -> None:
+    """Set pixels, and those of the mask around them, half-way between the threshold and 1."""
+    raised = dilate(added, 1) & (mask | added)
+    region[raised] = np.maximum(region[raised], (1 + threshold) / 2)
+
+
 def _fill(region: Floats, task: _Task) -> list[str]:
-    """Set holes, and the pixels around them, half-way between the threshold and 1."""
+    """Fill holes."""
     mask = region >= task.threshold
     box = _padded_box(mask)
     if box is None:
@@ -145,9 +180,7 @@ def _fill(region: Floats, task: _Task) -> list[str]:
     pixels = int(np.count_nonzero(holes))
     if not pixels:
         return []
-    raised = dilate(holes, 1) & (mask[box] | holes)
-    inside = region[box]
-    inside[raised] = np.maximum(inside[raised], (1 + task.threshold) / 2)
+    _raise(region[box], holes, mask[box], task.threshold)
     return [f"{task.name}: holes of {task.amount(pixels)} filled"]
 
 

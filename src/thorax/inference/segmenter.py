@@ -200,6 +200,7 @@ class Segmenter:
         processed = apply_rules(
             mean,
             self._rules,
+            hu=preprocessed.planes,
             names=self.regions.names,
             pixel_ml=preprocessed.pixel_ml,
             threshold=limit,

@@ -42,7 +42,8 @@ class PostprocessingRule:
         largest: Number of largest connected components to keep; 0: all.
         share: Also keep components of at least this share of the largest one: diseased or
             operated lungs may consist of several components.
-        fill_holes: Fill cavities that the region encloses, and small holes in a slice.
+        fill_holes: Fill cavities that the region encloses, and small holes in a slice; complete the
+            bullae of the region ``lung``.
         minimum_ml: Remove components smaller than this volume.
         inside: Region that contains this one. Voxels outside of it are removed: an error of the
             inner region cannot enlarge the outer one, which is processed first.
