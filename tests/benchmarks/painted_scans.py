@@ -59,8 +59,8 @@ def contrast_medium(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
 def hollow_couch(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
     """Put the patient on a couch 40 cm wide and 6 cm high, full of air, with walls of 9 mm."""
     spacing = _spacing(affine)
-    body = (hu > -300).any(axis=2)
-    middle, back = np.argwhere(body).mean(axis=0)[0], _back(np.argwhere(body)[:, 1], affine)
+    patient = np.argwhere(_outline(hu))
+    middle, back = patient[:, 0].mean(), _back(patient[:, 1], affine)
     x, y = np.mgrid[: hu.shape[0], : hu.shape[1]]
     below = (y - back) * spacing[1] * -np.sign(affine[1, 1])
     across = np.abs(x - middle) * spacing[0]
@@ -73,8 +73,7 @@ def hollow_couch(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
 
 def blanket(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
     """Wrap the patient into a blanket 4 mm thick that encloses 25 mm of air."""
-    body = ndimage.binary_fill_holes((hu > -300).any(axis=2))
-    distance = ndimage.distance_transform_edt(~body, sampling=_spacing(affine)[:2])
+    distance = ndimage.distance_transform_edt(~_outline(hu), sampling=_spacing(affine)[:2])
     shell = (distance > 25) & (distance < 29)
     return _paint(hu, np.broadcast_to(shell[..., None], hu.shape), -150, 20), labels, affine
 
@@ -96,6 +95,13 @@ def _paint(hu: NDArray, where: Bits, mean: float, sd: float) -> NDArray:
     painted = hu.copy()
     painted[where] = _random().normal(mean, sd, int(where.sum()))
     return painted
+
+
+def _outline(hu: NDArray) -> Bits:
+    """Pixels of the patient on any slice, without the couch."""
+    tissue = ndimage.binary_opening((hu > -300).any(axis=2), iterations=6)
+    parts, _ = ndimage.label(tissue)
+    return ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
 
 
 def _upper_half(labels: NDArray, affine: NDArray) -> Bits:
