@@ -35,13 +35,26 @@ def process(
     hu: np.ndarray | None = None,
     pixel_ml: float = 0.1,
 ) -> Postprocessed:
+    return process_regions(probabilities, {"lung": rule}, hu=hu, pixel_ml=pixel_ml)
+
+
+def process_regions(
+    probabilities: np.ndarray,
+    rules: dict[str, PostprocessingRule],
+    *,
+    names: tuple[str, ...] | None = None,
+    hu: np.ndarray | None = None,
+    pixel_ml: float = 0.1,
+    threshold: float = 0.5,
+) -> Postprocessed:
+    """Postprocess the regions with a rule, or the named ones; without HU there is no gas."""
     return postprocess(
         probabilities,
-        {"lung": rule},
+        rules,
         hu=without_gas(probabilities) if hu is None else hu,
-        names=("lung",),
+        names=names or tuple(rules),
         pixel_ml=pixel_ml,
-        threshold=0.5,
+        threshold=threshold,
     )
 
 
@@ -196,14 +209,8 @@ def test_a_bulla_is_lung_if_most_of_it_is(bulla: np.ndarray) -> None:
 def test_other_spaces_are_not_changed(
     bulla: np.ndarray, planes: tuple[str, ...], region: str, brighter: int
 ) -> None:
-    outcome = postprocess(
-        draw(*planes),
-        {region: PostprocessingRule(fill_holes=True)},
-        hu=bulla + np.int16(brighter),
-        names=(region,),
-        pixel_ml=0.1,
-        threshold=0.5,
-    )
+    rules = {region: PostprocessingRule(fill_holes=True)}
+    outcome = process_regions(draw(*planes), rules, hu=bulla + np.int16(brighter))
     assert outcome.notes == ()
     assert (outcome.probabilities == draw(*planes)).all()
 
@@ -238,14 +245,7 @@ def test_a_bulla_painted_into_real_lungs_is_completed(real_scans: Path) -> None:
 def test_a_region_is_clipped_to_its_parent() -> None:
     pair = np.concatenate([draw("9990 9990"), draw("0099 0090")], axis=-1)
     rules = {"infection": PostprocessingRule(inside="lung"), "lung": PostprocessingRule()}
-    outcome = postprocess(
-        pair,
-        rules,
-        hu=without_gas(pair),
-        names=("lung", "infection"),
-        pixel_ml=0.5,
-        threshold=0.5,
-    )
+    outcome = process_regions(pair, rules, names=("lung", "infection"), pixel_ml=0.5)
     assert outcome.probabilities[..., 1] == pytest.approx(draw("0090 0090")[..., 0])
     assert outcome.notes == ("infection: 0.5 mL outside lung removed",)
 
@@ -257,14 +257,7 @@ def test_the_parent_is_processed_first() -> None:
         "infection": PostprocessingRule(inside="lung"),
         "lung": PostprocessingRule(largest=1, share=1),
     }
-    outcome = postprocess(
-        both,
-        rules,
-        hu=without_gas(both),
-        names=("infection", "lung"),
-        pixel_ml=1,
-        threshold=0.5,
-    )
+    outcome = process_regions(both, rules)
     assert outcome.probabilities[0, 2, 4] == pytest.approx([1 / 3, 1 / 3])
     assert len(outcome.notes) == 2
 
@@ -294,9 +287,8 @@ def test_unknown_and_circular_regions_are_rejected(
     rules: dict[str, PostprocessingRule], message: str
 ) -> None:
     empty = np.zeros((1, 2, 2, 2), np.float32)
-    hu = without_gas(empty)
     with pytest.raises(InputError, match=message):
-        postprocess(empty, rules, hu=hu, names=("lung", "node"), pixel_ml=1, threshold=0.5)
+        process_regions(empty, rules, names=("lung", "node"))
 
 
 # Settings
@@ -350,14 +342,7 @@ def test_removed_components_stay_removed_after_restoring(threshold: float) -> No
     probabilities[0, 5:7, 20:22] = 0.95 * threshold
     placement = place_whole((96, 96), canvas=24)
     raw = placement.restore(probabilities[..., 0]) >= threshold
-    outcome = postprocess(
-        probabilities,
-        {"a": RULE},
-        hu=without_gas(probabilities),
-        names=("a",),
-        pixel_ml=0.1,
-        threshold=threshold,
-    ).probabilities[..., 0]
+    outcome = process_regions(probabilities, {"a": RULE}, threshold=threshold).probabilities[..., 0]
     components, count = ndimage.label(raw)
     assert count == 3
     largest = components == 1 + np.argmax(np.bincount(components.ravel())[1:])
@@ -372,14 +357,7 @@ def test_filled_holes_stay_filled_after_restoring(threshold: float, rim: float) 
     probabilities[2, 8:15, 8:15] = threshold + rim * (1 - threshold)
     probabilities[2, 9:14, 9:14] = 0.0
     placement = place_whole((96, 96), canvas=24)
-    outcome = postprocess(
-        probabilities,
-        {"a": RULE},
-        hu=without_gas(probabilities),
-        names=("a",),
-        pixel_ml=0.1,
-        threshold=threshold,
-    ).probabilities[..., 0]
+    outcome = process_regions(probabilities, {"a": RULE}, threshold=threshold).probabilities[..., 0]
     whole = placement.restore(probabilities[..., 0])[0] >= threshold
     assert (placement.restore(outcome) >= threshold).all(axis=0).tolist() == whole.tolist()
 
@@ -392,14 +370,7 @@ def test_small_components_are_removed_from_real_lungs(real_scans: Path) -> None:
     truth = fractions.astype(np.float32) / 255
     noisy = truth.copy()
     noisy[60:63, 30:34, 10:14], noisy[2:4, 64:67, 64:67] = 0.8, 1.0
-    outcome = postprocess(
-        noisy,
-        default_postprocessing(["lung"]),
-        hu=without_gas(noisy),
-        names=("lung",),
-        pixel_ml=0.0457,
-        threshold=0.5,
-    )
+    outcome = process_regions(noisy, default_postprocessing(["lung"]), pixel_ml=0.0457)
     planes = slice(55, 65)
     lungs, processed = (
         placement.restore(canvases[planes, ..., 0]) >= 0.5
