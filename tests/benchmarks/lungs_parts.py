@@ -36,7 +36,7 @@ PROJECT = Path(__file__).parents[2] / "models" / "lungs"
 
 CASES = ("S1-101", "S1-102", "S1-104", "S1-201", "S1-202")
 
-PAINTED = CASES[-1]
+PAINTED_CASE = CASES[-1]
 """Scan to paint into if none is left out."""
 
 GROUPS = ("anatomy", "diseases", "objects", "scans", "intensities")
@@ -117,7 +117,8 @@ class Parts:
         _stage(folder, "-m", "thorax.cli", "export", "m.onnx", "--trained", "models/segmenter")
         left_out = params["split"]["test"]
         self._score(folder, "scores.csv")
-        self._score(folder, "painted.csv", "--painted", f"lctsc/scans/{[*left_out, PAINTED][0]}*")
+        painted = left_out[0] if left_out else PAINTED_CASE
+        self._score(folder, "painted.csv", "--painted", f"lctsc/scans/{painted}*")
         self._save(variant, seed, folder, left_out)
 
     def _score(self, folder: Path, table: str, *options: str) -> None:

@@ -17,9 +17,10 @@ def giant_bulla(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
     """Fill the third of both lungs that is next to their front with a bulla behind a thin wall."""
     lung = labels > 0
     inside = np.argwhere(lung)
-    centre = inside[inside[:, 1] == _front(inside[:, 1], affine)].mean(axis=0)
-    x, y, z = np.ogrid[tuple(slice(size) for size in hu.shape)]
-    offsets = zip((x, y, z), centre, _spacing(affine), strict=True)
+    depths = _depths(hu, affine)[inside[:, 1]]
+    centre = inside[depths == depths.min()].mean(axis=0)
+    axes = np.ogrid[tuple(slice(size) for size in hu.shape)]
+    offsets = zip(axes, centre, _spacing(affine), strict=True)
     distance = sum(((axis - middle) * mm) ** 2 for axis, middle, mm in offsets)
     bulla = lung & (distance < np.quantile(distance[lung], 1 / 3))
     wall = bulla & ~ndimage.binary_erosion(bulla) & ndimage.binary_erosion(lung, iterations=3)
@@ -58,24 +59,19 @@ def contrast_medium(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
 
 def hollow_couch(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
     """Put the patient on a couch 40 cm wide and 6 cm high, full of air, with walls of 9 mm."""
-    spacing = _spacing(affine)
-    patient = np.argwhere(_outline(hu))
-    middle, back = patient[:, 0].mean(), _back(patient[:, 1], affine)
-    x, y = np.mgrid[: hu.shape[0], : hu.shape[1]]
-    below = (y - back) * spacing[1] * -np.sign(affine[1, 1])
-    across = np.abs(x - middle) * spacing[0]
+    patient, depths = np.argwhere(_outline(hu)), _depths(hu, affine)
+    below = depths - depths[patient[:, 1]].max()
+    across = np.abs(np.arange(hu.shape[0])[:, None] - patient[:, 0].mean()) * _spacing(affine)[0]
     couch = (below > 0) & (below <= 60) & (across <= 200)
     hollow = couch & (below > 9) & (below <= 51) & (across <= 191)
-    shape = hu.shape
-    walled = _paint(hu, np.broadcast_to(couch[..., None], shape), 80, 20)
-    return _paint(walled, np.broadcast_to(hollow[..., None], shape), AIR, 20), labels, affine
+    return _paint(_paint(hu, couch, 80, 20), hollow, AIR, 20), labels, affine
 
 
 def blanket(hu: NDArray, labels: NDArray, affine: NDArray) -> Volume:
     """Wrap the patient into a blanket 4 mm thick that encloses 25 mm of air."""
     distance = ndimage.distance_transform_edt(~_outline(hu), sampling=_spacing(affine)[:2])
     shell = (distance > 25) & (distance < 29)
-    return _paint(hu, np.broadcast_to(shell[..., None], hu.shape), -150, 20), labels, affine
+    return _paint(hu, shell, -150, 20), labels, affine
 
 
 PAINTED: dict[str, Callable[..., Volume]] = {
@@ -91,9 +87,9 @@ PAINTED: dict[str, Callable[..., Volume]] = {
 
 
 def _paint(hu: NDArray, where: Bits, mean: float, sd: float) -> NDArray:
-    """Set voxels to noise of a mean and SD in HU."""
+    """Set voxels, or pixels of all slices, to noise of a mean and SD in HU."""
     painted = hu.copy()
-    painted[where] = _random().normal(mean, sd, int(where.sum()))
+    painted[where] = _random().normal(mean, sd, painted[where].shape)
     return painted
 
 
@@ -111,13 +107,9 @@ def _upper_half(labels: NDArray, affine: NDArray) -> Bits:
     return (labels > 0) & (above if affine[2, 2] > 0 else ~above)
 
 
-def _front(y: NDArray, affine: NDArray) -> int:
-    """Most anterior of some voxels along y, in a scan whose axes are near those of the patient."""
-    return int(y.max() if affine[1, 1] > 0 else y.min())
-
-
-def _back(y: NDArray, affine: NDArray) -> int:
-    return _front(y, -affine)
+def _depths(hu: NDArray, affine: NDArray) -> NDArray:
+    """Millimetres towards the back, along y, of axes near those of the patient."""
+    return np.arange(hu.shape[1]) * _spacing(affine)[1] * -np.sign(affine[1, 1])
 
 
 def _spacing(affine: NDArray) -> NDArray:
