@@ -13,8 +13,8 @@ def manifest(folder: Path) -> None:
     """Merge the parts of a batch into one manifest.
 
     MASKS is the folder that `thorax predict --part` has written to. Scans that are missing,
-    unfinished, failed or to be reviewed are named; the exit status is 1 if there is any. Run parts
-    that were stopped again: they go on where they ended.
+    unfinished, failed or to be reviewed are named; the exit status is 1 if there is any. Run
+    stopped parts once more: they continue where they ended.
 
     \b
     Example:

@@ -101,7 +101,8 @@ _MODEL_OPTIONS = ("engine", "device", "precision", "tta", "no_postprocessing")
 @click.option(
     "--suffix",
     default="",
-    help="Suffix of masks in a folder, for example .nrrd.  [default: that of the scan]",
+    help="Suffix of masks in a folder, for example .nrrd.  [default: that of the scan; .nii.gz if "
+    "masks cannot have it, as for DICOM]",
 )
 @click.option(
     "--engine",

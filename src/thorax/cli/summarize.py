@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=48,
     show_default=True,
-    help="Most scans to review that the page shows with a picture.",
+    help="Largest number of scans to review that are shown with a picture.",
 )
 def summarize(
     masks: Path,
