@@ -203,9 +203,63 @@ def test_existing_files_are_kept_without_force(segmenter: Segmenter, scans: Path
     rows, reported = run(segmenter, scans)
     assert reported == ["s3 failed", "s1 done", "s2 done"]
     assert rows[2].error == f"{mine} already exists; use --force to overwrite"
+    rows, reported = run(segmenter, scans)
+    assert reported == ["s1 done", "s2 done", "s3 failed"]
     assert mine.read_text() == "the work of a week"
     rows, _ = run(segmenter, scans, replace(OPTIONS, force=True))
     assert rows[2].status == "done"
+
+
+def test_a_scan_that_failed_may_replace_the_mask_of_an_earlier_run(
+    segmenter: Segmenter, scans: Path, save_nifti: SaveNifti
+) -> None:
+    """The mask is of the batch, although the last row says that the scan failed."""
+    run(segmenter, scans)
+    whole = (scans / "s1.nii.gz").read_bytes()
+    (scans / "s1.nii.gz").write_bytes(b"still being copied")
+    assert run(segmenter, scans)[1] == ["s2 done", "s3 done", "s1 failed"]
+    (scans / "s1.nii.gz").write_bytes(whole)
+    assert run(segmenter, scans)[1] == ["s2 done", "s3 done", "s1 done"]
+
+
+def test_a_mask_that_is_drawn_after_a_failure_is_kept(segmenter: Segmenter, scans: Path) -> None:
+    whole = (scans / "s1.nii.gz").read_bytes()
+    (scans / "s1.nii.gz").write_bytes(b"still being copied")
+    run(segmenter, scans)
+    drawn = scans.parent / "masks/s1.nii.gz"
+    drawn.write_text("the work of a week")
+    (scans / "s1.nii.gz").write_bytes(whole)
+    rows, _ = run(segmenter, scans)
+    assert rows[0].error == f"{drawn} already exists; use --force to overwrite"
+
+
+def test_files_of_a_killed_run_are_replaced(
+    segmenter: Segmenter, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was killed after it had written the mask, but before it could say so."""
+    finished = Manifest.add
+
+    def killed(manifest: Manifest, row: ManifestRow) -> None:
+        if row.status == "done":
+            raise KeyboardInterrupt
+        finished(manifest, row)
+
+    monkeypatch.setattr(Manifest, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(segmenter, scans)
+    monkeypatch.undo()
+    assert (scans.parent / "masks/s1.nii.gz").exists()
+    assert run(segmenter, scans)[1] == ["s1 done", "s2 done", "s3 done"]
+
+
+def test_masks_of_a_version_that_did_not_store_file_names_are_replaced(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    run(segmenter, scans)
+    path = scans.parent / "masks/manifest.json"
+    path.write_text(json.dumps([{**row, "files": None} for row in json.loads(path.read_text())]))
+    rows, _ = run(segmenter, scans, replace(OPTIONS, threshold=0.9))
+    assert [row.status for row in rows] == ["done"] * 3
 
 
 def test_a_killed_batch_resumes(

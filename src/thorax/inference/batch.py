@@ -18,6 +18,7 @@ from thorax.inference.manifest.merge import store_scans
 from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
+from thorax.inference.resume import is_finished, with_files, written_before
 from thorax.inference.segmenter import Segmenter
 from thorax.io import scan_files_on_disk
 from thorax.preprocessing.examination import ExaminedScan, examine_scan
@@ -104,15 +105,26 @@ def predict_folder(
         store_scans(folder, tasks)
         tasks = part.select(tasks)
 
+    earlier: dict[str, ManifestRow] = {}
+
     def record(row: ManifestRow) -> None:
+        files = task_outputs(segmenter, Path(row.mask), options).files
+        row = with_files(row, files, earlier.get(row.case))
         manifest.add(row)
         if row.status != STARTED:
             report(row)
 
     def is_pending(task: ScanTask) -> bool:
-        return _is_pending(segmenter, task, options, manifest=manifest, record=record)
+        row = _first_row(segmenter, task, options, earlier=earlier.get(task.case))
+        if row.status == DONE:
+            manifest.add(row)
+            report(row)
+        elif row.status == FAILED:
+            record(row)
+        return row.status == STARTED
 
     with manifest.exclusive():
+        earlier |= manifest.rows
         try:
             (segment or predict_all)(
                 segmenter, list(filter(is_pending, tasks)), options, report=record
@@ -137,27 +149,24 @@ def _check_distinct(
                 )
 
 
-def _is_pending(
+def _first_row(
     segmenter: Segmenter,
     task: ScanTask,
     options: PredictOptions,
     *,
-    manifest: Manifest,
-    record: Report,
-) -> bool:
-    """Return True for a scan to segment; record a scan that is finished or cannot be written."""
-    row, earlier = started_row(segmenter, task, options), manifest.rows.get(task.case)
+    earlier: ManifestRow | None,
+) -> ManifestRow:
+    """Return the row of a scan that is finished, must not be written, or else is to be started."""
+    row = started_row(segmenter, task, options)
     files = task_outputs(segmenter, task.mask, options).files
     if earlier and not options.force and is_finished(earlier, row, files):
-        record(earlier)
-        return False
+        return earlier
     try:
-        # An interrupted run of this batch may have left files.
-        check_overwrite(task, files, force=options.force or earlier is not None)
+        own = written_before(earlier, files)
+        check_overwrite(task, files, force=options.force, replaceable=own)
     except InputError as error:
-        record(replace(row, status=FAILED, error=str(error)))
-        return False
-    return True
+        return replace(row, status=FAILED, error=str(error))
+    return row
 
 
 @one_blas_thread
@@ -233,16 +242,6 @@ def task_outputs(segmenter: Segmenter, mask: Path, options: PredictOptions) -> O
         statistics=options.statistics,
         preview=options.preview,
         all_frames=options.all_frames,
-    )
-
-
-def is_finished(earlier: ManifestRow, row: ManifestRow, files: Iterable[Path]) -> bool:
-    """Return True if an earlier run wrote all files with the same model and settings."""
-    return (
-        earlier.status == DONE
-        and (earlier.model, earlier.settings) == (row.model, row.settings)
-        and (earlier.scan, earlier.mask) == (row.scan, row.mask)
-        and all(path.exists() for path in files)
     )
 
 

@@ -117,19 +117,28 @@ def _one_per_pair(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if not has_header(path)]
 
 
-def check_overwrite(task: ScanTask, files: Sequence[Path], *, force: bool) -> None:
+def check_overwrite(
+    task: ScanTask, files: Sequence[Path], *, force: bool, replaceable: Sequence[Path] = ()
+) -> None:
     """Check that the output files of a scan may be written.
 
+    Args:
+        task: The scan.
+        files: Its output files.
+        force: Overwrite existing files.
+        replaceable: Files that may be overwritten without it.
+
     Raises:
-        InputError: A file is the scan itself, or exists and ``force`` is false.
+        InputError: A file is the scan itself, or exists and must not be overwritten.
     """
     existing = [path for path in files if path.exists()]
     if any(task.scan.exists() and path.samefile(task.scan) for path in existing):
         raise InputError(
             f"a mask cannot replace its scan, got {task.scan} for both; choose another file name"
         )
-    if existing and not force:
-        names = ", ".join(map(str, existing))
+    kept = [] if force else [path for path in existing if path not in replaceable]
+    if kept:
+        names = ", ".join(map(str, kept))
         raise InputError(f"{names} already exists; use --force to overwrite")
 
 

@@ -35,6 +35,8 @@ class ManifestRow:
         quality_warnings: Reasons to review the mask.
         warnings: Notes on the scan and the postprocessing.
         error: Reason of a failure.
+        files: Names of the files in the folder of the mask that the batch has written, or is
+            writing; None in rows of versions that did not store them.
     """
 
     case: str
@@ -51,6 +53,7 @@ class ManifestRow:
     quality_warnings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
+    files: tuple[str, ...] | None = None
 
 
 _ROWS = TypeAdapter(list[ManifestRow])
