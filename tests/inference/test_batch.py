@@ -210,6 +210,50 @@ def test_existing_files_are_kept_without_force(segmenter: Segmenter, scans: Path
     assert rows[2].status == "done"
 
 
+def test_a_file_next_to_a_mask_of_this_batch_is_kept_without_force(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    run(segmenter, scans)
+    mine = scans.parent / "masks/s1.json"
+    mine.write_text("my notes")
+    rows, _ = run(segmenter, scans, replace(OPTIONS, statistics=True))
+    assert [row.status for row in rows] == ["failed", "done", "done"]
+    assert rows[0].error == f"{mine} already exists; use --force to overwrite"
+    assert mine.read_text() == "my notes"
+
+
+def test_files_that_describe_a_replaced_mask_are_removed(segmenter: Segmenter, scans: Path) -> None:
+    every = replace(OPTIONS, statistics=True, bits=8)
+    masks = scans.parent / "masks"
+    run(segmenter, scans, every)
+    (masks / "s1.txt").write_text("my notes")
+    run(make_segmenter("b" * 64), scans)
+    assert sorted(path.name for path in masks.glob("s1*")) == ["s1.nii.gz", "s1.txt"]
+    rows, _ = run(make_segmenter("b" * 64), scans, every)
+    assert rows[0].files == ("s1.nii.gz", "s1_lung.nii.gz", "s1.json")
+    assert all((masks / name).exists() for name in rows[0].files)
+
+
+def test_files_of_an_earlier_run_are_kept_if_the_mask_is(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, replace(OPTIONS, statistics=True))
+    run(segmenter, scans)
+    rows, reported = run(segmenter, scans, replace(OPTIONS, statistics=True))
+    assert reported == ["s1 done", "s2 done", "s3 done"]
+    assert rows[0].files == ("s1.nii.gz", "s1.json")
+    assert (scans.parent / "masks/s1.json").exists()
+
+
+def test_a_file_of_an_earlier_run_that_cannot_be_removed_is_named(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    run(segmenter, scans, replace(OPTIONS, statistics=True))
+    statistics = scans.parent / "masks/s1.json"
+    statistics.unlink()
+    statistics.mkdir()
+    rows, _ = run(make_segmenter("b" * 64), scans)
+    assert rows[0].warnings[-1].startswith(f"{statistics} describes an older mask; remove it (")
+
+
 def test_a_scan_that_failed_may_replace_the_mask_of_an_earlier_run(
     segmenter: Segmenter, scans: Path, save_nifti: SaveNifti
 ) -> None:

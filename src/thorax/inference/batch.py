@@ -18,7 +18,7 @@ from thorax.inference.manifest.merge import store_scans
 from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
-from thorax.inference.resume import is_finished, with_files, written_before
+from thorax.inference.resume import is_finished, remove_outdated, with_files, written_before
 from thorax.inference.segmenter import Segmenter
 from thorax.io import scan_files_on_disk
 from thorax.preprocessing.examination import ExaminedScan, examine_scan
@@ -109,6 +109,7 @@ def predict_folder(
 
     def record(row: ManifestRow) -> None:
         files = task_outputs(segmenter, Path(row.mask), options).files
+        row = remove_outdated(row, files, earlier.get(row.case))
         row = with_files(row, files, earlier.get(row.case))
         manifest.add(row)
         if row.status != STARTED:

@@ -8,11 +8,16 @@ from thorax.inference.manifest.row import DONE, STARTED, ManifestRow
 
 
 def is_finished(earlier: ManifestRow, row: ManifestRow, files: Iterable[Path]) -> bool:
-    """Return True if an earlier run wrote all files with the same model and settings."""
+    """Return True if an earlier run wrote all files with the same model and settings.
+
+    Other files next to the mask may exist, but describe an older mask.
+    """
+    names = (earlier.mask,) if earlier.files is None else earlier.files
     return (
         earlier.status == DONE
         and (earlier.model, earlier.settings) == (row.model, row.settings)
         and (earlier.scan, earlier.mask) == (row.scan, row.mask)
+        and {path.name for path in files} <= {Path(name).name for name in names}
         and all(path.exists() for path in files)
     )
 
@@ -46,3 +51,28 @@ def with_files(row: ManifestRow, files: Sequence[Path], earlier: ManifestRow | N
     before = written_before(earlier, files)
     paths = {DONE: files, STARTED: [*before, *files]}.get(row.status, before)
     return replace(row, files=tuple(dict.fromkeys(path.name for path in paths)))
+
+
+def remove_outdated(
+    row: ManifestRow, files: Sequence[Path], earlier: ManifestRow | None
+) -> ManifestRow:
+    """Remove files of earlier runs that describe a mask which was replaced.
+
+    Args:
+        row: The row of a scan.
+        files: The files that this run writes, the mask first.
+        earlier: The row of the scan before this run; None: it had none.
+
+    Returns:
+        The row, with a note on files that could not be removed.
+    """
+    if row.status != DONE or earlier is None or earlier.mask != row.mask:
+        return row
+    kept = []
+    for path in written_before(earlier, files):
+        if path not in files:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                kept.append(f"{path} describes an older mask; remove it ({error.strerror})")
+    return replace(row, warnings=(*row.warnings, *kept))
