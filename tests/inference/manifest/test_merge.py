@@ -167,6 +167,59 @@ def test_rows_that_were_added_during_the_merge_are_kept(segmenter: Segmenter, sc
     assert files.read()["s1"].status == FAILED
 
 
+def killed_batch(segmenter: Segmenter, scans: Path) -> None:
+    """Leave the log of a whole batch that failed at each scan, and was killed then."""
+    log = ManifestLog(Path("masks/.manifest.jsonl"))
+    run(segmenter, scans, "masks", None)
+    rows = Manifest(Path("masks")).rows.values()
+    for path in Path("masks").iterdir():
+        path.unlink()
+    for row in rows:
+        log.append(replace(row, status=FAILED, error="of the killed batch"))
+    os.utime(log.path, (10**9, 10**9))
+
+
+def errors() -> set[str]:
+    rows = ManifestFiles(Path("masks")).read().values()
+    return {row.error for row in rows if row.case != "s4"}
+
+
+def test_the_log_of_a_killed_batch_is_removed_once_parts_have_finished_its_scans(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    killed_batch(segmenter, scans)
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    assert merge_manifest(Path("masks")).is_complete
+    assert not list(Path("masks").glob(".*"))
+    assert errors() == {""}
+
+
+def test_a_log_that_is_older_than_the_manifest_does_not_replace_its_rows(
+    segmenter: Segmenter, scans: Path
+) -> None:
+    """Its other rows are kept."""
+    killed_batch(segmenter, scans)
+    log = Path("masks/.manifest.jsonl").read_bytes()
+    for number in (1, 2):
+        run(segmenter, scans, "masks", Part(number, 2))
+    merge_manifest(Path("masks"))
+    stored = json.loads(Path("masks/manifest.json").read_bytes())
+    kept = [row for row in stored if row["case"] != "s5"]
+    Path("masks/manifest.json").write_text(json.dumps(kept))
+    Path("masks/.manifest.jsonl").write_bytes(log)
+    os.utime("masks/.manifest.jsonl", (10**9, 10**9))
+    assert errors() == {"", "of the killed batch"}
+    assert ManifestFiles(Path("masks")).read()["s5"].error == "of the killed batch"
+
+
+def test_the_log_of_a_running_batch_is_kept(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, "masks", None)
+    with Manifest(Path("masks")).exclusive():
+        assert merge_manifest(Path("masks")).is_complete
+        assert Path("masks/.manifest.jsonl").exists()
+
+
 def test_a_scan_that_was_removed_is_not_missing(segmenter: Segmenter, scans: Path) -> None:
     run(segmenter, scans, "masks", Part(1, 2))
     (scans / "s2.nii.gz").unlink()

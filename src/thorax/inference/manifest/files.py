@@ -145,7 +145,8 @@ class ManifestFiles:
         """Read the rows of all batches.
 
         Those of logs take precedence over the JSON, and those of the log that was changed last over
-        other logs.
+        other logs. A log of a whole batch that is older than the JSON is one that was killed, and
+        whose scans other batches may have segmented since.
 
         Raises:
             InputError: A file is damaged, is not a manifest, or cannot be read.
@@ -158,8 +159,10 @@ class ManifestFiles:
             existing = [log for log in logs if log.path.exists()]
             existing.sort(key=lambda log: log.path.stat().st_mtime_ns)
             self._sizes = {log.path: log.path.stat().st_size for log in existing}
-            parts = [self._read_json(), *(log.rows() for log in existing)]
-            return {row.case: row for rows in parts for row in rows}
+            outdated = [log.rows() for log in existing if self._is_outdated(log)]
+            current = [log.rows() for log in existing if not self._is_outdated(log)]
+            sources = [*outdated, self._read_json(), *current]
+            return {row.case: row for rows in sources for row in rows}
         except OSError as error:
             raise InputError(
                 f"{error.filename} cannot be read: {error.strerror}; choose another folder"
@@ -181,13 +184,23 @@ class ManifestFiles:
         write_text(self.table, for_spreadsheets(manifest_csv(ordered, self.folder)))
 
     def remove_logs(self) -> None:
-        """Remove the logs of parts, which the tables replace.
+        """Remove the logs, which the tables replace.
 
-        Logs that were changed after they were read, and those of running parts, are kept.
+        Logs that were changed after they were read, and those of running batches, are kept.
         """
-        for log in self.part_logs():
-            if not log.is_locked() and self._sizes.get(log.path) == log.path.stat().st_size:
+        for log in (ManifestLog(self.log_of(None)), *self.part_logs()):
+            size = log.path.stat().st_size if log.path.exists() else None
+            if size is not None and not log.is_locked() and self._sizes.get(log.path) == size:
                 log.path.unlink()
+
+    def _is_outdated(self, log: ManifestLog) -> bool:
+        """Return True for the log of a whole batch that was changed last before the JSON.
+
+        Parts may be on machines whose clocks disagree, so their logs always precede the JSON.
+        """
+        if log.path != self.log_of(None) or not self._json.exists():
+            return False
+        return log.path.stat().st_mtime_ns < self._json.stat().st_mtime_ns
 
     def _check(self, table: Path, columns: Sequence[str]) -> None:
         """Raise `InputError` for a CSV of that name that does not begin with these columns."""

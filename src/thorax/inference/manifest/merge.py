@@ -77,7 +77,7 @@ def store_scans(folder: Path, tasks: Iterable[ScanTask]) -> None:
 def merge_manifest(folder: Path) -> MergedManifest:
     """Merge the logs of all parts with an earlier manifest, and write the tables.
 
-    Once no scan is missing or unfinished, the logs of parts that are not running are removed.
+    Once no scan is missing or unfinished, the logs of batches that are not running are removed.
 
     Raises:
         InputError: There is no manifest, it is damaged, or the folder cannot be written.
