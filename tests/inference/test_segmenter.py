@@ -1,5 +1,6 @@
 """Segmenters, run on scans whose masks can be checked by eye."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from thorax.imaging.intensity import HU, IntensityScale
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.outputs import Bits, Progress, name_outputs, write_outputs
 from thorax.inference.segmenter import Model, Segmenter
-from thorax.io import Scan
+from thorax.io import PlaneWriter, Scan
 from thorax.models.engines.keras_engine import KerasEngine
 from thorax.models.spec import ExpectedDiceModel, ModelSpec
 
@@ -80,6 +81,60 @@ def lay_out(voxels: np.ndarray, order: str) -> nibabel.Nifti1Image:
 def read(path: Path) -> np.ndarray:
     """Return the voxels as read by nibabel, canonical."""
     return np.asanyarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)
+
+
+# All files or none
+
+
+EVERY = ("ct.json", "ct.nii.gz", "ct.png", "ct_body.nii.gz", "ct_bone.nii.gz")
+
+
+def write_every_file(segmenter: Segmenter, scan: Scan, mask: Path) -> None:
+    prediction = segmenter.predict(segmenter.preprocess(scan, intensity=HU))
+    names = segmenter.regions.names
+    write_outputs(prediction, name_outputs(mask, names, bits=8, statistics=True, preview=True))
+
+
+def test_every_file_is_written(segmenter: Segmenter, save_nifti: SaveNifti, tmp_path: Path) -> None:
+    scan = Scan(save_nifti("scan.nii.gz", chest()[0], AFFINE))
+    write_every_file(segmenter, scan, tmp_path / "out/ct.nii.gz")
+    assert tuple(sorted(path.name for path in (tmp_path / "out").iterdir())) == EVERY
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_file_is_written_if_one_cannot_be(
+    segmenter: Segmenter, save_nifti: SaveNifti, tmp_path: Path, name: str
+) -> None:
+    scan = Scan(save_nifti("scan.nii.gz", chest()[0], AFFINE))
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"cannot write .*out/{name}: a folder has that name"):
+        write_every_file(segmenter, scan, tmp_path / "out/ct.nii.gz")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("mask", ["ct.nii.gz", "ct.nrrd"])
+@pytest.mark.parametrize("order", ["RAS", "SRA"])
+def test_no_file_is_written_if_the_mask_is_not_complete(
+    segmenter: Segmenter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+    mask: str,
+) -> None:
+    nibabel.save(lay_out(chest()[0], order), tmp_path / "scan.nii.gz")
+    (tmp_path / "out").mkdir()
+    finish, calls = PlaneWriter.finish, list[PlaneWriter]()
+
+    def fail_at_the_last(writer: PlaneWriter) -> None:
+        calls.append(writer)
+        if len(calls) == 3:  # body, bone, and the mask
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finish(writer)
+
+    monkeypatch.setattr(PlaneWriter, "finish", fail_at_the_last)
+    with pytest.raises(InputError, match=rf"cannot write {tmp_path}/out/{mask}: No space left"):
+        write_every_file(segmenter, Scan(tmp_path / "scan.nii.gz"), tmp_path / "out" / mask)
+    assert not list((tmp_path / "out").iterdir())
 
 
 # Masks

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.common.files import write_text
+from thorax.common.files import whole_file
 from thorax.common.machine import cores
 from thorax.common.parallel import ordered
 from thorax.imaging.intensity import whole_hu
@@ -27,6 +28,7 @@ from thorax.io import (
     PlaneWriter,
     Scan,
     mask_file,
+    open_mask_file,
     write_dicom_masks,
 )
 from thorax.io.cached_scan import Slab
@@ -165,13 +167,45 @@ def write_outputs(
     Raises:
         InputError: The scan is damaged, or a file cannot be written.
     """
-    scan, top = prediction.scan, 2**outputs.bits - 1
-    preview = _preview_collector(prediction) if outputs.preview else None
+    with ExitStack() as files:
+        others = [path for path in outputs.files if path != outputs.mask]
+        temporary = {path: files.enter_context(whole_file(path)) for path in others}
+        # The files are renamed in reverse order, once the mask is complete.
+        mask = files.enter_context(_mask_writer(outputs, prediction.scan, prediction))
+        preview = _preview_collector(prediction) if outputs.preview else None
+        statistics = _write_planes(
+            prediction,
+            mask,
+            [temporary[path] for path in outputs.maps],
+            bits=outputs.bits,
+            preview=preview,
+            progress=progress,
+            last=last,
+        )
+        if outputs.preview and preview:
+            _draw(preview, statistics, temporary[outputs.preview])
+        if outputs.statistics:
+            text = json.dumps(statistics.as_dict(), indent=1) + "\n"
+            temporary[outputs.statistics].write_text(text, encoding="utf-8")
+    return statistics
+
+
+def _write_planes(
+    prediction: Prediction,
+    mask: WriteMask,
+    paths: Iterable[Path],
+    *,
+    bits: MapBits,
+    preview: "PreviewCollector | None",
+    progress: Progress,
+    last: bool,
+) -> ScanStatistics:
+    """Write mask and probabilities slab by slab, and collect the preview."""
+    scan, top = prediction.scan, 2**bits - 1
     with ExitStack() as files, _background_writer() as submit:
-        mask = files.enter_context(_mask_writer(outputs, scan, prediction))
         maps = [
-            files.enter_context(mask_file(path, scan, scale=1 / top, bits=outputs.bits))
-            for path in outputs.maps
+            files.enter_context(open_mask_file(path, scan, scale=1 / top, bits=bits))
+            for path in paths
         ]
 
         def consume(slab: RestoredSlab) -> None:
@@ -179,14 +213,15 @@ def write_outputs(
             if preview:
                 preview.add(slab)
 
-        statistics = restore(
-            prediction, consume, progress=progress, with_maps=bool(outputs.maps), last=last
-        )
-    if outputs.preview and preview:
-        preview.draw(outputs.preview, statistics)
-    if outputs.statistics:
-        write_text(outputs.statistics, json.dumps(statistics.as_dict(), indent=1) + "\n")
-    return statistics
+        return restore(prediction, consume, progress=progress, with_maps=bool(maps), last=last)
+
+
+def _draw(preview: "PreviewCollector", statistics: ScanStatistics, temporary: Path) -> None:
+    # `draw` is atomic, but must not replace a temporary file, which is locked.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "preview.png"
+        preview.draw(path, statistics)
+        temporary.write_bytes(path.read_bytes())
 
 
 def restore(

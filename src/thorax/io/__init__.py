@@ -31,7 +31,7 @@ from thorax.io.suffixes import (
     case_name,
     check_name,
 )
-from thorax.io.writers import PlaneWriter, mask_file, write_volume
+from thorax.io.writers import PlaneWriter, mask_file, open_mask_file, write_volume
 
 if TYPE_CHECKING:
     from thorax.io.dicom.selection import SeriesInfo
@@ -88,6 +88,7 @@ __all__ = [
     "is_dicom_file",
     "list_series",
     "mask_file",
+    "open_mask_file",
     "scan_files_on_disk",
     "write_dicom_masks",
     "write_volume",

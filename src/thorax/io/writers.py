@@ -43,13 +43,35 @@ def mask_file(
     Raises:
         InputError: The file name has another suffix, or the folder cannot be written.
     """
-    if not path.name.endswith(PLANE_SUFFIXES):
-        raise InputError(f"a mask file must end in .nii.gz, .nii, .nrrd or .mha, got {path}")
+    _check_suffix(path)
+    with (
+        whole_file(path) as temporary,
+        open_mask_file(temporary, scan, scale=scale, bits=bits) as writer,
+    ):
+        yield writer
+
+
+@contextmanager
+def open_mask_file(
+    path: Path, scan: Scan, *, scale: float = 1.0, bits: Bits = 8
+) -> Iterator["PlaneWriter"]:
+    """Write planes as `mask_file` does, but not atomically, for several files that belong together.
+
+    Raises:
+        InputError: The file name has another suffix.
+        OSError: The file cannot be written.
+    """
+    _check_suffix(path)
     encoding = StoredAs(_TYPES[bits], scale)
     open_writer = _nifti_writer if path.name.endswith(NIFTI_SUFFIXES) else _compressed_writer
-    with whole_file(path) as temporary, open_writer(temporary, scan, encoding) as writer:
+    with open_writer(path, scan, encoding) as writer:
         yield writer
         writer.finish()
+
+
+def _check_suffix(path: Path) -> None:
+    if not path.name.endswith(PLANE_SUFFIXES):
+        raise InputError(f"a mask file must end in .nii.gz, .nii, .nrrd or .mha, got {path}")
 
 
 class PlaneWriter:
