@@ -148,6 +148,9 @@ def test_a_replaced_scan_is_segmented_again(
         pytest.param({"digest": "b" * 64}, id="another model"),
         pytest.param({"options": replace(OPTIONS, threshold=0.9)}, id="another threshold"),
         pytest.param({"options": replace(OPTIONS, force=True)}, id="force"),
+        pytest.param({"options": replace(OPTIONS, engine="onnxruntime")}, id="another engine"),
+        pytest.param({"options": replace(OPTIONS, device="gpu")}, id="another device"),
+        pytest.param({"options": replace(OPTIONS, precision="float32")}, id="another precision"),
     ],
 )
 def test_scans_segmented_with_other_settings_are_segmented_again(
@@ -160,6 +163,17 @@ def test_scans_segmented_with_other_settings_are_segmented_again(
     rows, _ = run(make_segmenter(digest), scans, **change)
     assert {row.status for row in rows} == {"done"}
     assert all(path.stat().st_mtime_ns != before[path] for path in masks.glob("*.gz"))
+
+
+def test_probabilities_with_other_bits_are_written_again(segmenter: Segmenter, scans: Path) -> None:
+    run(segmenter, scans, replace(OPTIONS, bits=8))
+    path = scans.parent / "masks/s1_lung.nii.gz"
+    assert nibabel.load(path).get_data_dtype() == np.uint8
+    run(segmenter, scans, replace(OPTIONS, bits=16))
+    assert nibabel.load(path).get_data_dtype() == np.uint16
+    before = path.stat().st_mtime_ns
+    run(segmenter, scans)
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_folder_is_locked_against_a_second_batch(segmenter: Segmenter, scans: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from thorax.common.errors import InputError
 from thorax.imaging.intensity import HU, IntensityScale
 from thorax.inference.measurements import RegionMeasurements
 from thorax.inference.outputs import Bits, Progress, name_outputs, write_outputs
-from thorax.inference.segmenter import Model, Segmenter
+from thorax.inference.segmenter import Model, Segmenter, load
 from thorax.io import PlaneWriter, Scan
 from thorax.models.engines.keras_engine import KerasEngine
+from thorax.models.keras_file import save_trained
 from thorax.models.spec import ExpectedDiceModel, ModelSpec
 
 from ..learning import pointwise
@@ -81,6 +83,21 @@ def lay_out(voxels: np.ndarray, order: str) -> nibabel.Nifti1Image:
 def read(path: Path) -> np.ndarray:
     """Return the voxels as read by nibabel, canonical."""
     return np.asanyarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)
+
+
+# Models
+
+
+def test_the_digest_of_a_trained_model_depends_on_its_network_and_its_spec(tmp_path: Path) -> None:
+    spec = ModelSpec(SIDE, "none", 0, (0, 1000), {"lung": (1,)})
+    one, other = (pointwise([[80]], [bias], canvas=SIDE) for bias in (-20, -30))
+    trained = [(one, 0.5), (one, 0.5), (one, 0.4), (other, 0.5)]
+    digests = []
+    for number, (network, threshold) in enumerate(trained):
+        save_trained(tmp_path / str(number), network, replace(spec, threshold=threshold))
+        digests.append(load(tmp_path / str(number)).digest)
+    assert digests[0] == digests[1]
+    assert len(set(digests[1:])) == 3
 
 
 # All files or none

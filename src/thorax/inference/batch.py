@@ -21,6 +21,7 @@ from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, writ
 from thorax.inference.resume import is_finished, remove_outdated, with_files, written_before
 from thorax.inference.segmenter import Segmenter
 from thorax.io import scan_files_on_disk
+from thorax.models.engines import Device, EngineName, Precision
 from thorax.preprocessing.examination import ExaminedScan, examine_scan
 from thorax.preprocessing.scan import PreprocessedScan
 
@@ -42,6 +43,9 @@ class PredictOptions:
         preview: Write a preview picture.
         all_frames: Write frames of DICOM segmentations without a voxel of their region, too.
         force: Overwrite existing files.
+        engine: Engine that the user has chosen; as device and precision, part of the settings only.
+        device: Device that the user has chosen.
+        precision: Precision that the user has chosen.
     """
 
     series: str | None = None
@@ -53,6 +57,9 @@ class PredictOptions:
     preview: bool = False
     all_frames: bool = False
     force: bool = False
+    engine: EngineName | None = None
+    device: Device = "auto"
+    precision: Precision = "auto"
 
 
 class SegmentAll(Protocol):
@@ -254,11 +261,19 @@ def started_row(segmenter: Segmenter, task: ScanTask, options: PredictOptions) -
         options.threshold or "",
         f"series {options.series}" if options.series else "",
         "all frames" if options.all_frames else "",
+        options.engine or "",
+        *(name for name in (options.device, options.precision) if name != "auto"),
         _stamp(task.scan),
     )
     settings = " ".join(str(part) for part in parts if part)
     return ManifestRow(
-        task.case, STARTED, str(task.scan), str(task.mask), segmenter.digest, settings
+        task.case,
+        STARTED,
+        str(task.scan),
+        str(task.mask),
+        segmenter.digest,
+        settings,
+        bits=options.bits,
     )
 
 

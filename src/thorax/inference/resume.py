@@ -17,6 +17,7 @@ def is_finished(earlier: ManifestRow, row: ManifestRow, files: Iterable[Path]) -
         earlier.status == DONE
         and (earlier.model, earlier.settings) == (row.model, row.settings)
         and (earlier.scan, earlier.mask) == (row.scan, row.mask)
+        and row.bits in (0, earlier.bits)
         and {path.name for path in files} <= {Path(name).name for name in names}
         and all(path.exists() for path in files)
     )

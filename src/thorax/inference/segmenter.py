@@ -46,7 +46,7 @@ class Model:
     Args:
         spec: Input, regions and postprocessing of the model.
         engine: Runs the network.
-        digest: SHA-256 of the model file.
+        digest: SHA-256 of the model file, or of the files of a trained model.
     """
 
     spec: ModelSpec
@@ -293,7 +293,9 @@ def _load_folder(folder: Path) -> Model:
 
     spec = load_spec(folder)
     network = load_network(folder / MODEL)
-    return Model(spec, KerasEngine(network, spec.window), file_sha256(folder / MODEL))
+    digests = file_sha256(folder / SPEC) + file_sha256(folder / MODEL)
+    digest = hashlib.sha256(digests.encode()).hexdigest()
+    return Model(spec, KerasEngine(network, spec.window), digest)
 
 
 def _transforms(spec: ModelSpec) -> tuple[TTATransform, ...]:

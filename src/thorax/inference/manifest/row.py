@@ -35,6 +35,7 @@ class ManifestRow:
         quality_warnings: Reasons to review the mask.
         warnings: Notes on the scan and the postprocessing.
         error: Reason of a failure.
+        bits: Bits per probability; 0: probabilities were not written.
         files: Names of the files in the folder of the mask that the batch has written, or is
             writing; None in rows of versions that did not store them.
     """
@@ -53,6 +54,7 @@ class ManifestRow:
     quality_warnings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
+    bits: int = 0
     files: tuple[str, ...] | None = None
 
 
