@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from thorax.common.errors import InputError
-from thorax.inference.inputs import ScanTask, find_tasks, scan_name
+from thorax.inference.inputs import ScanTask, find_tasks
+from thorax.inference.scan_folders import scan_name
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +138,50 @@ def test_a_folder_of_dicom_files_is_one_scan_at_any_depth() -> None:
         "carl": ("in/carl.nii.gz", "out/carl.nii.gz"),
     }
     assert matched("in/ben", "out") == {"ben": ("in/ben", "out/ben.nii.gz")}
+
+
+def test_a_dicom_file_does_not_hide_other_scans() -> None:
+    files("in/s1.nii.gz", "in/s2.nrrd", "in/deep/s3.nii.gz")
+    dicom("in/report.dcm", "in/anna/IM1", "in/anna/IM2")
+    assert matched("in", "out") == {
+        "anna": ("in/anna", "out/anna.nii.gz"),
+        "report": ("in/report.dcm", "out/report.nii.gz"),
+        "s1": ("in/s1.nii.gz", "out/s1.nii.gz"),
+        "s2": ("in/s2.nrrd", "out/s2.nrrd"),
+        "deep/s3": ("in/deep/s3.nii.gz", "out/deep/s3.nii.gz"),
+    }
+
+
+def test_a_dicom_file_does_not_hide_the_folders_of_patients() -> None:
+    dicom("in/report.dcm", "in/anna/IM1", "in/anna/IM2", "in/ben/IM1", "in/ben/IM2")
+    assert matched("in", "out") == {
+        "anna": ("in/anna", "out/anna.nii.gz"),
+        "ben": ("in/ben", "out/ben.nii.gz"),
+        "report": ("in/report.dcm", "out/report.nii.gz"),
+    }
+    assert rejected("in", "lungs.nii.gz") == (
+        "several scans need a folder for their masks, got the file lungs.nii.gz; name a folder"
+    )
+
+
+def test_files_of_other_formats_in_a_dicom_folder_are_scans() -> None:
+    """The series of a CD are one scan; `IM3.img` is one of its files."""
+    dicom("cd/DICOMDIR", "cd/IMAGES/IM1", "cd/IMAGES/IM2", "P1/IM1", "P1/IM2", "P1/IM3.img")
+    files("cd/IMAGES/copy.nii.gz", "P1/old/ct.nrrd")
+    assert matched("cd", "P1", "out") == {
+        "cd": ("cd", "out/cd.nii.gz"),
+        "IMAGES/copy": ("cd/IMAGES/copy.nii.gz", "out/IMAGES/copy.nii.gz"),
+        "P1": ("P1", "out/P1.nii.gz"),
+        "old/ct": ("P1/old/ct.nrrd", "out/old/ct.nrrd"),
+    }
+    assert matched("P1", "lungs.nii.gz") == {"P1": ("P1", "lungs.nii.gz")}
+
+
+@pytest.mark.parametrize("target", ["P1", "P1/masks"])
+def test_masks_in_a_dicom_folder_are_ignored(target: str) -> None:
+    dicom("P1/IM1", "P1/IM2")
+    files(f"{target}/P1.nii.gz")
+    assert matched("P1", target) == {"P1": ("P1", f"{target}/P1.nii.gz")}
 
 
 def test_dicom_without_a_preamble_is_recognised() -> None:
@@ -565,7 +610,7 @@ def test_an_unreadable_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return real_scandir(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    monkeypatch.setattr("thorax.inference.inputs.holds_dicom", lambda folder: False)
+    monkeypatch.setattr("thorax.inference.scan_folders.holds_dicom", lambda folder: False)
     assert rejected("in", "out") == (
         "in/locked cannot be read: Permission denied; check its permissions"
     )
@@ -578,5 +623,5 @@ def test_an_unreadable_folder_that_may_contain_dicom_is_named(
         raise PermissionError(13, "Permission denied", str(folder))
 
     files("in/a.nii.gz")
-    monkeypatch.setattr("thorax.inference.inputs.holds_dicom", locked)
+    monkeypatch.setattr("thorax.inference.scan_folders.holds_dicom", locked)
     assert rejected("in", "out") == "in cannot be read: Permission denied; check its permissions"

@@ -1,14 +1,19 @@
 """Match scans and masks from the paths on the command line."""
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU
+from thorax.inference.scan_folders import (
+    NamedScan,
+    is_series,
+    real_path,
+    scan_name,
+    scans_in_folder,
+)
 from thorax.io import (
     MASK_SUFFIXES,
     SCAN_SUFFIXES,
@@ -16,7 +21,6 @@ from thorax.io import (
     Scan,
     check_mask_format,
     check_name,
-    holds_dicom,
 )
 from thorax.io.cached_scan import CachedScan
 from thorax.io.suffixes import (
@@ -24,7 +28,6 @@ from thorax.io.suffixes import (
     PAIR_SUFFIXES,
     VOXEL_SUFFIXES,
     partner,
-    scan_files,
 )
 
 TABLE_SUFFIX = ".csv"
@@ -44,9 +47,6 @@ _FILE_SUFFIXES = (
     TABLE_SUFFIX,
 )
 """Suffixes of a target that is meant to be a file, even if it is not a mask format."""
-
-_NamedScan = tuple[str, Path]
-"""Case and path of a scan."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ def find_tasks(sources: Sequence[Path], target: Path | None, *, suffix: str = ""
     ``scans/*.nii.gz``. A CSV with the columns ``scan`` and ``mask`` names both; its paths are
     relative to it.
 
-    Hidden files and the target are ignored in folders. A NIfTI or Analyze pair is one scan. A
-    missing scan gives a task too, so that it fails alone and does not stop the others.
+    Hidden files and the target are ignored in folders. A NIfTI or Analyze pair is one scan, and so
+    is a folder of DICOM files; files of other formats in it are further scans. A missing scan gives
+    a task too, so that it fails alone and does not stop the others.
 
     Args:
         sources: Scans, folders, patterns or one CSV.
@@ -108,11 +109,11 @@ def _tasks(sources: Sequence[Path], target: Path, suffix: str) -> list[ScanTask]
 
 def _one_per_pair(paths: Sequence[Path]) -> list[Path]:
     """Leave out the voxels of NIfTI or Analyze pairs whose header is named, too."""
-    named = {_real(path) for path in paths}
+    named = {real_path(path) for path in paths}
 
     def has_header(path: Path) -> bool:
         header = partner(path, ".hdr") if path.name.lower().endswith(VOXEL_SUFFIXES) else None
-        return header is not None and _real(header) in named
+        return header is not None and real_path(header) in named
 
     return [path for path in paths if not has_header(path)]
 
@@ -158,18 +159,6 @@ def open_scan(task: ScanTask, *, series: str | None, allow_incomplete: bool) -> 
     return CachedScan(scan)
 
 
-def scan_name(path: Path) -> str:
-    """Return the file name of a scan without the suffix of its format.
-
-    Example:
-        >>> scan_name(Path("scans/S1-101.nii.gz")), scan_name(Path("S1/IM0001.DCM"))
-        ('S1-101', 'IM0001')
-    """
-    suffixes = (*SCAN_SUFFIXES, *PAIR_SUFFIXES, *DICOM_SUFFIXES)
-    suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), "")
-    return path.name[: len(path.name) - len(suffix)]
-
-
 def _is_table(source: Path) -> bool:
     return source.suffix.lower() == TABLE_SUFFIX and not source.is_dir()
 
@@ -196,8 +185,9 @@ def _is_file(target: Path) -> bool:
 def _single(sources: Sequence[Path], mask: Path) -> ScanTask:
     scans = [scan for source in sources for scan in _scans(source, mask)]
     _check_slices([path for _, path in scans])
-    source = sources[0]
-    if len(sources) == 1 and source.is_dir() and all(path.is_dir() for _, path in scans):
+    source, paths = sources[0], [path for _, path in scans]
+    one_folder = len(sources) == 1 and source.is_dir()
+    if one_folder and (source in paths or all(path.is_dir() for path in paths)):
         return ScanTask(_folder_name(source), source, mask)  # `Scan` selects one of its series
     if not scans:
         raise _no_scan(sources)
@@ -209,10 +199,12 @@ def _single(sources: Sequence[Path], mask: Path) -> ScanTask:
     return ScanTask(name, path, mask)
 
 
-def _all_scans(sources: Sequence[Path], *, exclude: Path) -> Iterator[_NamedScan]:
+def _all_scans(sources: Sequence[Path], *, exclude: Path) -> Iterator[NamedScan]:
     """Yield every scan; a source without scans is yielded itself, and fails later."""
     # A pattern that the shell expands, `scans/*`, may match the folder of the masks.
-    others = [source for source in sources if _real(source) != _real(exclude) or _is_series(source)]
+    others = [
+        source for source in sources if real_path(source) != real_path(exclude) or is_series(source)
+    ]
     if not others:
         raise InputError(
             f"masks cannot be written to the folder of their scans, got {exclude} for both; choose "
@@ -226,93 +218,40 @@ def _all_scans(sources: Sequence[Path], *, exclude: Path) -> Iterator[_NamedScan
         yield from scans or [(scan_name(Path(_folder_name(source))), source)]
 
 
-def _scans(source: Path, exclude: Path) -> Iterator[_NamedScan]:
+def _scans(source: Path, exclude: Path) -> Iterator[NamedScan]:
     if source.is_dir():
-        yield from _in_folder(source, _folder_name(source), exclude)
+        yield from scans_in_folder(source, _folder_name(source), exclude)
     elif _WILDCARDS & set(str(source)) and not source.exists():
         yield from _matching(source, exclude)
     else:
         yield scan_name(source), source
 
 
-def _matching(pattern: Path, exclude: Path) -> Iterator[_NamedScan]:
+def _matching(pattern: Path, exclude: Path) -> Iterator[NamedScan]:
     """Yield the scans that match a pattern, and those in matching folders.
 
     Cases are named relative to the part of the pattern without wildcards.
     """
     wildcard = next(number for number, part in enumerate(pattern.parts) if _WILDCARDS & set(part))
     base = Path(*pattern.parts[:wildcard])
-    inside = _real(base) in _real(exclude).parents
+    inside = real_path(base) in real_path(exclude).parents
     visited: set[Path] = set()
     for path in _one_per_pair(sorted(base.glob(str(Path(*pattern.parts[wildcard:]))))):
-        real, relative = _real(path), path.relative_to(base)
-        excluded = inside and _real(exclude) in (real, *real.parents)
+        real, relative = real_path(path), path.relative_to(base)
+        excluded = inside and real_path(exclude) in (real, *real.parents)
         hidden = any(part.startswith(".") for part in relative.parts)
         if excluded or hidden or visited & {*path.parents}:
             continue
         visited.add(path)
         if path.is_dir():
-            yield from _in_folder(path, relative.as_posix(), exclude, prefix=relative)
+            yield from scans_in_folder(path, relative.as_posix(), exclude, prefix=relative)
         else:
             yield (relative.parent / scan_name(path)).as_posix(), path
 
 
-def _in_folder(
-    folder: Path, name: str, exclude: Path, *, prefix: Path = Path()
-) -> Iterator[_NamedScan]:
-    """Yield the folder itself if it is a DICOM series, else the scans in it."""
-    if _is_series(folder):
-        yield name, folder
-        return
-    for path in _below(folder, exclude):
-        relative = prefix / path.relative_to(folder)
-        case = relative if path.is_dir() else relative.parent / scan_name(path)
-        yield case.as_posix(), path
-
-
-def _below(folder: Path, exclude: Path) -> Iterator[Path]:
-    """Yield the scans in a folder at any depth; a folder of DICOM files is one scan.
-
-    Links are followed; no folder is visited twice.
-    """
-    visited = {_real(exclude), _real(folder)}
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
-        here = Path(root)
-        to_visit = []
-        for name in sorted(folders):
-            path = here / name
-            if name.startswith(".") or _real(path) in visited:
-                continue
-            visited.add(_real(path))
-            if _is_series(path):
-                yield path
-            else:
-                to_visit.append(name)
-        folders[:] = to_visit
-        yield from (here / name for name in scan_files(names))
-
-
-def _is_series(folder: Path) -> bool:
-    try:
-        return folder.is_dir() and holds_dicom(folder)
-    except OSError as error:
-        _raise_unreadable(error)
-
-
-def _raise_unreadable(error: OSError) -> NoReturn:
-    raise InputError(
-        f"{error.filename} cannot be read: {error.strerror}; check its permissions"
-    ) from None
-
-
-def _real(path: Path) -> Path:
-    """Resolve a path; unlike `Path.resolve`, without an error for a link to itself."""
-    return Path(os.path.realpath(path))
-
-
 def _folder_name(folder: Path) -> str:
     """Return the name of a folder, also for ``.`` and ``..``."""
-    return folder.name if folder.name not in ("", "..") else _real(folder).name
+    return folder.name if folder.name not in ("", "..") else real_path(folder).name
 
 
 def _no_scan(sources: Iterable[Path]) -> InputError:
@@ -381,7 +320,7 @@ def _check_slices(scans: Iterable[Path]) -> None:
         if scan.name.lower().endswith(SCAN_SUFFIXES) or not scan.is_file():
             continue
         other = first.setdefault(scan.parent, scan)
-        if other is not scan and _is_series(scan.parent):
+        if other is not scan and is_series(scan.parent):
             raise InputError(
                 f"a DICOM series is one scan, but {other} and {scan} are two of its files; name "
                 f"the folder {scan.parent}"
@@ -391,9 +330,9 @@ def _check_slices(scans: Iterable[Path]) -> None:
 def _check_distinct(tasks: Sequence[ScanTask]) -> None:
     masks: dict[Path, ScanTask] = {}
     cases: dict[str, ScanTask] = {}
-    scans = {_real(task.scan): task for task in tasks}
+    scans = {real_path(task.scan): task for task in tasks}
     for task in tasks:
-        mask = _real(task.mask)
+        mask = real_path(task.mask)
         if (other := masks.setdefault(mask, task)) is not task:
             raise InputError(
                 f"{other.scan} and {task.scan} would have the same mask {task.mask}; name their "
