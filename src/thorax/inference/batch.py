@@ -19,8 +19,8 @@ from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.resume import is_finished, remove_outdated, with_files, written_before
+from thorax.inference.scan_stamp import scan_stamp
 from thorax.inference.segmenter import Segmenter
-from thorax.io import scan_files_on_disk
 from thorax.models.engines import Device, EngineName, Precision
 from thorax.preprocessing.examination import ExaminedScan, examine_scan
 from thorax.preprocessing.scan import PreprocessedScan
@@ -111,6 +111,7 @@ def predict_folder(
     if part:
         store_scans(folder, tasks)
         tasks = part.select(tasks)
+    tasks = [replace(task, stamp=scan_stamp(task.scan, task.mask)) for task in tasks]
 
     earlier: dict[str, ManifestRow] = {}
 
@@ -263,7 +264,7 @@ def started_row(segmenter: Segmenter, task: ScanTask, options: PredictOptions) -
         "all frames" if options.all_frames else "",
         options.engine or "",
         *(name for name in (options.device, options.precision) if name != "auto"),
-        _stamp(task.scan),
+        task.stamp or scan_stamp(task.scan, task.mask),
     )
     settings = " ".join(str(part) for part in parts if part)
     return ManifestRow(
@@ -275,14 +276,6 @@ def started_row(segmenter: Segmenter, task: ScanTask, options: PredictOptions) -
         settings,
         bits=options.bits,
     )
-
-
-def _stamp(scan: Path) -> str:
-    """Return number, size and latest change of a scan's files, to notice a replaced scan."""
-    stats = [path.stat() for path in scan_files_on_disk(scan)]
-    size = sum(stat.st_size for stat in stats)
-    newest = max((stat.st_mtime_ns for stat in stats), default=0)
-    return f"{len(stats)} files of {size} bytes, {newest}"
 
 
 def _preprocessed(

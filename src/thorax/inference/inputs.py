@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from thorax.common.errors import InputError
@@ -57,11 +57,13 @@ class ScanTask:
         case: Name of the scan within the batch.
         scan: A file, or the folder of a DICOM series.
         mask: The file of its mask.
+        stamp: `thorax.inference.scan_stamp.scan_stamp`; empty if it was not computed.
     """
 
     case: str
     scan: Path
     mask: Path
+    stamp: str = field(default="", compare=False)
 
 
 def find_tasks(sources: Sequence[Path], target: Path | None, *, suffix: str = "") -> list[ScanTask]:
