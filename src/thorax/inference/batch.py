@@ -19,7 +19,7 @@ from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.resume import is_finished, remove_outdated, with_files, written_before
-from thorax.inference.scan_stamp import scan_stamp
+from thorax.inference.scan_on_disk import scan_stamp
 from thorax.inference.segmenter import Segmenter
 from thorax.models.engines import Device, EngineName, Precision
 from thorax.preprocessing.examination import ExaminedScan, examine_scan

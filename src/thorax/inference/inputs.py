@@ -14,6 +14,7 @@ from thorax.inference.scan_folders import (
     scan_name,
     scans_in_folder,
 )
+from thorax.inference.scan_on_disk import belongs_to_scan
 from thorax.io import (
     MASK_SUFFIXES,
     SCAN_SUFFIXES,
@@ -57,7 +58,7 @@ class ScanTask:
         case: Name of the scan within the batch.
         scan: A file, or the folder of a DICOM series.
         mask: The file of its mask.
-        stamp: `thorax.inference.scan_stamp.scan_stamp`; empty if it was not computed.
+        stamp: `thorax.inference.scan_on_disk.scan_stamp`; empty if it was not computed.
     """
 
     case: str
@@ -132,13 +133,16 @@ def check_overwrite(
         replaceable: Files that may be overwritten without it.
 
     Raises:
-        InputError: A file is the scan itself, or exists and must not be overwritten.
+        InputError: A file is one of the scan itself, or exists and must not be overwritten.
     """
     existing = [path for path in files if path.exists()]
-    if any(task.scan.exists() and path.samefile(task.scan) for path in existing):
-        raise InputError(
-            f"a mask cannot replace its scan, got {task.scan} for both; choose another file name"
-        )
+    for path in existing:
+        if task.scan.exists() and belongs_to_scan(path, task.scan):
+            is_scan = path.samefile(task.scan)
+            what = f"{task.scan} for both" if is_scan else f"{path}, which is one of its files"
+            raise InputError(
+                f"a mask cannot replace its scan, got {what}; choose another file name"
+            )
     kept = [] if force else [path for path in existing if path not in replaceable]
     if kept:
         names = ", ".join(map(str, kept))

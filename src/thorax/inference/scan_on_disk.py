@@ -67,6 +67,26 @@ def dicom_files(scan: Path) -> tuple[Path | None, Iterable[Path]]:
     return folder, folder.rglob("*") if scan.name.upper() == "DICOMDIR" else folder.iterdir()
 
 
+def belongs_to_scan(path: Path, scan: Path) -> bool:
+    """Return True if a file is one of a scan: its voxels, or a slice of the same folder.
+
+    Masks as DICOM objects in the folder of a series are not.
+
+    Args:
+        path: An existing file.
+        scan: A file, or the folder of a DICOM series.
+    """
+    folder, paths = dicom_files(scan)
+    if folder is None or path.samefile(scan):
+        return any(path.samefile(other) for other in (scan, *scan_files_on_disk(scan)))
+    same = (other for other in paths if other.name == path.name and other.samefile(path))
+    if next(same, None) is None or not is_dicom_file(path):
+        return False
+    from thorax.io.dicom_objects.read_masks import kind_of  # pydicom is slow to import
+
+    return kind_of(path) not in ("RTSTRUCT", "SEG")
+
+
 def _is_of_series(path: Path, excluded: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.parts)
     other = path.name.lower().endswith(_OTHER_SUFFIXES)

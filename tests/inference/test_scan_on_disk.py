@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from thorax.inference.scan_stamp import files_of_scan, scan_stamp
+from thorax.common.errors import InputError
+from thorax.inference.inputs import ScanTask, check_overwrite
+from thorax.inference.scan_on_disk import files_of_scan, scan_stamp
+
+from ..structure_sets import save_ct, save_structure_set
 
 
 @pytest.fixture
@@ -57,3 +61,36 @@ def test_a_longer_series_has_another_stamp(series: Path) -> None:
     write(series / "IM9", bytes(128) + b"DICM")
     after = [scan_stamp(scan, mask) for scan in (series, series / "IM1")]
     assert all(old != new for old, new in zip(before, after, strict=True))
+
+
+# Masks that would replace a scan
+
+
+@pytest.mark.parametrize("named", ["folder", "file"])
+def test_a_mask_cannot_replace_a_slice_of_its_scan(tmp_path: Path, named: str) -> None:
+    series = save_ct(tmp_path / "ct")
+    first, second, *_ = sorted(series.iterdir())
+    scan = series if named == "folder" else first
+    with pytest.raises(InputError) as error:
+        check_overwrite(ScanTask("ct", scan, second), [second], force=True)
+    assert str(error.value) == (
+        f"a mask cannot replace its scan, got {second}, which is one of its files; choose another "
+        "file name"
+    )
+
+
+def test_a_mask_cannot_replace_the_voxels_of_its_scan(tmp_path: Path) -> None:
+    (tmp_path / "a.mhd").write_text("NDims = 3\nElementDataFile = voxels.nrrd\n")
+    voxels = tmp_path / "voxels.nrrd"
+    voxels.write_bytes(b"12")
+    with pytest.raises(InputError, match="a mask cannot replace its scan"):
+        check_overwrite(ScanTask("a", tmp_path / "a.mhd", voxels), [voxels], force=True)
+
+
+def test_an_older_mask_in_the_folder_of_the_series_can_be_replaced(tmp_path: Path) -> None:
+    series = save_ct(tmp_path / "ct")
+    mask = save_structure_set(series / "lungs.rtss.dcm", {"lung": [[0, 0, 30, 1, 0, 30, 1, 1, 30]]})
+    check_overwrite(ScanTask("ct", series, mask), [mask], force=True)
+    other = series / "copy.nii.gz"
+    other.write_bytes(b"x")
+    check_overwrite(ScanTask("ct", series, other), [other], force=True)
