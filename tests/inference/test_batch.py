@@ -197,6 +197,18 @@ def test_a_probability_map_must_not_be_the_mask_of_another_scan(
         run(segmenter, scans, replace(OPTIONS, bits=8))
 
 
+def test_a_scan_must_not_write_the_manifest(segmenter: Segmenter, scans: Path) -> None:
+    (scans / "s2.nii.gz").rename(scans / "manifest.nii.gz")
+    with pytest.raises(InputError) as error:
+        run(segmenter, scans, replace(OPTIONS, statistics=True))
+    assert str(error.value) == (
+        f"{scans.parent}/masks/manifest.json lists the scans of the folder, but "
+        f"{scans}/manifest.nii.gz would write it, too; rename the scan"
+    )
+    assert not (scans.parent / "masks").exists()
+    assert run(segmenter, scans)[1] == ["manifest done", "s1 done", "s3 done"]
+
+
 def test_two_spellings_of_a_path_are_the_same_file(
     segmenter: Segmenter, scans: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,5 @@
 """Segment scans one after another; reading, network and writing of different scans overlap."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from thorax.inference.manifest.parts import Part
 from thorax.inference.manifest.row import DONE, FAILED, STARTED, ManifestRow
 from thorax.inference.outputs import Bits, Outputs, Progress, name_outputs, write_outputs
 from thorax.inference.resume import is_finished, remove_outdated, with_files, written_before
+from thorax.inference.scan_folders import real_path
 from thorax.inference.scan_on_disk import scan_stamp
 from thorax.inference.segmenter import Segmenter
 from thorax.models.engines import Device, EngineName, Precision
@@ -106,8 +106,8 @@ def predict_folder(
         InputError: The existing manifest cannot be read, the new one cannot be written, another
             batch is running in the folder, or two scans have the same output file.
     """
-    _check_distinct(segmenter, tasks, options)
     manifest = Manifest(folder, part)
+    _check_distinct(segmenter, tasks, options, manifest)
     if part:
         store_scans(folder, tasks)
         tasks = part.select(tasks)
@@ -144,13 +144,19 @@ def predict_folder(
 
 
 def _check_distinct(
-    segmenter: Segmenter, tasks: Sequence[ScanTask], options: PredictOptions
+    segmenter: Segmenter, tasks: Sequence[ScanTask], options: PredictOptions, manifest: Manifest
 ) -> None:
     """Refuse scans with a common output file: `a_lung.nii.gz` may be a mask and a probability."""
+    tables = {real_path(path) for path in manifest.files.tables}
     owners: dict[Path, ScanTask] = {}
     for task in tasks:
         for path in task_outputs(segmenter, task.mask, options).files:
-            owner = owners.setdefault(Path(os.path.realpath(path)), task)
+            if real_path(path) in tables:
+                raise InputError(
+                    f"{path} lists the scans of the folder, but {task.scan} would write it, too; "
+                    "rename the scan"
+                )
+            owner = owners.setdefault(real_path(path), task)
             if owner is not task:
                 raise InputError(
                     f"two scans cannot have the same output, but {owner.scan} and {task.scan} "

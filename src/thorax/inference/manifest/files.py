@@ -121,6 +121,11 @@ class ManifestFiles:
         self._timings = folder / "timings.csv"
         self._sizes: dict[Path, int] = {}
 
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """The files that remain after a batch."""
+        return self.table, self._json, self._timings
+
     def log_of(self, part: Part | None) -> Path:
         """Return the log of a part, or of a whole batch."""
         name = f".manifest-{part.number}-of-{part.count}.jsonl" if part else ".manifest.jsonl"
