@@ -227,6 +227,27 @@ def test_nfs_shows_the_lock_of_another_batch(
         other.communicate()
 
 
+def test_without_locks_the_log_is_not_open_when_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no `fcntl`, and cannot remove an open file."""
+
+    def is_open(path: Path) -> bool:
+        links = Path("/proc/self/fd").iterdir()
+        return any(os.path.realpath(link) == str(path) for link in links)
+
+    manifest = Manifest(tmp_path)
+    with manifest.exclusive():
+        assert is_open(tmp_path / LOG)
+    monkeypatch.setattr("thorax.common.files._HAS_LOCKS", False)
+    with manifest.exclusive():
+        assert (tmp_path / LOG).exists()
+        assert not is_open(tmp_path / LOG)
+        manifest.add(FULL)
+        manifest.write()
+    assert Manifest(tmp_path).rows == {"anna": FULL}
+
+
 # Manifests of version 0.1
 
 

@@ -7,7 +7,7 @@ the tables are written, scans that need review first.
 import codecs
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -67,7 +67,7 @@ class Manifest:
             stream = self._log.lock()
         except BlockingIOError:
             raise self._is_running(f"part {self._part}" if self._part else "") from None
-        with stream:
+        with closing(stream):
             for other, name in self.files.rivals(self._part):
                 if other.is_locked():
                     raise self._is_running(name)

@@ -55,7 +55,10 @@ class ManifestLog:
                 continue
 
     def lock(self) -> TextIO:
-        """Open and lock the log until it is closed; on drives and systems without locks, open it.
+        """Create and lock the log until it is closed.
+
+        On drives and systems without locks, it is closed at once: Windows, which has none, cannot
+        remove an open file.
 
         Raises:
             BlockingIOError: Another process has locked it.
@@ -82,6 +85,7 @@ class ManifestLog:
             except FileNotFoundError:
                 pass
             except OSError:  # a drive or system without locks
+                stream.close()
                 return stream
             stream.close()
 
