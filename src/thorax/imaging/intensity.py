@@ -105,6 +105,11 @@ class IntensityScale:
         return voxels
 
     @property
+    def calibrated(self) -> bool:
+        """True for HU, with or without an offset; grey values of an export may be equalised."""
+        return self.window_hu is None
+
+    @property
     def _ends_hu(self) -> tuple[float, float]:
         """HU that 0 and 255 represent."""
         low_hu, high_hu = self.window_hu or (0.0, 255.0)
