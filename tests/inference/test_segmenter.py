@@ -99,8 +99,9 @@ def test_a_mask_is_on_the_grid_of_the_scan(
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), expected)
 
 
+@pytest.mark.parametrize("labels", [(1, 2, 3), (2, 1, 3), (3, 1, 2)])
 def test_side_labels_divide_the_lung_into_right_and_left(
-    save_nifti: SaveNifti, tmp_path: Path
+    save_nifti: SaveNifti, tmp_path: Path, labels: tuple[int, ...]
 ) -> None:
     """Voxels 0 to 2 along x are the patient's left, 5 to 7 the right; a lesion keeps its label."""
     voxels = np.full((SIDE, SIDE, 5), -1000, np.int16)
@@ -109,7 +110,7 @@ def test_side_labels_divide_the_lung_into_right_and_left(
     two_lungs = make_segmenter(
         [[80, 80]],
         [-20, -60],
-        regions={"lung": (1, 2, 3), "lesion": (3,)},
+        regions={"lung": labels, "lesion": (3,)},
         side_labels={"right": 1, "left": 2},
     )
     scan = Scan(save_nifti("ct.nii.gz", voxels, AFFINE))
