@@ -281,6 +281,20 @@ def test_other_uses_of_the_model_have_no_expected_dice(steps: Scan) -> None:
         assert other.predict(preprocessed).expected_dice == {}
 
 
+@pytest.mark.parametrize(("logit", "threshold"), [(1.05, 0.5), (40, 0.7)])
+def test_augmentation_keeps_a_body_that_the_field_of_view_truncates(
+    save_nifti: SaveNifti, logit: float, threshold: float
+) -> None:
+    """The probability is 0.74 or 1 everywhere; shifted copies lack pixels on two sides."""
+    flat = make_segmenter([[0]], [logit], regions={"body": (1,)})
+    augmented = Segmenter(flat.models, tta=True)
+    scan = Scan(save_nifti("ct.nii", np.zeros((SIDE, SIDE, 2), np.int16)))
+    preprocessed = augmented.preprocess(scan, intensity=HU)
+    prediction = augmented.predict(preprocessed, threshold=threshold)
+    assert (prediction.probabilities >= threshold).all()
+    assert prediction.quality[0].agreement == 1
+
+
 def test_an_empty_region_has_no_expected_dice(save_nifti: SaveNifti) -> None:
     segmenter = with_expected_dice()
     air = Scan(save_nifti("air.nii.gz", np.full((SIDE, SIDE, 2), -1000, np.int16)))
