@@ -151,8 +151,9 @@ def load(
             models; the packaged model ``lungs`` by default.
         engine: Engine that runs the models; None: OpenVINO if it is installed, otherwise ONNX
             Runtime, for a file; Keras for a folder.
-        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
-        precision: ``float32`` forbids half precision.
+        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one, and then
+            refuses ``cpu``.
+        precision: ``float32`` forbids half precision; Keras computes in that of the network.
         tta: Test-time augmentation: also segment shifted copies, and mirrored ones if the model was
             trained with mirroring, and average.
 

@@ -249,12 +249,13 @@ def load(
         path: An exported ``.onnx`` file, or the folder of a trained model.
         engine: Engine that runs the model; None: OpenVINO if it is installed, otherwise ONNX
             Runtime, for a file; Keras for a folder.
-        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
-        precision: ``float32`` forbids half precision.
+        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one, and then
+            refuses ``cpu``.
+        precision: ``float32`` forbids half precision; Keras computes in that of the network.
 
     Raises:
         InputError: There is no model, it is damaged or of a newer format version, or the engine
-            cannot run it.
+            cannot run it on this device or in this precision.
     """
     if path.is_dir():
         if engine not in (None, "keras"):
@@ -262,7 +263,7 @@ def load(
                 f"--engine {engine} needs an exported model, but {path} is the folder of a trained "
                 "model; run `thorax export`"
             )
-        return _load_folder(path)
+        return _load_folder(path, device=device, precision=precision)
     if engine == "keras":
         raise InputError(
             f"--engine keras needs the folder of a trained model, but {path} is a file; name the "
@@ -281,13 +282,15 @@ def load(
     return Model(spec, loaded, hashlib.sha256(graph).hexdigest())
 
 
-def _load_folder(folder: Path) -> Model:
+def _load_folder(folder: Path, *, device: Device, precision: Precision) -> Model:
     from thorax.models.engines.keras_engine import KerasEngine
     from thorax.models.keras_file import MODEL, load_network
+    from thorax.models.keras_options import check_keras_options
     from thorax.models.spec import load_spec
 
     spec = load_spec(folder)
     network = load_network(folder / MODEL)
+    check_keras_options(network, device=device, precision=precision)
     return Model(spec, KerasEngine(network, spec.window), file_sha256(folder / MODEL))
 
 
