@@ -159,12 +159,13 @@ def parse_intensity(text: str) -> IntensityScale | None:
 
 
 def whole_hu(voxels: NDArray[Any]) -> NDArray[np.int16]:
-    """Round to whole HU as int16; raise padding below -1024 HU to -1024.
+    """Round to whole HU as int16; raise padding below -1024 HU, and NaN, to -1024.
 
     Example:
-        >>> whole_hu(np.array([-3024.0, 39.7])).tolist()
-        [-1024, 40]
+        >>> whole_hu(np.array([-3024.0, 39.7, np.nan])).tolist()
+        [-1024, 40, -1024]
     """
-    whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
+    is_float = voxels.dtype.kind == "f"
+    whole = np.where(np.isnan(voxels), LOWEST_HU, np.rint(voxels)) if is_float else voxels
     wide = whole.astype(np.promote_types(whole.dtype, np.int16), copy=False)
     return np.clip(wide, LOWEST_HU, HIGHEST_HU).astype(np.int16, copy=False)
