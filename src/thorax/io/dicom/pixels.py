@@ -110,13 +110,28 @@ def padding_as_air(hu: NDArray[Any], slice_: Slice) -> NDArray[Any]:
 
 
 def _padded(hu: NDArray[Any], slice_: Slice) -> NDArray[np.bool_]:
-    """Pixels whose stored value is padding; the sign of either may be lost in the header."""
-    pixels = slice_.pixels
+    """Pixels whose stored value is padding; the sign of either may be lost in the header.
+
+    A value that does not fit in the stored bits uses the bits above them, which decoders drop. What
+    remains may be a value of tissue, so it must be that of a corner of the slice.
+    """
+    pixels, padded = slice_.pixels, np.zeros(hu.shape, dtype=np.bool_)
     if pixels.padding is None or pixels.slope == 0:
-        return np.zeros(hu.shape, dtype=np.bool_)
+        return padded
     stored = np.rint((hu - pixels.intercept) / pixels.slope).astype(np.int64)
     low, high = (_in_range(value, pixels.bits, signed=pixels.signed) for value in pixels.padding)
-    return (stored >= min(low, high)) & (stored <= max(low, high))
+    low, high = min(low, high), max(low, high)
+    stored_bits = (pixels.range[1] - pixels.range[0]).bit_length()
+    lowest, highest = (_in_range(end, stored_bits, signed=pixels.signed) for end in (low, high))
+    padded |= (stored >= low) & (stored <= high)
+    remains = (stored >= lowest) & (stored <= highest)
+    # Otherwise the ends of the range are not those of its values.
+    if (
+        highest - lowest == high - low
+        and remains[:: len(hu) - 1 or 1, :: hu.shape[1] - 1 or 1].any()
+    ):
+        padded |= remains
+    return padded
 
 
 def _in_range(value: int, bits: int, *, signed: bool) -> int:
