@@ -330,6 +330,25 @@ def test_a_report_next_to_the_series_is_noted(save_series: SaveSeries) -> None:
     assert scan.notes == ("DICOM files without an image, such as reports, left out: 1",)
 
 
+@pytest.mark.parametrize("named", ["damaged.dcm", "report.dcm"])
+def test_another_series_is_not_read_for_a_named_file_without_an_image(
+    save_series: SaveSeries, named: str
+) -> None:
+    folder = save_series("ct", HU)
+    (folder / "damaged.dcm").write_bytes(bytes(128) + b"DICM" + b"garbage" * 30)
+    report = pydicom.dcmread(folder / "4-000.dcm")
+    report.Modality, report.SOPClassUID = "SR", BasicTextSRStorage
+    for tag in ("Rows", "Columns", "PixelData"):
+        del report[tag]
+    report.save_as(folder / "report.dcm")
+    with pytest.raises(
+        InputError, match=rf"but none can be read in .*{named}; name another file of the series"
+    ):
+        Scan(folder / named, allow_incomplete=True)
+    scan = Scan(folder / named, series=4, allow_incomplete=True)
+    np.testing.assert_array_equal(scan.voxels(), HU)
+
+
 def test_a_file_that_is_cut_short_is_named(save_series: SaveSeries) -> None:
     folder = save_series("ct", HU)
     whole = (folder / "4-003.dcm").read_bytes()

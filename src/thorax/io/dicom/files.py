@@ -79,7 +79,7 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
         return _in_folder(path.rglob("*"), path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    if path.name.upper() == "DICOMDIR":
+    if _is_directory(path):
         return _in_folder(path.parent.rglob("*"), path.parent)
     if zipfile.is_zipfile(path):
         return _in_zip(path)
@@ -87,6 +87,15 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
         kind = "zip" if path.suffix.lower() == ".zip" else "DICOM"
         raise InputError(f"{path} is not a {kind} file, or its header is damaged")
     return _in_folder(path.parent.iterdir(), path.parent)
+
+
+def is_collection(path: Path) -> bool:
+    """Check whether a file stands for other files: a zip, or the DICOMDIR of a CD."""
+    return _is_directory(path) or zipfile.is_zipfile(path)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR"
 
 
 def sample_of_folder(folder: Path) -> Iterator[DicomFile]:
