@@ -330,6 +330,36 @@ def test_a_report_next_to_the_series_is_noted(save_series: SaveSeries) -> None:
     assert scan.notes == ("DICOM files without an image, such as reports, left out: 1",)
 
 
+@pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None])
+def test_values_in_hu_or_without_a_unit_are_not_reported(
+    save_series: SaveSeries, unit: str | None
+) -> None:
+    tags = {} if unit is None else {"RescaleType": unit}
+    assert Scan(save_series("ct", HU, **tags)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("unit", "named"), [("MGML", "MGML"), ("HU_MOD", "HU_MOD"), ("DOE^JOHN", "unknown")]
+)
+@pytest.mark.parametrize("multi_frame", [False, True])
+def test_values_in_another_unit_are_reported(
+    save_series: SaveSeries, tmp_path: Path, unit: str, named: str, *, multi_frame: bool
+) -> None:
+    path = save_series("ct", HU, RescaleType=unit)
+    if multi_frame:
+        enhanced(path, tmp_path / "enhanced_ct.dcm", [0, 1, 2, 3, 4])
+        path = tmp_path / "enhanced_ct.dcm"
+        header = pydicom.dcmread(path)
+        del header.RescaleType
+        groups = header.SharedFunctionalGroupsSequence[0]
+        groups.PixelValueTransformationSequence[0].RescaleType = unit
+        header.save_as(path)
+    assert Scan(path).warnings == (
+        f"the header states another unit than HU (RescaleType {named}), but the values were read "
+        "as HU: give a series in HU",
+    )
+
+
 @pytest.mark.parametrize("named", ["damaged.dcm", "report.dcm"])
 def test_another_series_is_not_read_for_a_named_file_without_an_image(
     save_series: SaveSeries, named: str

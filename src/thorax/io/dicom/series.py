@@ -28,6 +28,12 @@ from thorax.io.stored_image import LPS_TO_RAS, check_memory, check_shape
 
 _IMPOSSIBLE_NOTE = f"voxels above {HIGHEST_CT_HU:,} HU, which no CT has, were read as air"
 
+_HU_UNITS = frozenset(("", "HU", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELD UNITS"))
+"""RescaleType of HU, and of values without a stated unit (PS3.3, C.11.1.1.2)."""
+
+_OTHER_UNITS = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"))
+"""The other defined terms, such as mg/mL and the effective atomic number."""
+
 
 class DicomSeries:
     """A CT series in a folder or zip, or the series of one file.
@@ -70,6 +76,7 @@ class DicomSeries:
             ),
             *volume.warnings,
             *_rescale_warning(self.slices),
+            *_unit_warning(self.slices),
             *_damaged_warning(headers.damaged_elsewhere(selected)),
             *split_series_warning(path, selected.uids, extent.covers),
         )
@@ -191,6 +198,19 @@ def _rescale_warning(slices: Sequence[Slice]) -> tuple[str, ...]:
         f"{count} of {len(slices)} slices do not state the conversion to HU (RescaleSlope, "
         "RescaleIntercept), and their stored values were read as HU: they may differ from the "
         "others",
+    )
+
+
+def _unit_warning(slices: Sequence[Slice]) -> tuple[str, ...]:
+    """Warn about values that the header declares not to be HU."""
+    units = {slice_.pixels.unit for slice_ in slices}
+    if not (others := units - _HU_UNITS):
+        return ()
+    # Another text may be anything, also a name.
+    named = sorted({unit if unit in _OTHER_UNITS else "unknown" for unit in others})
+    return (
+        f"the header states another unit than HU (RescaleType {', '.join(named)}), but the values "
+        "were read as HU: give a series in HU",
     )
 
 
