@@ -20,7 +20,7 @@ from thorax.common.errors import InputError
 from thorax.io import Scan
 from thorax.io.dicom_segmentation import write_segmentation
 
-from ..conftest import enhanced
+from ..conftest import enhanced, one_slice
 
 SaveSeries = Callable[..., Path]
 Check = Callable[[object], None]
@@ -95,6 +95,29 @@ def test_compressed_pixels_are_read(
     assert pydicom.dcmread(written).file_meta.TransferSyntaxUID == syntax
     path = zip_folder(folder) if packed else folder
     np.testing.assert_array_equal(Scan(path).voxels(), WIDE)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless], ids=str)
+def test_an_icon_in_the_header_is_not_taken_for_the_pixels(
+    save_series: SaveSeries, syntax: str
+) -> None:
+    """PS3.3, C.7.6.1.1.6: an icon is at most 64×64, and compressed like the pixels."""
+
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.compress(syntax)
+        icon = one_slice(np.full((32, 32), 9), (0, 0, 0))
+        icon.compress(syntax)
+        item = pydicom.Dataset()
+        for tag in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"):
+            item[tag] = icon[tag]
+        for tag in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"):
+            item[tag] = icon[tag]
+        slice_.IconImageSequence = [item]
+
+    folder = save_series("ct", WIDE, change=change)
+    written = pydicom.dcmread(next(folder.iterdir()))
+    assert written.IconImageSequence[0].PixelData != written.PixelData
+    np.testing.assert_array_equal(Scan(folder).voxels(), WIDE)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -22,7 +22,7 @@ from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU
 from thorax.io.dicom import jpeg_lossless
 from thorax.io.dicom.codestreams import declared_frame_sizes
-from thorax.io.dicom.headers import Slice, without_warnings
+from thorax.io.dicom.headers import Slice, read_header, without_warnings
 
 WITHOUT_FRAME_SIZE = frozenset(
     (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, "")
@@ -76,7 +76,10 @@ class PixelReader:
         """Raise `ValueError` if compressed pixels have another size than the header declares."""
         if slice_.pixels.syntax in WITHOUT_FRAME_SIZE or slice_.file.name in self._checked:
             return
-        sizes = declared_frame_sizes(slice_.file.read())
+        with slice_.file.seekable() as stream:
+            # Up to the pixels: an icon in the header has another size.
+            read_header(stream, ["Rows"])
+            sizes = list(declared_frame_sizes(stream.read()))
         if any(size != slice_.series.shape for size in sizes):
             raise ValueError
         self._checked.add(slice_.file.name)
