@@ -353,6 +353,36 @@ def test_a_report_next_to_the_series_is_noted(save_series: SaveSeries) -> None:
     assert scan.notes == ("DICOM files without an image, such as reports, left out: 1",)
 
 
+@pytest.mark.parametrize("padded", [0, 1, 12], ids=["no", "some", "all"])
+def test_unsigned_values_of_16_bits_are_kept_in_16_bits(
+    save_series: SaveSeries, padded: int
+) -> None:
+    """So that a scan is decoded once: only 16 bits are cached. 65535 is padding or -1."""
+
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.BitsStored, slice_.HighBit = 16, 15
+        stored = slice_.pixel_array.copy()
+        stored.flat[:padded] = 65535
+        slice_.PixelData = stored.tobytes()
+
+    voxels = Scan(save_series("ct", HU, change=change)).voxels()
+    assert voxels.dtype == np.int16
+    stored_order = voxels[::-1, ::-1].transpose(2, 1, 0).reshape(5, 12)
+    expected = HU[::-1, ::-1].transpose(2, 1, 0).reshape(5, 12)
+    np.testing.assert_array_equal(stored_order[:, padded:], expected[:, padded:])
+    air = expected[:, padded:].min(axis=1) if padded < 12 else np.full(5, -1024)
+    assert (stored_order[:, :padded] == air[:, None]).all()
+
+
+def test_unsigned_values_without_a_conversion_to_hu_are_not_cut(save_series: SaveSeries) -> None:
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.BitsStored, slice_.HighBit = 16, 15
+        slice_.PixelData = np.full((4, 3), 65000, np.uint16).tobytes()
+        del slice_.RescaleIntercept
+
+    assert (Scan(save_series("ct", HU, change=change)).voxels() == 65000).all()
+
+
 @pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None])
 def test_values_in_hu_or_without_a_unit_are_not_reported(
     save_series: SaveSeries, unit: str | None

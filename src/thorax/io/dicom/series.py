@@ -179,13 +179,20 @@ def _layout(path: Path, selected: Stack, slices: Sequence[Slice]) -> SliceLayout
 
 
 def _dtype(slices: Sequence[Slice]) -> np.dtype[Any]:
-    """Smallest data type for all HU that can be stored."""
+    """Smallest data type for all HU that can be stored.
+
+    Values above `HIGHEST_CT_HU` become air, so that 16 bits suffice for unsigned values of 16 bits;
+    without a conversion to HU, slices of nothing else keep theirs.
+    """
     encodings = {slice_.pixels for slice_ in slices}
     if any(pixels.slope % 1 or pixels.intercept % 1 for pixels in encodings):
         return np.dtype(np.float32)
     ends = [end * pixels.slope + pixels.intercept for pixels in encodings for end in pixels.range]
+    highest = max(ends)
+    if all(pixels.has_rescale for pixels in encodings):
+        highest = min(highest, HIGHEST_CT_HU)
     for integer in (np.int16, np.int32):
-        if np.iinfo(integer).min <= min(ends) and max(ends) <= np.iinfo(integer).max:
+        if np.iinfo(integer).min <= min(ends) and highest <= np.iinfo(integer).max:
             return np.dtype(integer)
     return np.dtype(np.float32)
 
