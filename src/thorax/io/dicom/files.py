@@ -52,21 +52,19 @@ class DicomFile:
         open: Opens it for reading its header.
         path: Its path, unless it is in a zip.
         folder: Name of its folder, to tell which files lie next to each other.
+        plain: True if it can be opened at any place without decompressing it.
     """
 
     name: str
     open: Callable[[], IO[bytes]]
     path: Path | None = None
     folder: str = ""
+    plain: bool = False
 
     def read(self) -> bytes:
         """Read the whole file."""
         with self.open() as stream:
             return stream.read()
-
-    def seekable(self) -> IO[bytes]:
-        """Open it for random access to pixels."""
-        return self.open() if self.path else io.BytesIO(self.read())
 
 
 def find_dicom_files(path: Path) -> list[DicomFile]:
@@ -126,7 +124,7 @@ def _in_folder(paths: Iterable[Path], folder: Path) -> list[DicomFile]:
 
 
 def _on_disk(path: Path) -> DicomFile:
-    return DicomFile(str(path), lambda: path.open("rb"), path, str(path.parent))
+    return DicomFile(str(path), lambda: path.open("rb"), path, str(path.parent), plain=True)
 
 
 def _inflated(file: DicomFile) -> DicomFile:
@@ -135,7 +133,7 @@ def _inflated(file: DicomFile) -> DicomFile:
         head = stream.read(_META_BYTES)
     if DeflatedExplicitVRLittleEndian.encode() not in head:
         return file
-    return replace(file, open=lambda: io.BytesIO(_inflate(file.read())))
+    return replace(file, open=lambda: io.BytesIO(_inflate(file.read())), plain=False)
 
 
 def _inflate(content: bytes) -> bytes:

@@ -56,6 +56,7 @@ class DicomSeries:
         selected = select_series(path, headers.stacks, series=series)
         self._path, self._reader = path, PixelReader()
         volume = largest_volume(selected.slices, self._reader)
+        self._reader.release()
         layout = _layout(path, selected, volume.slices)
         extent = VolumeExtent(volume.slices, selected.orientation, layout)
         self.slices = tuple(volume.slices[index] for index in layout.order)
@@ -97,6 +98,8 @@ class DicomSeries:
         for index, slice_ in enumerate(self.slices[start:stop]):
             hu = self._reader.hu(slice_)
             block[:, :, index] = (np.rint(hu) if self.dtype.kind == "i" else hu).T
+        if stop == len(self.slices):
+            self._reader.release()
         if self._reader.has_impossible_hu and _IMPOSSIBLE_NOTE not in self.notes:
             self.notes = (*self.notes, _IMPOSSIBLE_NOTE)
         return block
