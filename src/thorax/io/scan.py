@@ -39,8 +39,9 @@ class Scan:
             ``.mhd``) file; either file of a NIfTI or Analyze pair (``.hdr`` and ``.img``, each
             compressed or not); or DICOM: a folder, a ``.zip`` or one file of a series. The content
             of a file decides, not its suffix.
-        series: SeriesInstanceUID or number of the DICOM series to read. Default: the series with
-            the most slices.
+        series: SeriesInstanceUID or number of the DICOM series to read. Default: that of a named
+            file; else the original axial CT series with the most slices, see
+            `thorax.io.dicom.selection.select_series`.
         nan: Replacement of NaN and infinite voxels. Without it, such voxels are refused. With
             ``math.nan`` all of them are NaN, which the detection of the intensity scale ignores
             and `thorax.imaging.intensity.whole_hu` reads as air.
