@@ -1,5 +1,6 @@
 """The Python interface: segment a file, a nibabel image, or an array with its affine."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from thorax.common.errors import InputError
-from thorax.imaging.intensity import LOWEST_HU, parse_intensity
+from thorax.imaging.intensity import parse_intensity
 from thorax.inference.outputs import RestoredSlab, name_outputs, restore, write_outputs
 from thorax.inference.segmenter import Prediction, Segmenter
 from thorax.inference.segmenter import load as load_model
@@ -151,8 +152,9 @@ def load(
             models; the packaged model ``lungs`` by default.
         engine: Engine that runs the models; None: OpenVINO if it is installed, otherwise ONNX
             Runtime, for a file; Keras for a folder.
-        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
-        precision: ``float32`` forbids half precision.
+        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one, and then
+            refuses ``cpu``.
+        precision: ``float32`` forbids half precision; Keras computes in that of the network.
         tta: Test-time augmentation: also segment shifted copies, and mirrored ones if the model was
             trained with mirroring, and average.
 
@@ -170,13 +172,13 @@ def _scan(
     scan: Any, affine: ArrayLike | None, *, series: str | int | None, allow_incomplete: bool
 ) -> Scan:
     if isinstance(scan, str | Path):
-        return Scan(Path(scan), series=series, nan=LOWEST_HU, allow_incomplete=allow_incomplete)
+        return Scan(Path(scan), series=series, nan=math.nan, allow_incomplete=allow_incomplete)
     if isinstance(scan, nibabel.spatialimages.SpatialImage):
         return Scan.in_memory(
             np.asanyarray(scan.dataobj),
             image_affine(scan),
             name="the image",
-            nan=LOWEST_HU,
+            nan=math.nan,
             warnings=header_warnings(scan),
         )
     if affine is None:
@@ -184,4 +186,4 @@ def _scan(
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise InputError(f"an affine must have shape (4, 4), got {matrix.shape}")
-    return Scan.in_memory(np.asanyarray(scan), matrix, name="the array", nan=LOWEST_HU)
+    return Scan.in_memory(np.asanyarray(scan), matrix, name="the array", nan=math.nan)

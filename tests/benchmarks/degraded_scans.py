@@ -106,6 +106,11 @@ def cropped(axis: int, low: float, high: float) -> Callable[..., Volume]:
     return degrade
 
 
+def both(first: Callable[..., Volume], second: Callable[..., Volume]) -> Callable[..., Volume]:
+    """Return both changes, one after the other."""
+    return lambda *volume: second(*first(*volume))
+
+
 CROPS: dict[str, Callable[..., Volume]] = {
     "lower third": cropped(2, -0.1, 0.33),
     "middle third": cropped(2, 0.33, 0.67),
@@ -115,5 +120,11 @@ CROPS: dict[str, Callable[..., Volume]] = {
     "right half of the field of view": cropped(0, 0.5, 1.1),
     "front half of the field of view": cropped(1, 0.5, 1.1),
     "back half of the field of view": cropped(1, -0.1, 0.5),
+    "15 % cut off at both sides": cropped(0, 0.15, 0.85),
+    "25 % cut off at both sides": cropped(0, 0.25, 0.75),
+    "20 % cut off at one side": cropped(0, 0.2, 1.1),
+    "30 % cut off at the back": cropped(1, 0.3, 1.1),
+    "20 % cut off at one side and the front": both(cropped(0, 0.2, 1.1), cropped(1, -0.1, 0.8)),
+    "15 % cut off all around": both(cropped(0, 0.15, 0.85), cropped(1, 0.15, 0.85)),
 }
-"""Crops of the scan to a third or a half of the lungs."""
+"""Crops of the scan to a part of the lungs."""

@@ -154,7 +154,7 @@ def test_notes_are_printed(save_nifti: SaveNifti, model: Path, tmp_path: Path) -
     result = thorax("predict", path, tmp_path / "m.nii", "--model", model, "--intensity", "hu")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
-        "Note: NaN or infinite voxels in 1 of 4 planes were read as -1024",
+        "Note: NaN or infinite voxels in 1 of 4 planes were read as air",
         "Note: lung: reaches the border of the scan (feet, head); it may be truncated",
     ]
 

@@ -163,6 +163,76 @@ def test_air_in_a_hollow_couch_is_not_lung(tapering: np.ndarray, air: tuple[slic
     assert lung_box(tapering, (100, 80)) == without == LUNGS_BOX
 
 
+def test_air_in_a_hollow_couch_beside_a_patient_is_not_lung(tapering: np.ndarray) -> None:
+    tapering[:, 92:99, 5:75] = MUSCLE_HU
+    tapering[:, 93:98, 6:74] = AIR_HU
+    assert lung_box(tapering, (100, 80)) == LUNGS_BOX
+
+
+# Fields of view that cut through the body
+
+
+@pytest.fixture
+def apices() -> np.ndarray:
+    """Six planes; the lungs, at 20..39 and 60..79 × 25..54 at first, shrink on all sides."""
+    planes = np.full((6, 100, 80), AIR_HU, np.int16)
+    planes[:, 10:90, 15:65] = MUSCLE_HU
+    for plane in range(6):
+        along = slice(25 + 2 * plane, 55 - 2 * plane)
+        planes[plane, 20 + plane : 40 - plane, along] = LUNG_HU
+        planes[plane, 60 + plane : 80 - plane, along] = LUNG_HU
+    return planes
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize(
+    ("view", "box"),
+    [
+        pytest.param(np.s_[:, 24:76], ((0, 52), (22, 58)), id="both sides"),
+        pytest.param(np.s_[:, 24:], ((0, 75), (22, 58)), id="one side"),
+        pytest.param(np.s_[:, :, 30:], ((14, 86), (0, 28)), id="the back"),
+        pytest.param(np.s_[:, :, :50], ((14, 86), (22, 50)), id="the front"),
+    ],
+)
+def test_lungs_that_an_edge_cuts_are_in_the_box(
+    apices: np.ndarray, view: tuple[slice, ...], box: tuple, calibrated: bool
+) -> None:
+    """In the last planes tissue encloses the lungs, in the first ones the edge cuts them."""
+    planes = apices[view]
+    shape = planes.shape[1:]
+    assert lung_box(planes, shape, calibrated=calibrated) == box
+    (left, right), (back, front) = box
+    assert (planes == LUNG_HU).sum() == (planes[:, left:right, back:front] == LUNG_HU).sum()
+
+
+@pytest.mark.parametrize(
+    ("hu", "calibrated", "first"),
+    [
+        pytest.param(LUNG_HU, True, 0, id="lung"),
+        pytest.param(AIR_HU, True, 7, id="air around the patient"),
+        pytest.param(LUNG_HU, False, 7, id="unknown in grey values"),
+    ],
+)
+def test_air_in_a_corner_is_lung_if_it_is_not_dark(
+    apices: np.ndarray, hu: int, calibrated: bool, first: int
+) -> None:
+    """The corner of the first five planes is in the right lung, that of the last one in tissue.
+
+    From the left lung alone, the box begins at 7, because it contains the mirror image.
+    """
+    planes = apices[:, 26:, 35:].copy()
+    planes[:, :14, :20][planes[:, :14, :20] == LUNG_HU] = hu
+    (left, _), _ = lung_box(planes, (74, 45), calibrated=calibrated)
+    assert left == first
+
+
+def test_foam_that_the_edges_cut_is_not_lung(apices: np.ndarray) -> None:
+    planes = apices[:, 12:88]
+    planes[:, :, 4:15] = MUSCLE_HU
+    planes[:2, :, 9:14] = planes[2:, 20:60, 9:14] = FOAM_HU
+    assert lung_box(planes, (76, 80)) == ((2, 74), (22, 58))
+
+
 def test_a_thin_scan_keeps_lungs_of_constant_section(breathing: np.ndarray) -> None:
     breathing[0, 20:25] = MUSCLE_HU
     breathing[:, 60:80, 25:30] = MUSCLE_HU

@@ -130,6 +130,7 @@ def test_an_option_without_a_scale_is_rejected(text: str) -> None:
         pytest.param(np.array([-2000, -3024, -32768], np.int16), [-1024] * 3, id="padding"),
         pytest.param(np.array([39.4, 39.6, -0.7], np.float32), [39, 40, -1], id="fractions"),
         pytest.param(np.array([-3024.0, 1e9], np.float64), [-1024, 32767], id="far out"),
+        pytest.param(np.array([np.nan, 0.4], np.float32), [-1024, 0], id="NaN is air"),
         pytest.param(np.array([40000], np.uint16), [32767], id="uint16 above int16"),
         pytest.param(np.array([3_000_000_000], np.uint32), [32767], id="uint32 above int32"),
         pytest.param(np.array([2**40, -(2**40)]), [32767, -1024], id="int64"),

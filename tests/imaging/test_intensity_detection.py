@@ -168,6 +168,18 @@ def test_black_padding_does_not_invert_an_export(hu: Voxels, inverted: bool) -> 
     assert detected.scale.inverted is inverted
 
 
+@pytest.mark.parametrize("inverted", [False, True], ids=["positive", "negative"])
+def test_nan_outside_a_circular_field_of_view_does_not_change_the_detection(
+    hu: Voxels, inverted: bool
+) -> None:
+    change = negative(exported(-1250, 250)) if inverted else exported(-1250, 250)
+    grey = padded(change, 0)(hu).astype(np.float32)
+    detected = detect_intensity(grey)
+    x, y = np.indices(grey.shape[1:]) - (np.array(grey.shape[1:])[:, None, None] - 1) / 2
+    grey[:, np.hypot(x, y) > min(grey.shape[1:]) / 2] = np.nan
+    assert detect_intensity(grey).scale == detected.scale
+
+
 def mr(fat: float, muscle: float) -> Change:
     """Simulate an MR: bright fat, grey muscle, dark lungs and bone, inhomogeneous coil."""
 

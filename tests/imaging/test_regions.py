@@ -50,6 +50,23 @@ def test_a_combination_without_a_label_becomes_its_last_region(
     assert Regions(labels).merge(masks).tolist() == [label]
 
 
+@pytest.mark.parametrize(
+    ("lung", "infection", "label"),
+    [
+        pytest.param((1, 2, 3), (3,), 1, id="the lowest"),
+        pytest.param((3, 2, 1), (3,), 1, id="in any order"),
+        pytest.param((1, 2, 3), (1,), 2, id="the lowest is also infection"),
+        pytest.param((2, 1), (1, 2), 1, id="all are also infection"),
+    ],
+)
+def test_the_label_of_a_region_alone(
+    lung: tuple[int, ...], infection: tuple[int, ...], label: int
+) -> None:
+    regions = Regions({"lung": lung, "infection": infection})
+    assert regions.label_alone("lung") == label
+    assert regions.merge(np.array([[True], [False]])).tolist() == [label]
+
+
 @st.composite
 def named_regions(draw: st.DrawFn) -> Regions:
     """Draw up to eight regions of labels 1..9 that nest, overlap or share."""

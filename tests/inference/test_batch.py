@@ -432,8 +432,8 @@ def test_models_of_an_ensemble_must_be_compatible() -> None:
 @pytest.mark.parametrize(
     ("flip", "names"),
     [
-        (0.0, "identity+shifted+shifted back"),
-        (0.5, "identity+mirrored+shifted+shifted back"),
+        (0.0, "identity+shifted by 3+shifted by -3"),
+        (0.5, "identity+mirrored+shifted by 3+shifted by -3"),
     ],
 )
 def test_scans_are_mirrored_only_for_models_trained_with_mirroring(flip: float, names: str) -> None:

@@ -187,7 +187,7 @@ def test_masks_in_a_dicom_folder_are_ignored(target: str) -> None:
 def test_dicom_without_a_preamble_is_recognised() -> None:
     folder = Path("in/old")
     folder.mkdir(parents=True)
-    (folder / "IM1").write_bytes(b"\x08\x00" + bytes(200))
+    (folder / "IM1").write_bytes(b"\x08\0\x05\0CS\x80\0" + bytes(200))
     assert matched("in", "out") == {"old": ("in/old", "out/old.nii.gz")}
 
 

@@ -215,6 +215,13 @@ def test_other_spaces_are_not_changed(
     assert (outcome.probabilities == draw(*planes)).all()
 
 
+def test_each_pixel_of_a_gas_space_is_dark(bulla: np.ndarray) -> None:
+    """The mean of both slices is -966 HU, but the space is a ring too narrow for a bulla."""
+    bulla[:, 2, 2] = LUNG_HU
+    outcome = process(draw(*MOSTLY_SEEN), PostprocessingRule(fill_holes=True), hu=bulla)
+    assert outcome.notes == ()
+
+
 def test_a_bulla_is_separated_from_the_air_outside_by_a_narrow_gap() -> None:
     """Three pixels of width open to 10×4 pixels of air by one pixel."""
     hu = np.full((1, 10, 10), LUNG_HU, np.int16)

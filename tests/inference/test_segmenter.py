@@ -171,8 +171,9 @@ def test_a_mask_is_on_the_grid_of_the_scan(
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), expected)
 
 
+@pytest.mark.parametrize("labels", [(1, 2, 3), (2, 1, 3), (3, 1, 2)])
 def test_side_labels_divide_the_lung_into_right_and_left(
-    save_nifti: SaveNifti, tmp_path: Path
+    save_nifti: SaveNifti, tmp_path: Path, labels: tuple[int, ...]
 ) -> None:
     """Voxels 0 to 2 along x are the patient's left, 5 to 7 the right; a lesion keeps its label."""
     voxels = np.full((SIDE, SIDE, 5), -1000, np.int16)
@@ -181,7 +182,7 @@ def test_side_labels_divide_the_lung_into_right_and_left(
     two_lungs = make_segmenter(
         [[80, 80]],
         [-20, -60],
-        regions={"lung": (1, 2, 3), "lesion": (3,)},
+        regions={"lung": labels, "lesion": (3,)},
         side_labels={"right": 1, "left": 2},
     )
     scan = Scan(save_nifti("ct.nii.gz", voxels, AFFINE))
@@ -350,6 +351,20 @@ def test_other_uses_of_the_model_have_no_expected_dice(steps: Scan) -> None:
     two = [*segmenter.models, *segmenter.models]
     for other in (Segmenter(segmenter.models, tta=True), Segmenter(two)):
         assert other.predict(preprocessed).expected_dice == {}
+
+
+@pytest.mark.parametrize(("logit", "threshold"), [(1.05, 0.5), (40, 0.7)])
+def test_augmentation_keeps_a_body_that_the_field_of_view_truncates(
+    save_nifti: SaveNifti, logit: float, threshold: float
+) -> None:
+    """The probability is 0.74 or 1 everywhere; shifted copies lack pixels on two sides."""
+    flat = make_segmenter([[0]], [logit], regions={"body": (1,)})
+    augmented = Segmenter(flat.models, tta=True)
+    scan = Scan(save_nifti("ct.nii", np.zeros((SIDE, SIDE, 2), np.int16)))
+    preprocessed = augmented.preprocess(scan, intensity=HU)
+    prediction = augmented.predict(preprocessed, threshold=threshold)
+    assert (prediction.probabilities >= threshold).all()
+    assert prediction.quality[0].agreement == 1
 
 
 def test_an_empty_region_has_no_expected_dice(save_nifti: SaveNifti) -> None:

@@ -285,6 +285,16 @@ def test_nan_and_infinite_voxels_are_replaced_and_noted_on_request(
     assert scan.notes == ("NaN or infinite voxels in 2 of 4 planes were read as -1024",)
 
 
+def test_nan_and_infinite_voxels_are_kept_as_nan_on_request(save_nifti: SaveNifti) -> None:
+    voxels = CANONICAL.astype(np.float32)
+    voxels[1, 2, 3], voxels[0, 0, 3], voxels[0, 1, 1] = np.nan, np.inf, -np.inf
+    scan = Scan(save_nifti("scan.nii", voxels), nan=np.nan)
+    read = scan.voxels()
+    assert np.argwhere(np.isnan(read)).tolist() == [[0, 0, 3], [0, 1, 1], [1, 2, 3]]
+    assert not np.isinf(read).any()
+    assert scan.notes == ("NaN or infinite voxels in 2 of 4 planes were read as air",)
+
+
 def test_planes_that_were_not_read_are_not_noted(save_nifti: SaveNifti) -> None:
     voxels = CANONICAL.astype(np.float32)
     voxels[1, 2, 3] = np.nan

@@ -93,6 +93,15 @@ def test_a_folder_is_for_keras_only(folder: Path, name: Any) -> None:
         load(folder, engine=name)
 
 
+def test_options_that_a_folder_cannot_meet_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda *_: [])
+    with pytest.raises(InputError, match="Keras has no GPU here; omit --device"):
+        load(folder, device="gpu")
+    assert load(folder, device="cpu", precision="float32").spec == SPEC
+
+
 # Damaged files
 
 

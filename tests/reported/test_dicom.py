@@ -222,6 +222,24 @@ def test_padding_that_the_header_names_is_air(
     assert hu[CORNERS].max() <= -800
 
 
+@pytest.mark.parametrize(("named", "corner", "air"), [(63536, 2096, True), (62512, 0, False)])
+def test_padding_in_unused_bits_is_air_in_the_corners_only(
+    save_series: SaveSeries, named: int, corner: int, *, air: bool
+) -> None:
+    """Decoders drop the bits above BitsStored: 63536 becomes 2096, and 62512 becomes 1072."""
+    values = np.where(CORNERS, named if air else corner, RING.astype(np.int64) + 1024)
+    values[3, 0] = 1072
+    stored = values.astype(np.uint16)
+
+    def change(index: int, header: pydicom.Dataset) -> None:
+        header.PixelData = np.ascontiguousarray(stored[::-1, ::-1, index].T).tobytes()
+
+    hu = Scan(save_series("ct", RING, change=change, PixelPaddingValue=named)).voxels()
+    assert (hu[CORNERS] == (-800 if air else -1024)).all()
+    assert (hu[3, 0] == 48).all()
+    assert (hu[4, 4] == 40).all()
+
+
 def test_a_range_of_padding_is_air(save_series: SaveSeries) -> None:
     """PS3.3, C.7.5.1.1.2: PixelPaddingRangeLimit is the other end of the range."""
     values = np.where(CORNERS, 4000, RING + 1024)

@@ -1,5 +1,6 @@
 """`thorax view`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,14 +67,14 @@ def _document(
     series: str | None,
     intensity: str,
 ) -> str:
-    from thorax.imaging.intensity import LOWEST_HU, parse_intensity
+    from thorax.imaging.intensity import parse_intensity
     from thorax.imaging.regions import parse_regions
     from thorax.io import Scan
     from thorax.reporting.viewer import make_viewer_case, viewer_page
 
     case = make_viewer_case(
         scan.name,
-        Scan(scan, series=series, nan=LOWEST_HU, allow_incomplete=True),
+        Scan(scan, series=series, nan=math.nan, allow_incomplete=True),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
         intensity=parse_intensity(intensity),

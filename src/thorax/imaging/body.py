@@ -8,10 +8,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.imaging.grid import Box, Slabs
-from thorax.imaging.morphology import fill_holes, label_parts, open_mask, part_sizes
+from thorax.imaging.morphology import (
+    IN_PLANE,
+    label_parts,
+    open_mask,
+    part_sizes,
+)
 
 BODY_HU = -400
 """Threshold of the body. Fat, its lightest tissue, is near -100 HU; couch foam is below this."""
+
+OUTSIDE_HU = -960
+"""Air around the patient is darker in most of its pixels; lung, even with emphysema, is not."""
 
 BODY_SHARE = 0.05
 """Parts smaller than this share of the largest are not body; arms and a halved scan are larger."""
@@ -68,19 +76,22 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     )
 
 
-def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
+def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int], *, calibrated: bool = True) -> Box:
     """Find one box around the lungs for all planes of a scan.
 
-    The box contains the air inside the body and a margin for disease in both lungs. It also
-    contains the mirror image of the air, because disease may fill one lung. If the air is too small
-    for a pair of lungs, the box is that of the body.
+    The box contains the air inside the body, also where an edge of the field of view cuts through
+    the lungs, and a margin for disease in both lungs. It also contains the mirror image of the air,
+    because disease may fill one lung. If the air is too small for a pair of lungs, the box is that
+    of the body.
 
     Args:
         coarse: As for `body_box`.
         plane_shape: ``(X, Y)`` of the full planes.
+        calibrated: False if the air around the patient may be brighter than -960 HU, as in exports
+            with equalised grey values.
     """
     step = coarse_step(plane_shape)
-    body, air = body_box(coarse, plane_shape), _air_inside(coarse)
+    body, air = body_box(coarse, plane_shape), _air_inside(coarse, calibrated=calibrated)
     if air is None:
         return body
     across, along = air
@@ -95,36 +106,95 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
     return body if any(span < SMALLEST_SHARE * whole for span, whole in lengths) else box
 
 
-def _air_inside(coarse: NDArray[Any]) -> tuple[slice, slice] | None:
-    """Find the box around the large connected parts of the air that tissue encloses in its plane.
+def _air_inside(coarse: NDArray[Any], *, calibrated: bool) -> tuple[slice, slice] | None:
+    """Find the box around the large connected parts of the air inside the body.
 
-    The air inside a hollow couch is left out.
+    The air inside a couch is left out.
 
     Returns:
         Its pixels along x and y; None without such air.
     """
-    tissue = coarse > BODY_HU
-    parts, count = label_parts(open_mask(fill_holes(tissue) & ~tissue, 1))
+    parts, count = label_parts(open_mask(_enclosed_air(coarse, calibrated=calibrated), 1))
     if not count:
         return None
     sizes, boxes = _measure(parts, count)
-    while couch := _couch_parts(parts, boxes, _large(sizes, LUNG_SHARE)):
+    while couch := _couch_parts(parts, sizes, boxes):
         sizes[couch] = 0
-    return _box_around(boxes, _large(sizes, LUNG_SHARE))
+    return _box_around([boxes[part] for part in _large(sizes, LUNG_SHARE)])
+
+
+def _enclosed_air(coarse: NDArray[Any], *, calibrated: bool) -> NDArray[np.bool_]:
+    """Find air that is enclosed in its plane, by tissue or by edges that cut through the body.
+
+    An edge cuts through the body between its first and its last pixel of tissue, and in a corner
+    with air. If the scan is calibrated, that air must not be as dark as the air around the patient;
+    otherwise corners are not used.
+    """
+    tissue = coarse > BODY_HU
+    parts, count = label_parts(~tissue, IN_PLANE)
+    solid = open_mask(tissue, 2)
+    at_edge, at_open_edge = np.zeros((2, count + 1), dtype=bool)
+    for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+        at_edge[parts[edge]] = True
+        at_open_edge[np.where(_between(solid[edge]), 0, parts[edge])] = True
+    outside = at_open_edge
+    if calibrated:
+        dark = part_sizes(np.where(coarse < OUTSIDE_HU, parts, 0), count)
+        in_one_corner = part_sizes(parts[:, :: _last(parts, 1), :: _last(parts, 2)], count) == 1
+        outside = at_edge & (2 * dark > part_sizes(parts, count)) | at_open_edge & ~in_one_corner
+    outside[0] = True
+    enclosed: NDArray[np.bool_] = ~outside[parts]
+    return enclosed
+
+
+def _last(parts: NDArray[Any], axis: int) -> int:
+    return max(1, parts.shape[axis] - 1)
+
+
+def _between(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill each edge, shape ``(N, L)``, from its first to its last pixel of tissue."""
+    return (
+        np.logical_or.accumulate(edges, axis=1)
+        & (np.logical_or.accumulate(edges[:, ::-1], axis=1)[:, ::-1])
+    )
 
 
 def _couch_parts(
-    parts: NDArray[np.integer[Any]], boxes: list[tuple[slice, ...]], large: list[int]
+    parts: NDArray[np.integer[Any]], sizes: NDArray[np.intp], boxes: list[tuple[slice, ...]]
 ) -> list[int]:
-    """Find the parts of constant section that lie beyond the other parts in y, as couches do."""
+    """Find the parts that lie beyond the lungs, and have a constant section or are cut by an edge.
+
+    Lungs are the large parts of another kind. If there are none, the cut parts of varying section
+    may be lungs, too.
+    """
+    large = _large(sizes, LUNG_SHARE)
     varying = [
         part for part in large if _section_share(parts[boxes[part]] == part + 1) < CONSTANT_SHARE
     ]
-    if not varying:
+    width = parts.shape[1]
+    cut = [part for part in large if boxes[part][1].start == 0 or boxes[part][1].stop == width]
+    lungs = [part for part in varying if part not in cut] or varying
+    if not lungs:
         return []
-    lungs = _box_around(boxes, varying)[1]
-    middles = {part: (boxes[part][2].start + boxes[part][2].stop) / 2 for part in large}
-    return [part for part in large if not lungs.start <= middles[part] <= lungs.stop]
+    box, most = _box_around([boxes[part] for part in lungs]), sizes[lungs].sum()
+    return [
+        part
+        for part in large
+        if (part not in varying and _is_beyond(boxes[part][1:], box))
+        or (part in cut and sizes[part] <= most and not _contains(box[1], boxes[part][2]))
+    ]
+
+
+def _is_beyond(part: tuple[slice, ...], lungs: tuple[slice, slice]) -> bool:
+    """Return True for a part in front of or behind the lungs, or a flat one beside them."""
+    across, along = part
+    is_flat = 2 * (across.stop - across.start) <= along.stop - along.start
+    return not _contains(lungs[1], along) or (is_flat and not _contains(lungs[0], across))
+
+
+def _contains(span: slice, part: slice) -> bool:
+    """Return True if the middle of a part lies in a span."""
+    return bool(span.start <= (part.start + part.stop) / 2 <= span.stop)
 
 
 def _section_share(part: NDArray[np.bool_]) -> float:
@@ -141,7 +211,7 @@ def _box_of_large(parts: NDArray[np.integer[Any]], count: int, share: float) -> 
         share: The share, more than 0.
     """
     sizes, boxes = _measure(parts, count)
-    return _box_around(boxes, _large(sizes, share))
+    return _box_around([boxes[part] for part in _large(sizes, share)])
 
 
 def _measure(
@@ -156,13 +226,10 @@ def _large(sizes: NDArray[np.intp], share: float) -> list[int]:
     return [int(part) for part in np.flatnonzero(sizes >= share * sizes.max())]
 
 
-def _box_around(boxes: list[tuple[slice, ...]], chosen: list[int]) -> tuple[slice, slice]:
+def _box_around(boxes: list[tuple[slice, ...]]) -> tuple[slice, slice]:
     """Find the box, in x and y, around some boxes."""
     across, along = (
-        slice(
-            min(boxes[part][axis].start for part in chosen),
-            max(boxes[part][axis].stop for part in chosen),
-        )
+        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
         for axis in (1, 2)
     )
     return across, along

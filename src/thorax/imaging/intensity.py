@@ -105,6 +105,11 @@ class IntensityScale:
         return voxels
 
     @property
+    def calibrated(self) -> bool:
+        """True for HU, with or without an offset; grey values of an export may be equalised."""
+        return self.window_hu is None
+
+    @property
     def _ends_hu(self) -> tuple[float, float]:
         """HU that 0 and 255 represent."""
         low_hu, high_hu = self.window_hu or (0.0, 255.0)
@@ -154,12 +159,13 @@ def parse_intensity(text: str) -> IntensityScale | None:
 
 
 def whole_hu(voxels: NDArray[Any]) -> NDArray[np.int16]:
-    """Round to whole HU as int16; raise padding below -1024 HU to -1024.
+    """Round to whole HU as int16; raise padding below -1024 HU, and NaN, to -1024.
 
     Example:
-        >>> whole_hu(np.array([-3024.0, 39.7])).tolist()
-        [-1024, 40]
+        >>> whole_hu(np.array([-3024.0, 39.7, np.nan])).tolist()
+        [-1024, 40, -1024]
     """
-    whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
+    is_float = voxels.dtype.kind == "f"
+    whole = np.where(np.isnan(voxels), LOWEST_HU, np.rint(voxels)) if is_float else voxels
     wide = whole.astype(np.promote_types(whole.dtype, np.int16), copy=False)
     return np.clip(wide, LOWEST_HU, HIGHEST_HU).astype(np.int16, copy=False)

@@ -142,18 +142,26 @@ class _Sample:
     coarse: Grey
 
     @cached_property
-    def constant(self) -> Mask:
-        """Pixels with the value of the corners in every plane: outside the field of view."""
-        first = self.coarse[0, 0, 0]
+    def corner(self) -> float | None:
+        """Value of the corners in every plane, if they are equal; NaN does not count."""
         corners = self.coarse[:, :: self.coarse.shape[1] - 1 or 1, :: self.coarse.shape[2] - 1 or 1]
-        if len(self.coarse) < 2 or not (corners == first).all():
-            return np.zeros(self.coarse.shape[1:], dtype=bool)
-        return (self.coarse == first).all(axis=0)
+        finite = corners[np.isfinite(corners)]
+        if len(self.coarse) < 2 or not len(finite) or (finite != finite[0]).any():
+            return None
+        return float(finite[0])
+
+    @cached_property
+    def constant(self) -> Mask:
+        """Pixels that are NaN or as the corners in every plane: outside the field of view."""
+        undefined = ~np.isfinite(self.coarse)
+        if self.corner is not None:
+            undefined |= self.coarse == self.corner
+        return np.logical_and.reduce(undefined, axis=0)
 
     @cached_property
     def padding(self) -> float | None:
         """Constant value outside the field of view; None without one."""
-        return float(self.coarse[0, 0, 0]) if self.constant.mean() >= PADDING_SHARE else None
+        return self.corner if self.constant.mean() >= PADDING_SHARE else None
 
     @cached_property
     def evidence(self) -> Mask:
@@ -197,8 +205,8 @@ class _Sample:
 
     @cached_property
     def lowest(self) -> float:
-        """Lowest of all values, including padding."""
-        return float(np.nanmin(self.coarse))
+        """Lowest of all finite values, including padding."""
+        return float(np.min(self.coarse, initial=np.inf, where=np.isfinite(self.coarse)))
 
     @property
     def low(self) -> float:

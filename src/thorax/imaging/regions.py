@@ -99,6 +99,10 @@ class Regions:
             codes |= mask.astype(np.uint8) << np.uint8(bit)
         return self._label_of_code.take(codes)
 
+    def label_alone(self, name: str) -> int:
+        """Return the label that `merge` gives to voxels of one region and no other."""
+        return int(self._label_of_code[1 << self.names.index(name)])
+
     @cached_property
     def _membership(self) -> NDArray[np.bool_]:
         table = np.zeros((len(self.labels), MOST_LABELS), dtype=bool)

@@ -1,12 +1,12 @@
 """Match scans and masks from the paths on the command line."""
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from thorax.common.errors import InputError
-from thorax.imaging.intensity import LOWEST_HU
 from thorax.inference.scan_folders import (
     NamedScan,
     is_series,
@@ -160,7 +160,7 @@ def open_scan(task: ScanTask, *, series: str | None, allow_incomplete: bool) -> 
     Raises:
         InputError: The scan cannot be read, or does not suit the format of the mask.
     """
-    scan = Scan(task.scan, series=series, nan=LOWEST_HU, allow_incomplete=allow_incomplete)
+    scan = Scan(task.scan, series=series, nan=math.nan, allow_incomplete=allow_incomplete)
     check_mask_format(task.mask, scan)
     return CachedScan(scan)
 

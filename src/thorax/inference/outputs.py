@@ -286,7 +286,7 @@ def _labels(
     labels = prediction.regions.merge(masks)
     if sides is None or not prediction.side_labels:
         return labels
-    only_lung = labels == prediction.regions.labels[LUNG][0]
+    only_lung = labels == prediction.regions.label_alone(LUNG)
     for side, name in SIDE_NAMES.items():
         np.copyto(labels, prediction.side_labels[name], where=only_lung & (sides == side))
     return labels

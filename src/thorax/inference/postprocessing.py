@@ -34,7 +34,8 @@ Experts exclude larger vessels: with twice this share, up to 0.16 % of the lungs
 is filled against their contours."""
 
 GAS_HU = -920
-"""Spaces that are darker on average are gas or severe emphysema; healthy lungs are near -850 HU."""
+"""Spaces of which each pixel is darker are gas or severe emphysema; healthy lungs are near -850 HU
+on average."""
 
 NARROWEST_GAS = 64
 """The side of the canvas divided by this is the reach of the opening that separates gas spaces: 5
@@ -114,9 +115,8 @@ def postprocess(
         region = np.ascontiguousarray(processed[..., names.index(name)])
         if task.rule.inside is not None:
             notes += _clip(region, processed[..., names.index(task.rule.inside)], task)
-        if task.rule.fill_holes and name == LUNG:
-            notes += _complete_bullae(region, hu, task)
         if task.rule.fill_holes:
+            notes += _complete_bullae(region, hu, task) if name == LUNG else []
             notes += _fill(region, task)
         if task.rule.largest or task.rule.minimum_ml:
             notes += _remove(region, task)
@@ -171,7 +171,7 @@ def _raise(region: Floats, added: Mask, mask: Mask, threshold: float) -> None:
 
 
 def _fill(region: Floats, task: _Task) -> list[str]:
-    """Fill holes."""
+    """Fill areas enclosed in 3D, and small holes within a slice."""
     mask = region >= task.threshold
     box = _padded_box(mask)
     if box is None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +27,7 @@ from thorax.inference.quality import (
     truncation_notes,
 )
 from thorax.inference.statistics import ScanStatistics
-from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, transforms_for
+from thorax.inference.tta import IDENTITY, MIRRORED, TTATransform, average, transforms_for
 from thorax.io import Scan
 from thorax.io.cached_scan import CachedScan
 from thorax.models.engines import Device, Engine, EngineName, Precision
@@ -193,10 +193,7 @@ class Segmenter:
             threshold: Probability threshold; None: that of the model.
         """
         limit = self.spec.threshold if threshold is None else threshold
-        maps = self._maps(preprocessed.planes)
-        masks = [probabilities >= limit for probabilities in maps]
-        mean: Floats = maps[0] if len(maps) == 1 else np.asarray(np.mean(maps, axis=0))
-        del maps
+        mean, masks = average(self._maps(preprocessed.planes), threshold=limit)
         processed = apply_rules(
             mean,
             self._rules,
@@ -227,13 +224,11 @@ class Segmenter:
         as_scored = self._rules == self.spec.postprocessing and threshold == self.spec.threshold
         return self.spec.expected_dice if single and as_scored else {}
 
-    def _maps(self, planes: NDArray[np.int16]) -> list[Floats]:
-        """Return the probabilities of each model for each transformed copy of the scan."""
-        maps = []
+    def _maps(self, planes: NDArray[np.int16]) -> Iterator[tuple[TTATransform, Floats]]:
+        """Yield the probabilities of each model for each transformed copy, transformed back."""
         for model, transform in itertools.product(self.models, self._transforms):
             copy = np.ascontiguousarray(transform.apply(planes))
-            maps.append(transform.invert(model.engine.probabilities(copy)))
-        return maps
+            yield transform, transform.invert(model.engine.probabilities(copy))
 
     def _sides(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         if LUNG not in self.regions.names:
@@ -254,12 +249,13 @@ def load(
         path: An exported ``.onnx`` file, or the folder of a trained model.
         engine: Engine that runs the model; None: OpenVINO if it is installed, otherwise ONNX
             Runtime, for a file; Keras for a folder.
-        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one.
-        precision: ``float32`` forbids half precision.
+        device: ``auto`` is the CPU, except that Keras uses a GPU if there is one, and then
+            refuses ``cpu``.
+        precision: ``float32`` forbids half precision; Keras computes in that of the network.
 
     Raises:
         InputError: There is no model, it is damaged or of a newer format version, or the engine
-            cannot run it.
+            cannot run it on this device or in this precision.
     """
     if path.is_dir():
         if engine not in (None, "keras"):
@@ -267,7 +263,7 @@ def load(
                 f"--engine {engine} needs an exported model, but {path} is the folder of a trained "
                 "model; run `thorax export`"
             )
-        return _load_folder(path)
+        return _load_folder(path, device=device, precision=precision)
     if engine == "keras":
         raise InputError(
             f"--engine keras needs the folder of a trained model, but {path} is a file; name the "
@@ -286,13 +282,15 @@ def load(
     return Model(spec, loaded, hashlib.sha256(graph).hexdigest())
 
 
-def _load_folder(folder: Path) -> Model:
+def _load_folder(folder: Path, *, device: Device, precision: Precision) -> Model:
     from thorax.models.engines.keras_engine import KerasEngine
     from thorax.models.keras_file import MODEL, load_network
+    from thorax.models.keras_options import check_keras_options
     from thorax.models.spec import load_spec
 
     spec = load_spec(folder)
     network = load_network(folder / MODEL)
+    check_keras_options(network, device=device, precision=precision)
     digests = file_sha256(folder / SPEC) + file_sha256(folder / MODEL)
     digest = hashlib.sha256(digests.encode()).hexdigest()
     return Model(spec, KerasEngine(network, spec.window), digest)

@@ -5,7 +5,7 @@ warning.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from thorax.imaging.intensity import LOWEST_HU
 
 Canvas = NDArray[Any]
+
+Floats = NDArray[np.float32]
 
 SHIFT = 3
 """Pixels; about 1 cm of a chest on a canvas of 128."""
@@ -39,6 +41,13 @@ class TTATransform:
     apply: Callable[[Canvas], Canvas]
     invert: Callable[[Canvas], Canvas]
 
+    def shown(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return which pixels of slices of a shape ``(H, W)`` the transformed copy shows.
+
+        Pixels that are shifted out of the canvas are not.
+        """
+        return self.invert(np.ones((1, *shape, 1), dtype=bool))[0, ..., 0]
+
 
 IDENTITY = TTATransform("identity", lambda slices: slices, lambda maps: maps)
 
@@ -48,17 +57,51 @@ def transforms_for(regions: Sequence[str]) -> tuple[TTATransform, ...]:
 
     Example:
         >>> [transform.name for transform in transforms_for(["lung"])]
-        ['identity', 'mirrored', 'shifted', 'shifted back']
+        ['identity', 'mirrored', 'shifted by 3', 'shifted by -3']
         >>> [transform.name for transform in transforms_for(["left_lung", "right_lung"])]
-        ['identity', 'shifted', 'shifted back']
+        ['identity', 'shifted by 3', 'shifted by -3']
     """
     sided = any(map(_is_sided, regions))
     return (
         IDENTITY,
         *([] if sided else [TTATransform(MIRRORED, _mirror, _mirror)]),
-        _shift_by("shifted", SHIFT),
-        _shift_by("shifted back", -SHIFT),
+        _shift_by(SHIFT),
+        _shift_by(-SHIFT),
     )
+
+
+def average(
+    predictions: Iterable[tuple[TTATransform, Floats]], *, threshold: float
+) -> tuple[Floats, list[NDArray[np.bool_]]]:
+    """Return the mean of probability maps and the masks of each, to be compared with each other.
+
+    Each pixel is the mean over the copies of the scan that show it. The masks are limited to the
+    pixels that all copies show.
+
+    Args:
+        predictions: One or more transforms, each with the maps of its copy transformed back,
+            ``(N, H, W, R)``. One is read at a time, so that an iterator saves memory.
+        threshold: Probability threshold of the masks.
+
+    Returns:
+        Mean of shape ``(N, H, W, R)``, and one mask of this shape per prediction.
+
+    Raises:
+        ValueError: There is no prediction.
+    """
+    total, copies, masks = None, np.zeros((), np.float32), []
+    for transform, maps in predictions:
+        total = maps if total is None else total + maps
+        copies = copies + transform.shown(maps.shape[1:3])
+        masks.append(maps >= threshold)
+    if total is None:
+        raise ValueError("there must be at least one prediction")
+    if len(masks) == 1:
+        return total, masks
+    common = (copies == len(masks))[..., None]
+    for mask in masks:
+        np.logical_and(mask, common, out=mask)
+    return np.divide(total, copies[..., None], out=total), masks
 
 
 def shift(canvas: Canvas, pixels: int, *, fill: float) -> Canvas:
@@ -92,9 +135,9 @@ def _mirror(canvas: Canvas) -> Canvas:
     return canvas[:, ::-1]
 
 
-def _shift_by(name: str, pixels: int) -> TTATransform:
+def _shift_by(pixels: int) -> TTATransform:
     return TTATransform(
-        name,
+        f"shifted by {pixels}",
         lambda slices: shift(slices, pixels, fill=LOWEST_HU),
         lambda maps: shift(maps, -pixels, fill=0.0),
     )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from thorax.common.errors import InputError
 from thorax.io.file_format import FileContent, read_content
+from thorax.io.nifti_forms import forms_warning
 from thorax.io.raw_header import parse_raw_header
 from thorax.io.stored_image import (
     ImageFile,
@@ -216,6 +217,8 @@ def header_warnings(image: Any) -> tuple[str, ...]:
     warnings = [] if oriented else [orientation_warning(image_affine(image))]
     if raw.unit in ("m", "um"):
         warnings.append(unit_warning(raw.unit))
+    if isinstance(header, nibabel.Nifti1Header):
+        warnings += forms_warning(header)
     return tuple(warnings)
 
 

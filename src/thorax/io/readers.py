@@ -9,10 +9,12 @@ from thorax.io.file_format import FileContent, name_note, read_content
 from thorax.io.nifti import NiftiFile
 from thorax.io.stored_image import ImageFile, input_errors
 from thorax.io.suffixes import (
+    DETACHED_SUFFIXES,
     DICOM_SUFFIXES,
     ITK_SUFFIXES,
     PAIR_SUFFIXES,
     PREAMBLE,
+    RAW_SUFFIXES,
     SCAN_SUFFIXES,
     begins_as_dicom,
     partner,
@@ -116,7 +118,7 @@ def scan_files_on_disk(scan: Path) -> list[Path]:
     files = [scan]
     if scan.name.lower().endswith(PAIR_SUFFIXES):
         files += [other for suffix in (".hdr", ".img") if (other := partner(scan, suffix))]
-    elif scan.name.lower().endswith((".nhdr", ".mhd")) and scan.is_file():
+    elif scan.name.lower().endswith(DETACHED_SUFFIXES) and scan.is_file():
         with scan.open("rb") as stream:
             named = _DATA_FILE.search(stream.read(_HEADER_BYTES))
         files += [scan.parent / named[1].decode("latin-1").replace("\\", "/")] if named else []
@@ -125,10 +127,12 @@ def scan_files_on_disk(scan: Path) -> list[Path]:
 
 def holds_dicom(folder: Path) -> bool:
     """Check whether a folder itself, not its subfolders, contains a DICOM file."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    has_headers = any(path.name.lower().endswith(DETACHED_SUFFIXES) for path in files)
     return any(
-        _begins_as_dicom(path)
-        for path in folder.iterdir()
-        if path.is_file() and not path.name.endswith(SCAN_SUFFIXES) and not _is_pair(path)
+        _begins_as_dicom(path, may_be_voxels=has_headers)
+        for path in files
+        if not path.name.endswith(SCAN_SUFFIXES) and not _is_pair(path)
     )
 
 
@@ -140,6 +144,10 @@ def _is_pair(path: Path) -> bool:
     )
 
 
-def _begins_as_dicom(path: Path) -> bool:
+def _begins_as_dicom(path: Path, *, may_be_voxels: bool) -> bool:
+    """Check the first bytes of a file; the voxels of a header need the preamble of DICOM."""
     with input_errors(path, "scan"), path.open("rb") as stream:
-        return begins_as_dicom(stream.read(PREAMBLE + 4))
+        head = stream.read(PREAMBLE + 4)
+    if may_be_voxels and path.name.lower().endswith(RAW_SUFFIXES):
+        return head[PREAMBLE:] == b"DICM"
+    return begins_as_dicom(head)

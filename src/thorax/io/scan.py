@@ -39,10 +39,12 @@ class Scan:
             ``.mhd``) file; either file of a NIfTI or Analyze pair (``.hdr`` and ``.img``, each
             compressed or not); or DICOM: a folder, a ``.zip`` or one file of a series. The content
             of a file decides, not its suffix.
-        series: SeriesInstanceUID or number of the DICOM series to read. Default: the series with
-            the most slices.
-        nan: Replacement of NaN and infinite voxels, for instance -1024 (air). Without it, such
-            voxels are refused.
+        series: SeriesInstanceUID or number of the DICOM series to read. Default: that of a named
+            file; else the original axial CT series with the most slices, see
+            `thorax.io.dicom.selection.select_series`.
+        nan: Replacement of NaN and infinite voxels. Without it, such voxels are refused. With
+            ``math.nan`` all of them are NaN, which the detection of the intensity scale ignores
+            and `thorax.imaging.intensity.whole_hu` reads as air.
         allow_incomplete: Accept a DICOM series that lacks more than a tenth of its slices.
 
     Attributes:
@@ -129,10 +131,11 @@ class Scan:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about how the file was read so far; no name, date or id."""
-        if not self._replaced:
+        if self._nan is None or not self._replaced:
             return self.image.notes
         count = f"{len(self._replaced)} of {self.grid.shape[2]} planes"
-        return (*self.image.notes, f"NaN or infinite voxels in {count} were read as {self._nan:g}")
+        value = "air" if np.isnan(self._nan) else f"{self._nan:g}"
+        return (*self.image.notes, f"NaN or infinite voxels in {count} were read as {value}")
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """File names of image formats."""
 
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 """NRRD and MetaImage, with the voxels in the same file or in one next to it."""
+
+DETACHED_SUFFIXES = (".nhdr", ".mhd")
+"""Of these, headers whose voxels are usually in another file."""
 
 HEADER_SUFFIXES, VOXEL_SUFFIXES = (".hdr.gz", ".hdr"), (".img.gz", ".img")
 """The two files of a NIfTI or Analyze pair, each compressed or not."""
@@ -37,8 +41,25 @@ SCAN_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".zip")
 PREAMBLE = 128
 """Bytes before the letters ``DICM`` in a DICOM file."""
 
-_STARTS_WITHOUT_PREAMBLE = (b"\x02\x00", b"\x08\x00")
-"""First bytes of a DICOM file without preamble: the groups 0002 and 0008."""
+RAW_SUFFIXES = (".raw", ".raw.gz", ".zraw", *VOXEL_SUFFIXES)
+"""Voxels of a header in another file; they may begin with any bytes."""
+
+_FIRST_GROUPS = (0x0002, 0x0008)
+"""Groups of the first element of a DICOM file without preamble."""
+
+_SHORT_VRS, _LONG_VRS = (
+    tuple(names.encode().split())
+    for names in (
+        "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US",
+        "OB OD OF OL OV OW SQ SV UC UN UR UT UV",
+    )
+)
+"""Value representations with a length of 2 and of 4 bytes (PS3.5, 7.1.2)."""
+
+_UNDEFINED_LENGTH = 2**32 - 1
+
+_MAX_LENGTH = 2**16
+"""Length of an element at the start of a file without its VR."""
 
 
 def begins_as_dicom(head: bytes) -> bool:
@@ -47,12 +68,39 @@ def begins_as_dicom(head: bytes) -> bool:
     Example:
         >>> begins_as_dicom(bytes(128) + b"DICM")
         True
+        >>> begins_as_dicom(bytes.fromhex("0800 0500 00000000  0800 0800 f0000000") + bytes(128))
+        True
         >>> begins_as_dicom(b"NRRD0004")
         False
     """
-    return head[PREAMBLE:] == b"DICM" or (
-        len(head) > PREAMBLE and head[:2] in _STARTS_WITHOUT_PREAMBLE
-    )
+    return head[PREAMBLE:] == b"DICM" or (len(head) > PREAMBLE and _begins_with_elements(head))
+
+
+def _begins_with_elements(head: bytes) -> bool:
+    """Check that a file without preamble begins with elements in order, not with voxels."""
+    position, last = 0, (0, 0)
+    while position + 12 <= len(head):
+        group, element = struct.unpack_from("<2H", head, position)
+        size, length = _element_length(head, position)
+        if (group, element) <= last or (position == 0 and group not in _FIRST_GROUPS):
+            return False
+        if length is None or (element == 0 and length != 4):
+            return False
+        if length == _UNDEFINED_LENGTH:
+            return position > 0
+        position, last = position + size + length, (group, element)
+    return True
+
+
+def _element_length(head: bytes, position: int) -> tuple[int, int | None]:
+    """Bytes of an element before its value, and of its value; None if implausible."""
+    vr = head[position + 4 : position + 6]
+    if vr in _SHORT_VRS:
+        return 8, int.from_bytes(head[position + 6 : position + 8], "little")
+    if vr in _LONG_VRS:
+        return 12, int.from_bytes(head[position + 8 : position + 12], "little")
+    length = int.from_bytes(head[position + 4 : position + 8], "little")
+    return 8, length if length <= _MAX_LENGTH or length == _UNDEFINED_LENGTH else None
 
 
 def partner(path: Path, suffix: str) -> Path | None:

@@ -145,7 +145,9 @@ def _write(
     except InputError:
         return []
     coarse_hu = whole_hu(scale.to_hu(coarse))
-    placement = placement_of(coarse_hu, slabs.grid, canvas=settings.canvas, crop=settings.crop)
+    placement = placement_of(
+        coarse_hu, scale, slabs.grid, canvas=settings.canvas, crop=settings.crop
+    )
     planes = place_scan(slabs, scale, placement)
     reference = VolumeSlabs(_canonical(mask), Path(name))
     fractions, ceiling = place_regions(reference, settings.regions, placement)

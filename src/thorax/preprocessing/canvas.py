@@ -27,13 +27,18 @@ def find_placement(scan: Slabs, scale: IntensityScale, *, canvas: int, crop: Cro
     """
     # Without a crop the voxels are not needed, so they are not read.
     coarse = np.empty(0) if crop == "none" else scale.to_hu(coarse_planes(scan))
-    return placement_of(whole_hu(coarse), scan.grid, canvas=canvas, crop=crop)
+    return placement_of(whole_hu(coarse), scale, scan.grid, canvas=canvas, crop=crop)
 
 
-def placement_of(coarse_hu: NDArray[np.int16], grid: Grid, *, canvas: int, crop: Crop) -> Placement:
+def placement_of(
+    coarse_hu: NDArray[np.int16], scale: IntensityScale, grid: Grid, *, canvas: int, crop: Crop
+) -> Placement:
     """Compute the placement of a scan on the canvas from its coarse planes in HU."""
-    find_box = {"lungs": lung_box, "body": body_box}.get(crop)
-    box = find_box(coarse_hu, grid.shape[:2]) if find_box else None
+    box = None
+    if crop == "lungs":
+        box = lung_box(coarse_hu, grid.shape[:2], calibrated=scale.calibrated)
+    elif crop == "body":
+        box = body_box(coarse_hu, grid.shape[:2])
     return placement_around(box, grid, canvas=canvas)
 
 

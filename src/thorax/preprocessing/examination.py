@@ -5,6 +5,7 @@ None of this depends on a model, so that it may run while one is loaded.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +49,12 @@ def examine_scan(cached: CachedScan, intensity: IntensityScale | None = None) ->
         InputError: The scan cannot be read, or is not a CT that can be segmented.
     """
     coarse = coarse_planes(cached)
-    plane_shape = cached.grid.shape[:2]
+    find_lungs = partial(lung_box, plane_shape=cached.grid.shape[:2])
     with ThreadPoolExecutor(1) as pool:
         # Most scans are in HU, so the lungs are located while the intensity scale is detected.
         expected = intensity or HU
         coarse_hu = whole_hu(expected.to_hu(coarse))
-        lungs = pool.submit(lung_box, coarse_hu, plane_shape)
+        lungs = pool.submit(find_lungs, coarse_hu, calibrated=expected.calibrated)
         detected = (
             detect_intensity_of_scan(coarse)
             if intensity is None
@@ -61,7 +62,7 @@ def examine_scan(cached: CachedScan, intensity: IntensityScale | None = None) ->
         )
         if detected.scale != expected:
             coarse_hu = whole_hu(detected.scale.to_hu(coarse))
-            lungs = pool.submit(lung_box, coarse_hu, plane_shape)
+            lungs = pool.submit(find_lungs, coarse_hu, calibrated=detected.scale.calibrated)
         orientation = find_orientation(coarse_hu)
         examined = ExaminedScan(cached, coarse_hu, detected, lungs.result(), orientation)
     return_freed_memory()

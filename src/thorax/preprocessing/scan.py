@@ -95,7 +95,7 @@ def preprocess_scan(
     placement = (
         placement_around(examined.lungs, cached.grid, canvas=canvas)
         if crop == "lungs"
-        else placement_of(examined.coarse_hu, cached.grid, canvas=canvas, crop=crop)
+        else placement_of(examined.coarse_hu, scale, cached.grid, canvas=canvas, crop=crop)
     )
     if not whole:
         cached.crop_to(placement.crop)

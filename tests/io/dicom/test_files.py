@@ -19,6 +19,8 @@ from thorax.common.errors import InputError
 from thorax.io import Scan
 from thorax.io.dicom import files as dicom_files
 
+from ..conftest import enhanced
+
 SaveSeries = Callable[..., Path]
 HU = np.arange(3 * 4 * 5).reshape(3, 4, 5)
 
@@ -206,3 +208,36 @@ def test_a_deflated_file_that_unpacks_to_too_many_bytes_is_not_unpacked(
     monkeypatch.setattr(dicom_files, "MAX_ENTRY_BYTES", 100)
     with pytest.raises(InputError, match=r"there is no DICOM image in .*ct"):
         Scan(folder)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("deflated", [False, True])
+def test_the_frames_of_a_file_are_decompressed_once(
+    save_series: SaveSeries,
+    zip_folder: Callable[[Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    zipped: bool,
+    deflated: bool,
+) -> None:
+    """Each pass reads one plane at a time, like the slabs of a large scan."""
+    source = save_series("ct", HU)
+    folder = source.parent / "enhanced"
+    enhanced(source, folder / "1.dcm", [0, 1, 2, 3, 4])
+    if deflated:
+        deflate(folder)
+    scan = Scan(zip_folder(folder) if zipped else folder)
+    reads = []
+    read = dicom_files.DicomFile.read
+
+    def counted(file: dicom_files.DicomFile) -> bytes:
+        if not file.plain:
+            reads.append(file.name)
+        return read(file)
+
+    monkeypatch.setattr(dicom_files.DicomFile, "read", counted)
+    for passes in (1, 2):
+        planes = [scan.planes(index, index + 1)[0] for index in range(5)]
+        np.testing.assert_array_equal(planes, np.moveaxis(HU, 2, 0))
+        # A deflated file in a zip is decompressed from both.
+        assert len(reads) == passes * (zipped + deflated)

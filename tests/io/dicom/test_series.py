@@ -20,7 +20,7 @@ from thorax.common.errors import InputError
 from thorax.io import Scan
 from thorax.io.dicom_segmentation import write_segmentation
 
-from ..conftest import enhanced
+from ..conftest import enhanced, one_slice
 
 SaveSeries = Callable[..., Path]
 Check = Callable[[object], None]
@@ -95,6 +95,29 @@ def test_compressed_pixels_are_read(
     assert pydicom.dcmread(written).file_meta.TransferSyntaxUID == syntax
     path = zip_folder(folder) if packed else folder
     np.testing.assert_array_equal(Scan(path).voxels(), WIDE)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless], ids=str)
+def test_an_icon_in_the_header_is_not_taken_for_the_pixels(
+    save_series: SaveSeries, syntax: str
+) -> None:
+    """PS3.3, C.7.6.1.1.6: an icon is at most 64×64, and compressed like the pixels."""
+
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.compress(syntax)
+        icon = one_slice(np.full((32, 32), 9), (0, 0, 0))
+        icon.compress(syntax)
+        item = pydicom.Dataset()
+        for tag in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"):
+            item[tag] = icon[tag]
+        for tag in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"):
+            item[tag] = icon[tag]
+        slice_.IconImageSequence = [item]
+
+    folder = save_series("ct", WIDE, change=change)
+    written = pydicom.dcmread(next(folder.iterdir()))
+    assert written.IconImageSequence[0].PixelData != written.PixelData
+    np.testing.assert_array_equal(Scan(folder).voxels(), WIDE)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -328,6 +351,85 @@ def test_a_report_next_to_the_series_is_noted(save_series: SaveSeries) -> None:
     np.testing.assert_array_equal(scan.voxels(), HU)
     assert scan.warnings == ()
     assert scan.notes == ("DICOM files without an image, such as reports, left out: 1",)
+
+
+@pytest.mark.parametrize("padded", [0, 1, 12], ids=["no", "some", "all"])
+def test_unsigned_values_of_16_bits_are_kept_in_16_bits(
+    save_series: SaveSeries, padded: int
+) -> None:
+    """So that a scan is decoded once: only 16 bits are cached. 65535 is padding or -1."""
+
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.BitsStored, slice_.HighBit = 16, 15
+        stored = slice_.pixel_array.copy()
+        stored.flat[:padded] = 65535
+        slice_.PixelData = stored.tobytes()
+
+    voxels = Scan(save_series("ct", HU, change=change)).voxels()
+    assert voxels.dtype == np.int16
+    stored_order = voxels[::-1, ::-1].transpose(2, 1, 0).reshape(5, 12)
+    expected = HU[::-1, ::-1].transpose(2, 1, 0).reshape(5, 12)
+    np.testing.assert_array_equal(stored_order[:, padded:], expected[:, padded:])
+    air = expected[:, padded:].min(axis=1) if padded < 12 else np.full(5, -1024)
+    assert (stored_order[:, :padded] == air[:, None]).all()
+
+
+def test_unsigned_values_without_a_conversion_to_hu_are_not_cut(save_series: SaveSeries) -> None:
+    def change(index: int, slice_: pydicom.Dataset) -> None:
+        slice_.BitsStored, slice_.HighBit = 16, 15
+        slice_.PixelData = np.full((4, 3), 65000, np.uint16).tobytes()
+        del slice_.RescaleIntercept
+
+    assert (Scan(save_series("ct", HU, change=change)).voxels() == 65000).all()
+
+
+@pytest.mark.parametrize("unit", ["HU", "hu ", "US", "", None])
+def test_values_in_hu_or_without_a_unit_are_not_reported(
+    save_series: SaveSeries, unit: str | None
+) -> None:
+    tags = {} if unit is None else {"RescaleType": unit}
+    assert Scan(save_series("ct", HU, **tags)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("unit", "named"), [("MGML", "MGML"), ("HU_MOD", "HU_MOD"), ("DOE^JOHN", "unknown")]
+)
+@pytest.mark.parametrize("multi_frame", [False, True])
+def test_values_in_another_unit_are_reported(
+    save_series: SaveSeries, tmp_path: Path, unit: str, named: str, *, multi_frame: bool
+) -> None:
+    path = save_series("ct", HU, RescaleType=unit)
+    if multi_frame:
+        enhanced(path, tmp_path / "enhanced_ct.dcm", [0, 1, 2, 3, 4])
+        path = tmp_path / "enhanced_ct.dcm"
+        header = pydicom.dcmread(path)
+        del header.RescaleType
+        groups = header.SharedFunctionalGroupsSequence[0]
+        groups.PixelValueTransformationSequence[0].RescaleType = unit
+        header.save_as(path)
+    assert Scan(path).warnings == (
+        f"the header states another unit than HU (RescaleType {named}), but the values were read "
+        "as HU: give a series in HU",
+    )
+
+
+@pytest.mark.parametrize("named", ["damaged.dcm", "report.dcm"])
+def test_another_series_is_not_read_for_a_named_file_without_an_image(
+    save_series: SaveSeries, named: str
+) -> None:
+    folder = save_series("ct", HU)
+    (folder / "damaged.dcm").write_bytes(bytes(128) + b"DICM" + b"garbage" * 30)
+    report = pydicom.dcmread(folder / "4-000.dcm")
+    report.Modality, report.SOPClassUID = "SR", BasicTextSRStorage
+    for tag in ("Rows", "Columns", "PixelData"):
+        del report[tag]
+    report.save_as(folder / "report.dcm")
+    with pytest.raises(
+        InputError, match=rf"but none can be read in .*{named}; name another file of the series"
+    ):
+        Scan(folder / named, allow_incomplete=True)
+    scan = Scan(folder / named, series=4, allow_incomplete=True)
+    np.testing.assert_array_equal(scan.voxels(), HU)
 
 
 def test_a_file_that_is_cut_short_is_named(save_series: SaveSeries) -> None:

@@ -1,5 +1,6 @@
 """Engines for exported graphs compute the same as Keras."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,16 @@ def test_a_scan_does_not_change_the_next_one(graph: bytes, name: Any) -> None:
     engine.probabilities(planes[::-1])
     np.testing.assert_array_equal(first, kept)
     np.testing.assert_array_equal(engine.probabilities(planes), kept)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_scans_of_several_threads_are_not_mixed(graph: bytes, name: Any) -> None:
+    engine = open_engine(graph, name, window=WINDOW)
+    scans = [np.full((200, 2, 2), hu, np.int16) for hu in (0, 300, 600, 1000)] * 4
+    alone = [engine.probabilities(scan) for scan in scans]
+    with ThreadPoolExecutor(len(scans)) as pool:
+        together = list(pool.map(engine.probabilities, scans))
+    np.testing.assert_array_equal(together, alone)
 
 
 @pytest.mark.parametrize(

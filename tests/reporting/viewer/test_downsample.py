@@ -53,6 +53,17 @@ def test_larger_voxels_cover_the_same_box() -> None:
     np.testing.assert_allclose(coarse_mm, fine_mm, atol=1e-9)
 
 
+def test_undefined_voxels_are_air_also_in_a_negative() -> None:
+    """A negative from 250 to -1250 HU: 255 is the lowest value, 51 is -50 HU."""
+    grey = np.full((2, 2, 2), 51, np.float32)
+    grey[0, 0, 0] = np.nan
+    scan = Scan.in_memory(grey, np.diag([2.0, 2, 3, 1]), name="grey", nan=np.nan)
+    scale = IntensityScale((-1250, 250), inverted=True)
+    voxels = read(reduce_scan(scan, whole(scan), intensity=scale)).get_fdata()
+    assert voxels[0, 0, 0] == pytest.approx(-1024, abs=HU_LEVELS.step)
+    assert voxels[1:] == pytest.approx(-50, abs=HU_LEVELS.step)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (30, 2, 1), (192, 100, 60)])
 def test_large_voxels_keep_their_size(shape: tuple[int, int, int]) -> None:
     grid = Grid(shape, np.diag([2.0, 2.0, 3.0, 1.0]))

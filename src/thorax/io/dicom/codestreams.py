@@ -18,7 +18,10 @@ MAX_TILES = 4096
 
 
 def declared_frame_sizes(content: bytes) -> Iterator[tuple[int, int] | None]:
-    """Columns and rows that the compressed streams in a file declare; None if implausible.
+    """Columns and rows that compressed streams declare; None if implausible.
+
+    Args:
+        content: The pixel data, with or without what follows them.
 
     Example:
         >>> list(declared_frame_sizes(bytes.fromhex("ffd8fff7000b08 0028 0030 01011100")))

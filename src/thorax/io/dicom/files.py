@@ -52,21 +52,19 @@ class DicomFile:
         open: Opens it for reading its header.
         path: Its path, unless it is in a zip.
         folder: Name of its folder, to tell which files lie next to each other.
+        plain: True if it can be opened at any place without decompressing it.
     """
 
     name: str
     open: Callable[[], IO[bytes]]
     path: Path | None = None
     folder: str = ""
+    plain: bool = False
 
     def read(self) -> bytes:
         """Read the whole file."""
         with self.open() as stream:
             return stream.read()
-
-    def seekable(self) -> IO[bytes]:
-        """Open it for random access to pixels."""
-        return self.open() if self.path else io.BytesIO(self.read())
 
 
 def find_dicom_files(path: Path) -> list[DicomFile]:
@@ -79,7 +77,7 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
         return _in_folder(path.rglob("*"), path)
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    if path.name.upper() == "DICOMDIR":
+    if _is_directory(path):
         return _in_folder(path.parent.rglob("*"), path.parent)
     if zipfile.is_zipfile(path):
         return _in_zip(path)
@@ -87,6 +85,15 @@ def find_dicom_files(path: Path) -> list[DicomFile]:
         kind = "zip" if path.suffix.lower() == ".zip" else "DICOM"
         raise InputError(f"{path} is not a {kind} file, or its header is damaged")
     return _in_folder(path.parent.iterdir(), path.parent)
+
+
+def is_collection(path: Path) -> bool:
+    """Check whether a file stands for other files: a zip, or the DICOMDIR of a CD."""
+    return _is_directory(path) or zipfile.is_zipfile(path)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR"
 
 
 def sample_of_folder(folder: Path) -> Iterator[DicomFile]:
@@ -117,7 +124,7 @@ def _in_folder(paths: Iterable[Path], folder: Path) -> list[DicomFile]:
 
 
 def _on_disk(path: Path) -> DicomFile:
-    return DicomFile(str(path), lambda: path.open("rb"), path, str(path.parent))
+    return DicomFile(str(path), lambda: path.open("rb"), path, str(path.parent), plain=True)
 
 
 def _inflated(file: DicomFile) -> DicomFile:
@@ -126,7 +133,7 @@ def _inflated(file: DicomFile) -> DicomFile:
         head = stream.read(_META_BYTES)
     if DeflatedExplicitVRLittleEndian.encode() not in head:
         return file
-    return replace(file, open=lambda: io.BytesIO(_inflate(file.read())))
+    return replace(file, open=lambda: io.BytesIO(_inflate(file.read())), plain=False)
 
 
 def _inflate(content: bytes) -> bytes:

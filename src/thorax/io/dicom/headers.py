@@ -59,6 +59,7 @@ _TAGS = [
     *("FrameOfReferenceUID", "InstanceNumber", "NumberOfFrames", "Rows", "Columns"),
     *("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept"),
+    "RescaleType",
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *GEOMETRY_TAGS,
     *(tag for tag in VOLUME_TAGS if tag != "TemporalPositionIndex"),
@@ -71,6 +72,7 @@ _MACROS = {
     "SliceThickness": "PixelMeasuresSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
     "TemporalPositionIndex": "FrameContentSequence",
     "ConvolutionKernel": "CTReconstructionSequence",
 }
@@ -126,6 +128,7 @@ class StoredPixels:
         padding: Lowest and highest stored value outside of the image (PixelPaddingValue and
             PixelPaddingRangeLimit; PS3.3, C.7.5.1.1.2); None if the header states none.
         syntax: UID of the transfer syntax; empty if missing.
+        unit: RescaleType, the unit of converted values; empty if missing.
     """
 
     slope: float
@@ -136,6 +139,7 @@ class StoredPixels:
     signed: bool
     padding: tuple[int, int] | None
     syntax: str
+    unit: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,6 +338,7 @@ def _stored_pixels(header: Dataset, frame: int) -> StoredPixels:
         bool(header.get("PixelRepresentation", 0)),
         _padding(header),
         str(meta.get("TransferSyntaxUID", "")),
+        _text(_value(header, frame, "RescaleType")).strip().upper(),
     )
 
 

@@ -4,8 +4,9 @@ Slope and intercept of each slice convert stored values to HU. pydicom decodes t
 `jpeg_lossless` for JPEG Lossless.
 """
 
+import io
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from thorax.common.errors import InputError
 from thorax.imaging.intensity import LOWEST_HU
 from thorax.io.dicom import jpeg_lossless
 from thorax.io.dicom.codestreams import declared_frame_sizes
-from thorax.io.dicom.headers import Slice, without_warnings
+from thorax.io.dicom.files import DicomFile
+from thorax.io.dicom.headers import Slice, read_header, without_warnings
 
 WITHOUT_FRAME_SIZE = frozenset(
     (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, "")
@@ -39,12 +41,16 @@ HIGHEST_CT_HU = 2**15 - 1
 class PixelReader:
     """Reads the pixels of slices, and checks compressed files once.
 
+    A file in a zip, or a deflated one, is decompressed once for all of its frames: the content of
+    the last such file is kept until `release`.
+
     Attributes:
         has_impossible_hu: True if a slice had voxels above `HIGHEST_CT_HU`.
     """
 
     def __init__(self) -> None:
         self._checked: set[str] = set()
+        self._last: tuple[DicomFile, bytes] | None = None
         self.has_impossible_hu = False
 
     def hu(self, slice_: Slice) -> NDArray[Any]:
@@ -57,7 +63,8 @@ class PixelReader:
         with without_warnings():
             try:
                 self._check_stream(slice_)
-                hu = _decoder(slice_.pixels.syntax)(slice_)
+                with self._open(slice_.file) as stream:
+                    hu = _decoder(slice_.pixels.syntax)(slice_, stream)
             # Decoders raise errors of many kinds for damaged pixels.
             except Exception:
                 raise InputError(
@@ -72,11 +79,29 @@ class PixelReader:
         self.has_impossible_hu |= bool((hu > HIGHEST_CT_HU).any())
         return padding_as_air(hu, slice_)
 
+    def release(self) -> None:
+        """Free the content of the last file."""
+        self._last = None
+
+    def _open(self, file: DicomFile) -> IO[bytes]:
+        """Open a file for random access."""
+        if file.plain:
+            return file.open()
+        last = self._last
+        if last is None or last[0] is not file:
+            # Freed before the next one is read.
+            self._last = last = None
+            self._last = last = file, file.read()
+        return io.BytesIO(last[1])
+
     def _check_stream(self, slice_: Slice) -> None:
         """Raise `ValueError` if compressed pixels have another size than the header declares."""
         if slice_.pixels.syntax in WITHOUT_FRAME_SIZE or slice_.file.name in self._checked:
             return
-        sizes = declared_frame_sizes(slice_.file.read())
+        with self._open(slice_.file) as stream:
+            # Up to the pixels: an icon in the header has another size.
+            read_header(stream, ["Rows"])
+            sizes = list(declared_frame_sizes(stream.read()))
         if any(size != slice_.series.shape for size in sizes):
             raise ValueError
         self._checked.add(slice_.file.name)
@@ -110,13 +135,28 @@ def padding_as_air(hu: NDArray[Any], slice_: Slice) -> NDArray[Any]:
 
 
 def _padded(hu: NDArray[Any], slice_: Slice) -> NDArray[np.bool_]:
-    """Pixels whose stored value is padding; the sign of either may be lost in the header."""
-    pixels = slice_.pixels
+    """Pixels whose stored value is padding; the sign of either may be lost in the header.
+
+    A value that does not fit in the stored bits uses the bits above them, which decoders drop. What
+    remains may be a value of tissue, so it must be that of a corner of the slice.
+    """
+    pixels, padded = slice_.pixels, np.zeros(hu.shape, dtype=np.bool_)
     if pixels.padding is None or pixels.slope == 0:
-        return np.zeros(hu.shape, dtype=np.bool_)
+        return padded
     stored = np.rint((hu - pixels.intercept) / pixels.slope).astype(np.int64)
     low, high = (_in_range(value, pixels.bits, signed=pixels.signed) for value in pixels.padding)
-    return (stored >= min(low, high)) & (stored <= max(low, high))
+    low, high = min(low, high), max(low, high)
+    stored_bits = (pixels.range[1] - pixels.range[0]).bit_length()
+    lowest, highest = (_in_range(end, stored_bits, signed=pixels.signed) for end in (low, high))
+    padded |= (stored >= low) & (stored <= high)
+    remains = (stored >= lowest) & (stored <= highest)
+    # Otherwise the ends of the range are not those of its values.
+    if (
+        highest - lowest == high - low
+        and remains[:: len(hu) - 1 or 1, :: hu.shape[1] - 1 or 1].any()
+    ):
+        padded |= remains
+    return padded
 
 
 def _in_range(value: int, bits: int, *, signed: bool) -> int:
@@ -138,7 +178,10 @@ def _connected_to_border(padded: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.isin(labels, edges[edges > 0])
 
 
-def _decoder(syntax: str) -> Callable[[Slice], NDArray[Any]]:
+_Decode = Callable[[Slice, IO[bytes]], NDArray[Any]]
+
+
+def _decoder(syntax: str) -> _Decode:
     """Function that decodes a transfer syntax; `ValueError` if none does."""
     if not syntax:
         return _decode_without_syntax
@@ -149,22 +192,19 @@ def _decoder(syntax: str) -> Callable[[Slice], NDArray[Any]]:
     raise ValueError(f"no decoder for {syntax}")
 
 
-def _decode(slice_: Slice) -> NDArray[np.float64]:
-    with slice_.file.seekable() as stream:
-        return _in_hu(pixel_array(stream, index=slice_.frame), slice_)
+def _decode(slice_: Slice, stream: IO[bytes]) -> NDArray[np.float64]:
+    return _in_hu(pixel_array(stream, index=slice_.frame), slice_)
 
 
-def _decode_jpeg_lossless(slice_: Slice) -> NDArray[np.float64]:
+def _decode_jpeg_lossless(slice_: Slice, stream: IO[bytes]) -> NDArray[np.float64]:
     jpeg_lossless.register()
-    with slice_.file.seekable() as stream:
-        stored = pixel_array(stream, index=slice_.frame, decoding_plugin=jpeg_lossless.PLUGIN)
-        return _in_hu(stored, slice_)
+    stored = pixel_array(stream, index=slice_.frame, decoding_plugin=jpeg_lossless.PLUGIN)
+    return _in_hu(stored, slice_)
 
 
-def _decode_without_syntax(slice_: Slice) -> NDArray[np.float64]:
+def _decode_without_syntax(slice_: Slice, stream: IO[bytes]) -> NDArray[np.float64]:
     """Decode a file that does not state its transfer syntax, by the encoding of its header."""
-    with slice_.file.seekable() as stream:
-        dataset = dcmread(stream, force=True)
+    dataset = dcmread(stream, force=True)
     is_implicit, is_little = dataset.original_encoding
     explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit

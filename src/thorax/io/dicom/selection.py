@@ -7,6 +7,7 @@ import numpy as np
 
 from thorax.common.errors import InputError
 from thorax.common.text import listed
+from thorax.io.dicom.files import is_collection
 from thorax.io.dicom.geometry import distinct
 from thorax.io.dicom.kernels import sharpness
 from thorax.io.dicom.stacks import Stack
@@ -61,7 +62,7 @@ def select_series(path: Path, stacks: list[Stack], *, series: str | None) -> Sta
     than twice as long.
 
     Raises:
-        InputError: There is no such series, or it is not a CT volume.
+        InputError: There is no such series, or it is not a CT volume, or the file has no image.
     """
     eligible = stacks
     if series is not None:
@@ -71,6 +72,11 @@ def select_series(path: Path, stacks: list[Stack], *, series: str | None) -> Sta
             raise MissingSeriesError(f"there is no DICOM series {series} in {path}; it has {names}")
     elif path.is_file():
         of_file = [stack for stack in stacks if any(slc.file.path == path for slc in stack.slices)]
+        if not of_file and not is_collection(path):
+            raise InputError(
+                f"a DICOM file must contain an image, but none can be read in {path}; name another "
+                "file of the series, or its folder"
+            )
         eligible = of_file or stacks
     usable = [stack for stack in eligible if not stack.fault]
     if not usable:

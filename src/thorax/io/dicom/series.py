@@ -28,6 +28,12 @@ from thorax.io.stored_image import LPS_TO_RAS, check_memory, check_shape
 
 _IMPOSSIBLE_NOTE = f"voxels above {HIGHEST_CT_HU:,} HU, which no CT has, were read as air"
 
+_HU_UNITS = frozenset(("", "HU", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELD UNITS"))
+"""RescaleType of HU, and of values without a stated unit (PS3.3, C.11.1.1.2)."""
+
+_OTHER_UNITS = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"))
+"""The other defined terms, such as mg/mL and the effective atomic number."""
+
 
 class DicomSeries:
     """A CT series in a folder or zip, or the series of one file.
@@ -50,6 +56,7 @@ class DicomSeries:
         selected = select_series(path, headers.stacks, series=series)
         self._path, self._reader = path, PixelReader()
         volume = largest_volume(selected.slices, self._reader)
+        self._reader.release()
         layout = _layout(path, selected, volume.slices)
         extent = VolumeExtent(volume.slices, selected.orientation, layout)
         self.slices = tuple(volume.slices[index] for index in layout.order)
@@ -70,6 +77,7 @@ class DicomSeries:
             ),
             *volume.warnings,
             *_rescale_warning(self.slices),
+            *_unit_warning(self.slices),
             *_damaged_warning(headers.damaged_elsewhere(selected)),
             *split_series_warning(path, selected.uids, extent.covers),
         )
@@ -90,6 +98,8 @@ class DicomSeries:
         for index, slice_ in enumerate(self.slices[start:stop]):
             hu = self._reader.hu(slice_)
             block[:, :, index] = (np.rint(hu) if self.dtype.kind == "i" else hu).T
+        if stop == len(self.slices):
+            self._reader.release()
         if self._reader.has_impossible_hu and _IMPOSSIBLE_NOTE not in self.notes:
             self.notes = (*self.notes, _IMPOSSIBLE_NOTE)
         return block
@@ -172,13 +182,20 @@ def _layout(path: Path, selected: Stack, slices: Sequence[Slice]) -> SliceLayout
 
 
 def _dtype(slices: Sequence[Slice]) -> np.dtype[Any]:
-    """Smallest data type for all HU that can be stored."""
+    """Smallest data type for all HU that can be stored.
+
+    Values above `HIGHEST_CT_HU` become air, so that 16 bits suffice for unsigned values of 16 bits;
+    without a conversion to HU, slices of nothing else keep theirs.
+    """
     encodings = {slice_.pixels for slice_ in slices}
     if any(pixels.slope % 1 or pixels.intercept % 1 for pixels in encodings):
         return np.dtype(np.float32)
     ends = [end * pixels.slope + pixels.intercept for pixels in encodings for end in pixels.range]
+    highest = max(ends)
+    if all(pixels.has_rescale for pixels in encodings):
+        highest = min(highest, HIGHEST_CT_HU)
     for integer in (np.int16, np.int32):
-        if np.iinfo(integer).min <= min(ends) and max(ends) <= np.iinfo(integer).max:
+        if np.iinfo(integer).min <= min(ends) and highest <= np.iinfo(integer).max:
             return np.dtype(integer)
     return np.dtype(np.float32)
 
@@ -191,6 +208,19 @@ def _rescale_warning(slices: Sequence[Slice]) -> tuple[str, ...]:
         f"{count} of {len(slices)} slices do not state the conversion to HU (RescaleSlope, "
         "RescaleIntercept), and their stored values were read as HU: they may differ from the "
         "others",
+    )
+
+
+def _unit_warning(slices: Sequence[Slice]) -> tuple[str, ...]:
+    """Warn about values that the header declares not to be HU."""
+    units = {slice_.pixels.unit for slice_ in slices}
+    if not (others := units - _HU_UNITS):
+        return ()
+    # Another text may be anything, also a name.
+    named = sorted({unit if unit in _OTHER_UNITS else "unknown" for unit in others})
+    return (
+        f"the header states another unit than HU (RescaleType {', '.join(named)}), but the values "
+        "were read as HU: give a series in HU",
     )
 
 

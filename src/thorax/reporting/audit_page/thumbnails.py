@@ -164,7 +164,8 @@ def _centre(
         return x, y, z
     step = coarse_step(volume.grid.shape[:2])
     coarse = np.moveaxis(whole_hu(intensity.to_hu(volume.voxels[::step, ::step])), 2, 0)
-    (left, right), (back, front) = lung_box(coarse, volume.grid.shape[:2])
+    shape = volume.grid.shape[:2]
+    (left, right), (back, front) = lung_box(coarse, shape, calibrated=intensity.calibrated)
     return (left + right) // 2, (back + front) // 2, z
 
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from thorax.common.errors import InputError
 from thorax.imaging.body import body_box, coarse_planes, coarse_step
 from thorax.imaging.grid import Box, Volume, check_same_grid, grid_note
-from thorax.imaging.intensity import HU, IntensityScale, whole_hu
+from thorax.imaging.intensity import HU, LOWEST_HU, IntensityScale, whole_hu
 from thorax.imaging.intensity_detection import detect_intensity_of_scan
 from thorax.imaging.regions import Regions, regions_in_masks
 from thorax.io import Scan
@@ -148,7 +148,10 @@ def _display(coarse: NDArray[Any], intensity: IntensityScale | None) -> _Display
     try:
         detected = detect_intensity_of_scan(coarse)
     except InputError:
-        low, high = (float(value) for value in np.quantile(coarse, [0.001, 0.999]))
+        low, high = (
+            float(value)
+            for value in np.quantile(np.nan_to_num(coarse, nan=LOWEST_HU), [0.001, 0.999])
+        )
         high = high if high > low else low + 1.0
         note = "Unknown intensity scale: the scan is displayed in the range of its values."
         return _Display(HU, Levels(low, high), (NamedWindow("Whole range", low, high),), (note,))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from thorax.imaging.grid import Box, Grid, Slabs, Volume
-from thorax.imaging.intensity import HU, IntensityScale
+from thorax.imaging.intensity import HU, LOWEST_HU, IntensityScale
 from thorax.imaging.placement import AxisPlacement
 from thorax.imaging.regions import Regions
 
@@ -70,7 +70,11 @@ def reduce_scan(
         A gzip NIfTI file; slope and intercept give HU. Equal scans give equal bytes.
     """
     grid = reduced_grid(cropped(scan.grid, box), side=SCAN_SIDE, step_mm=SCAN_STEP_MM)
-    (means_hu,) = _block_means(scan, box, grid, lambda planes: intensity.to_hu(planes)[None])
+
+    def hu_of(planes: NDArray[Any]) -> NDArray[Any]:
+        return np.nan_to_num(intensity.to_hu(planes), nan=LOWEST_HU)[None]
+
+    (means_hu,) = _block_means(scan, box, grid, hu_of)
     return _nifti(Volume(levels.encode(means_hu), grid), levels)
 
 
