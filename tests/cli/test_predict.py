@@ -141,8 +141,8 @@ def test_tta_and_an_ensemble_can_be_combined(scans: Path, model: Path, tmp_path:
         "hu",
     )
     assert result.exit_code == 0
-    # On a canvas as small as this, shifts move the lung out of it.
-    assert "Check: lung: variants or models disagree (Dice 0.44)\n" in result.stderr
+    # Shifts move parts of the lung out of a canvas as small as this; these are not compared.
+    assert "disagree" not in result.stderr
     scan = np.asarray(nibabel.load(scans / "a.nii.gz").dataobj)
     np.testing.assert_array_equal(np.asarray(nibabel.load(mask).dataobj), scan == 500)
 

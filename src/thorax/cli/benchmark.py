@@ -23,7 +23,7 @@ _PROTOCOLS = ("published", "swapped", "patients")
 
 @click.group()
 def benchmark() -> None:
-    """Run a published protocol and print the results next to published ones."""
+    """Run a published protocol and print published results, too."""
 
 
 @benchmark.command()
