@@ -87,6 +87,9 @@ PLAIN = {
         + np.random.default_rng(0).normal(0, 12, hu.shape).astype(np.float32)
     ),
     "padding in different places in each plane": lambda hu: np.where(hu < -1010, -2000, hu),
+    "noise of 100 HU, not clipped": lambda hu: (
+        hu + np.random.default_rng(0).normal(0, 100, hu.shape).astype(np.float32)
+    ),
     "some NaN": lambda hu: np.where(hu > 300, np.nan, hu),
 }
 

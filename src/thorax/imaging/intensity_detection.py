@@ -442,7 +442,7 @@ def _spread(values: Grey) -> float:
 
 
 def _as_offset(sample: _Sample) -> DetectedIntensity:
-    """Detect HU to which a constant was added.
+    """Detect HU to which a constant was added, or HU with noise or a kernel beyond their range.
 
     Raises:
         InputError: The values are not HU with a common offset.
@@ -452,10 +452,12 @@ def _as_offset(sample: _Sample) -> DetectedIntensity:
         _refuse_grey(sample)
     shift = _shift(body)
     # Lungs vary more than air: without air, an offset of 1000 is not distinct from 1024.
-    offsets = OFFSETS if len(body.outside) else tuple(set(OFFSETS) - {1000, -1000})
+    offsets = (0, *OFFSETS) if len(body.outside) else tuple({0, *OFFSETS} - {1000, -1000})
     offset = min(offsets, key=lambda candidate: abs(candidate - shift))
     if abs(offset - shift) > (60 if len(body.outside) else 130):
         _refuse(f"its values {sample.span} look like HU plus about {shift:.0f}")
+    if not offset:
+        return DetectedIntensity(HU, "HU", tuple(_hu_notes(sample)))
     kind = f"HU {'+' if offset > 0 else '-'} {abs(offset)}"
     note = (
         f"the values are read as {kind}: {'air is' if len(body.outside) else 'the lungs are'} near "
