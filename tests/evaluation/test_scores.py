@@ -58,9 +58,9 @@ def test_surface_dice_uses_the_tolerance_of_the_region() -> None:
     """Two neighbouring voxels, 3 mm apart: half of both surfaces is shared."""
     truth, predicted = np.zeros((2, 1, 1, 4), bool)
     truth[0, 0, 1] = predicted[0, 0, 2] = True
-    surfaces = surface_distances(truth, predicted, (1, 1, 3))
+    distances = surface_distances(truth, predicted, (1, 1, 3))
     near, far = (
-        Score("p", "lung", Overlap(0, 1, 1), 0.003, surfaces=surfaces, tolerance_mm=tolerance).row()
+        Score("p", "lung", Overlap(0, 1, 1), 0.003, surfaces=distances.scores(tolerance)).row()
         for tolerance in (1.0, 3.0)
     )
     assert (near["nsd"], far["nsd"]) == (0.5, 1.0)
@@ -69,7 +69,7 @@ def test_surface_dice_uses_the_tolerance_of_the_region() -> None:
 
 def test_the_convention_decides_metrics_of_empty_masks() -> None:
     empty = surface_distances(*np.zeros((2, 3, 3, 3), bool), (1, 1, 1))
-    score = Score("p", "lung", Overlap(), 0.1, surfaces=empty, diagonal_mm=500.0)
+    score = Score("p", "lung", Overlap(), 0.1, surfaces=empty.scores(1.0), diagonal_mm=500.0)
     assert math.isnan(score.row()["dice"])
     assert score.row(find_convention("metrics-reloaded"))["dice"] == 1
 
@@ -139,7 +139,8 @@ def test_infinite_distances_are_left_out_of_means_and_counted() -> None:
     truth, predicted = np.zeros((2, 4, 3, 3), bool)
     truth[1], predicted[2] = True, True
     surfaces = [
-        surface_distances(truth, mask, (2, 1, 1)) for mask in (predicted, predicted & False)
+        surface_distances(truth, mask, (2, 1, 1)).scores(1.0)
+        for mask in (predicted, predicted & False)
     ]
     scores = [
         Score("a", "lung", Overlap(0, 9, 9), 0.1, surfaces=surfaces[0]),

@@ -1,6 +1,7 @@
 """Scores of two mask files by region and side."""
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,16 @@ def test_each_lesion_of_the_chosen_regions_is_a_row(save_nifti: SaveNifti) -> No
 def test_a_wider_tolerance_forgives_the_layer(save_nifti: SaveNifti) -> None:
     wide = replace(SETTINGS, tolerance_mm={"lung": 2.0})
     assert score_pair(blocks(save_nifti), wide, case="p").whole[0].row()["nsd"] == 1
+
+
+def test_scores_are_as_small_for_large_masks(save_nifti: SaveNifti) -> None:
+    """Those of a thousand scans must fit into memory: no distance of a surface element is kept."""
+    sizes = []
+    for side in (4, 40):
+        mask = Scan(save_nifti(f"{side}.nii", np.ones((side, side, side), np.uint8)))
+        scored = score_pair(open_pair(mask, mask, REGIONS), SETTINGS, case="p")
+        sizes.append(len(pickle.dumps(scored)))
+    assert sizes[1] < sizes[0] + 100
 
 
 def test_sides_add_up_to_the_whole(save_nifti: SaveNifti) -> None:

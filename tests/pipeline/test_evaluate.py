@@ -168,7 +168,7 @@ def test_reports_that_cannot_be_written_are_reported(prepared: Path, fails: Fail
 def test_the_printed_table_is_aligned() -> None:
     perfect, empty = Overlap(10, 10, 10), Overlap(0, 0, 0)
     cube = np.ones((2, 2, 2), bool)
-    same, nothing = (surface_distances(mask, mask, (1, 1, 1)) for mask in (cube, ~cube))
+    same, nothing = (surface_distances(mask, mask, (1, 1, 1)).scores(1.0) for mask in (cube, ~cube))
     scores = [
         Score("ben-1", "lung", perfect, 0.5, perfect, same),
         Score("ben-1", "infection", empty, 0.5, surfaces=nothing),

@@ -5,14 +5,14 @@ All metrics are volumetric: one case at a time, on the original grid, in mm and 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from thorax.common.errors import InputError
 from thorax.common.tables import as_csv
 from thorax.evaluation.empty_masks import AppliedMetrics, EmptyMaskConvention, find_convention
 from thorax.evaluation.lesions import Lesions
-from thorax.evaluation.surface_distance import SurfaceDistances
+from thorax.evaluation.surface_distance import SurfaceScores
 from thorax.imaging.overlap import Overlap
 
 OVERLAPS = ("dice", "iou", "sensitivity", "precision")
@@ -61,8 +61,8 @@ class Score:
         overlap: Voxel counts on the original grid.
         voxel_ml: Volume of a voxel in mL.
         ceiling: Overlap of the truth with itself after placing it on the canvas and restoring it.
-        surfaces: Surface distances, if they were measured.
-        tolerance_mm: Tolerance of the surface Dice.
+        surfaces: Metrics of the surfaces, if they were measured. Distances of single surface
+            elements are not kept: those of many cases do not fit into memory.
         parent_overlap: Overlap of the first region; None for the first region itself.
         diagonal_mm: Diagonal of the scan, the largest possible distance.
         lesions: Lesion counts, for regions that are scored lesion-wise.
@@ -79,8 +79,7 @@ class Score:
     overlap: Overlap
     voxel_ml: float
     ceiling: Overlap | None = None
-    surfaces: SurfaceDistances | None = None
-    tolerance_mm: float = 1.0
+    surfaces: SurfaceScores | None = None
     parent_overlap: Overlap | None = None
     diagonal_mm: float = math.nan
     lesions: Lesions | None = None
@@ -115,11 +114,7 @@ class Score:
         return {name: getattr(self.overlap, name) for name in OVERLAPS}
 
     def _distances(self) -> dict[str, float]:
-        surfaces = self.surfaces
-        if surfaces is None:
-            return {}
-        distances = surfaces.nsd(self.tolerance_mm), surfaces.hausdorff_mm(), surfaces.mean_mm
-        return dict(zip(SURFACES, distances, strict=True))
+        return {} if self.surfaces is None else asdict(self.surfaces)
 
     def _volumes(self) -> dict[str, float]:
         truth, predicted = self.overlap.truth, self.overlap.predicted

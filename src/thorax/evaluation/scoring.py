@@ -244,12 +244,12 @@ def _measure(
     """Measure a region, or one side of it, as keyword arguments of `Score`."""
     truth, predicted = pair.masks(region, side)
     first = pair.regions[0]
+    distances = surface_distances(truth, predicted, pair.spacing_mm)
     return {
         "overlap": overlap(truth, predicted),
         "voxel_ml": pair.voxel_ml,
-        "surfaces": surface_distances(truth, predicted, pair.spacing_mm),
+        "surfaces": distances.scores(settings.tolerance_mm.get(region, TOLERANCE_MM)),
         "diagonal_mm": pair.diagonal_mm,
-        "tolerance_mm": settings.tolerance_mm.get(region, TOLERANCE_MM),
         "parent_overlap": None if region == first else overlap(*pair.masks(first, side)),
     }
 

@@ -42,6 +42,21 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class SurfaceScores:
+    """Metrics of two surfaces, as `SurfaceDistances.scores` returns them.
+
+    Args:
+        nsd: Surface Dice at a tolerance.
+        hd95_mm: Hausdorff distance at the 95th percentile, in mm.
+        mean_distance_mm: Average symmetric surface distance, in mm.
+    """
+
+    nsd: float
+    hd95_mm: float
+    mean_distance_mm: float
+
+
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
     """Distance of each element of two surfaces to the other surface.
@@ -101,6 +116,10 @@ class SurfaceDistances:
         area = self.truth_mm2.sum() + self.predicted_mm2.sum()
         summed = self.truth_mm @ self.truth_mm2 + self.predicted_mm @ self.predicted_mm2
         return float(summed / area) if area else float("nan")
+
+    def scores(self, tolerance_mm: float) -> SurfaceScores:
+        """Compute the three metrics; they need no distances of single elements any more."""
+        return SurfaceScores(self.nsd(tolerance_mm), self.hausdorff_mm(), self.mean_mm)
 
 
 def surface_distances(
