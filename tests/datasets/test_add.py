@@ -264,6 +264,23 @@ def test_every_problem_of_every_case_is_named(source: Path, project: Path) -> No
         assert line.strip().startswith(start)
 
 
+def test_no_case_in_another_format_is_passed_over(source: Path, project: Path) -> None:
+    """A pair of two files is one scan; a case of which scan and mask are pairs is a case."""
+    for part, voxels in (("scans", chest(9)), ("masks", labels(0, 1))):
+        nib.save(nib.Nifti1Pair(voxels, AFFINE), source / part / "dora.hdr")
+        nib.save(nib.Nifti1Image(voxels, AFFINE), source / part / "eve.nii")
+        (source / part / "eve.nii").rename(source / part / "eve.nhdr")
+        nib.save(nib.Nifti1Pair(voxels, AFFINE), source / part / "finn.hdr")
+        (source / part / "finn.hdr").unlink()
+    headline, *lines = refusal(source, project).splitlines()
+    assert headline == f"3 of 6 cases in {source} cannot be used; nothing was added:"
+    assert [line.strip().partition(" must be")[0] for line in lines] == [
+        f"{file.partition('.')[0]}: {part}: {file}"
+        for file in ("dora.hdr", "eve.nhdr", "finn.img")
+        for part in ("mask", "scan")
+    ]
+
+
 def test_an_invalid_header_is_named_once(source: Path, project: Path) -> None:
     (source / "scans" / "bob.nii.gz").write_bytes(gzip.compress(b"not a header"))
     assert len(refusal(source, project).splitlines()) == 2

@@ -19,7 +19,9 @@ _ENDINGS = (
 )
 
 _IMAGE = re.compile(
-    r"(?P<name>[^.].*?)(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|(\.rtss)?\.dcm)", re.IGNORECASE
+    r"(?P<name>[^.].*?)(\.nii|\.nii\.gz|\.nrrd|\.nhdr|\.mha|\.mhd|(\.rtss)?\.dcm"
+    r"|\.hdr(\.gz)?|(?P<voxels>\.img(\.gz)?))",
+    re.IGNORECASE,
 )
 
 
@@ -81,7 +83,12 @@ def _images(folder: Path) -> dict[Path, str]:
     """Images by path, with their names; a folder of DICOM files is one, too."""
     paths = files_in(folder)
     matches = {path: _IMAGE.fullmatch(path.name) for path in paths if not is_dicom_scan(path)}
-    names = {path: match["name"] for path, match in matches.items() if match}
+    with_header = {match["name"] for match in matches.values() if match and not match["voxels"]}
+    names = {
+        path: match["name"]
+        for path, match in matches.items()
+        if match and not (match["voxels"] and match["name"] in with_header)
+    }
     folders = (path for path in paths if path not in matches and not path.name.startswith("."))
     return names | {path: path.name for path in folders}
 
