@@ -35,6 +35,20 @@ def test_files_of_folders_are_paired_by_name_in_any_format() -> None:
     ]
 
 
+def test_every_format_that_is_read_is_paired() -> None:
+    """Pairs are one mask, named by the header; suffixes may have any case."""
+    files("t/a.hdr", "t/a.img", "t/b.img.gz", "t/c.nhdr", "t/c.raw", "t/d.NII.GZ", "t/e.rtss.DCM")
+    files("p/a.mhd", "p/a.raw", "p/b.nii", "p/c.nii", "p/d.nii", "p/e.nii", "p/e.zip")
+    pairs = find_pairs(Path("t"), Path("p"))
+    assert [(pair.case, pair.truth.name, pair.predicted.name) for pair in pairs] == [
+        ("a", "a.hdr", "a.mhd"),
+        ("b", "b.img.gz", "b.nii"),
+        ("c", "c.nhdr", "c.nii"),
+        ("d", "d.NII.GZ", "d.nii"),
+        ("e", "e.rtss.DCM", "e.nii"),
+    ]
+
+
 def test_missing_predictions_are_an_error_unless_allowed() -> None:
     files("t/a.nii", "t/b.nii", "t/c.nii", "p/b.nii")
     with pytest.raises(

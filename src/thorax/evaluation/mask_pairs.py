@@ -5,10 +5,14 @@ from pathlib import Path
 
 from thorax.common.errors import InputError
 from thorax.common.text import listed
-from thorax.io import MASK_SUFFIXES
+from thorax.io import MASK_SUFFIXES, SCAN_SUFFIXES
+from thorax.io.suffixes import PAIR_SUFFIXES, scan_files
 
 MOST_NAMES = 5
 """Names that an error lists."""
+
+_SUFFIXES = (*MASK_SUFFIXES, *(end for end in SCAN_SUFFIXES if end != ".zip"), *PAIR_SUFFIXES)
+"""All formats that are read as a mask."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +70,21 @@ def find_pairs(truth: Path, predicted: Path, *, missing: bool = False) -> list[M
 def named_masks(folder: Path) -> dict[str, Path]:
     """Return the masks of a folder by name without suffix; hidden files are left out.
 
+    A pair of header and voxels is one mask.
+
     Raises:
         InputError: Two masks have the same name.
     """
     masks: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = next((suffix for suffix in MASK_SUFFIXES if path.name.endswith(suffix)), None)
-        if suffix is None or path.name.startswith("."):
+    paths = sorted(folder.iterdir())
+    scans = set(scan_files(path.name for path in paths))
+    for path in paths:
+        lower = path.name.lower()
+        suffix = next((suffix for suffix in _SUFFIXES if lower.endswith(suffix)), None)
+        is_voxels = lower.endswith(PAIR_SUFFIXES) and path.name not in scans
+        if suffix is None or path.name.startswith(".") or is_voxels:
             continue
-        name = path.name.removesuffix(suffix)
+        name = path.name[: -len(suffix)]
         if name in masks:
             raise InputError(
                 f"a name may be used once, but two masks are named `{name}`: {masks[name]} and "
