@@ -469,6 +469,24 @@ def test_labels_without_a_region_are_rejected_unless_ignored(
     assert metrics["lesion"]["dice"] == pytest.approx(0.4)
 
 
+def test_ignored_labels_are_no_regions_by_default(masks: tuple[Path, Path]) -> None:
+    metrics = json.loads(thorax("score", *masks, "--ignore", 1, "--json").stdout)
+    assert list(metrics) == ["label_2", "label_3"]
+
+
+def test_a_label_may_be_ignored_in_one_mask_and_belong_to_a_region_of_the_other(
+    masks: tuple[Path, Path],
+) -> None:
+    """Label 2 is no lung in the truth. Lung: 4 true voxels, 5 predicted, 2 in both."""
+    regions = ("--region", "lung=1", "--predicted-region", "lung=1,2")
+    ignored = ("--ignore", 2, "--ignore", 3)
+    metrics = json.loads(thorax("score", *masks, *regions, *ignored, "--json").stdout)
+    assert metrics["lung"]["dice"] == 0.444444
+    assert error_of("score", *masks, *regions, "--ignore", 1, *ignored).startswith(
+        "labels [1] cannot be both ignored and in a region"
+    )
+
+
 def test_undefined_metrics_are_null_in_json(save_nifti: SaveNifti) -> None:
     empty = save_nifti("empty.nii", np.zeros((2, 2, 2), np.uint8))
     metrics = json.loads(thorax("score", empty, empty, "--region", "lung=1", "--json").stdout)

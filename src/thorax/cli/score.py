@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,10 @@ _DEFAULT_TOLERANCES = ", ".join(f"{name}={mm:g}" for name, mm in EVALUATE["toler
     help="The same for PREDICTED, if its label values or names differ from those of TRUTH.",
 )
 @click.option(
-    "--ignore", multiple=True, type=int, help="Label value that belongs to no region. Repeatable."
+    "--ignore",
+    multiple=True,
+    type=int,
+    help="Label value that belongs to no region, in each mask that has it in none. Repeatable.",
 )
 @click.option(
     "--tolerance",
@@ -211,18 +215,33 @@ def _regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Region
     from thorax.imaging.regions import Regions, parse_regions, regions_in_masks
     from thorax.io import Scan
 
-    true_options, predicted_options = options["regions"], options["predicted_regions"]
-    if true_options:
-        regions = parse_regions(true_options)
+    if options["predicted_regions"]:
+        _check_names(options)
+        true, predicted = map(parse_regions, (options["regions"], options["predicted_regions"]))
+        return _ignoring(true, predicted, options["ignore"]), _ignoring(
+            predicted, true, options["ignore"]
+        )
+    if options["regions"]:
+        regions = Regions(parse_regions(options["regions"]).labels, options["ignore"])
     else:
         files = (path for pair in pairs for path in (pair.truth, pair.predicted))
-        regions = regions_in_masks(*map(Scan, files))
-    true = Regions(regions.labels, options["ignore"])
-    if not predicted_options:
-        return true, true
-    predicted = parse_regions(predicted_options)
-    _check_names(options)
-    return true, Regions(predicted.labels, options["ignore"])
+        labels = regions_in_masks(*map(Scan, files)).labels
+        left = {
+            name: values for name, values in labels.items() if values[0] not in options["ignore"]
+        }
+        regions = Regions(left, options["ignore"])
+    return regions, regions
+
+
+def _ignoring(regions: "Regions", others: "Regions", ignored: tuple[int, ...]) -> "Regions":
+    """Add the ignored labels, without those that only this one of two masks has in a region."""
+    own, of_other = (
+        {value for values in named.labels.values() for value in values}
+        for named in (regions, others)
+    )
+    return replace(
+        regions, ignored=tuple(value for value in ignored if value not in own - of_other)
+    )
 
 
 def _check_names(options: dict[str, Any]) -> None:
