@@ -459,6 +459,19 @@ def test_lesions_option(masks: tuple[Path, Path]) -> None:
     assert "lesions" not in metrics["lung"]
 
 
+@pytest.mark.parametrize("option", [("--lesions", "leison"), ("--tolerance", "leison=2")])
+def test_a_setting_of_an_unknown_region_is_rejected(
+    masks: tuple[Path, Path], option: tuple[str, str]
+) -> None:
+    regions = ("--region", "lung=1,2,3", "--region", "lesion=2")
+    assert error_of("score", *masks, *regions, *option) == (
+        f"{option[0]} must name one of the regions, lung, lesion, got `leison`"
+    )
+    assert error_of("score", *masks, *option).endswith(
+        "regions, label_1, label_2, label_3, got `leison`"
+    )
+
+
 def test_labels_without_a_region_are_rejected_unless_ignored(
     masks: tuple[Path, Path],
 ) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,6 +212,13 @@ def _tolerance(option: str) -> tuple[str, float]:
 
 def _regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
     """Return the regions of the true masks, and of the predicted ones."""
+    regions = _named_regions(pairs, options)
+    _check_settings(options, regions[0].names)
+    return regions
+
+
+def _named_regions(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "tuple[Regions, Regions]":
+    """Return the regions that the options name, else one for each label value of the masks."""
     from thorax.imaging.regions import Regions, parse_regions, regions_in_masks
     from thorax.io import Scan
 
@@ -255,6 +262,17 @@ def _check_names(options: dict[str, Any]) -> None:
             f"--predicted-region must name the regions of --region, {', '.join(true)}, in "
             f"the same order, got {', '.join(predicted)}"
         )
+
+
+def _check_settings(options: dict[str, Any], names: Sequence[str]) -> None:
+    """Raise `InputError` if a setting is of a region that there is not."""
+    tolerances = [option.partition("=")[0] for option in options["tolerances"]]
+    for option, named in (("--lesions", options["lesions"]), ("--tolerance", tolerances)):
+        for name in named:
+            if name not in names:
+                raise InputError(
+                    f"{option} must name one of the regions, {', '.join(names)}, got `{name}`"
+                )
 
 
 def _json(rows: Iterable[dict[str, Any]], *, by_case: bool) -> str:
