@@ -69,7 +69,7 @@ SOUND = Planted(hu(), lungs(), AFFINE, AFFINE)
 def save(
     path: Path, voxels: NDArray[Any], affine: NDArray[Any], *, oriented: bool, unit: str
 ) -> None:
-    image = nibabel.Nifti1Image(voxels, affine)
+    image = nibabel.Nifti1Image(voxels, affine, dtype=voxels.dtype)
     image.header.set_xyzt_units(unit)
     if not oriented:
         image.set_sform(None, 0)
@@ -222,6 +222,23 @@ def test_a_problem_is_corrected_and_the_audit_no_longer_reports_it(
     assert mask.image.dtype == np.uint8
     for file in (scan, mask):
         np.testing.assert_allclose(file.stored_affine, AFFINE, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_files_of_64_bit_integers_are_corrected(plant: Plant, dtype: type) -> None:
+    """Masks of NumPy's default type: NIfTI has it, but our files are to be read everywhere."""
+    scan = hu().astype(np.int64)
+    folder = plant(
+        a=replace(SOUND, mask=lungs().astype(dtype), mask_affine=np.eye(4)),
+        b=replace(SOUND, scan=scan, scan_affine=METRES @ AFFINE, mask_affine=METRES @ AFFINE),
+    )
+    target, corrections, _, after = fixed(folder)
+    assert len(corrections) == 3
+    assert not after & {"mask-geometry", "spacing-unit"}
+    mask, scan_copy = Scan(target / "masks" / "a.nii.gz"), Scan(target / "scans" / "b.nii.gz")
+    np.testing.assert_array_equal(mask.voxels(), lungs()[::-1, ::-1])
+    np.testing.assert_array_equal(scan_copy.voxels(), hu()[::-1, ::-1])
+    assert mask.image.dtype == scan_copy.image.dtype == np.int32
 
 
 def test_several_problems_of_a_case_are_corrected_at_once(plant: Plant) -> None:

@@ -235,6 +235,20 @@ def compact(voxels: NDArray[Any]) -> NDArray[Any]:
     return voxels
 
 
+def storable(voxels: NDArray[Any]) -> NDArray[Any]:
+    """Convert integers of 64 bits, which few programs read from NIfTI, to a type that they read.
+
+    Example:
+        >>> [storable(np.array([value])).dtype.name for value in (3, 2**40)]
+        ['int32', 'float64']
+    """
+    if voxels.dtype.kind not in "iu" or voxels.dtype.itemsize < 8:
+        return voxels
+    limits = np.iinfo(np.int32)
+    fits = limits.min <= voxels.min() and voxels.max() <= limits.max
+    return voxels.astype(np.int32 if fits else np.float64)
+
+
 _SAME_AXES = np.array([[0, 1], [1, 1], [2, 1]])
 
 _THAT_OF_SCAN = "that of the scan"

@@ -40,6 +40,7 @@ from thorax.datasets.repair.corrections import (
     fill_undefined,
     raise_padding,
     remove_offset,
+    storable,
     to_integer_labels,
     to_millimetres,
 )
@@ -185,7 +186,7 @@ class _CaseRepair:
 
     def _write(self, path: Path, stored: ImageArray, steps: Sequence[Step]) -> None:
         if steps:
-            write_volume(path, stored.voxels, stored.affine)
+            write_volume(path, storable(stored.voxels), stored.affine)
             part = path.parent.name.removesuffix("s")
             self.corrections += [Correction(self.name, part, step) for step in steps]
 
