@@ -1,6 +1,7 @@
 """Bootstrap intervals of means over cases, resampled by patient."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +51,18 @@ def test_an_interval_is_shifted_and_scaled_with_its_values(method: Method) -> No
     scaled = limits([value * 10 for value in VALUES], method=method)
     assert shifted == pytest.approx((low + 3, high + 3))
     assert scaled == pytest.approx((low * 10, high * 10))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_memory_does_not_grow_with_the_number_of_patients(method: Method) -> None:
+    peaks = []
+    for count in (200, 2000):
+        values = np.linspace(0, 1, count).tolist()
+        tracemalloc.start()
+        limits(values, method=method)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 3 * peaks[0], "ten times as many patients"
 
 
 def test_higher_confidence_gives_a_wider_interval() -> None:

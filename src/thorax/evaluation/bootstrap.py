@@ -13,6 +13,9 @@ Floats = NDArray[np.float64]
 
 Method = Literal["bca", "percentile"]
 
+_DRAWN_AT_ONCE = 1_000_000
+"""Drawn values that are kept in memory; more would not be faster."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -80,6 +83,8 @@ def bootstrap_mean(
         n_resamples=resamples,
         confidence_level=confidence,
         method=method,
+        # The same patients are drawn for any batch.
+        batch=max(1, _DRAWN_AT_ONCE // sums.size),
         rng=np.random.default_rng(seed),
     )
     low, high = result.confidence_interval
