@@ -226,6 +226,23 @@ def test_regions_have_colours_and_masks_have_line_styles(save: Any) -> None:
     assert len(figure.axes[0].collections) == 3
 
 
+@pytest.mark.parametrize("count", [1, 5, 8])
+def test_title_and_legend_fit_into_the_picture(save: Any, tmp_path: Path, count: int) -> None:
+    names = [f"lobe_with_a_long_name_{number}" for number in range(1, count + 1)]
+    regions = Regions({name: (number,) for number, name in enumerate(names, start=1)})
+    masks = {"truth": save("truth", MIDDLE * 0 + 1), "predicted": save("predicted", MIDDLE)}
+    title = "   ".join(f"{name} Dice 0.912" for name in names)
+    figure = overlay(save("ct", MIDDLE), masks, regions, title=title)
+    save_png(figure, tmp_path / "overlay.png")
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 2 * count
+    for part in (legend, *figure.texts, *figure.axes):
+        extent = part.get_window_extent()
+        assert min(extent.x0, extent.y0) >= 0
+        assert extent.x1 <= figure.bbox.width
+        assert extent.y1 <= figure.bbox.height
+
+
 @pytest.mark.parametrize(
     "shape",
     [

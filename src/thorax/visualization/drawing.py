@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -115,7 +116,7 @@ def draw_outlines(axes: Axes, masks: NDArray[np.bool_], extent: Extent, style: s
 def add_legend(
     figure: Figure, regions: Iterable[str], masks: Collection[str], *, title: str
 ) -> None:
-    """Add a title above a figure, and a legend of the outlines below.
+    """Add a title above a figure, and a legend of the outlines below, in as many rows as needed.
 
     Args:
         figure: The figure.
@@ -128,14 +129,24 @@ def add_legend(
         for region, colour in zip(regions, COLOURS, strict=False)
         for name, style in zip(masks, LINE_STYLES, strict=False)
     ]
+    figure.suptitle(title, color="white", fontsize=12, wrap=True, parse_math=False)
+    rows = (1, *range(len(masks), len(handles), len(masks)), len(handles))
+    for count in rows:
+        legend = _add_handles(figure, handles, columns=-(-len(handles) // count))
+        if count == rows[-1] or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+
+
+def _add_handles(figure: Figure, handles: Sequence[Line2D], *, columns: int) -> Legend:
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=columns,
         frameon=False,
         labelcolor="white",
     )
-    heading = figure.suptitle(title, color="white", fontsize=12)
     # File names may contain dollar signs.
-    for text in (heading, *legend.get_texts()):
+    for text in legend.get_texts():
         text.set_parse_math(False)
+    return legend
