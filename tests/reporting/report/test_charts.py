@@ -45,6 +45,17 @@ def test_an_infinite_value_is_a_point_and_an_undefined_one_is_not(few: Results) 
     assert chart.text == "lung: median ∞, range 1.0 to ∞."
 
 
+def test_sites_that_share_a_marker_are_all_named(few: Results) -> None:
+    """There are eight markers, so the ninth site has that of the first."""
+    rows = tuple(row(f"case-{site}", site=f"site {site}", dice=0.5) for site in range(1, 11))
+    chart = distribution_chart(replace(few, rows=rows), "dice")
+    assert chart is not None
+    assert re.findall(r">(site [^<]*)</text>", chart.svg) == [
+        "site 1, site 8", "site 10, site 9",
+        *(f"site {site}" for site in range(2, 8)),
+    ]  # fmt: skip
+
+
 def test_only_infinite_values_can_be_drawn(few: Results) -> None:
     chart = distribution_chart(replace(few, rows=(row("a", hd95_mm=np.inf),)), "hd95_mm")
     assert chart is not None

@@ -195,10 +195,14 @@ def draw_points(axes: Axes, results: Results, points: Iterable[_Point], colour: 
 
 
 def site_legend(drawing: Drawing, results: Results) -> None:
-    """Name the marker of each site above the chart; nothing if there is one site."""
+    """Name the sites of each marker above the chart; nothing if there is one site."""
+    # With more sites than markers, several share one.
+    by_marker = {mark: results.sites[n :: len(MARKERS)] for n, mark in enumerate(MARKERS)}
+    look: dict[str, Any] = {"linestyle": "", "color": INK, "markersize": 4}
     handles = [
-        Line2D([], [], marker=marker, linestyle="", color=INK, markersize=4, label=short(site))
-        for site, marker in zip(results.sites, MARKERS, strict=False)
+        Line2D([], [], marker=marker, label=short(", ".join(sites)), **look)
+        for marker, sites in by_marker.items()
+        if sites
     ]
     if handles:
         drawing.legend(
