@@ -123,6 +123,10 @@ def test_folders_are_scored_on_the_grid_of_their_scans(tmp_path: Path) -> None:
             (*REGIONS, "--predicted-region", "lung=1"),
             "must name the regions of --region, lung, les",
         ),
+        (
+            (*REGIONS, *LABELS, "--lesions", "leison"),
+            "--lesions must name one of the regions, lung, lesion, got `leison`",
+        ),
     ],
 )
 def test_regions_that_cannot_be_scored(

@@ -171,6 +171,7 @@ def _reader(pairs: "list[MaskFiles]", options: dict[str, Any]) -> "ReadPair":
     )
     if with_dicom:
         _check_names(options)
+        _check_settings(options, [option.partition("=")[0] for option in options["regions"]])
 
     def read(pair: "MaskFiles") -> "tuple[RegionMask, RegionMask]":
         if regions:
@@ -265,11 +266,11 @@ def _check_names(options: dict[str, Any]) -> None:
 
 
 def _check_settings(options: dict[str, Any], names: Sequence[str]) -> None:
-    """Raise `InputError` if a setting is of a region that there is not."""
+    """Raise `InputError` if a setting is of a region that there is not; no names: unknown."""
     tolerances = [option.partition("=")[0] for option in options["tolerances"]]
     for option, named in (("--lesions", options["lesions"]), ("--tolerance", tolerances)):
         for name in named:
-            if name not in names:
+            if names and name not in names:
                 raise InputError(
                     f"{option} must name one of the regions, {', '.join(names)}, got `{name}`"
                 )
