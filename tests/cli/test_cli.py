@@ -447,7 +447,7 @@ def test_tolerance_option(save_nifti: SaveNifti) -> None:
     }
     assert nsd[()] < 1
     assert nsd["--tolerance", "lung=10"] == 1
-    for wrong in ("lung", "lung=thin", "lung=-1", "=3"):
+    for wrong in ("lung", "lung=thin", "lung=-1", "lung=inf", "lung=nan", "=3"):
         message = error_of("score", *masks, "--tolerance", wrong)
         assert message == f"--tolerance must be NAME=MM, for example lung=1.5, got `{wrong}`"
 

@@ -206,7 +206,7 @@ def _tolerance(option: str) -> tuple[str, float]:
         tolerance = float(value)
     except ValueError:
         tolerance = math.nan
-    if not (name and tolerance >= 0):
+    if not (name and 0 <= tolerance < math.inf):
         raise InputError(f"--tolerance must be NAME=MM, for example lung=1.5, got `{option}`")
     return name, tolerance
 
