@@ -375,6 +375,13 @@ def test_the_same_file_under_two_patients_is_an_error(
     assert findings_of(folder) == [("warning", "scan-duplicate", "ann-2")]
 
 
+@pytest.mark.parametrize("sides", ["{left: [1], right: [7]}", "{left: [1], right: [1]}"])
+def test_sides_that_no_stage_can_use_are_refused(folder: Path, sides: str) -> None:
+    write_spec(folder, f"regions: {{lung: [1, 2, 3], infection: [3]}}\nsides: {sides}\n")
+    with pytest.raises(InputError, match=r"^`sides` must name label values of regions, each on"):
+        audit_dataset(folder)
+
+
 def test_a_dataset_without_a_spec_or_scans_is_refused(folder: Path) -> None:
     shutil.rmtree(folder / "scans")
     with pytest.raises(InputError, match=r"^there is no folder .*/study/scans$"):

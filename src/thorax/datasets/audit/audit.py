@@ -89,6 +89,7 @@ def audit_dataset(
     """
     spec = load_spec(folder / SPEC)
     spec.as_regions()
+    spec.as_sides()
     facts = measure_cases(_cases(folder), spec, cached=cached, workers=workers)
     findings = [*check_facts(facts, spec, context=context), *_ignored_files(folder)]
     return Audit(folder.absolute().name, facts, tuple(sorted(findings, key=by_severity)))
