@@ -47,6 +47,16 @@ def test_an_error_gives_exit_status_1(run: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_a_copy_that_cannot_be_written_is_refused_before_the_audit(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    result = run("--fix", "taken", "--output", "page.html")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "the corrected copy must be a new folder, but taken exists" in result.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_json_contains_no_name_from_a_header(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "data/chests/scans/ben-1.nii.gz"
     image = nibabel.load(path)

@@ -40,6 +40,10 @@ def check(dataset: str | None, as_json: bool, output: Path | None, fix: Path | N
     from thorax.datasets.dataset import SPEC, load_spec
 
     folder, context = _folder(dataset)
+    if fix is not None:
+        from thorax.datasets.repair.fix import check_target
+
+        check_target(folder, fix)  # before the audit, which may take long
     audit = audit_dataset(folder, context=context)
     spec = load_spec(folder / SPEC)
     echo(audit_json(audit, spec), nl=False) if as_json else echo(as_text(audit))

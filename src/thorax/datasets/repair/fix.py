@@ -91,7 +91,7 @@ def fix_dataset(folder: Path, target: Path, audit: Audit) -> tuple[Correction, .
         InputError: The target exists, `dataset.yaml` cannot be used, or a file cannot be read or
             written.
     """
-    _check_target(folder, target)
+    check_target(folder, target)
     spec = load_spec(folder / SPEC)
     with whole_folder(target) as staged:
         _copy(folder, staged)
@@ -191,7 +191,8 @@ class _CaseRepair:
             self.corrections += [Correction(self.name, part, step) for step in steps]
 
 
-def _check_target(folder: Path, target: Path) -> None:
+def check_target(folder: Path, target: Path) -> None:
+    """Raise `InputError` unless the corrected copy is a new folder outside the dataset."""
     if target.exists() or target.is_symlink():
         raise InputError(
             f"the corrected copy must be a new folder, but {target} exists; choose another name, "
