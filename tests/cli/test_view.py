@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from thorax.cli import main
 from thorax.reporting.viewer import server as served
 
+from ..structure_sets import save_ct
+
 SaveNifti = Callable[..., Path]
 RNG = np.random.default_rng(0)
 
@@ -45,6 +47,16 @@ def test_the_page_is_one_file(scan: Path, mask: Path, tmp_path: Path) -> None:
     assert '"name":"lungs.nii.gz"' in document
     assert '"name":"lung","colour":"#56b4e9","labels":[1]' in document
     assert list(output.parent.iterdir()) == [output]
+
+
+def test_the_current_folder_is_shown_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(save_ct(tmp_path / "ct"))
+    output = tmp_path / "page.html"
+    assert thorax("view", ".", "--output", output).exit_code == 0
+    assert "<title>ct</title>" in output.read_text()
+    assert '"name":"ct"' in output.read_text()
 
 
 def test_every_label_value_is_a_region_by_default(scan: Path, mask: Path, tmp_path: Path) -> None:

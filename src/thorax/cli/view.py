@@ -72,14 +72,16 @@ def _document(
     from thorax.io import Scan
     from thorax.reporting.viewer import make_viewer_case, viewer_page
 
+    # `.` and `..` have no name of their own.
+    name = scan.resolve().name if scan.name in ("", "..") else scan.name
     case = make_viewer_case(
-        scan.name,
+        name,
         Scan(scan, series=series, nan=math.nan, allow_incomplete=True),
         dict(zip(_names(masks), map(Scan, masks), strict=True)),
         parse_regions(regions) if regions else None,
         intensity=parse_intensity(intensity),
     )
-    return viewer_page([case], scan.name)
+    return viewer_page([case], name)
 
 
 def _names(masks: Sequence[Path]) -> list[str]:
