@@ -125,3 +125,15 @@ def test_copies_of_other_patients_are_not_trained_on(
     mixed: RecordIndex, train: list[str], expected: list[str]
 ) -> None:
     assert [entry.case for entry in mixed.training_entries(train)] == expected
+
+
+@pytest.mark.parametrize("train", [["a1"], ["a2"]])
+def test_copies_are_not_trained_on_if_another_scan_of_the_patient_may_be_tested(
+    mixed: RecordIndex, train: list[str]
+) -> None:
+    """Published folds train on one scan of some patients and test another one."""
+    second = replace(entry("a2"), patient="a")
+    index = replace(mixed, records=(*mixed.records, second))
+    assert [entry.case for entry in index.training_entries(train)] == [*train, "synthetic_00000"]
+    both = index.training_entries(["a1", "a2"])
+    assert [entry.case for entry in both] == ["a1", "a2", "a1_copy", "synthetic_00000"]

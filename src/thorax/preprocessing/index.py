@@ -86,14 +86,14 @@ class RecordIndex:
     def training_entries(self, cases: Collection[str]) -> list[RecordEntry]:
         """Return the entries of the training cases and of the additional records.
 
-        Copies of scans of other patients are left out.
+        Copies of a patient with a scan that is not trained on are left out: they may be copies of
+        that scan, which published folds may test.
 
         Args:
             cases: Training cases.
         """
         trained = [self.entry(case) for case in cases]
-        patients = {entry.patient for entry in trained}
-        others = {entry.patient for entry in self.records} - patients
+        others = {entry.patient for entry in self.records if entry.case not in cases}
         return trained + [entry for entry in self.additional if entry.patient not in others]
 
     def digest(self, cases: Iterable[str]) -> str:
