@@ -205,3 +205,18 @@ def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> Non
         "runs use data in the cache of DVC, but data/ward/scans is not there; run `dvc pull "
         "data/ward/scans`, or `dvc add data/ward/scans` where the files are"
     )
+
+
+# DVC is started three times
+@pytest.mark.slow
+def test_a_changed_dataset_that_dvc_tracks_as_a_folder_is_rejected(root: Path) -> None:
+    scan = root / "data/ward/scans/a.nii"
+    scan.parent.mkdir(parents=True)
+    scan.write_text("first")
+    run(root, sys.executable, "-m", "dvc", "add", "--quiet", "data/ward")
+    commit(root)
+    project = Project(root)
+    project.check_data({"ward"})
+    scan.write_text("second")
+    with pytest.raises(InputError, match=r"but data/ward changed since; run `dvc add data/ward`$"):
+        project.check_data({"ward"})

@@ -84,8 +84,9 @@ class Project:
         Raises:
             InputError: Files were changed after `dvc add`, or are not in the cache.
         """
-        folders = [f":(literal)data/{name}" for name in datasets]
-        tracked = self._git("ls-files", "-z", "--", *folders).split("\0")
+        # DVC tracks the parts of a dataset, or its whole folder.
+        paths = [f":(literal)data/{name}{end}" for name in datasets for end in ("", ".dvc")]
+        tracked = self._git("ls-files", "-z", "--", *paths).split("\0")
         files = [name for name in tracked if name.endswith(".dvc")]
         status = dvc_json(self.root, "status", "--json", *files) if files else {}
         if names := _with_status("modified", status):
