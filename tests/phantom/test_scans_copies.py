@@ -86,3 +86,19 @@ def test_the_same_seed_gives_the_same_bits() -> None:
         np.testing.assert_array_equal(scan.voxels, scan2.voxels)
         np.testing.assert_array_equal(mask.voxels, mask2.voxels)
         assert kinds == kinds2
+
+
+@pytest.mark.parametrize("planes", [1, 3, 7])
+def test_copies_of_scans_with_few_slices_lie_within_the_scan(planes: int) -> None:
+    whole, whole_mask = scan_and_mask()
+    inside = slice(20, 20 + planes)
+    scan = make_volume(whole.voxels[..., inside], AFFINE)
+    mask = make_volume(whole_mask.voxels[..., inside], AFFINE)
+    for seed in range(40):
+        copy, labels, _ = varied_copy(scan, mask, np.random.default_rng(seed))
+        count, slice_mm = copy.grid.shape[2], copy.grid.spacing_mm[2]
+        bottom_mm = copy.grid.affine[2, 3] - slice_mm / 2
+        assert bottom_mm >= -90.0 - 1.5 - 1e-6
+        # One slice may be thicker than the scan.
+        assert count == 1 or bottom_mm + count * slice_mm <= -90.0 - 1.5 + 3.0 * planes + 1e-6
+        assert (labels.voxels > 0).any(axis=(0, 1)).all()

@@ -103,8 +103,9 @@ def _draw_crop(
         else:
             lower[axis] = high[axis] - keep * span[axis]
         kinds.append("part of the field of view")
-    first = np.clip(np.rint(lower), 0, shape - 8).astype(np.intp)
-    last = np.clip(np.rint(upper), first + 8, shape).astype(np.intp)
+    fewest = np.minimum(shape, 8)
+    first = np.clip(np.rint(lower), 0, shape - fewest).astype(np.intp)
+    last = np.clip(np.rint(upper), first + fewest, shape).astype(np.intp)
     return first, last, tuple(kinds)
 
 
