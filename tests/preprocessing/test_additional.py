@@ -1,5 +1,6 @@
 """Records of synthetic chests and of varied copies, which are training cases only."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,25 @@ from thorax.common.errors import InputError
 from thorax.common.files import file_sha256
 from thorax.common.params import SyntheticParams
 from thorax.datasets.dataset import Dataset, load_dataset
+from thorax.imaging.grid import Volume
 from thorax.imaging.intensity import HU
 from thorax.imaging.intensity_detection import DetectedIntensity
 from thorax.imaging.regions import Regions
 from thorax.phantom import PLAIN, WIDE
-from thorax.preprocessing.additional import additional_records, chest_records, variety_of
+from thorax.preprocessing.additional import (
+    additional_records,
+    chest_records,
+    copy_records,
+    variety_of,
+)
 from thorax.preprocessing.index import RecordIndex, load_index
 from thorax.preprocessing.prepare import prepare
 from thorax.preprocessing.record_settings import RecordSettings
 from thorax.preprocessing.records import read_record
 
 from .test_index import entry
+
+SaveNifti = Callable[..., Path]
 
 NONE = SyntheticParams(chests=0, copies=0, variety=[], seed=0)
 LUNG = RecordSettings(Regions({"lung": (1, 2, 3)}), canvas=64, crop="lungs")
@@ -88,6 +97,26 @@ def test_copies_belong_to_the_patient_of_the_scan(
     without = prepare(dataset, tmp_path, canvas=8, crop="none", synthetic=NONE, workers=2)
     assert without.additional == ()
     assert len(list(tmp_path.glob("*.tfrecord"))) == 3
+
+
+def test_label_values_of_copies_are_rounded(
+    dataset: Dataset, save_nifti: SaveNifti, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scaling of a file leaves such values, whose integer part is another label."""
+    labels = np.zeros((8, 6, 3), np.float32)
+    labels[2:4], labels[4:6] = 0.999999, 2.000001
+    save_nifti("chests/masks/ben-1.nii.gz", labels)
+    copied: list[Volume] = []
+
+    def copy(scan: Volume, mask: Volume, rng: object) -> tuple[Volume, Volume, tuple[str, ...]]:
+        copied.append(mask)
+        return scan, mask, ()
+
+    monkeypatch.setattr("thorax.preprocessing.additional.varied_copy", copy)
+    settings = RecordSettings(dataset.regions, canvas=8, crop="none")
+    copy_records(dataset.case("ben-1"), replace(NONE, copies=1), tmp_path, settings)
+    assert copied[0].voxels.dtype == np.uint8
+    assert copied[0].voxels[:, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
 
 
 def test_the_variety_names_the_groups_of_variations() -> None:

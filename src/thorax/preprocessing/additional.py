@@ -24,7 +24,7 @@ from thorax.imaging.body import coarse_planes
 from thorax.imaging.grid import Grid, Volume, make_volume
 from thorax.imaging.intensity import whole_hu
 from thorax.imaging.intensity_detection import detect_intensity_of_scan
-from thorax.imaging.regions import Regions
+from thorax.imaging.regions import Regions, whole_labels
 from thorax.io import Scan
 from thorax.phantom import Variety, chest
 from thorax.phantom.scans.copies import varied_copy
@@ -107,7 +107,7 @@ def copy_records(
     case: Case, params: SyntheticParams, folder: Path, settings: RecordSettings
 ) -> list[RecordEntry]:
     """Write the records of all copies of one scan; the scan is read once."""
-    scan, mask = _in_hu(case), _whole(Scan(case.mask))
+    scan, mask = _in_hu(case), _in_labels(case)
     seed = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:8], "little")
     entries = []
     for number in range(params.copies):
@@ -178,6 +178,11 @@ def _canonical(volume: Volume) -> Volume:
 def _in_hu(case: Case) -> Volume:
     raw = _whole(Scan(case.scan))
     return Volume(whole_hu(case.intensity.to_hu(raw.voxels)), raw.grid)
+
+
+def _in_labels(case: Case) -> Volume:
+    raw = _whole(Scan(case.mask))
+    return Volume(whole_labels(raw.voxels, path=case.mask), raw.grid)
 
 
 def _whole(scan: Scan) -> Volume:
