@@ -117,6 +117,19 @@ def test_the_rarest_region_is_that_of_the_given_cases(index: RecordIndex) -> Non
     assert [rarest_region(["lung", "infection"], [record]) for record in records] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("voxels", "rarest"), [((9, 5, 0), 1), ((0, 5, 9), 1), ((0, 0, 9), 2), ((0, 0, 0), 0)]
+)
+def test_the_rarest_region_is_present_unless_all_are_absent(
+    index: RecordIndex, voxels: tuple[int, int, int], rarest: int
+) -> None:
+    """No slice would show an absent one, so `rare_region_share` would change nothing."""
+    regions = ["lung", "infection", "effusion"]
+    counts = [Overlap(both=count, truth=count, predicted=count) for count in voxels]
+    record = replace(index.records[0], ceiling=dict(zip(regions, counts, strict=True)))
+    assert rarest_region(regions, [record]) == rarest
+
+
 def test_the_reporter_has_the_settings_of_the_parameters(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,7 +263,7 @@ def modified_ns(path: Path) -> int:
 
 
 def rarest_region(regions: Sequence[str], entries: Sequence[RecordEntry]) -> int:
-    """Return the channel of the region with the fewest voxels in these records."""
+    """Return the channel of the region with the fewest voxels in these records, but not none."""
     ceilings = [entry.ceiling for entry in entries]
     voxels = [sum(ceiling[region].truth for ceiling in ceilings) for region in regions]
-    return voxels.index(min(voxels))
+    return voxels.index(min(filter(None, voxels), default=0))
