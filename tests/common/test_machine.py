@@ -72,6 +72,18 @@ def test_free_memory_is_that_of_the_control_group(
     assert free_memory_bytes(group=tmp_path / "none", groups=tmp_path) > 2**20
 
 
+@pytest.mark.parametrize("limited", ["job_7", "job_7/step_0", "job_7/step_0/task_0"])
+def test_a_limit_holds_for_the_groups_below(tmp_path: Path, limited: str) -> None:
+    """SLURM limits a job and its steps; each process is in a group of its own below."""
+    groups, group = tmp_path / "groups", tmp_path / "cgroup"
+    for name in ("job_7/step_0/task_0", "job_7/step_0", "job_7"):
+        (groups / name).mkdir(parents=True, exist_ok=True)
+        (groups / name / "memory.max").write_text("3000\n" if name == limited else "max\n")
+        (groups / name / "memory.current").write_text("1000\n")
+    group.write_text("0::/job_7/step_0/task_0\n")
+    assert free_memory_bytes(group=group, groups=groups) == 2000
+
+
 def test_the_kind_of_a_machine_has_only_properties_that_metrics_depend_on() -> None:
     assert set(kind_of_machine()) == {"system", "instructions", "cores"}
 

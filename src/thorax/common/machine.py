@@ -64,7 +64,8 @@ def free_memory_bytes(
     """Return the memory that this process can still take, in bytes.
 
     That is the free memory of the machine, or less under a limit of a batch system or container
-    (control groups, version 2).
+    (control groups, version 2). A limit holds for all groups below; SLURM limits a job and its
+    steps, not the group of a process.
 
     Args:
         group: File with the control groups of the process.
@@ -75,10 +76,17 @@ def free_memory_bytes(
     free = [int(psutil.virtual_memory().available)]
     for line in group.read_text().splitlines() if group.exists() else ():
         folder = groups / line.removeprefix("0::").strip("/")
-        limit, used = folder / "memory.max", folder / "memory.current"
-        if line.startswith("0::") and limit.exists() and limit.read_text().strip().isdecimal():
-            free.append(int(limit.read_text()) - int(used.read_text()))
+        if line.startswith("0::"):
+            free += [left for path in (folder, *folder.parents) for left in _unused_bytes(path)]
     return max(0, min(free))
+
+
+def _unused_bytes(group: Path) -> list[int]:
+    """Return the rest of the memory limit of a control group; an empty list without a limit."""
+    limit, used = group / "memory.max", group / "memory.current"
+    if not limit.exists() or not limit.read_text().strip().isdecimal():
+        return []
+    return [int(limit.read_text()) - int(used.read_text())]
 
 
 def return_freed_memory() -> None:
