@@ -67,6 +67,27 @@ def test_folds_and_sweeps_have_the_settings_of_a_recipe() -> None:
     assert [run.params.train.epochs for run in runs if run.params] == [40, 40]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("split.validation_cases", ["01", "1e5", "a-1", "Müller", "true"]),
+        ("augmentation.custom", "models/initial/a,b (1).json"),
+        ("augmentation.custom", "it's.json"),
+        ("augmentation.custom", "null"),
+        ("augmentation.custom", ""),
+        ("network.initial_weights", "hf://timm/resnet34.a1_in1k"),
+        ("evaluate.tolerance_mm", {"lung": 2.0, "infection": 4.0}),
+        ("+losses.region_weights", {"infection": 2.0}),
+    ],
+)
+def test_a_run_has_the_values_of_a_recipe(key: str, value: object) -> None:
+    """Hydra would read them as numbers, several values or a syntax error without quotes."""
+    params = yaml.safe_dump({**PARAMS, "recipes": {"mine": {key: value}}})
+    (run, *_) = plan_folds(params, ["recipe=mine"], seeds=[0], state="")
+    section, name = key.lstrip("+").split(".")
+    assert getattr(getattr(run.params, section), name) == value
+
+
 def test_a_recipe_gives_the_run_that_its_settings_give() -> None:
     params = with_recipes()
     by_recipe = plan_sweep(params, ["recipe=long", "seed=0,1"], state="")

@@ -5,6 +5,7 @@ changes.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,12 @@ RECIPE = "recipe"
 
 Recipes = Mapping[str, Mapping[str, Any]]
 """Name → parameter, such as ``train.epochs`` → its value."""
+
+_PLAIN = re.compile(r"(?:\.{0,2}/)?[A-Za-z_][\w./-]*", re.ASCII)
+"""A word or a path, which Hydra reads as text without quotes."""
+
+_WORDS = frozenset(("true", "false", "null", "nan", "inf"))
+"""Words that Hydra does not read as text without quotes."""
 
 
 def uses_recipe(overrides: Sequence[str]) -> bool:
@@ -72,6 +79,13 @@ def _split(override: str) -> tuple[str, str]:
 
 
 def _as_text(value: Any) -> str:
+    """Return a value in the syntax of Hydra; a text is quoted if it would not be one otherwise."""
     if isinstance(value, list):
         return f"[{','.join(map(_as_text, value))}]"
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_as_text(item)}' for key, item in value.items())}}}"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return "'" + value.replace("'", r"\'") + "'"
