@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,28 @@ def records(tmp_path: Path) -> Path:
     return tmp_path
 
 
+class Name(str):
+    """A text that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        self.compared += 1
+        return str(self) == other
+
+
+def test_an_entry_is_found_without_a_search(index: RecordIndex) -> None:
+    """Copies make a training of thousands of records, each of which is looked up."""
+    records = tuple(replace(index.records[0], case=f"case_{number:03d}") for number in range(500))
+    copies = tuple(replace(record, case=f"{record.case}_copy000") for record in records)
+    name = Name("case_499_copy000")
+    assert replace(index, records=records, additional=copies).entry(name) == copies[-1]
+    assert name.compared < 10
+
+
 def test_a_saved_index_is_loaded_unchanged(tmp_path: Path, index: RecordIndex) -> None:
+    index.entry("a1")
     save_index(tmp_path / "records", index)
     loaded = load_index(tmp_path / "records")
     assert loaded == index

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -78,12 +79,15 @@ class RecordIndex:
         Raises:
             InputError: There is no such case.
         """
-        for entry in (*self.records, *self.additional):
-            if entry.case == case:
-                return entry
-        raise InputError(f"there is no record of case `{case}`; run `dvc repro prepare`")
+        if case not in self._by_case:
+            raise InputError(f"there is no record of case `{case}`; run `dvc repro prepare`")
+        return self._by_case[case]
 
-    def training_entries(self, cases: Collection[str]) -> list[RecordEntry]:
+    @cached_property
+    def _by_case(self) -> dict[str, RecordEntry]:
+        return {entry.case: entry for entry in (*self.additional, *self.records)}
+
+    def training_entries(self, cases: Iterable[str]) -> list[RecordEntry]:
         """Return the entries of the training cases and of the additional records.
 
         Copies of a patient with a scan that is not trained on are left out: they may be copies of
@@ -92,9 +96,10 @@ class RecordIndex:
         Args:
             cases: Training cases.
         """
-        trained = [self.entry(case) for case in cases]
-        others = {entry.patient for entry in self.records if entry.case not in cases}
-        return trained + [entry for entry in self.additional if entry.patient not in others]
+        trained = {case: self.entry(case) for case in cases}
+        others = {entry.patient for entry in self.records if entry.case not in trained}
+        added = [entry for entry in self.additional if entry.patient not in others]
+        return [*trained.values(), *added]
 
     def digest(self, cases: Iterable[str]) -> str:
         """Digest of the records of the given cases, in this order."""
