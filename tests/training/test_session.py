@@ -339,9 +339,23 @@ def test_finished_epochs_are_kept_if_memory_runs_out(
     with pytest.raises(InputError) as error:
         session.train(plan)
     assert str(error.value) == (
-        "memory ran out after epochs with batch 4; run the same command again to resume after them"
+        "memory ran out after epochs with batch 4; free some memory and run the same command again "
+        f"to resume after them, or delete {plan.checkpoint} to start with a smaller batch"
     )
     assert plan.checkpoint.read_text() == "an epoch"
+
+
+def test_finished_epochs_are_kept_if_memory_runs_out_after_a_resumption(
+    make_session: MakeSession, fake_fit: FakeFit
+) -> None:
+    """Another program may take the memory in the meantime."""
+    session = make_session(train={"batch": "auto"})
+    save_checkpoint(session.make_plan(SPLIT, {}, []).checkpoint, Checkpoint([], [], [ROW], batch=4))
+    plan = session.make_plan(SPLIT, {}, [])
+    with pytest.raises(InputError, match="memory ran out after epochs with batch 4; free some"):
+        session.train(plan)
+    assert fake_fit.batches == [4]
+    assert plan.checkpoint.exists()
 
 
 def test_several_processes_need_a_batch_size(

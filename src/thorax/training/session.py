@@ -102,10 +102,12 @@ class Session:
             except BatchTooLargeError:
                 if self.params.train.batch != "auto" or plan.batch == 1:
                     raise
-                if modified_ns(plan.checkpoint) != checkpoint_time:
+                resumed = saved_batch(plan.checkpoint) == plan.batch
+                if resumed or modified_ns(plan.checkpoint) != checkpoint_time:
                     raise InputError(
-                        f"memory ran out after epochs with batch {plan.batch}; run the same "
-                        "command again to resume after them"
+                        f"memory ran out after epochs with batch {plan.batch}; free some memory "
+                        "and run the same command again to resume after them, or delete "
+                        f"{plan.checkpoint} to start with a smaller batch"
                     ) from None
                 self.delete_checkpoint(plan)
                 plan = replace(plan, batch=plan.batch // 2)
