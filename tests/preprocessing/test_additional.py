@@ -63,6 +63,19 @@ def test_regions_that_synthetic_masks_lack_are_refused(dataset: Dataset, tmp_pat
         additional_records(dataset, replace(NONE, chests=1), tmp_path, airway)
 
 
+@pytest.mark.parametrize(("lung", "shared"), [((1,), False), ((1, 2), True)])
+def test_infection_is_lung_in_chests_if_it_is_in_the_dataset(
+    tmp_path: Path, lung: tuple[int, ...], shared: bool
+) -> None:
+    settings = RecordSettings(Regions({"lung": lung, "infection": (2,)}), canvas=32, crop="lungs")
+    dataset = Dataset("study", settings.regions, ())
+    (record,) = additional_records(dataset, replace(NONE, chests=1), tmp_path, settings, workers=1)
+    inside = read_record(tmp_path / f"{record.case}.tfrecord").fractions > 200
+    infected = inside[..., 1]
+    assert infected.any()
+    assert inside[infected, 0].all() if shared else not inside[infected, 0].any()
+
+
 def test_no_chests_and_no_copies_write_nothing(dataset: Dataset, tmp_path: Path) -> None:
     assert additional_records(dataset, NONE, tmp_path, LUNG) == []
     assert not list(tmp_path.glob("*.tfrecord"))

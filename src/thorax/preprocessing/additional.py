@@ -37,7 +37,8 @@ FIRST_CHEST = 100_000
 """Number of the first synthetic chest; those of `data/phantom` are other patients."""
 
 LABELS = {"lung": (1, 2, 3), "infection": (3,)}
-"""Regions that synthetic masks have, with their labels."""
+"""Regions that synthetic masks have, with their labels; lung without those of infection where the
+regions of the dataset share no label."""
 
 
 class VolumeSlabs:
@@ -131,6 +132,9 @@ def _chest_settings(settings: RecordSettings) -> RecordSettings:
             f"this one has `{unknown[0]}`; set `synthetic.chests: 0`"
         )
     labels = {name: LABELS[name] for name in settings.regions.names}
+    own = settings.regions.labels
+    if len(own) == len(LABELS) and set(own["lung"]).isdisjoint(own["infection"]):
+        labels["lung"] = (1, 2)
     ignored = () if "lung" in labels else (1, 2)
     return RecordSettings(Regions(labels, ignored), settings.canvas, settings.crop)
 
