@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 
 from thorax.common.params import Params
+from thorax.datasets.folds import Split
 from thorax.models.keras_file import load_network, save_trained
-from thorax.models.spec import ModelSpec
+from thorax.models.spec import ModelSpec, load_spec, spec_json
 from thorax.preprocessing.index import RecordIndex
-from thorax.training.initial_weights import initialise_weights, input_digests, input_notes
+from thorax.training.initial_weights import (
+    initialise_weights,
+    input_digests,
+    input_notes,
+    note_earlier_training,
+)
 
 from ..learning import pointwise
+from ..preprocessing.test_index import entry
 from ..settings import DEFAULTS, augmentation_params, network_params, train_params
 
 REGIONS = {"lung": (1,)}
@@ -126,3 +133,45 @@ def test_settings_that_differ_from_the_segmenter_have_a_note(
     params = replace(params, train=replace(params.train, **train))
     (note,) = input_notes(params, replace(INDEX, **index), folder)
     assert note.startswith(difference)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "known"),
+    [
+        ({"train": ["anna-1", "ben-1"], "test": ["carl-1"]}, "anna-2 and ben-1"),
+        ({"train": ["carl-1"], "validation": ["ben-1"]}, "ben-1"),
+        ({"train": ["carl-1"], "test": ["anna-1", "ben-1"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_cases_that_the_segmenter_was_trained_on_are_noted(
+    folder: Path, earlier: dict[str, list[str]], known: str
+) -> None:
+    """Another scan of the patient counts, too."""
+    cases = ("anna-1", "anna-2", "ben-1", "carl-1")
+    records = tuple(replace(entry(case), patient=case[:-2]) for case in cases)
+    split = Split(("carl-1",), ("ben-1",), ("anna-2",))
+
+    def noted(dataset: str, origin: str) -> str:
+        spec = replace(load_spec(folder), provenance={"dataset": dataset, "split": earlier})
+        (folder / "spec.json").write_text(spec_json(spec))
+        index = replace(INDEX, records=records)
+        return note_earlier_training(split, params_of(origin), index, folder).note
+
+    assert noted("chests", "segmenter") == (
+        known
+        and f"the initial weights were trained on scans of the patients of {known}, which are "
+        "validated or tested, so the metrics may be too high"
+    )
+    assert noted("other", "segmenter") == noted("chests", "random") == ""
+
+
+def test_the_note_of_a_split_is_kept(folder: Path) -> None:
+    spec = replace(load_spec(folder), provenance={"dataset": "chests", "split": {"train": ["b1"]}})
+    (folder / "spec.json").write_text(spec_json(spec))
+    index = replace(INDEX, records=(entry("a1"), entry("b1")))
+    split = Split(("a1",), (), ("b1",), note="first")
+    noted = note_earlier_training(split, params_of("segmenter"), index, folder)
+    assert noted.note.startswith("first; the initial weights were trained on scans of the ")
+    missing = folder.parent / "missing"
+    assert note_earlier_training(split, params_of("segmenter"), index, missing) == split

@@ -28,7 +28,7 @@ from thorax.pipeline.paths import INITIAL, RECORDS, REPORTS, SEGMENTER, checkpoi
 from thorax.preprocessing.index import RecordIndex, load_index
 from thorax.training.checkpoint import source_files
 from thorax.training.hosts import is_leader, joined_processes
-from thorax.training.initial_weights import input_notes
+from thorax.training.initial_weights import input_notes, note_earlier_training
 from thorax.training.loggers.callback import Loggers, check_loggers, final_metrics
 from thorax.training.loggers.run import describe_run
 from thorax.training.precision import choose_precision
@@ -61,6 +61,7 @@ def _train(log: Callable[[str], None]) -> None:
     split = split_cases(members_of(index), params.split, seed=params.seed)
     check_validation(params.train, validation_cases=len(split.validation))
     log(describe_split(split, params.split))
+    split = note_earlier_training(split, params, index, INITIAL)
     precision = choose_precision(params.train.precision)
     log(f"precision {precision.policy}: {precision.reason}")
     provenance = training_provenance(params, index, split, precision, initial=INITIAL)

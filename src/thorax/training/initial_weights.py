@@ -1,11 +1,14 @@
 """Training inputs besides the records: initial weights and a custom augmentation file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thorax.common.files import file_sha256
 from thorax.common.params import Params
+from thorax.common.text import listed
+from thorax.datasets.folds import Split
 from thorax.models.keras_file import MODEL, load_network
 from thorax.models.pretrained.keras_hub import load_preset, transfer_preset
 from thorax.models.pretrained.transfer import TransferResult, transfer_weights
@@ -68,6 +71,29 @@ def input_notes(params: Params, index: RecordIndex, folder: Path) -> list[str]:
     if params.network.initial_weights == "segmenter":
         notes += _differences(params, index, folder)
     return notes
+
+
+def note_earlier_training(split: Split, params: Params, index: RecordIndex, folder: Path) -> Split:
+    """Add a caution to the note of a split if the initial weights know cases that are held out.
+
+    They know a case if the segmenter was trained or validated on a scan of its patient, in this
+    dataset. Missing files are left to `input_digests`.
+    """
+    if params.network.initial_weights != "segmenter" or not (folder / SPEC).is_file():
+        return split
+    earlier = load_spec(folder).provenance
+    sides = earlier.get("split", {}) if earlier.get("dataset") == index.dataset else {}
+    cases = {*sides.get("train", ()), *sides.get("validation", ())}
+    patients = {entry.patient for entry in index.records if entry.case in cases}
+    held_out = sorted({*split.validation, *split.test})
+    known = [case for case in held_out if index.entry(case).patient in patients]
+    if not known:
+        return split
+    note = (
+        f"the initial weights were trained on scans of the patients of {listed(known, at_most=5)}, "
+        "which are validated or tested, so the metrics may be too high"
+    )
+    return replace(split, note="; ".join(filter(None, [split.note, note])))
 
 
 def _differences(params: Params, index: RecordIndex, folder: Path) -> list[str]:
