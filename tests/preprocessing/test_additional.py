@@ -76,6 +76,24 @@ def test_infection_is_lung_in_chests_if_it_is_in_the_dataset(
     assert inside[infected, 0].all() if shared else not inside[infected, 0].any()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("copies", "anna-1_copy001"), ("chests", "synthetic_00001")]
+)
+def test_a_case_with_the_name_of_an_additional_record_is_refused(
+    dataset: Dataset, tmp_path: Path, kind: str, name: str
+) -> None:
+    """Otherwise the additional record would replace that of the case."""
+    cases = (*dataset.cases, replace(dataset.cases[0], name=name))
+    params = replace(NONE, **{kind: 2})
+    with pytest.raises(InputError) as refused:
+        additional_records(replace(dataset, cases=cases), params, tmp_path, LUNG)
+    assert str(refused.value) == (
+        f"no case may have the name of a record of `synthetic.{kind}`, got {name}; rename its scan "
+        f"and mask, or set `synthetic.{kind}: 0`"
+    )
+    assert not list(tmp_path.glob("*.tfrecord"))
+
+
 def test_no_chests_and_no_copies_write_nothing(dataset: Dataset, tmp_path: Path) -> None:
     assert additional_records(dataset, NONE, tmp_path, LUNG) == []
     assert not list(tmp_path.glob("*.tfrecord"))

@@ -5,7 +5,7 @@ if all scans of its patient are training cases.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -79,8 +79,10 @@ def additional_records(
         Their entries, sorted by name. Scans that `thorax predict` would refuse have none.
 
     Raises:
-        InputError: Chests are added to a dataset with a region that their masks lack.
+        InputError: Chests are added to a dataset with a region that their masks lack, or a case has
+            the name of an additional record.
     """
+    _check_names([case.name for case in dataset.cases], params)
     work: list[Callable[[], list[RecordEntry]]] = []
     if params.copies:
         # These take longest, so they start first.
@@ -100,7 +102,7 @@ def chest_records(
 ) -> list[RecordEntry]:
     """Write the record of one synthetic chest; a list of its entry, or an empty one."""
     synthetic = chest(number, seed=params.seed, variety=variety_of(params))
-    name = f"synthetic_{number - FIRST_CHEST:05d}"
+    name = _chest_name(number)
     return _write(name, name, synthetic.scan, synthetic.mask, folder, settings)
 
 
@@ -114,9 +116,31 @@ def copy_records(
     for number in range(params.copies):
         rng = np.random.default_rng((params.seed, number, seed))
         copied_scan, copied_mask, _ = varied_copy(scan, mask, rng)
-        name = f"{case.name}_copy{number:03d}"
+        name = _copy_name(case.name, number)
         entries += _write(name, case.patient, copied_scan, copied_mask, folder, settings)
     return entries
+
+
+def _chest_name(number: int) -> str:
+    return f"synthetic_{number - FIRST_CHEST:05d}"
+
+
+def _copy_name(case: str, number: int) -> str:
+    return f"{case}_copy{number:03d}"
+
+
+def _check_names(cases: Sequence[str], params: SyntheticParams) -> None:
+    """Raise `InputError` if an additional record would replace that of a case."""
+    added = {
+        "copies": (_copy_name(case, number) for case in cases for number in range(params.copies)),
+        "chests": map(_chest_name, range(FIRST_CHEST, FIRST_CHEST + params.chests)),
+    }
+    for kind, names in added.items():
+        if taken := set(cases).intersection(names):
+            raise InputError(
+                f"no case may have the name of a record of `synthetic.{kind}`, got {min(taken)}; "
+                f"rename its scan and mask, or set `synthetic.{kind}: 0`"
+            )
 
 
 def variety_of(params: SyntheticParams) -> Variety:
