@@ -90,6 +90,13 @@ def test_without_files_there_are_no_digests(folder: Path) -> None:
     assert input_digests(params_of(""), folder) == {}, "not those of the working folder"
 
 
+def test_a_custom_file_that_is_not_used_is_not_read(folder: Path) -> None:
+    params = params_of(custom=str(folder.parent / "gone.json"))
+    unused = replace(params, augmentation=replace(params.augmentation, level="none"))
+    assert input_digests(unused, folder) == {}
+    assert input_notes(unused, INDEX, folder) == []
+
+
 # Notes
 
 

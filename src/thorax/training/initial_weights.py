@@ -53,7 +53,7 @@ def _files(params: Params, folder: Path) -> list[Path]:
         paths = [folder / MODEL, folder / SPEC]
     elif origin and origin != "random" and Path(origin).is_dir():
         paths = sorted(path for path in Path(origin).rglob("*") if path.is_file())
-    if params.augmentation.custom:
+    if params.augmentation.custom and params.augmentation.level != "none":
         paths.append(Path(params.augmentation.custom))
     return paths
 
