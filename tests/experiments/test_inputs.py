@@ -149,6 +149,24 @@ def test_initial_weights_are_copied_without_git_but_must_exist(root: Path) -> No
     check(root, **changes)
 
 
+@pytest.mark.parametrize("folder", ["resnet", "../resnet"])
+def test_a_preset_must_be_in_the_copy(root: Path, folder: str) -> None:
+    (root / folder).mkdir()
+    (root / folder / "config.json").touch()
+    changes = {"network": replace(STUDY.network, initial_weights=folder)}
+    assert refusal(root, **changes) == (
+        f"a run works in a copy, which lacks {folder}/config.json; move {folder} to models/initial"
+    )
+    check(root, network=replace(STUDY.network, initial_weights=str(root / folder)))
+
+
+def test_presets_that_are_copied_are_accepted(root: Path) -> None:
+    (root / "models/initial/resnet").mkdir(parents=True)
+    (root / "models/initial/resnet/config.json").touch()
+    for origin in ("models/initial/resnet", "resnet_18_imagenet", "random", ""):
+        check(root, network=replace(STUDY.network, initial_weights=origin))
+
+
 # Splits
 
 

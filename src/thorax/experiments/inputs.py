@@ -4,6 +4,7 @@ A run works in a clone, which has the files under git as they are now, the data 
 files, and `models/initial`.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def check_inputs(runs: Sequence[RunPlan], project: Project, snapshot: Snapshot) 
     project.check_data(datasets)
     for path in sorted({path for values in params for path in _other_inputs(values)}):
         _check_file(path, files, project.root)
+    for origin in sorted({values.network.initial_weights for values in params}):
+        _check_preset(origin, files, project.root)
     for values in params:
         _check_split(values, project.root)
 
@@ -105,6 +108,19 @@ def _check_file(path: str, files: set[str], root: Path) -> None:
     if not normal.is_relative_to(root.resolve()):
         raise InputError(f"a run works in a copy, which lacks {path}; move it to {_INITIAL}")
     _check_tracked([normal.relative_to(root.resolve()).as_posix()], path, files)
+
+
+def _check_preset(origin: str, files: set[str], root: Path) -> None:
+    """Check that a copy has all files of a preset of initial weights, if it is a folder."""
+    if origin in ("", "random", "segmenter") or Path(origin).is_absolute():
+        return
+    paths = (path for path in sorted((root / origin).rglob("*")) if path.is_file())
+    for path in paths:
+        name = Path(os.path.relpath(path, root)).as_posix()
+        if name not in files:
+            raise InputError(
+                f"a run works in a copy, which lacks {name}; move {origin} to {_INITIAL}"
+            )
 
 
 def _check_split(params: Params, root: Path) -> None:
