@@ -72,10 +72,11 @@ def duration(seconds: float) -> str:
         >>> [duration(seconds) for seconds in (42.4, 754, 7330)]
         ['42 s', '12 min 34 s', '2 h 2 min']
     """
-    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    whole = round(seconds)
+    minutes, hours = whole // 60, whole // 3600
     if hours:
         return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {seconds % 60:.0f} s" if minutes else f"{seconds:.0f} s"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
 def percent(share: float) -> str:
