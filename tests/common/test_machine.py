@@ -84,6 +84,19 @@ def test_a_limit_holds_for_the_groups_below(tmp_path: Path, limited: str) -> Non
     assert free_memory_bytes(group=group, groups=groups) == 2000
 
 
+def test_the_cache_of_files_is_free_memory(tmp_path: Path) -> None:
+    """Of 2900 used bytes, 1500 are of files that were read: 100 + 1500 are left of 3000."""
+    groups, group = tmp_path / "groups", tmp_path / "cgroup"
+    groups.mkdir()
+    (groups / "memory.max").write_text("3000\n")
+    (groups / "memory.current").write_text("2900\n")
+    (groups / "memory.stat").write_text(
+        "anon 1300\nfile 1600\nshmem 100\ninactive_file 900\nactive_file 600\n"
+    )
+    group.write_text("0::/\n")
+    assert free_memory_bytes(group=group, groups=groups) == 1600
+
+
 def test_the_kind_of_a_machine_has_only_properties_that_metrics_depend_on() -> None:
     assert set(kind_of_machine()) == {"system", "instructions", "cores"}
 

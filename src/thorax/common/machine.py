@@ -82,11 +82,16 @@ def free_memory_bytes(
 
 
 def _unused_bytes(group: Path) -> list[int]:
-    """Return the rest of the memory limit of a control group; an empty list without a limit."""
-    limit, used = group / "memory.max", group / "memory.current"
+    """Return the rest of the memory limit of a control group; an empty list without a limit.
+
+    The cache of files that were read counts as used there, but is freed when memory is needed.
+    """
+    limit, used, stat = (group / f"memory.{name}" for name in ("max", "current", "stat"))
     if not limit.exists() or not limit.read_text().strip().isdecimal():
         return []
-    return [int(limit.read_text()) - int(used.read_text())]
+    parts = dict(line.split() for line in stat.read_text().splitlines()) if stat.exists() else {}
+    cache = sum(int(parts.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return [int(limit.read_text()) - int(used.read_text()) + cache]
 
 
 def return_freed_memory() -> None:
