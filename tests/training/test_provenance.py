@@ -55,7 +55,7 @@ def test_the_checkpoint_depends_on_the_content_of_input_files(
     index: RecordIndex, make_params: MakeParams, make_session: MakeSession, tmp_path: Path
 ) -> None:
     custom = tmp_path / "custom.json"
-    changes: Any = {"augmentation": {"custom": str(custom), "level": "none"}}
+    changes: Any = {"augmentation": {"custom": str(custom), "level": "medium"}}
     names = []
     for content in ("{}", "{ }"):
         custom.write_text(content)
