@@ -367,3 +367,52 @@ def test_a_damaged_segmentation(ct: Path, tmp_path: Path) -> None:
     damaged.save_as(path)
     with pytest.raises(InputError, match=r"the segments of .* cannot be read: their names"):
         open_rois(path)
+
+
+def save_random_segments(path: Path, ct: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Write random segments with the headers of `save_segmentation`; pixels are packed here.
+
+    Returns:
+        Frames of both segments, shape ``(2, slices, rows, columns)``, as highdicom orders them:
+        from head to foot.
+    """
+    save_segmentation(path, ct)
+    segmentation = pydicom.dcmread(path)
+    frames = np.random.default_rng(0).integers(0, 2, (2, 4, *shape)).astype(np.uint8)
+    segmentation.Rows, segmentation.Columns = shape
+    packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    segmentation.PixelData = packed + b"\0" * (len(packed) % 2)
+    segmentation.save_as(path)
+    return frames
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (5, 7), (10, 12), (1, 3)])
+def test_frames_that_begin_within_a_byte(ct: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
+    frames = save_random_segments(tmp_path / "seg.dcm", ct, shape)
+    other = save_ct(tmp_path / "other", hu=np.full((4, *shape), 40))
+    mask = read(tmp_path / "seg.dcm", other, REGIONS)
+    np.testing.assert_array_equal(slices(mask)[::-1], frames[0] + 2 * frames[1])
+
+
+@pytest.mark.parametrize("missing", [2, 60, 90])
+def test_a_segmentation_that_is_cut_short(ct: Path, tmp_path: Path, missing: int) -> None:
+    path = save_segmentation(tmp_path / "seg.dcm", ct)
+    segmentation = pydicom.dcmread(path)
+    segmentation.PixelData = segmentation.PixelData[:-missing]
+    segmentation.save_as(path)
+    save_segmentation(tmp_path / "cut.dcm", ct)
+    content = (tmp_path / "cut.dcm").read_bytes()
+    end = content.index(pydicom.dcmread(tmp_path / "cut.dcm").PixelData) + 120
+    (tmp_path / "cut.dcm").write_bytes(content[: end - missing])
+    for file in (path, tmp_path / "cut.dcm"):
+        with pytest.raises(InputError, match=r"the pixels of .* cannot be read: the file is cut"):
+            read(file, ct, REGIONS)
+
+
+def test_frames_without_a_position(ct: Path, tmp_path: Path) -> None:
+    path = save_segmentation(tmp_path / "seg.dcm", ct)
+    segmentation = pydicom.dcmread(path)
+    del segmentation.PerFrameFunctionalGroupsSequence[-1]
+    segmentation.save_as(path)
+    with pytest.raises(InputError, match=r"the segments of .* positions or sizes are missing"):
+        open_rois(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
@@ -75,7 +76,10 @@ class SegmentationFile:
         self._is_labelmap = kind == "LABELMAP"
         self._top = int(header.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
         self._is_fractional = kind == "FRACTIONAL"
+        self._is_packed = header.get("BitsAllocated") == 1 and not _is_encapsulated(header)
         groups = header.PerFrameFunctionalGroupsSequence
+        if len(groups) != int(header.get("NumberOfFrames", len(groups))):
+            raise ValueError("frames without a position")
         check_shape(self.path, (*self._shape, min(len(groups), MAX_FRAMES)))
         shared = header.SharedFunctionalGroupsSequence[0]
         orientation = _macro(groups[0], shared, "PlaneOrientationSequence").ImageOrientationPatient
@@ -173,13 +177,38 @@ class SegmentationFile:
             return
         with without_warnings():
             try:
-                yield from iter_pixels(self.path, indices=frames, raw=True)
+                if self._is_packed:
+                    yield from self._unpacked(frames)
+                else:
+                    yield from iter_pixels(self.path, indices=frames, raw=True)
             # Decoders raise errors of many kinds for damaged pixels.
             except Exception:
                 raise InputError(
                     f"the pixels of {self.path} cannot be read: the file is cut short or damaged, "
                     "or its compression is not supported; copy it again from its source"
                 ) from None
+
+    def _unpacked(self, frames: list[int]) -> Iterator[NDArray[Any]]:
+        """Unpack frames of one bit per pixel.
+
+        pydicom returns the frames behind the end of a file as zeros, and cannot read frames that
+        begin within a byte.
+        """
+        packed = pydicom.dcmread(self.path, specific_tags=["PixelData"], force=True).PixelData
+        columns, rows = self._shape
+        pixels = columns * rows
+        if 8 * len(packed) < pixels * len(self._frames):
+            raise EOFError
+        for index in frames:
+            first, stop = index * pixels, (index + 1) * pixels
+            part = np.frombuffer(packed[first // 8 : -(-stop // 8)], np.uint8)
+            bits = np.unpackbits(part, bitorder="little")[first % 8 :]
+            yield bits[:pixels].reshape(rows, columns)
+
+
+def _is_encapsulated(header: Dataset) -> bool:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    return syntax is not None and syntax.is_encapsulated
 
 
 def _macro(group: Dataset, shared: Dataset, name: str) -> Dataset:
