@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.sr.coding import Code
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from thorax.common.errors import InputError
 from thorax.io import Scan
@@ -407,6 +408,34 @@ def test_a_segmentation_that_is_cut_short(ct: Path, tmp_path: Path, missing: int
     for file in (path, tmp_path / "cut.dcm"):
         with pytest.raises(InputError, match=r"the pixels of .* cannot be read: the file is cut"):
             read(file, ct, REGIONS)
+
+
+def deflate(path: Path) -> None:
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(path, implicit_vr=False)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_a_deflated_segmentation(ct: Path, tmp_path: Path, kind: str) -> None:
+    path = save_segmentation(tmp_path / "seg.dcm", ct, kind)
+    deflate(path)
+    assert kind_of(path) == "SEG"
+    np.testing.assert_array_equal(slices(read(path, ct, REGIONS)), [NESTED] * 4)
+
+
+def test_a_deflated_structure_set(ct: Path, rtss: Path) -> None:
+    save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 30.0)]})
+    deflate(rtss)
+    assert_slices(read(rtss, ct), [WHOLE, EMPTY, EMPTY, EMPTY])
+
+
+def test_a_damaged_deflated_structure_set(rtss: Path) -> None:
+    save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 30.0)]})
+    deflate(rtss)
+    rtss.write_bytes(rtss.read_bytes()[:-40])
+    with pytest.raises(InputError, match="must be a DICOM structure set or segmentation"):
+        open_rois(rtss)
 
 
 def test_frames_without_a_position(ct: Path, tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def sample_of_folder(folder: Path) -> Iterator[DicomFile]:
             yield _inflated(file)
 
 
+def dicom_file(path: Path) -> DicomFile:
+    """Return one file on disk; opened, it has no deflate.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return _inflated(_on_disk(path))
+
+
 def looks_like_dicom(file: DicomFile) -> bool:
     """Check the first bytes of a file for the marks of DICOM."""
     with file.open() as stream:

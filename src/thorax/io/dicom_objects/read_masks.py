@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from thorax.common.errors import InputError
+from thorax.io.dicom.files import dicom_file
 from thorax.io.dicom.headers import read_header, without_warnings
 from thorax.io.dicom.selection import MissingSeriesError
 from thorax.io.dicom.series import DicomSeries
@@ -150,5 +151,5 @@ def _as_scan(
 
 
 def _header(path: Path, tags: list[str] | None = None) -> Dataset:
-    with path.open("rb") as stream:
+    with dicom_file(path).open() as stream:
         return read_header(stream, tags)

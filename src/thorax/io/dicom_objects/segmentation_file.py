@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import pydicom
@@ -13,6 +13,7 @@ from pydicom.pixels import iter_pixels
 
 from thorax.common.errors import InputError
 from thorax.common.text import counted, listed
+from thorax.io.dicom.files import dicom_file
 from thorax.io.dicom.headers import MAX_FRAMES, without_warnings
 from thorax.io.dicom_objects.rois import RoiMask, RoiName
 from thorax.io.dicom_objects.slice_stack import SliceStack
@@ -177,10 +178,11 @@ class SegmentationFile:
             return
         with without_warnings():
             try:
-                if self._is_packed:
-                    yield from self._unpacked(frames)
-                else:
-                    yield from iter_pixels(self.path, indices=frames, raw=True)
+                with dicom_file(self.path).open() as stream:
+                    if self._is_packed:
+                        yield from self._unpacked(stream, frames)
+                    else:
+                        yield from iter_pixels(cast(BinaryIO, stream), indices=frames, raw=True)
             # Decoders raise errors of many kinds for damaged pixels.
             except Exception:
                 raise InputError(
@@ -188,13 +190,13 @@ class SegmentationFile:
                     "or its compression is not supported; copy it again from its source"
                 ) from None
 
-    def _unpacked(self, frames: list[int]) -> Iterator[NDArray[Any]]:
+    def _unpacked(self, stream: IO[bytes], frames: list[int]) -> Iterator[NDArray[Any]]:
         """Unpack frames of one bit per pixel.
 
         pydicom returns the frames behind the end of a file as zeros, and cannot read frames that
         begin within a byte.
         """
-        packed = pydicom.dcmread(self.path, specific_tags=["PixelData"], force=True).PixelData
+        packed = pydicom.dcmread(stream, specific_tags=["PixelData"], force=True).PixelData
         columns, rows = self._shape
         pixels = columns * rows
         if 8 * len(packed) < pixels * len(self._frames):
