@@ -327,6 +327,31 @@ def test_frames_outside_of_the_scan_are_counted(ct: Path, tmp_path: Path) -> Non
     )
 
 
+THIN_MM = (30.0, 31.0, 32.0, 33.0, 34.0, 35.0)
+
+
+def test_frames_between_thicker_slices_do_not_enlarge_the_mask(tmp_path: Path) -> None:
+    """Frames of 31 and 34 mm are nearest to 30 and 35 mm, which have empty frames of their own."""
+    thin = save_ct(tmp_path / "thin", heights_mm=THIN_MM)
+    thick = save_ct(tmp_path / "thick", heights_mm=(30.0, 35.0))
+    path = save_segmentation(tmp_path / "seg.dcm", thin, empty=(0, 2, 3, 5))
+    mask = read(path, thick)
+    assert_slices(mask, [EMPTY, EMPTY])
+    assert mask.notes == ("Lung: 2 frames left out, between the slices",)
+    path = save_segmentation(tmp_path / "seg.dcm", thin, empty=(1, 2, 3, 4, 5))
+    assert_slices(read(path, thick), [WHOLE, EMPTY])
+
+
+def test_slices_without_a_frame_are_stated(tmp_path: Path) -> None:
+    thin = save_ct(tmp_path / "thin", heights_mm=THIN_MM)
+    thick = save_ct(tmp_path / "thick", heights_mm=(30.0, 32.5, 35.0))
+    mask = read(save_segmentation(tmp_path / "seg.dcm", thick), thin)
+    assert_slices(mask, [WHOLE, EMPTY, WHOLE, EMPTY, EMPTY, WHOLE])
+    assert mask.warnings[-1] == (
+        "Lung: its frames are 2.5 mm apart, but slices 1 mm: slices between frames are empty"
+    )
+
+
 def test_segments_of_another_pixel_size_are_refused(ct: Path, tmp_path: Path) -> None:
     path = save_segmentation(tmp_path / "seg.dcm", ct)
     other = save_ct(tmp_path / "other", PixelSpacing=[0.4, 0.35])

@@ -26,6 +26,12 @@ _SAME_PIXEL = 0.05
 
 _SAME_HEIGHT_MM = 1e-2
 
+_HALF = 0.5 + 1e-3
+"""Largest distance of a frame from its slice, in distances of frames."""
+
+_COARSE = 1.5
+"""Ratio of the distances of frames and slices from which slices have no frame."""
+
 _UNEVEN = 0.1
 """Largest distance of a frame from evenly spaced slices, in slice distances."""
 
@@ -101,7 +107,11 @@ class SegmentationFile:
         return _Frame(number, np.array(position, dtype=np.float64))
 
     def mask(self, number: int, stack: SliceStack) -> RoiMask:
-        """See `RoiFile`."""
+        """See `RoiFile`.
+
+        A frame belongs to the nearest slice, but not if it is further away than half the distance
+        between frames: another one is nearer, which may be left out of the file as empty.
+        """
         self._check_pixels(stack)
         mask = np.zeros((*stack.shape, len(stack)), dtype=bool)
         wanted = [
@@ -109,17 +119,44 @@ class SegmentationFile:
             for index, frame in enumerate(self._frames)
             if self._is_labelmap or frame.segment == number
         ]
-        left_out = 0
+        reach_mm = _HALF * self._frame_distance_mm()
+        outside = between = 0
         for index, pixels in zip(wanted, self._pixels(wanted), strict=True):
             inside = self._inside(pixels, number)
-            slice_ = stack.nearest(float(self._frames[index].position_mm @ stack.normal))
+            height_mm = float(self._frames[index].position_mm @ stack.normal)
+            slice_ = stack.nearest(height_mm)
             if slice_ is None:
-                left_out += bool(inside.any())
-                continue
-            mask[:, :, slice_] |= self._on_slice(inside.T, self._frames[index], stack, slice_)
-        notes = (f"probabilities of at least {_THRESHOLD:g} were read as inside",)
-        warning = f"{counted(left_out, 'frame')} left out, outside of the slices"
-        return RoiMask(mask, notes if self._is_fractional else (), (warning,) if left_out else ())
+                outside += bool(inside.any())
+            elif abs(stack.heights_mm[slice_] - height_mm) > reach_mm:
+                between += bool(inside.any())
+            else:
+                mask[:, :, slice_] |= self._on_slice(inside.T, self._frames[index], stack, slice_)
+        return RoiMask(mask, self._notes(between), self._warnings(outside, stack))
+
+    def _frame_distance_mm(self) -> float:
+        """Distance between neighbouring frames; infinite if all have one height."""
+        heights = np.sort([frame.position_mm @ self.normal for frame in self._frames])
+        gaps = np.diff(heights)
+        return self._distance_mm or float(gaps[gaps > _SAME_HEIGHT_MM].min(initial=np.inf))
+
+    def _notes(self, between: int) -> tuple[str, ...]:
+        notes = []
+        if self._is_fractional:
+            notes.append(f"probabilities of at least {_THRESHOLD:g} were read as inside")
+        if between:
+            notes.append(f"{counted(between, 'frame')} left out, between the slices")
+        return tuple(notes)
+
+    def _warnings(self, outside: int, stack: SliceStack) -> tuple[str, ...]:
+        warnings = []
+        if outside:
+            warnings.append(f"{counted(outside, 'frame')} left out, outside of the slices")
+        if self._distance_mm > _COARSE * stack.distance_mm:
+            warnings.append(
+                f"its frames are {self._distance_mm:g} mm apart, but slices "
+                f"{stack.distance_mm:g} mm: slices between frames are empty"
+            )
+        return tuple(warnings)
 
     def own_stack(self, *others: "SegmentationFile") -> SliceStack:
         """Return evenly spaced slices that contain the frames of this file and of others.
