@@ -378,6 +378,32 @@ def test_segmentations_have_a_grid_of_their_own(ct: Path, tmp_path: Path) -> Non
     assert second.grid.matches(first.grid)
 
 
+def save_measures(path: Path, **measures: float | None) -> None:
+    """Change attributes of the pixel measures of a segmentation; None removes one."""
+    segmentation = pydicom.dcmread(path)
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    for name, value in measures.items():
+        setattr(shared.PixelMeasuresSequence[0], name, value)
+        if value is None:
+            delattr(shared.PixelMeasuresSequence[0], name)
+    segmentation.save_as(path)
+
+
+def test_a_distance_of_frames_with_a_sign(ct: Path, tmp_path: Path) -> None:
+    path = save_segmentation(tmp_path / "seg.dcm", ct)
+    save_measures(path, SpacingBetweenSlices=-2.5)
+    (mask,) = read_on_own_grid([open_rois(path)], [{"a": ["Lung"]}])
+    assert mask.grid.matches(Scan(ct).grid)
+
+
+def test_a_single_frame_is_as_thick_as_its_slice(ct: Path, tmp_path: Path) -> None:
+    path = save_segmentation(tmp_path / "seg.dcm", ct, empty=(0, 1, 3))
+    save_measures(path, SpacingBetweenSlices=None, SliceThickness=4.0)
+    (mask,) = read_on_own_grid([open_rois(path)], [{"a": ["Lung"]}])
+    assert mask.grid.shape == (12, 10, 1)
+    assert mask.spacing_mm == pytest.approx((0.7, 0.8, 4.0))
+
+
 def test_contours_have_no_grid_of_their_own(ct: Path, rtss: Path) -> None:
     save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 30.0)]})
     with pytest.raises(

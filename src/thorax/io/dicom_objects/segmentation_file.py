@@ -92,7 +92,9 @@ class SegmentationFile:
         orientation = _macro(groups[0], shared, "PlaneOrientationSequence").ImageOrientationPatient
         measures = _macro(groups[0], shared, "PixelMeasuresSequence")
         row_mm, column_mm = measures.PixelSpacing
-        self._distance_mm = float(measures.get("SpacingBetweenSlices") or 0)
+        # Some programs give the distance a sign.
+        self._distance_mm = abs(float(measures.get("SpacingBetweenSlices") or 0))
+        self._thickness_mm = abs(float(measures.get("SliceThickness") or 0))
         directions = np.array(orientation, dtype=np.float64).reshape(2, 3)
         self._steps_mm = directions * np.array([[float(column_mm)], [float(row_mm)]])
         self.normal = np.cross(*directions)
@@ -170,7 +172,9 @@ class SegmentationFile:
         low, high = heights.min(), heights.max()
         gaps = np.diff(np.sort(heights))
         gaps = gaps[gaps > _SAME_HEIGHT_MM]
-        distance_mm = self._distance_mm or (gaps.min() if len(gaps) else 1.0)
+        distance_mm = self._distance_mm or gaps.min(initial=np.inf)
+        if not np.isfinite(distance_mm):
+            distance_mm = self._thickness_mm or 1.0
         count = round((high - low) / distance_mm) + 1
         lowest, highest = positions[heights.argmin()], positions[heights.argmax()]
         shares = np.linspace(0, 1, count)[:, None]
