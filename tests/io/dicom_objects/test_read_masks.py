@@ -127,6 +127,16 @@ def test_open_contours_and_points_are_left_out(ct: Path, rtss: Path) -> None:
     assert mask.notes == ("Lung: open contours and points left out: 2",)
 
 
+def test_a_repeated_contour_is_no_hole(ct: Path, rtss: Path) -> None:
+    """Also if it begins elsewhere, turns the other way, or repeats its first point."""
+    others = [SQUARE[2:] + SQUARE[:2], SQUARE[::-1], [*SQUARE, SQUARE[0]]]
+    contours = [points_mm(points, 30.0) for points in (SQUARE, HOLE, *others, HOLE)]
+    save_structure_set(rtss, {"Lung": contours})
+    mask = read(rtss, ct)
+    assert_slices(mask, [RING, EMPTY, EMPTY, EMPTY])
+    assert mask.notes == ("Lung: repeated contours left out: 4",)
+
+
 def test_a_tilted_series(tmp_path: Path, rtss: Path) -> None:
     """Each slice is 0.8 mm, one row, further back than the one below."""
     ct = save_ct(tmp_path / "tilted", shift_mm=0.8)

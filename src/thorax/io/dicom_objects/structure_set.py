@@ -30,6 +30,7 @@ class _Roi:
     name: RoiName
     contours: tuple[Contour, ...]
     not_closed: int
+    repeated: int
 
 
 class StructureSet:
@@ -81,6 +82,8 @@ class StructureSet:
         notes = []
         if roi.not_closed:
             notes.append(f"open contours and points left out: {roi.not_closed}")
+        if roi.repeated:
+            notes.append(f"repeated contours left out: {roi.repeated}")
         gaps = max(planes, default=0) - min(planes, default=0) + 1 - len(planes) if planes else 0
         warnings = [
             text
@@ -111,8 +114,17 @@ def _rois(header: Dataset) -> dict[int, _Roi]:
             if str(contour.get("ContourGeometricType", _CLOSED[0])).strip() in _CLOSED
         ]
         # Two points have no area, but mark the pixels between them.
-        rois[number] = _Roi(name, tuple(closed), len(items) - len(closed))
+        # The even-odd rule would remove a contour that is there twice.
+        distinct = {_outline(contour): contour for contour in closed}
+        rois[number] = _Roi(
+            name, tuple(distinct.values()), len(items) - len(closed), len(closed) - len(distinct)
+        )
     return rois
+
+
+def _outline(contour: Contour) -> bytes:
+    """Return the same key for contours of the same points, whichever comes first."""
+    return np.unique(np.round(contour, 3) + 0.0, axis=0).tobytes()
 
 
 def _series_uids(header: Dataset) -> frozenset[str]:
