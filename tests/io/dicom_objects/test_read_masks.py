@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.sr.coding import Code
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -135,6 +136,30 @@ def test_a_repeated_contour_is_no_hole(ct: Path, rtss: Path) -> None:
     mask = read(rtss, ct)
     assert_slices(mask, [RING, EMPTY, EMPTY, EMPTY])
     assert mask.notes == ("Lung: repeated contours left out: 4",)
+
+
+@pytest.mark.parametrize("is_absent", [False, True])
+def test_a_contour_without_points_is_ignored(ct: Path, rtss: Path, is_absent: bool) -> None:
+    save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 30.0), []]})
+    if is_absent:
+        structure_set = pydicom.dcmread(rtss)
+        del structure_set.ROIContourSequence[0].ContourSequence[1].ContourData
+        structure_set.save_as(rtss)
+    mask = read(rtss, ct)
+    assert_slices(mask, [WHOLE, EMPTY, EMPTY, EMPTY])
+    assert mask.notes == mask.warnings == ()
+
+
+def test_contours_padded_with_nul(ct: Path, rtss: Path) -> None:
+    save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 30.0)]})
+    structure_set = pydicom.dcmread(rtss)
+    contour = structure_set.ROIContourSequence[0].ContourSequence[0]
+    text = "\\".join(map(str, contour.ContourData)).encode()
+    tag = pydicom.tag.Tag("ContourData")
+    text += b"\0" * (2 - len(text) % 2)
+    contour[tag] = RawDataElement(tag, "DS", len(text), text, 0, True, True)
+    structure_set.save_as(rtss)
+    assert_slices(read(rtss, ct), [WHOLE, EMPTY, EMPTY, EMPTY])
 
 
 def test_a_tilted_series(tmp_path: Path, rtss: Path) -> None:

@@ -1,5 +1,6 @@
 """Read a DICOM structure set (RTSTRUCT, PS3.3 A.19): contours of regions of interest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ _MAX_SLOPE = 0.25
 """Largest height of a contour along the normal of the slices, in slice distances."""
 
 _SAME_PLANE_MM = 1e-2
+
+_PADDING = b" \0"
+"""Bytes that programs append to a value of odd length; NUL is not allowed in text, but common."""
 
 Contour = NDArray[np.float64]
 """Points of a closed contour, LPS+ in millimetres, shape ``(P, 3)``."""
@@ -107,19 +111,24 @@ def _rois(header: Dataset) -> dict[int, _Roi]:
     for item in header.StructureSetROISequence:
         number = int(item.ROINumber)
         name = RoiName(number, str(item.get("ROIName") or "").strip())
-        items = contours.get(number, [])
-        closed = [
-            _points(contour)
-            for contour in items
-            if str(contour.get("ContourGeometricType", _CLOSED[0])).strip() in _CLOSED
-        ]
-        # Two points have no area, but mark the pixels between them.
-        # The even-odd rule would remove a contour that is there twice.
-        distinct = {_outline(contour): contour for contour in closed}
-        rois[number] = _Roi(
-            name, tuple(distinct.values()), len(items) - len(closed), len(closed) - len(distinct)
-        )
+        rois[number] = _roi(name, contours.get(number, []))
     return rois
+
+
+def _roi(name: RoiName, items: Sequence[Dataset]) -> _Roi:
+    closed = [
+        item
+        for item in items
+        if str(item.get("ContourGeometricType", _CLOSED[0])).strip() in _CLOSED
+    ]
+    # Some programs write contours without points. Two points have no area, but mark the pixels
+    # between them.
+    drawn = [points for points in map(_points, closed) if len(points)]
+    # The even-odd rule would remove a contour that is there twice.
+    distinct = {_outline(points): points for points in drawn}
+    return _Roi(
+        name, tuple(distinct.values()), len(items) - len(closed), len(drawn) - len(distinct)
+    )
 
 
 def _outline(contour: Contour) -> bytes:
@@ -137,12 +146,14 @@ def _series_uids(header: Dataset) -> frozenset[str]:
 
 
 def _points(contour: Dataset) -> Contour:
-    """Points of a contour; the text of its numbers is read directly, which is a lot faster."""
-    element: Any = contour.get_item("ContourData")
-    value = element.value
-    numbers = value.split(b"\\") if isinstance(value, bytes) else value
+    """Points of a contour, if any; the text of its numbers is read directly, which is faster."""
+    element: Any = contour.get_item("ContourData") if "ContourData" in contour else None
+    value = None if element is None else element.value
+    numbers = value.strip(_PADDING).split(b"\\") if isinstance(value, bytes) else value
+    if not numbers or numbers == [b""]:
+        return np.zeros((0, 3))
     points = np.array([float(number) for number in numbers]).reshape(-1, 3)
-    if not len(points) or not np.isfinite(points).all():
+    if not np.isfinite(points).all():
         raise ValueError("no finite points")
     return points
 
