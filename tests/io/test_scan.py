@@ -414,6 +414,20 @@ def test_a_mask_has_the_sform_qform_and_units_of_its_scan(
             np.testing.assert_allclose(written, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [3.0, np.nan, np.inf])
+def test_a_mask_of_a_scan_with_a_damaged_qform_has_its_sform(tmp_path: Path, value: float) -> None:
+    image = nibabel.Nifti1Image(CANONICAL, AFFINE)
+    image.set_sform(AFFINE, 1)
+    image.set_qform(AFFINE, 1)
+    image.header["quatern_b"] = value
+    nibabel.save(image, tmp_path / "scan.nii")
+    write_mask(tmp_path / "mask.nii", Scan(tmp_path / "scan.nii"), CANONICAL)
+    mask = nibabel.load(tmp_path / "mask.nii")
+    assert (mask.header["sform_code"], mask.header["qform_code"]) == (1, 0)
+    np.testing.assert_allclose(mask.affine, AFFINE, atol=1e-5)
+    np.testing.assert_allclose(mask.header.get_zooms(), image.header.get_zooms())
+
+
 def test_a_mask_has_the_grid_of_a_scan_of_another_format(tmp_path: Path) -> None:
     nibabel.save(nibabel.MGHImage(CANONICAL, AFFINE.astype(np.float32)), tmp_path / "scan.mgz")
     write_mask(tmp_path / "mask.nii", Scan(tmp_path / "scan.mgz"), CANONICAL)

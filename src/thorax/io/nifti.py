@@ -18,6 +18,7 @@ from nibabel import (
 )
 from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
+from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
@@ -284,13 +285,24 @@ def write_header(source: ImageFile, stream: IO[bytes], encoding: StoredAs) -> No
     header = image.header
     if isinstance(source, NiftiFile) and isinstance(source.header, nibabel.Nifti1Header):
         image.set_sform(*source.header.get_sform(coded=True))
-        image.set_qform(*source.header.get_qform(coded=True))
+        _copy_qform(source.header, header)
         header["xyzt_units"] = source.header["xyzt_units"]
     else:
         _set_forms(image, source.affine)
     header.set_data_offset(352)
     header["scl_slope"], header["scl_inter"] = encoding.scale, 0.0
     header.write_to(stream)
+
+
+def _copy_qform(source: nibabel.Nifti1Header, header: nibabel.Nifti1Header) -> None:
+    """Copy the qform; a damaged one, which was not used either, is left out."""
+    spacing = header.get_zooms()
+    try:
+        with np.errstate(all="ignore"):
+            header.set_qform(*source.get_qform(coded=True))
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError):
+        header.set_qform(None, 0)
+        header.set_zooms(spacing)
 
 
 def _set_forms(image: nibabel.Nifti1Image, affine: NDArray[np.float64]) -> None:
