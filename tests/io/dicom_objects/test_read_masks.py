@@ -162,6 +162,23 @@ def test_contours_padded_with_nul(ct: Path, rtss: Path) -> None:
     assert_slices(read(rtss, ct), [WHOLE, EMPTY, EMPTY, EMPTY])
 
 
+def test_overlapping_contours_are_reported(ct: Path, rtss: Path) -> None:
+    """A hole, a neighbour with a common border, and contours elsewhere do not overlap."""
+    neighbour = [(x + 4, y) for x, y in SQUARE]
+    separate = [(2, 1), (5, 1), (5, 2), (2, 2)]
+    shifted = [(x + 2, y) for x, y in SQUARE]
+    contours = [points_mm(points, 30.0) for points in (SQUARE, HOLE, neighbour, separate)]
+    contours += [points_mm(points, 32.5) for points in (SQUARE, shifted)]
+    save_structure_set(rtss, {"Lung": contours})
+    mask = read(rtss, ct)
+    assert_slices(
+        mask, [RING | box(6, 9, 3, 7) | box(2, 5, 1, 2), WHOLE ^ box(4, 7, 3, 7)] + [EMPTY] * 2
+    )
+    assert mask.warnings == (
+        "Lung: contours overlap on 1 slice; what they have in common was read as a hole",
+    )
+
+
 def test_a_tilted_series(tmp_path: Path, rtss: Path) -> None:
     """Each slice is 0.8 mm, one row, further back than the one below."""
     ct = save_ct(tmp_path / "tilted", shift_mm=0.8)

@@ -62,6 +62,44 @@ def fill(polygons: Sequence[Polygon], shape: tuple[int, int]) -> NDArray[np.bool
     return mask | (np.cumsum(crossings[:-1], axis=0) % 2 == 1)
 
 
+def overlapping(polygons: Sequence[Polygon], shape: tuple[int, int]) -> int:
+    """Count the pairs of contours that overlap without one containing the other.
+
+    `fill` leaves out what they have in common, as if it were a hole.
+
+    Args:
+        polygons: All contours of the slice.
+        shape: Columns and rows.
+
+    Example:
+        >>> square = np.array([[0.5, 0.5], [4.5, 0.5], [4.5, 4.5], [0.5, 4.5]])
+        >>> overlapping([square, square + 2, square / 2 + 0.4], (9, 9))
+        1
+    """
+    if len(polygons) < 2:
+        return 0
+    low = np.array([np.ceil(polygon.min(axis=0)) for polygon in polygons])
+    stop = np.array([np.floor(polygon.max(axis=0)) + 1 for polygon in polygons])
+    low, stop = np.clip(low, 0, shape).astype(int), np.clip(stop, 0, shape).astype(int)
+    touching = ((low[:, None] < stop) & (low < stop[:, None])).all(axis=2)
+    count = 0
+    for one, other in np.argwhere(np.triu(touching, 1)).tolist():
+        first, last = np.maximum(low[one], low[other]), np.minimum(stop[one], stop[other])
+        size = (int(last[0] - first[0]), int(last[1] - first[1]))
+        pair = polygons[one] - first, polygons[other] - first
+        in_one, in_other = (fill([polygon], size) for polygon in pair)
+        if (in_one & in_other & ~fill(pair, size)).any():
+            one_leaves = (in_one & ~in_other).any() or not _is_in(one, other, low, stop)
+            other_leaves = (in_other & ~in_one).any() or not _is_in(other, one, low, stop)
+            count += bool(one_leaves and other_leaves)
+    return count
+
+
+def _is_in(inner: int, outer: int, low: NDArray[np.int64], stop: NDArray[np.int64]) -> bool:
+    """Return True if the box of a contour is in that of another."""
+    return bool((low[inner] >= low[outer]).all() and (stop[inner] <= stop[outer]).all())
+
+
 def _crossings(
     start: Polygon, stop: Polygon, rows: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

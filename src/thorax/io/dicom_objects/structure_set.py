@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from thorax.common.errors import InputError
 from thorax.common.text import counted
-from thorax.io.dicom_objects.polygons import fill
+from thorax.io.dicom_objects.polygons import fill, overlapping
 from thorax.io.dicom_objects.rois import RoiMask, RoiName
 from thorax.io.dicom_objects.slice_stack import SliceStack, plane_normal
 
@@ -35,6 +35,16 @@ class _Roi:
     contours: tuple[Contour, ...]
     not_closed: int
     repeated: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes about contours that were left out."""
+        notes = []
+        if self.not_closed:
+            notes.append(f"open contours and points left out: {self.not_closed}")
+        if self.repeated:
+            notes.append(f"repeated contours left out: {self.repeated}")
+        return tuple(notes)
 
 
 class StructureSet:
@@ -78,28 +88,22 @@ class StructureSet:
         roi = self._rois[number]
         planes, left_out = _planes(roi.contours, stack)
         mask = np.zeros((*stack.shape, len(stack)), dtype=bool)
-        cut = 0
+        cut = overlaps = 0
         for index, contours in planes.items():
             polygons = [stack.pixels(contour, index) for contour in contours]
             mask[:, :, index] = fill(polygons, stack.shape)
+            overlaps += bool(overlapping(polygons, stack.shape))
             cut += sum(_is_outside(polygon, stack.shape) for polygon in polygons)
-        notes = []
-        if roi.not_closed:
-            notes.append(f"open contours and points left out: {roi.not_closed}")
-        if roi.repeated:
-            notes.append(f"repeated contours left out: {roi.repeated}")
         gaps = max(planes, default=0) - min(planes, default=0) + 1 - len(planes) if planes else 0
-        warnings = [
-            text
-            for count, text in (
-                (left_out, f"{counted(left_out, 'contour')} left out, outside of the slices"),
-                (cut, f"{counted(cut, 'contour')} cut off at the edge of the slices"),
-                (gaps, f"{counted(gaps, 'slice')} without a contour between others"),
-                (not mask.any(), "no voxel is inside its contours"),
-            )
-            if count
-        ]
-        return RoiMask(mask, tuple(notes), tuple(warnings))
+        counts = {
+            f"{counted(left_out, 'contour')} left out, outside of the slices": left_out,
+            f"{counted(cut, 'contour')} cut off at the edge of the slices": cut,
+            f"contours overlap on {counted(overlaps, 'slice')}; what they have in common was read "
+            "as a hole": overlaps,
+            f"{counted(gaps, 'slice')} without a contour between others": gaps,
+            "no voxel is inside its contours": int(not mask.any()),
+        }
+        return RoiMask(mask, roi.notes, tuple(text for text, count in counts.items() if count))
 
 
 def _rois(header: Dataset) -> dict[int, _Roi]:
