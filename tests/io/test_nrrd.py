@@ -207,3 +207,22 @@ def test_slabs_are_read_in_any_order_and_again(tmp_path: Path) -> None:
     planes = np.moveaxis(VALUES[::-1, ::-1], 2, 0)
     for start, stop in ((2, 4), (0, 1), (1, 3), (0, 4), (3, 4), (0, 2)):
         np.testing.assert_array_equal(scan.planes(start, stop), planes[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "directions", "kinds"),
+    [
+        ("3 4 2", "", "RGB-color domain domain"),
+        ("3 4 2", "none (1,0,0) (0,1,0)", "RGB-color domain domain"),
+        ("4 2 3", "(1,0,0) (0,1,0) none", ""),
+    ],
+)
+def test_a_plane_in_colour_is_no_volume(
+    tmp_path: Path, sizes: str, directions: str, kinds: str
+) -> None:
+    fields = f"type: uchar\ndimension: 3\nsizes: {sizes}\nencoding: raw\n"
+    fields += f"space: LPS\nspace directions: {directions}\n" if directions else ""
+    fields += f"kinds: {kinds}\n" if kinds else ""
+    (tmp_path / "a.nrrd").write_bytes(f"NRRD0004\n{fields}\n".encode() + bytes(24))
+    with pytest.raises(InputError, match=r"must have one number per voxel, but .* has 3"):
+        Scan(tmp_path / "a.nrrd")

@@ -207,7 +207,8 @@ def _geometry(path: Path, fields: Fields) -> _Geometry:
     directed = any(axis.direction is not None for axis in axes)
     spatial = [axis for axis in axes if _is_spatial(axis, directed=directed)]
     components = [axis.size for axis in axes if axis not in spatial and axis.size > 1]
-    if components and len(spatial) >= 3:
+    # With three axes in total, the components would be read as an axis in space.
+    if components and (len(spatial) >= 3 or len(axes) == 3):
         raise InputError(
             f"a scan must have one number per voxel, but {path} has {components[0]}; save it in "
             "greyscale"
