@@ -21,7 +21,13 @@ from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian
 from thorax.common.errors import InputError
 from thorax.common.files import whole_file
 from thorax.io.dicom.series import DicomSeries
-from thorax.io.dicom_objects.source import SliceReference, Source, header_errors, read_source
+from thorax.io.dicom_objects.source import (
+    SliceReference,
+    Source,
+    declare_encoding,
+    header_errors,
+    read_source,
+)
 from thorax.io.scan import Scan
 
 KIND = "DICOM segmentation"
@@ -66,6 +72,7 @@ def write_segmentation(
     with header_errors(scan.path, KIND), _without_log():
         segmentation = _segmentation(source, _frames(scan, masks), names, all_frames=all_frames)
         _refer_to_slices(segmentation, source)
+        declare_encoding(segmentation, names)
     with whole_file(path) as temporary:
         segmentation.save_as(temporary)
 

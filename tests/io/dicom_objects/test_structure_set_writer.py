@@ -132,3 +132,19 @@ def test_a_validator_has_no_remarks(tmp_path: Path, name: str, all_frames: bool)
     )
     lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
     assert lines == ["RTStructureSet" if "rtss" in name else "Segmentation"]
+
+
+@pytest.mark.parametrize("name", ["mask.rtss.dcm", "mask.dcm"])
+@pytest.mark.parametrize(
+    ("encoding", "patient"),
+    [("ISO_IR 100", "M\u00fcller^Jo"), ("ISO_IR 144", "\u0418\u0432\u0430\u043d"), (None, "DOE")],
+)
+def test_names_in_any_script(tmp_path: Path, name: str, encoding: str | None, patient: str) -> None:
+    """Also if the encoding of the series lacks them; the name of the patient stays."""
+    texts = ["\u80ba", "\u611f\u67d3", "L\u00e4sion"]
+    tags = {"SpecificCharacterSet": encoding} if encoding else {}
+    scan = Scan(save_ct(tmp_path / "ct", **tags, PatientName=patient))
+    masks = canonical(np.ones((3, 4, 10, 12), dtype=bool))
+    write_dicom_masks(tmp_path / name, scan, masks, texts)
+    assert [roi.name for roi in open_rois(tmp_path / name).names] == texts
+    assert pydicom.dcmread(tmp_path / name).PatientName == patient

@@ -1,7 +1,7 @@
 """Headers of a series that an object which refers to it must repeat (PS3.3, C.7.1 to C.7.4)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +179,12 @@ def _valid(tag: str, value: Any) -> Any:
     if tag == "PatientSex" and text not in ("M", "F", "O"):
         return ""
     return "" if value is None else value
+
+
+def declare_encoding(dataset: Dataset, names: Sequence[str]) -> None:
+    """Declare UTF-8 if the encoding of the series may lack letters of the names."""
+    if not all(name.isascii() for name in names):
+        dataset.SpecificCharacterSet = "ISO_IR 192"
 
 
 @contextmanager

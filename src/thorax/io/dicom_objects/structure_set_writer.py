@@ -23,7 +23,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 from thorax.common.errors import InputError
 from thorax.common.files import whole_file
 from thorax.io.dicom_objects.polygons import Polygon, trace
-from thorax.io.dicom_objects.source import Source, header_errors, read_source
+from thorax.io.dicom_objects.source import Source, declare_encoding, header_errors, read_source
 from thorax.io.scan import Scan
 from thorax.io.suffixes import STRUCTURE_SET_SUFFIX
 
@@ -67,6 +67,7 @@ def write_structure_set(path: Path, scan: Scan, masks: NDArray[Any], names: Sequ
         raise ValueError(f"`masks` must have shape {(len(names), z, x, y)}, got {masks.shape}")
     with header_errors(scan.path, KIND):
         structure_set = _structure_set(source)
+        declare_encoding(structure_set, names)
         for number, (name, mask) in enumerate(zip(names, masks, strict=True), start=1):
             stored = scan.to_stored(np.moveaxis(mask, 0, 2)) != 0
             _add_region(structure_set, source, number, name, list(_contours(source, stored)))
