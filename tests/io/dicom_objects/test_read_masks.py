@@ -548,3 +548,16 @@ def test_frames_without_a_position(ct: Path, tmp_path: Path) -> None:
     segmentation.save_as(path)
     with pytest.raises(InputError, match=r"the segments of .* positions or sizes are missing"):
         open_rois(path)
+
+
+def test_frames_of_several_directions(ct: Path, tmp_path: Path) -> None:
+    path = save_segmentation(tmp_path / "seg.dcm", ct)
+    segmentation = pydicom.dcmread(path)
+    for index, group in enumerate(segmentation.PerFrameFunctionalGroupsSequence):
+        plane = pydicom.Dataset()
+        plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0] if index < 4 else [0, 1, 0, 0, 0, -1]
+        group.PlaneOrientationSequence = [plane]
+    del segmentation.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    segmentation.save_as(path)
+    with pytest.raises(InputError, match="frames of a segmentation must have one direction"):
+        open_rois(path)

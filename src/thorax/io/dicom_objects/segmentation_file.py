@@ -1,6 +1,6 @@
 """Read a DICOM segmentation (SEG, PS3.3 A.51): binary, fractional and label map."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -25,6 +25,8 @@ _SAME_PIXEL = 0.05
 """Largest distance between the pixels of segmentation and scan, in pixels."""
 
 _SAME_HEIGHT_MM = 1e-2
+
+_SAME_DIRECTION = 1e-3
 
 _HALF = 0.5 + 1e-3
 """Largest distance of a frame from its slice, in distances of frames."""
@@ -55,13 +57,16 @@ class SegmentationFile:
         header: Its header.
 
     Raises:
-        InputError: It does not state segments or positions, or is damaged.
+        InputError: It does not state segments or positions, has frames of several directions, or is
+            damaged.
     """
 
     def __init__(self, path: Path, header: Dataset) -> None:
         self.path = path
         try:
             self._read(header)
+        except InputError:
+            raise
         # pydicom raises errors of many kinds for damaged values.
         except Exception:
             raise InputError(
@@ -89,16 +94,26 @@ class SegmentationFile:
             raise ValueError("frames without a position")
         check_shape(self.path, (*self._shape, min(len(groups), MAX_FRAMES)))
         shared = header.SharedFunctionalGroupsSequence[0]
-        orientation = _macro(groups[0], shared, "PlaneOrientationSequence").ImageOrientationPatient
         measures = _macro(groups[0], shared, "PixelMeasuresSequence")
         row_mm, column_mm = measures.PixelSpacing
         # Some programs give the distance a sign.
         self._distance_mm = abs(float(measures.get("SpacingBetweenSlices") or 0))
         self._thickness_mm = abs(float(measures.get("SliceThickness") or 0))
-        directions = np.array(orientation, dtype=np.float64).reshape(2, 3)
+        directions = self._directions(groups, shared)
         self._steps_mm = directions * np.array([[float(column_mm)], [float(row_mm)]])
         self.normal = np.cross(*directions)
         self._frames = [self._frame(group, shared) for group in groups]
+
+    def _directions(self, groups: Sequence[Dataset], shared: Dataset) -> NDArray[np.float64]:
+        """Directions of the next column and of the next row, shape ``(2, 3)``."""
+        planes = [_macro(group, shared, "PlaneOrientationSequence") for group in groups]
+        directions = np.array([plane.ImageOrientationPatient for plane in planes], np.float64)
+        if not np.allclose(directions, directions[0], atol=_SAME_DIRECTION):
+            raise InputError(
+                f"the frames of a segmentation must have one direction, but those of {self.path} "
+                "have several; export it for one series"
+            )
+        return directions[0].reshape(2, 3)
 
     def _frame(self, group: Dataset, shared: Dataset) -> _Frame:
         position = _macro(group, shared, "PlanePositionSequence").ImagePositionPatient
