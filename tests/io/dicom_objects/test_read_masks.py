@@ -281,6 +281,25 @@ def test_the_referenced_series_is_read(tmp_path: Path, rtss: Path) -> None:
     assert not [warning for warning in scan.warnings if "refer to" in warning]
 
 
+@pytest.mark.parametrize("modality", ["PT", "CT"])
+def test_of_several_referenced_series_the_best_is_read(
+    tmp_path: Path, rtss: Path, modality: str
+) -> None:
+    """The other one comes first by its identifier."""
+    save_ct(tmp_path / "patient" / "ct")
+    other = {"SeriesInstanceUID": "1.2.3.1", "SeriesNumber": 5, "Modality": modality}
+    save_ct(tmp_path / "patient" / "other", heights_mm=(30.0, 36.0), **other)
+    save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 32.5)]})
+    structure_set = pydicom.dcmread(rtss)
+    study = structure_set.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    study.RTReferencedSeriesSequence.append(pydicom.Dataset())
+    study.RTReferencedSeriesSequence[1].SeriesInstanceUID = "1.2.3.1"
+    structure_set.save_as(rtss)
+    mask = read(rtss, tmp_path / "patient")
+    assert_slices(mask, [EMPTY, WHOLE, EMPTY, EMPTY])
+    assert not [warning for warning in mask.warnings if "refer to" in warning]
+
+
 def test_a_missing_series_is_replaced_with_a_warning(tmp_path: Path, rtss: Path) -> None:
     ct = save_ct(tmp_path / "ct", SeriesInstanceUID="1.2.99")
     save_structure_set(rtss, {"Lung": [points_mm(SQUARE, 30.0)]})

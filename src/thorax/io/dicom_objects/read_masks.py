@@ -72,8 +72,9 @@ def open_series(path: Path, *files: RoiFile) -> Scan:
     """Open the scan that files refer to.
 
     Args:
-        path: A scan of any format. In DICOM, of all series the one that a file refers to is read;
-            if there is none of these, that which `Scan` selects, with a warning.
+        path: A scan of any format. In DICOM, of all series the one that a file refers to is read,
+            and of several such series, that which `Scan` selects; if there is none of these, that
+            which `Scan` selects, with a warning.
         files: Structure sets and segmentations.
 
     Raises:
@@ -81,15 +82,40 @@ def open_series(path: Path, *files: RoiFile) -> Scan:
     """
     if not path.is_dir() and not is_dicom_file(path):
         return Scan(path)
-    for uid in sorted({uid for file in files for uid in file.series_uids}):
-        try:
-            return Scan(path, series=uid)
-        except MissingSeriesError:
-            continue
+    uids = {uid for file in files for uid in file.series_uids}
+    scan = _referenced(path, uids)
+    if scan is not None:
+        return scan
     scan = Scan(path)
     if isinstance(scan.image, DicomSeries):
         scan.image.warnings = (*scan.image.warnings, _OTHER_SERIES)
     return scan
+
+
+def _referenced(path: Path, uids: set[str]) -> Scan | None:
+    """Open a series of a set; of several, that which `Scan` selects, else the first readable one.
+
+    Raises:
+        InputError: None of those that are there can be read.
+    """
+    errors = []
+    for series in (None, *sorted(uids)) if len(uids) > 1 else uids:
+        try:
+            scan = Scan(path, series=series)
+        except MissingSeriesError:
+            continue
+        except InputError as error:
+            errors.append(error)
+            continue
+        if series or _uid(scan) in uids:
+            return scan
+    if errors:
+        raise errors[-1]
+    return None
+
+
+def _uid(scan: Scan) -> str:
+    return scan.image.slices[0].series.uid if isinstance(scan.image, DicomSeries) else ""
 
 
 def read_regions(file: RoiFile, regions: Mapping[str, Sequence[str]], scan: Scan) -> Scan:
