@@ -94,3 +94,12 @@ def test_equal_certainties_have_no_slope() -> None:
     fit = fit_expected_dice([(0.9, 0.92), (0.9, 0.94)] * 15)
     assert fit is not None
     assert (fit.slope, fit.bias) == (1.0, 0.03)
+
+
+def test_a_steep_line() -> None:
+    """Dice is 3 x certainty - 1.95, from 0.45 to 0.81: the line is far below 0 at certainty 0."""
+    line = [(0.80 + 0.005 * n, 0.45 + 0.015 * n) for n in range(25)]
+    fit = fit_expected_dice(line)
+    assert fit is not None
+    assert (fit.slope, fit.bias) == pytest.approx((3.0, -1.95), abs=1e-3)
+    assert fit.dice(0.90).dice == pytest.approx(0.75, abs=1e-3)

@@ -100,7 +100,7 @@ class ExpectedDiceModel:
     """
 
     cases: Annotated[int, Field(ge=MIN_CASES)]
-    bias: Annotated[float, Field(ge=-1, le=1)]
+    bias: Annotated[float, Field(allow_inf_nan=False)]
     half_width: Annotated[float, Field(ge=0)]
     least_certainty: float
     slope: float = 1.0
