@@ -188,6 +188,21 @@ def cropped(hu: Volume, *, margin: int) -> Volume:
     return hu[tuple(box)]
 
 
+def cut(hu: Volume, *, share: float, left: bool) -> Volume:
+    """Crop a share of the lungs' width at one side, and of their depth in front."""
+    small = segment_chest(hu)
+    if small is None:
+        return hu
+    box = []
+    for axis in range(2):
+        first, last = small.spans[axis]
+        size = round(share * (last + 1 - first))
+        low_end = axis == 0 and left
+        kept = range(first + size, small.hu.shape[axis]) if low_end else range(last + 1 - size)
+        box.append(scaled(np.array(kept), small.hu.shape[axis], hu.shape[axis]))
+    return hu[tuple(box)]
+
+
 def one_lung(hu: Volume) -> Volume:
     """Fill the right lung with fluid."""
     small = segment_chest(hu)
@@ -227,6 +242,8 @@ CHANGES: dict[str, Callable[[Volume], Volume]] = {
     "prone, couch in front": prone,
     "cropped near the lungs": partial(cropped, margin=6),
     "cropped to the lungs": partial(cropped, margin=0),
+    "left fifth of the lungs cut off": partial(cut, share=0.2, left=True),
+    "right fifth of the lungs cut off": partial(cut, share=0.2, left=False),
     "lower 60 % of the slices": partial(part, low=0, high=0.6),
     "lower 40 % of the slices": partial(part, low=0, high=0.4),
     "upper 60 % of the slices": partial(part, low=0.4, high=1),

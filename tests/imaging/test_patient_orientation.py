@@ -217,6 +217,18 @@ def test_lungs_that_are_cut_at_the_side_are_not_upside_down() -> None:
     assert orientation(hu).signs[2] == orientation(hu[:, :, ::-1]).signs[2] == 0
 
 
+@pytest.mark.parametrize("x", [np.s_[12:], np.s_[:-12]], ids=["left", "right"])
+def test_a_lung_that_opens_into_the_other_truncated_one_is_not_two_lungs(x: slice) -> None:
+    """Bronchi join the lungs; where they do, no plane but a sagittal one encloses the other lung.
+
+    Sagittal planes enclose nothing either, because the front is cut, too.
+    """
+    hu = make_chest()
+    hu[(np.abs(X) < 10) & (np.abs(Y) < 2) & (np.abs(Z - 26) < 2)] = LUNG_HU
+    assert orientation(hu[x, :30]).warning == ""
+    assert orientation(np.rot90(hu)).axes == (1, 0, 2)
+
+
 def test_gas_in_front_of_lung_bases_is_no_second_lung() -> None:
     """There is a gap from back to front, but the parts are not mirror images."""
     hu = make_chest()

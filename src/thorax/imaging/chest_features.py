@@ -122,6 +122,17 @@ def lung_gap(chest: Chest, axis: int) -> float:
     return float(_gaps(chest.lung_profiles[axis]).max())
 
 
+def body_gap(chest: Chest, axis: int) -> float:
+    """Depth of the gap in the profile of all air around the lungs, at their own gap.
+
+    Between the lungs is the body. The air of a truncated lung is not enclosed by the body in every
+    plane; where it is not, the profile of the lungs has a gap, but that of the air has none.
+    """
+    box = tuple(slice(first, last + 1) for first, last in chest.spans)
+    gap = int(np.argmax(_gaps(chest.lung_profiles[axis]))) - box[axis].start
+    return float(_gaps(_profile(~chest.body[box], axis))[gap])
+
+
 def lung_symmetry(chest: Chest, axis: int) -> float:
     """Dice of the lungs and their mirror image about the gap along an axis."""
     lungs = np.moveaxis(chest.lungs, axis, 0)

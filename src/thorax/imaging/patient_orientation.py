@@ -23,6 +23,7 @@ from thorax.imaging.chest_features import (
     SIDE,
     Chest,
     area_on_faces,
+    body_gap,
     heart_offset,
     liver_hu,
     lung_bend,
@@ -37,7 +38,8 @@ from thorax.imaging.grid import FACES
 
 GAP, NO_GAP = 0.45, 0.3
 """Gap between the lungs: at least the first along the left-right axis, at most the second along the
-others. In the 9 CTs in HU and 100 synthetic ones examined it was 0.55 or more, and below 0.25."""
+others. In the 9 CTs in HU and 100 synthetic ones examined it was 0.55 or more, and below 0.25. All
+air around the lungs has a gap above the second, too; with truncated lungs it may have none."""
 
 SYMMETRY = 0.4
 """Smallest Dice of the lungs and their mirror image about the gap; it was 0.46 to 0.8."""
@@ -133,7 +135,7 @@ def _axes(chest: Chest) -> Axes:
     gaps = [lung_gap(chest, axis) for axis in range(3)]
     side = int(np.argmax(gaps))
     clear = gaps[side] >= GAP and sorted(gaps)[1] <= NO_GAP
-    if not clear or lung_symmetry(chest, side) < SYMMETRY:
+    if not clear or body_gap(chest, side) <= NO_GAP or lung_symmetry(chest, side) < SYMMETRY:
         return None, None, None
     low, high = (axis for axis in range(3) if axis != side)
     for head, front in ((low, high), (high, low)):
