@@ -114,6 +114,15 @@ def test_a_threshold_acts_on_mask_and_file_alike(
     np.testing.assert_array_equal(default.mask, voxels >= 260)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1.0, 50, -0.5, np.nan])
+def test_thresholds_that_are_no_probability_are_rejected(
+    model: Path, voxels: np.ndarray, threshold: float
+) -> None:
+    """At 0, every voxel of the crop would be in every region; at 1 or 50 (percent), none."""
+    with pytest.raises(InputError, match="`threshold` must be between 0 and 1, got"):
+        thorax.load(model).segment(voxels, AFFINE, intensity="hu", threshold=threshold)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

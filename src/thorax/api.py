@@ -103,14 +103,17 @@ class Predictor:
                 ``(I, J, K)``. Axes of length 1 after the third are dropped.
             affine: Only for an array: 4×4 matrix from indices to RAS+ millimetres.
             intensity: Meaning of the voxel values: ``auto``, ``hu``, ``hu+1024`` or ``LOW,HIGH``.
-            threshold: Probability threshold for a voxel to belong to a region; None: that of the
-                model.
+            threshold: Probability threshold for a voxel to belong to a region, above 0 and below 1;
+                None: that of the model.
             series: DICOM series to read, by number or UID.
             allow_incomplete: Accept a DICOM series that lacks more than a tenth of its slices.
 
         Raises:
-            InputError: The scan cannot be read, or is not a CT that can be segmented.
+            InputError: The scan cannot be read, or is not a CT that can be segmented; or the
+                threshold is not between 0 and 1.
         """
+        if threshold is not None and not 0 < threshold < 1:
+            raise InputError(f"`threshold` must be between 0 and 1, got {threshold:g}")
         segmenter = self._segmenter
         preprocessed = segmenter.preprocess(
             _scan(scan, affine, series=series, allow_incomplete=allow_incomplete),
