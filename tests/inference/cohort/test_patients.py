@@ -63,6 +63,7 @@ ERRORS = {
     "column twice": ("case,age,age\na,1,2\n", "columns need different names, got `age` twice"),
     "key twice": ("case,case\na,b\n", "columns need different names, got `case` twice"),
     "column without a name": ("case,\na,1\n", "each column needs a name, but column 2 has none"),
+    "another format in one long line": ("{" * 200_000, "must have a column `case` with the names"),
     "open quotes": ('case,age\na,"1\n', "must be CSV: unexpected end of data; save it as CSV"),
 }  # fmt: skip
 

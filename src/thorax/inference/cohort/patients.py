@@ -128,7 +128,10 @@ def _delimiter(text: str, key: str, path: Path) -> str:
     first = text.partition("\n")[0].rstrip("\r")
     headers = {}
     for delimiter in DELIMITERS:
-        cells = next(csv.reader([first], delimiter=delimiter), [])
+        try:
+            cells = next(csv.reader([first], delimiter=delimiter), [])
+        except csv.Error:  # a very long cell, as in JSON of one line
+            cells = []
         headers[delimiter] = [plain_cell(cell.strip()) for cell in cells]
     for delimiter, header in headers.items():
         if key in header:
