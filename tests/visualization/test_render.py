@@ -98,6 +98,17 @@ def test_the_mirror_image_of_a_mask_has_the_mirror_image_of_its_surface(axis: in
     assert volume_mm3(mirrored) == pytest.approx(volume_mm3(straight), rel=0.02)
 
 
+@pytest.mark.parametrize("unit", [1e6, 1e-4], ids=["far too large", "far too small"])
+def test_a_spacing_in_a_wrong_unit_does_not_take_all_memory(unit: float) -> None:
+    """Spacings of 3 mm, in nanometres and in a unit of 10 m, that are taken for mm."""
+    mask = np.zeros((30, 30, 30), bool)
+    mask[5:25, 5:25, 5:25] = True
+    mesh = surface(mask, spacing_mm=(3 * unit, 3 * unit, 3 * unit))
+    assert is_closed(mesh)
+    middle = (mesh.vertices_mm.min(axis=0) + mesh.vertices_mm.max(axis=0)) / 2
+    np.testing.assert_allclose(middle, 45 * unit, rtol=0.02)
+
+
 def test_an_empty_mask_has_an_empty_mesh() -> None:
     mesh = surface(np.zeros((3, 4, 5), bool), spacing_mm=(1, 1, 1))
     assert (mesh.vertices_mm.shape, mesh.faces.shape, mesh.normals.shape) == ((0, 3),) * 3

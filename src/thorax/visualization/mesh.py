@@ -22,6 +22,10 @@ SMOOTH_MM = 2.0
 SMOOTH_VOXELS = 0.75
 """Least standard deviation along each axis, because thick slices make high steps."""
 
+LEAST_SPACING_MM, MOST_EXTENT_MM = 0.1, 800.0
+"""Masks with a smaller spacing or a larger extent are computed at another scale: a header in a
+wrong unit would need grids of gigabytes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
@@ -61,14 +65,22 @@ def surface(mask: NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) 
     voxels = np.moveaxis(mask, 0, 2)
     if not voxels.any():
         return EMPTY
-    spacing = np.array(spacing_mm, dtype=np.float64)
     box = mask_box(voxels)
+    scale = _scale(voxels[box].shape, spacing_mm)
+    spacing = np.array(spacing_mm, dtype=np.float64) * scale
     field, first_mm = _field(voxels[box], spacing)
     level = _level(field, np.count_nonzero(voxels) * spacing.prod() / STEP_MM**3)
     points, faces = marching_cubes(field, level)
     corner_mm = np.array([part.start for part in box]) * spacing
     vertices_mm = points * STEP_MM + corner_mm + first_mm
-    return Mesh(vertices_mm, faces[:, ::-1], _normals(field, points))
+    return Mesh(vertices_mm / scale, faces[:, ::-1], _normals(field, points))
+
+
+def _scale(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> float:
+    """Factor that brings a spacing within the limits of the computation; usually 1."""
+    extent_mm = max(size * step for size, step in zip(shape, spacing_mm, strict=True))
+    larger = max(1.0, LEAST_SPACING_MM / min(spacing_mm))
+    return min(larger, MOST_EXTENT_MM / extent_mm)
 
 
 def _field(voxels: NDArray[np.bool_], spacing_mm: Floats) -> tuple[NDArray[np.float32], Floats]:
