@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import albumentations as A  # noqa: N812
+
 from thorax.datasets.folds import Split
 from thorax.preprocessing.index import RecordIndex
 from thorax.training.precision import PrecisionChoice
@@ -57,8 +59,8 @@ def test_the_checkpoint_depends_on_the_content_of_input_files(
     custom = tmp_path / "custom.json"
     changes: Any = {"augmentation": {"custom": str(custom), "level": "medium"}}
     names = []
-    for content in ("{}", "{ }"):
-        custom.write_text(content)
+    for indent in (0, 1):
+        custom.write_text(json.dumps(A.to_dict(A.HorizontalFlip()), indent=indent))
         params = make_params(**changes)
         provenance = training_provenance(params, index, SPLIT, FLOAT32, initial=tmp_path)
         assert list(provenance["files_sha256"]) == [str(custom)]
