@@ -7,13 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from thorax.imaging.grid import Box, Slabs
-from thorax.imaging.morphology import (
-    IN_PLANE,
-    label_parts,
-    open_mask,
-    part_sizes,
-)
+from thorax.imaging.grid import Box, Slabs, corners
+from thorax.imaging.morphology import EDGES, IN_PLANE, label_parts, open_mask, part_sizes
 
 BODY_HU = -400
 """Threshold of the body. Fat, its lightest tissue, is near -100 HU; couch foam is below this."""
@@ -63,12 +58,19 @@ def body_box(coarse: NDArray[Any], plane_shape: tuple[int, int]) -> Box:
         coarse: HU of the canonical planes, as `coarse_planes` reads them, shape ``(N, X', Y')``.
         plane_shape: ``(X, Y)`` of the full planes.
     """
+    return _box_of_body(_solid(coarse > BODY_HU), plane_shape)
+
+
+def _solid(tissue: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Remove thin objects from the tissue."""
+    return open_mask(tissue, 2)
+
+
+def _box_of_body(solid: NDArray[np.bool_], plane_shape: tuple[int, int]) -> Box:
     step = coarse_step(plane_shape)
-    whole = ((0, plane_shape[0]), (0, plane_shape[1]))
-    tissue = coarse > BODY_HU
-    parts, count = label_parts(open_mask(tissue, 2))
+    parts, count = label_parts(solid)
     if not count:
-        return whole
+        return (0, plane_shape[0]), (0, plane_shape[1])
     across, along = _box_of_large(parts, count, BODY_SHARE)
     return (
         _grow(across, step, plane_shape[0]),
@@ -91,7 +93,10 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int], *, calibrated: 
             with equalised grey values.
     """
     step = coarse_step(plane_shape)
-    body, air = body_box(coarse, plane_shape), _air_inside(coarse, calibrated=calibrated)
+    tissue = coarse > BODY_HU
+    solid = _solid(tissue)
+    body = _box_of_body(solid, plane_shape)
+    air = _air_inside(_enclosed_air(tissue, solid, coarse if calibrated else None))
     if air is None:
         return body
     across, along = air
@@ -106,15 +111,18 @@ def lung_box(coarse: NDArray[Any], plane_shape: tuple[int, int], *, calibrated: 
     return body if any(span < SMALLEST_SHARE * whole for span, whole in lengths) else box
 
 
-def _air_inside(coarse: NDArray[Any], *, calibrated: bool) -> tuple[slice, slice] | None:
+def _air_inside(enclosed: NDArray[np.bool_]) -> tuple[slice, slice] | None:
     """Find the box around the large connected parts of the air inside the body.
 
     The air inside a couch is left out.
 
+    Args:
+        enclosed: As `_enclosed_air` returns it.
+
     Returns:
         Its pixels along x and y; None without such air.
     """
-    parts, count = label_parts(open_mask(_enclosed_air(coarse, calibrated=calibrated), 1))
+    parts, count = label_parts(open_mask(enclosed, 1))
     if not count:
         return None
     sizes, boxes = _measure(parts, count)
@@ -123,32 +131,33 @@ def _air_inside(coarse: NDArray[Any], *, calibrated: bool) -> tuple[slice, slice
     return _box_around([boxes[part] for part in _large(sizes, LUNG_SHARE)])
 
 
-def _enclosed_air(coarse: NDArray[Any], *, calibrated: bool) -> NDArray[np.bool_]:
+def _enclosed_air(
+    tissue: NDArray[np.bool_], solid: NDArray[np.bool_], hu: NDArray[Any] | None
+) -> NDArray[np.bool_]:
     """Find air that is enclosed in its plane, by tissue or by edges that cut through the body.
 
     An edge cuts through the body between its first and its last pixel of tissue, and in a corner
     with air. If the scan is calibrated, that air must not be as dark as the air around the patient;
     otherwise corners are not used.
+
+    Args:
+        tissue: Pixels of tissue, shape ``(N, X', Y')``.
+        solid: Those without thin objects.
+        hu: HU of the planes; None if they are not calibrated.
     """
-    tissue = coarse > BODY_HU
     parts, count = label_parts(~tissue, IN_PLANE)
-    solid = open_mask(tissue, 2)
     at_edge, at_open_edge = np.zeros((2, count + 1), dtype=bool)
-    for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+    for edge in EDGES:
         at_edge[parts[edge]] = True
         at_open_edge[np.where(_between(solid[edge]), 0, parts[edge])] = True
     outside = at_open_edge
-    if calibrated:
-        dark = part_sizes(np.where(coarse < OUTSIDE_HU, parts, 0), count)
-        in_one_corner = part_sizes(parts[:, :: _last(parts, 1), :: _last(parts, 2)], count) == 1
+    if hu is not None:
+        dark = part_sizes(np.where(hu < OUTSIDE_HU, parts, 0), count)
+        in_one_corner = part_sizes(corners(parts), count) == 1
         outside = at_edge & (2 * dark > part_sizes(parts, count)) | at_open_edge & ~in_one_corner
     outside[0] = True
     enclosed: NDArray[np.bool_] = ~outside[parts]
     return enclosed
-
-
-def _last(parts: NDArray[Any], axis: int) -> int:
-    return max(1, parts.shape[axis] - 1)
 
 
 def _between(edges: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -168,6 +168,19 @@ FACES = (("left", "right"), ("back", "front"), ("feet", "head"))
 """Faces of the field of view, low and high, along x, y and z (RAS+)."""
 
 
+def corners(planes: NDArray[Any]) -> NDArray[Any]:
+    """Return the pixels in the corners of planes, shape ``(…, X, Y)``.
+
+    Example:
+        >>> corners(np.arange(12).reshape(3, 4)).tolist()
+        [[0, 3], [8, 11]]
+        >>> corners(np.arange(3).reshape(1, 3)).tolist()
+        [[0, 2]]
+    """
+    x, y = (max(1, size - 1) for size in planes.shape[-2:])
+    return planes[..., ::x, ::y]
+
+
 def mask_box(*masks: NDArray[Any]) -> tuple[slice, ...]:
     """Find the smallest box that contains all masks; it is empty if they are.
 

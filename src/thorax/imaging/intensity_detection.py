@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from thorax.common.errors import InputError
+from thorax.imaging.grid import corners
 from thorax.imaging.intensity import HU, IntensityScale
 from thorax.imaging.morphology import fill_holes, open_mask
 
@@ -144,8 +145,8 @@ class _Sample:
     @cached_property
     def corner(self) -> float | None:
         """Value of the corners in every plane, if they are equal; NaN does not count."""
-        corners = self.coarse[:, :: self.coarse.shape[1] - 1 or 1, :: self.coarse.shape[2] - 1 or 1]
-        finite = corners[np.isfinite(corners)]
+        values = corners(self.coarse)
+        finite = values[np.isfinite(values)]
         if len(self.coarse) < 2 or not len(finite) or (finite != finite[0]).any():
             return None
         return float(finite[0])

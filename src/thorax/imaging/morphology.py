@@ -18,6 +18,9 @@ Bits = TypeVar("Bits", Mask, NDArray[np.uint8])
 IN_PLANE = np.pad(ndimage.generate_binary_structure(2, 1)[None], ((1, 1), (0, 0), (0, 0)))
 """Structuring element that connects pixels of one plane that share an edge."""
 
+EDGES = (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])
+"""The four edges of each plane."""
+
 
 def label_parts(
     mask: Mask, structure: NDArray[np.bool_] | None = None
@@ -114,8 +117,8 @@ def fill_holes(mask: Mask) -> Mask:
     """
     parts, count = label_parts(~mask, IN_PLANE)
     outside = np.zeros(count + 1, dtype=bool)
-    for edge in (parts[:, :1], parts[:, -1:], parts[:, :, :1], parts[:, :, -1:]):
-        outside[edge] = True
+    for edge in EDGES:
+        outside[parts[edge]] = True
     outside[0] = False
     filled: Mask = ~outside[parts]
     return filled

@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from thorax.common.errors import InputError
+from thorax.imaging.grid import corners
 from thorax.imaging.intensity import LOWEST_HU
 from thorax.io.dicom import jpeg_lossless
 from thorax.io.dicom.codestreams import declared_frame_sizes
@@ -151,10 +152,7 @@ def _padded(hu: NDArray[Any], slice_: Slice) -> NDArray[np.bool_]:
     padded |= (stored >= low) & (stored <= high)
     remains = (stored >= lowest) & (stored <= highest)
     # Otherwise the ends of the range are not those of its values.
-    if (
-        highest - lowest == high - low
-        and remains[:: len(hu) - 1 or 1, :: hu.shape[1] - 1 or 1].any()
-    ):
+    if highest - lowest == high - low and corners(remains).any():
         padded |= remains
     return padded
 
