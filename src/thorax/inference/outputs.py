@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -183,7 +182,7 @@ def write_outputs(
             last=last,
         )
         if outputs.preview and preview:
-            _draw(preview, statistics, temporary[outputs.preview])
+            preview.draw(temporary[outputs.preview], statistics)
         if outputs.statistics:
             text = json.dumps(statistics.as_dict(), indent=1) + "\n"
             temporary[outputs.statistics].write_text(text, encoding="utf-8")
@@ -214,14 +213,6 @@ def _write_planes(
                 preview.add(slab)
 
         return restore(prediction, consume, progress=progress, with_maps=bool(maps), last=last)
-
-
-def _draw(preview: "PreviewCollector", statistics: ScanStatistics, temporary: Path) -> None:
-    # `draw` is atomic, but must not replace a temporary file, which is locked.
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "preview.png"
-        preview.draw(path, statistics)
-        temporary.write_bytes(path.read_bytes())
 
 
 def restore(

@@ -63,10 +63,10 @@ class PreviewCollector:
             self._masks[2][:, rows, start:stop] = part
 
     def draw(self, path: Path, statistics: ScanStatistics) -> None:
-        """Write the preview as PNG, atomically."""
-        from thorax.visualization.drawing import save_png
+        """Write the preview as PNG to a file of any name, not atomically."""
+        from thorax.visualization.drawing import write_png
 
-        save_png(draw_preview(self._data(statistics)), path)
+        write_png(draw_preview(self._data(statistics)), path)
 
     def _compute_surfaces(self) -> tuple[Mesh, ...]:
         spacing_mm = self._prediction.preprocessed.pixel_mm

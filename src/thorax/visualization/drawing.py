@@ -58,14 +58,19 @@ Extent = tuple[float, float, float, float]
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically."""
     with whole_file(path) as temporary:
-        # Without the version of matplotlib in the file, equal pictures give equal bytes.
-        figure.savefig(
-            temporary,
-            format="png",
-            dpi=110,
-            metadata={"Software": None},
-            pil_kwargs={"compress_level": COMPRESSION},
-        )
+        write_png(figure, temporary)
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG to a file of any name, not atomically."""
+    # Without the version of matplotlib in the file, equal pictures give equal bytes.
+    figure.savefig(
+        path,
+        format="png",
+        dpi=110,
+        metadata={"Software": None},
+        pil_kwargs={"compress_level": COMPRESSION},
+    )
 
 
 def busiest_indices(counts: Sequence[NDArray[np.int64]]) -> tuple[int, int, int]:
