@@ -69,11 +69,11 @@ def _document(
 ) -> str:
     from thorax.imaging.intensity import parse_intensity
     from thorax.imaging.regions import parse_regions
+    from thorax.inference.scan_folders import folder_name
     from thorax.io import Scan
     from thorax.reporting.viewer import make_viewer_case, viewer_page
 
-    # `.` and `..` have no name of their own.
-    name = scan.resolve().name if scan.name in ("", "..") else scan.name
+    name = folder_name(scan)
     case = make_viewer_case(
         name,
         Scan(scan, series=series, nan=math.nan, allow_incomplete=True),

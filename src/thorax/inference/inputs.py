@@ -9,6 +9,7 @@ from pathlib import Path
 from thorax.common.errors import InputError
 from thorax.inference.scan_folders import (
     NamedScan,
+    folder_name,
     is_series,
     real_path,
     scan_name,
@@ -194,7 +195,7 @@ def _single(sources: Sequence[Path], mask: Path) -> ScanTask:
     source, paths = sources[0], [path for _, path in scans]
     one_folder = len(sources) == 1 and source.is_dir()
     if one_folder and (source in paths or all(path.is_dir() for path in paths)):
-        return ScanTask(_folder_name(source), source, mask)  # `Scan` selects one of its series
+        return ScanTask(folder_name(source), source, mask)  # `Scan` selects one of its series
     if not scans:
         raise _no_scan(sources)
     if len(scans) > 1:
@@ -221,12 +222,12 @@ def _all_scans(sources: Sequence[Path], *, exclude: Path) -> Iterator[NamedScan]
         raise _no_scan(others)
     _check_slices([path for scans in scans_of.values() for _, path in scans])
     for source, scans in scans_of.items():
-        yield from scans or [(scan_name(Path(_folder_name(source))), source)]
+        yield from scans or [(scan_name(Path(folder_name(source))), source)]
 
 
 def _scans(source: Path, exclude: Path) -> Iterator[NamedScan]:
     if source.is_dir():
-        yield from scans_in_folder(source, _folder_name(source), exclude)
+        yield from scans_in_folder(source, folder_name(source), exclude)
     elif _WILDCARDS & set(str(source)) and not source.exists():
         yield from _matching(source, exclude)
     else:
@@ -253,11 +254,6 @@ def _matching(pattern: Path, exclude: Path) -> Iterator[NamedScan]:
             yield from scans_in_folder(path, relative.as_posix(), exclude, prefix=relative)
         else:
             yield (relative.parent / scan_name(path)).as_posix(), path
-
-
-def _folder_name(folder: Path) -> str:
-    """Return the name of a folder, also for ``.`` and ``..``."""
-    return folder.name if folder.name not in ("", "..") else real_path(folder).name
 
 
 def _no_scan(sources: Iterable[Path]) -> InputError:

@@ -123,6 +123,11 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder, also for ``.`` and ``..``."""
+    return folder.name if folder.name not in ("", "..") else real_path(folder).name
+
+
 def scan_name(path: Path) -> str:
     """Return the file name of a scan without the suffix of its format.
 
