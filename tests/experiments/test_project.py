@@ -179,14 +179,20 @@ def test_a_project_without_a_commit_is_rejected(tmp_path: Path) -> None:
     )
 
 
-# DVC is started five times
-@pytest.mark.slow
-def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> None:
+def add_data(root: Path, *, tracked: str) -> Path:
+    """Commit a dataset with one scan, of which DVC tracks a folder; return the scan."""
     scan = root / "data/ward/scans/a.nii"
     scan.parent.mkdir(parents=True)
     scan.write_text("first")
-    run(root, sys.executable, "-m", "dvc", "add", "--quiet", "data/ward/scans")
+    run(root, sys.executable, "-m", "dvc", "add", "--quiet", tracked)
     commit(root)
+    return scan
+
+
+# DVC is started five times
+@pytest.mark.slow
+def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> None:
+    scan = add_data(root, tracked="data/ward/scans")
     project = Project(root)
     project.check_data({"other"})
     project.check_data({"ward"})
@@ -210,11 +216,7 @@ def test_data_that_changed_since_they_were_added_are_rejected(root: Path) -> Non
 # DVC is started three times
 @pytest.mark.slow
 def test_a_changed_dataset_that_dvc_tracks_as_a_folder_is_rejected(root: Path) -> None:
-    scan = root / "data/ward/scans/a.nii"
-    scan.parent.mkdir(parents=True)
-    scan.write_text("first")
-    run(root, sys.executable, "-m", "dvc", "add", "--quiet", "data/ward")
-    commit(root)
+    scan = add_data(root, tracked="data/ward")
     project = Project(root)
     project.check_data({"ward"})
     scan.write_text("second")
