@@ -1,4 +1,4 @@
-"""What earlier runs of a batch have written: finished scans are skipped, own files replaced."""
+"""Files of earlier runs of a batch: finished scans are skipped, files of the batch replaced."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

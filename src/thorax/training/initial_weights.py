@@ -74,9 +74,9 @@ def input_notes(params: Params, index: RecordIndex, folder: Path) -> list[str]:
 
 
 def note_earlier_training(split: Split, params: Params, index: RecordIndex, folder: Path) -> Split:
-    """Add a caution to the note of a split if the initial weights know cases that are held out.
+    """Add a note if the initial weights were trained on cases that are validated or tested.
 
-    They know a case if the segmenter was trained or validated on a scan of its patient, in this
+    This is so if the segmenter was trained or validated on a scan of their patient, in this
     dataset. Missing files are left to `input_digests`.
     """
     if params.network.initial_weights != "segmenter" or not (folder / SPEC).is_file():
@@ -85,8 +85,8 @@ def note_earlier_training(split: Split, params: Params, index: RecordIndex, fold
     sides = earlier.get("split", {}) if earlier.get("dataset") == index.dataset else {}
     cases = {*sides.get("train", ()), *sides.get("validation", ())}
     patients = {entry.patient for entry in index.records if entry.case in cases}
-    held_out = sorted({*split.validation, *split.test})
-    known = [case for case in held_out if index.entry(case).patient in patients]
+    measured = sorted({*split.validation, *split.test})
+    known = [case for case in measured if index.entry(case).patient in patients]
     if not known:
         return split
     note = (
